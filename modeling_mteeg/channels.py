@@ -1,0 +1,140 @@
+"""Channel names: cleaned, looked up, and turned into rows of the spatial table.
+
+The order of the names is the published one of LaBraM: name ``i`` of the list owns row ``i + 1`` of
+the spatial table, row 0 is the cls token's. Old and new temporal names (T3 and T7, T5 and P7, M1
+and A1 ...) own different rows, so they are never translated into one another.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+ELECTRODES: tuple[str, ...] = tuple(
+    (
+        "FP1 FPZ FP2 AF9 AF7 AF5 AF3 AF1 AFZ AF2 AF4 AF6 AF8 AF10 "
+        "F9 F7 F5 F3 F1 FZ F2 F4 F6 F8 F10 FT9 FT7 FC5 FC3 FC1 FCZ FC2 FC4 FC6 FT8 FT10 "
+        "T9 T7 C5 C3 C1 CZ C2 C4 C6 T8 T10 TP9 TP7 CP5 CP3 CP1 CPZ CP2 CP4 CP6 TP8 TP10 "
+        "P9 P7 P5 P3 P1 PZ P2 P4 P6 P8 P10 PO9 PO7 PO5 PO3 PO1 POZ PO2 PO4 PO6 PO8 PO10 "
+        "O1 OZ O2 O9 CB1 CB2 IZ O10 T3 T5 T4 T6 M1 M2 A1 A2 "
+        "CFC1 CFC2 CFC3 CFC4 CFC5 CFC6 CFC7 CFC8 CCP1 CCP2 CCP3 CCP4 CCP5 CCP6 CCP7 CCP8 "
+        "T1 T2 FTT9h TTP7h TPP9h FTT10h TPP8h TPP10h"
+    ).split()
+)
+"""Single electrodes of the published table, in order; electrode ``i`` owns row ``i + 1``."""
+
+BIPOLAR_TABLE: tuple[str, ...] = tuple(
+    "FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2".split()
+)
+"""Bipolar derivations that own a published row, directly after the electrodes. The published list
+names eight more (FP1-F3 to P4-O2), for which its table has no row."""
+
+CHANNEL_NAMES: tuple[str, ...] = ELECTRODES + BIPOLAR_TABLE
+BIPOLAR_RULES = ("mean", "table")
+
+_CANONICAL = {name.upper(): name for name in CHANNEL_NAMES}
+_ROW = {name: row for row, name in enumerate(CHANNEL_NAMES, start=1)}
+_PREFIX = re.compile(r"^EEG[ _:-]+", re.IGNORECASE)
+_REFERENCE = re.compile(r"-(REF|LE)$", re.IGNORECASE)
+_COPY = re.compile(r"-\d+$")
+
+
+class UnknownChannelError(ValueError):
+    """A channel name that the spatial table does not know."""
+
+
+def clean_name(name: str) -> str:
+    """Strip what recording systems add to an electrode's name.
+
+    A leading ``EEG``, a common reference (``-REF``, ``-LE``), trailing dots, blanks and the number
+    that readers append to a repeated name are removed; the case becomes the table's.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"EEG FP1-REF"``, ``"Fc5."``, ``"EEG Fpz-Cz"`` or ``"T8-P8-0"``.
+
+    Returns
+    -------
+    str
+        For example ``"FP1"``, ``"FC5"``, ``"FPZ-CZ"`` or ``"T8-P8"``. Unknown names come back
+        cleaned and in capitals; nothing is guessed.
+    """
+    text = _PREFIX.sub("", str(name).strip())
+    text = _COPY.sub("", _REFERENCE.sub("", text)).replace(".", "").replace(" ", "")
+    parts = [_CANONICAL.get(part.upper(), part.upper()) for part in text.split("-")]
+    return "-".join(parts)
+
+
+def is_known(name: str) -> bool:
+    """Whether ``name``, once cleaned, is an electrode or a derivation of two known electrodes."""
+    return _rows(clean_name(name), "mean") is not None
+
+
+def _rows(clean: str, bipolar: str) -> tuple[int, int] | None:
+    """Rows of one cleaned name, or None where it is unknown."""
+    if clean in _ROW and (bipolar == "table" or "-" not in clean):
+        return _ROW[clean], _ROW[clean]
+    anode, dash, cathode = clean.partition("-")
+    if dash and anode != cathode and anode in _ROW and cathode in _ROW:
+        return _ROW[anode], _ROW[cathode]
+    return None
+
+
+def nearest_names(name: str, count: int = 3) -> list[str]:
+    """Known names most like ``name``, best first."""
+    return difflib.get_close_matches(clean_name(name), CHANNEL_NAMES, n=count, cutoff=0.3)
+
+
+def channel_ids(names: Sequence[str], bipolar: str = "mean") -> np.ndarray:
+    """Rows of the spatial table for channels given by name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Channel names in the order of the signal's rows; cleaned by :func:`clean_name`.
+    bipolar : {"mean", "table"}
+        ``mean``: a bipolar derivation takes the mean of its two electrodes' rows. ``table``: it
+        takes its own published row where there is one, as the published code does, else the mean.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, (channels, 2). A channel's spatial embedding is the mean of the two rows; a single
+        electrode has the same row twice.
+
+    Raises
+    ------
+    UnknownChannelError
+        One or more names are not known; all of them are listed with the nearest known ones.
+    ValueError
+        A channel occurs twice, or the rule's name is unknown.
+
+    Notes
+    -----
+    The paper does not say how bipolar channels enter LaBraM's table. The published code has rows
+    for eight derivations only and fails on the other names of the 16-channel montage.
+    """
+    if bipolar not in BIPOLAR_RULES:
+        raise ValueError(f"bipolar: expected one of {BIPOLAR_RULES}, found {bipolar!r}.")
+    cleaned = [clean_name(name) for name in names]
+    found = [_rows(clean, bipolar) for clean in cleaned]
+    unknown = [name for name, rows in zip(names, found, strict=True) if rows is None]
+    if unknown:
+        hints = "; ".join(
+            f"{name!r} (nearest: {', '.join(nearest_names(name)) or 'none'})" for name in unknown
+        )
+        raise UnknownChannelError(
+            f"{len(unknown)} of {len(cleaned)} channel names are not in the table of "
+            f"{len(ELECTRODES)} electrodes: {hints}. Rename them, or leave them out."
+        )
+    repeated = sorted({clean for clean in cleaned if cleaned.count(clean) > 1})
+    if repeated:
+        raise ValueError(
+            f"Every channel may occur once; found more than once: {', '.join(repeated)}. "
+            "Keep one of each."
+        )
+    return np.array(found, dtype=np.int64).reshape(len(cleaned), 2)

@@ -1,0 +1,396 @@
+"""One window per row: how EEG windows lie on disk, and how they are read without copies.
+
+A prepared corpus is an HF ``Dataset`` per split. A row holds one window: the signal as bytes
+(row-major, little-endian) with its shape, because nested lists cost many times the space and the
+time. ``int16`` counts with a scale per window halve the disk and the reading; ``float32`` is exact.
+Reading skips the ``datasets`` formatting: the signal column of the memory-mapped Arrow table is
+seen through numpy views, and the only copy is the conversion into the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+DTYPES = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
+INT16_PEAK = 32767
+COLUMNS = (
+    "signal", "dtype", "scale", "shape", "channels", "label", "recording", "subject", "onset_s",
+)  # fmt: skip
+
+
+class WindowFormatError(ValueError):
+    """A dataset whose rows are not windows of one shape, one montage and one number type."""
+
+
+def window_features(labels: Sequence[str]) -> Features:
+    """The columns of a prepared corpus.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Class names of the task, in the order of its task card.
+
+    Returns
+    -------
+    datasets.Features
+        ``signal`` bytes of a (channels, samples) array, ``dtype`` "int16" or "float32", ``scale``
+        microvolt per count, ``shape`` (channels, samples), ``channels`` names, ``label`` class,
+        ``recording``, ``subject``, ``onset_s`` seconds from the start of the recording.
+    """
+    from datasets import ClassLabel, Features, List, Value
+
+    return Features(
+        {
+            "signal": Value("binary"),
+            "dtype": Value("string"),
+            "scale": Value("float32"),
+            "shape": List(Value("int32"), length=2),
+            "channels": List(Value("string")),
+            "label": ClassLabel(names=list(labels)),
+            "recording": Value("string"),
+            "subject": Value("string"),
+            "onset_s": Value("float64"),
+        }
+    )
+
+
+def encode_window(
+    signal_uv: np.ndarray,
+    channels: Sequence[str],
+    label: str | int,
+    recording: str,
+    subject: str,
+    onset_s: float,
+    dtype: str = "int16",
+) -> dict[str, Any]:
+    """One window as a row of :func:`window_features`.
+
+    Parameters
+    ----------
+    signal_uv : np.ndarray, (channels, samples), float
+        The signal in microvolt.
+    channels : sequence of str
+        A name for every row of ``signal_uv``.
+    label : str or int
+        Class name or its index.
+    recording, subject : str
+        Where the window comes from.
+    onset_s : float
+        Start of the window in seconds from the start of the recording.
+    dtype : {"int16", "float32"}
+        ``int16``: counts of max|signal| / 32767 microvolt, so the error is at most half of that;
+        ``float32``: exact, twice the space.
+
+    Returns
+    -------
+    dict
+        The row.
+
+    Raises
+    ------
+    ValueError
+        The signal is not a finite real (channels, samples) array, the names do not fit it, or the
+        dtype is unknown.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {sorted(DTYPES)}, found {dtype!r}.")
+    signal = np.asarray(signal_uv)
+    if signal.ndim != 2 or signal.size == 0 or signal.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{recording} at {onset_s} s: expected a real array (channels, samples) in microvolt, "
+            f"found shape {signal.shape}, dtype {signal.dtype}."
+        )
+    if isinstance(channels, str) or len(channels) != signal.shape[0]:
+        raise ValueError(
+            f"{recording} at {onset_s} s: expected a name for each of the {signal.shape[0]} "
+            f"channels, found {channels!r}."
+        )
+    signal = signal.astype(np.float32, copy=False)
+    peak = float(np.abs(signal).max())
+    if not np.isfinite(peak):
+        raise ValueError(
+            f"{recording} at {onset_s} s: the signal has NaN or infinite values; repair or leave "
+            "out the window before it is written."
+        )
+    scale = np.float32(1.0)
+    if dtype == "int16":
+        if peak > 0:
+            scale = np.float32(max(peak / INT16_PEAK, float(np.finfo(np.float32).tiny)))
+        signal = np.rint(signal / scale)
+    return {
+        "signal": signal.astype(DTYPES[dtype]).tobytes(),
+        "dtype": dtype,
+        "scale": float(scale),
+        "shape": list(signal.shape),
+        "channels": [str(name) for name in channels],
+        "label": label,
+        "recording": recording,
+        "subject": subject,
+        "onset_s": float(onset_s),
+    }
+
+
+class WindowReader:
+    """Batches of windows from a dataset of :func:`window_features`, without copies on the way.
+
+    Parameters
+    ----------
+    dataset : datasets.Dataset
+        Rows as written by :func:`encode_window`; ``select``, ``shuffle`` and ``filter`` are
+        honoured.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Channel names, the same in all rows.
+    shape : tuple of int
+        (channels, samples) of every window.
+    dtype : str
+        "int16" or "float32", as stored.
+    labels : np.ndarray, (n,), int64
+        Class of every row.
+    label_names : tuple of str
+        Class names.
+
+    Raises
+    ------
+    WindowFormatError
+        Columns are missing or empty, rows differ in shape, channels or number type, or a signal's
+        bytes do not fit its shape.
+
+    Notes
+    -----
+    Only the signal column stays on disk; the checks at construction read the small columns once,
+    column-wise. The views keep the memory map open for as long as the reader lives.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._table: pa.Table = dataset.data.table
+        missing = [name for name in COLUMNS if name not in self._table.column_names]
+        if missing:
+            raise WindowFormatError(
+                f"Expected the columns {list(COLUMNS)}, found {self._table.column_names}; missing: "
+                f"{missing}. Write the corpus with modeling_mteeg.data.encode_window."
+            )
+        if len(dataset) == 0:
+            raise WindowFormatError("Expected at least one window, found an empty dataset.")
+        self._rows = self._selected_rows()
+        self.dtype: str = self._uniform("dtype")
+        if self.dtype not in DTYPES:
+            raise WindowFormatError(
+                f"dtype: expected one of {sorted(DTYPES)}, found {self.dtype!r}."
+            )
+        self.channels = self._uniform_channels()
+        self.shape = self._uniform_shape()
+        self.labels = self._column_array("label").astype(np.int64, copy=False)
+        self.label_names = tuple(getattr(dataset.features["label"], "names", None) or ())
+        self._check_labels()
+        self._scales = self._column_array("scale").astype(np.float32, copy=False)
+        self._bytes, self._chunk, self._start = self._locate_signals()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"WindowReader({len(self)} windows of {self.shape}, {self.dtype})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WindowReader, (self._dataset,)
+
+    @cached_property
+    def subjects(self) -> np.ndarray:
+        """Subject of every row, (n,) array of str."""
+        return self._column_array("subject")
+
+    @cached_property
+    def recordings(self) -> np.ndarray:
+        """Recording of every row, (n,) array of str."""
+        return self._column_array("recording")
+
+    @cached_property
+    def onsets_s(self) -> np.ndarray:
+        """Onset of every row in seconds from the start of its recording, (n,) float64."""
+        return self._column_array("onset_s")
+
+    def read(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        out: np.ndarray | None = None,
+        unit_uv: float = 1.0,
+    ) -> np.ndarray:
+        """Windows by index.
+
+        Parameters
+        ----------
+        indices : sequence of int, (n,)
+            Rows, in any order, repeats allowed; each in [0, len(self)).
+        out : np.ndarray, (n, channels, samples), float32, optional
+            Array to write into, such as the memory of a torch tensor.
+        unit_uv : float
+            Microvolt per unit of the result (100 for the model's input).
+
+        Returns
+        -------
+        np.ndarray, (n, channels, samples), float32
+            ``out``, in microvolt / ``unit_uv``.
+
+        Raises
+        ------
+        IndexError
+            An index is outside the dataset.
+        ValueError
+            ``indices`` or ``out`` has the wrong shape or type, or ``unit_uv`` is not above 0.
+        """
+        indices = self._checked_indices(indices)
+        if not unit_uv > 0:
+            raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
+        shape = (len(indices), *self.shape)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        elif out.shape != shape or out.dtype != np.float32:
+            raise ValueError(
+                f"out: expected float32 of shape {shape}, found {out.dtype} of shape {out.shape}."
+            )
+        number = DTYPES[self.dtype]
+        size = number.itemsize * self.shape[0] * self.shape[1]
+        scales = self._scales[indices] / np.float32(unit_uv)
+        chunks, starts = self._chunk[indices].tolist(), self._start[indices].tolist()
+        for row, (chunk, start, scale) in enumerate(zip(chunks, starts, scales, strict=True)):
+            view = self._bytes[chunk][start : start + size].view(number).reshape(self.shape)
+            np.copyto(out[row], view)  # then scaled in the cache: faster than one product
+            out[row] *= scale
+        return out
+
+    def _checked_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        array = np.asarray(indices)
+        if array.size == 0:
+            array = array.astype(np.int64)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices: expected whole numbers (n,), found {array.dtype} of shape {array.shape}."
+            )
+        if array.size and (array.min() < 0 or array.max() >= len(self)):
+            raise IndexError(
+                f"indices: expected 0 to {len(self) - 1}, found {array.min()} to {array.max()}."
+            )
+        return array.astype(np.int64, copy=False)
+
+    def _selected_rows(self) -> np.ndarray | None:
+        """Rows of the table behind ``select`` or ``shuffle``; None for all in order."""
+        indices = self._dataset._indices
+        return None if indices is None else indices.column(0).to_numpy().astype(np.int64)
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """The selected rows of a column; an empty cell is an error."""
+        column = self._table.column(name)
+        if self._rows is not None:
+            column = column.take(pa.array(self._rows))
+        if column.null_count:
+            raise WindowFormatError(
+                f"Column {name!r}: expected a value in every row, found {column.null_count} empty "
+                "ones; write the corpus again."
+            )
+        return column
+
+    def _column_array(self, name: str) -> np.ndarray:
+        return self._column(name).to_numpy()
+
+    def _uniform(self, name: str) -> Any:
+        values = pc.unique(self._column(name)).to_pylist()
+        if len(values) > 1:
+            raise WindowFormatError(
+                f"Column {name!r}: expected one value in all rows, found {values[:5]}; put windows "
+                "of different kinds into different datasets."
+            )
+        return values[0]
+
+    def _uniform_shape(self) -> tuple[int, int]:
+        column = self._column("shape")
+        shapes = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
+        shapes = shapes.reshape(len(column), -1)
+        if shapes.shape[1] != 2 or (shapes != shapes[0]).any():
+            raise WindowFormatError(
+                "Column 'shape': expected the same (channels, samples) in all rows, found "
+                f"{np.unique(shapes, axis=0)[:5].tolist()}; windows are never padded: put "
+                "different shapes into different datasets."
+            )
+        channels, samples = (int(number) for number in shapes[0])
+        if channels != len(self.channels) or samples < 1:
+            raise WindowFormatError(
+                f"Expected a shape for {len(self.channels)} channel names, found "
+                f"{(channels, samples)}."
+            )
+        return channels, samples
+
+    def _uniform_channels(self) -> tuple[str, ...]:
+        column = self._column("channels")
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        first = tuple(chunks[0][0].as_py())
+        longest = max(len(chunk) for chunk in chunks)
+        expected = pa.array(first * longest, chunks[0].type.value_type)
+        row = 0
+        for chunk in chunks:
+            other = _first_other_list(chunk, expected[: len(chunk) * len(first)], len(first))
+            if other is not None:
+                raise WindowFormatError(
+                    f"Column 'channels': expected the same names in all rows, found {list(first)} "
+                    f"and, in row {row + other}, {chunk[other].as_py()}."
+                )
+            row += len(chunk)
+        return first
+
+    def _check_labels(self) -> None:
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if not self.label_names or low < 0 or high >= len(self.label_names):
+            raise WindowFormatError(
+                f"Column 'label': expected classes of {list(self.label_names)}, found numbers "
+                f"{low} to {high}."
+            )
+
+    def _locate_signals(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Byte views of the chunks; chunk and first byte of every selected row."""
+        views, chunk_of, starts, sizes = [], [], [], []
+        for chunk in self._table.column("signal").chunks:
+            large = pa.types.is_large_binary(chunk.type)
+            if not (large or pa.types.is_binary(chunk.type)):
+                raise WindowFormatError(f"Column 'signal': expected binary, found {chunk.type}.")
+            if len(chunk) == 0:
+                continue
+            _, offsets, data = chunk.buffers()
+            offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
+            offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+            chunk_of.append(np.full(len(chunk), len(views), np.int32))
+            views.append(np.frombuffer(data if data is not None else b"", np.uint8))
+            starts.append(offsets[:-1])
+            sizes.append(np.diff(offsets))
+        chunk_of, starts, sizes = (np.concatenate(part) for part in (chunk_of, starts, sizes))
+        if self._rows is not None:
+            chunk_of, starts, sizes = (part[self._rows] for part in (chunk_of, starts, sizes))
+        expected = DTYPES[self.dtype].itemsize * self.shape[0] * self.shape[1]
+        wrong = np.flatnonzero(sizes != expected)
+        if wrong.size:
+            raise WindowFormatError(
+                f"Column 'signal': expected {expected} bytes ({self.dtype} of shape {self.shape}), "
+                f"found {int(sizes[wrong[0]])} in row {int(wrong[0])} and {wrong.size} rows in all."
+            )
+        return views, chunk_of, starts
+
+
+def _first_other_list(chunk: pa.Array, expected: pa.Array, length: int) -> int | None:
+    """First row of a list array that differs from ``expected`` (the same list in every row)."""
+    lengths = pc.list_value_length(chunk).to_numpy()
+    if (lengths != length).any():
+        return int(np.flatnonzero(lengths != length)[0])
+    different = pc.fill_null(pc.not_equal(chunk.flatten(), expected), True)
+    rows = different.to_numpy(zero_copy_only=False).reshape(len(chunk), length).any(axis=1)
+    return int(np.flatnonzero(rows)[0]) if rows.any() else None

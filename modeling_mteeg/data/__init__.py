@@ -3,6 +3,17 @@
 Needs ``datasets`` and ``pyarrow``; ``import modeling_mteeg`` alone does not import this package.
 """
 
+from .mixing import PAPER_SAMPLING, EpochPlan, SamplingRule, TaskMix, sampling_rules
 from .windows import WindowFormatError, WindowReader, encode_window, window_features
 
-__all__ = ["WindowFormatError", "WindowReader", "encode_window", "window_features"]
+__all__ = [
+    "EpochPlan",
+    "PAPER_SAMPLING",
+    "SamplingRule",
+    "TaskMix",
+    "WindowFormatError",
+    "WindowReader",
+    "encode_window",
+    "sampling_rules",
+    "window_features",
+]

@@ -1,0 +1,330 @@
+"""Which samples of which task stand in which step: a plan that is a pure function of few integers.
+
+Every step of joint training holds a sub-batch of every task, in proportion to what is drawn of
+each task in the epoch. The plan depends on (seed, epoch, tasks, batch size) only; a process takes
+its part of a step. So a run is resumed from (seed, epoch, step) alone, and one process or several
+see the same samples in the same steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+PAPER_TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingRule:
+    """How much of a task's training split an epoch draws, without replacement, anew each epoch.
+
+    Parameters
+    ----------
+    fraction : float
+        Part of all samples, in (0, 1].
+    negative_fraction : float
+        Part of the samples of class 0, in (0, 1]; all others are kept. Two-class tasks only.
+        ``fraction`` then applies to what is left.
+    """
+
+    fraction: float = 1.0
+    negative_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not 0 < value <= 1:
+                raise ValueError(
+                    f"{field.name}: expected a number above 0 and up to 1, found {value!r}."
+                )
+
+
+#: The paper draws 10 % of TUAB per epoch and 10 % of CHB-MIT's background (section 4.3).
+PAPER_SAMPLING = {
+    "tuab": SamplingRule(fraction=0.1),
+    "chb-mit": SamplingRule(negative_fraction=0.1),
+}
+
+
+def sampling_rules(
+    settings: Mapping[str, SamplingRule | Mapping[str, Any]],
+    known: Collection[str] = PAPER_TASKS,
+) -> dict[str, SamplingRule]:
+    """Read the ``sampling`` part of a config.
+
+    Parameters
+    ----------
+    settings : mapping
+        Task name to a rule or to its fields, such as ``{"tuab": {"fraction": 0.1}}``.
+    known : collection of str
+        Tasks a rule may name.
+
+    Returns
+    -------
+    dict of str to SamplingRule
+
+    Raises
+    ------
+    ValueError
+        Unknown tasks or fields, or values outside (0, 1]; all faults in one message.
+    """
+    rules, wrong = {}, []
+    fields = {field.name for field in dataclasses.fields(SamplingRule)}
+    for task, rule in settings.items():
+        if task not in known:
+            wrong.append(f"{task!r}: unknown task, expected one of {sorted(known)}")
+        elif isinstance(rule, SamplingRule):
+            rules[task] = rule
+        elif not isinstance(rule, Mapping) or not set(rule) <= fields:
+            wrong.append(f"{task!r}: expected {sorted(fields)}, found {rule!r}")
+        else:
+            try:
+                rules[task] = SamplingRule(**rule)
+            except ValueError as error:
+                wrong.append(f"{task!r}: {error}")
+    if wrong:
+        raise ValueError("sampling: " + "; ".join(wrong))
+    return rules
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaskMix:
+    """A task's training split as the plan sees it.
+
+    Parameters
+    ----------
+    name : str
+        Task name.
+    size : int
+        Samples in the training split, at least 1.
+    fraction, negative_fraction : float
+        See :class:`SamplingRule`.
+    labels : np.ndarray, (size,), int, optional
+        Classes of the samples; needed where ``negative_fraction`` is below 1.
+
+    Raises
+    ------
+    ValueError
+        A field is out of range, or labels are missing, of another length, or not of two classes.
+    """
+
+    name: str
+    size: int
+    fraction: float = 1.0
+    negative_fraction: float = 1.0
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            SamplingRule(self.fraction, self.negative_fraction)
+        except ValueError as error:
+            raise ValueError(f"Task {self.name!r}: {error}") from error
+        if self.size < 1:
+            raise ValueError(f"Task {self.name!r}: expected 1 sample or more, found {self.size}.")
+        if self.labels is not None and np.shape(self.labels) != (self.size,):
+            raise ValueError(
+                f"Task {self.name!r}: expected {self.size} labels, found shape "
+                f"{np.shape(self.labels)}."
+            )
+        if self.negative_fraction < 1:
+            if self.labels is None:
+                raise ValueError(f"Task {self.name!r}: negative_fraction needs the labels.")
+            if not set(np.unique(self.labels).tolist()) <= {0, 1}:
+                raise ValueError(
+                    f"Task {self.name!r}: negative_fraction is for two classes (0 negative, 1 "
+                    f"positive), found classes {np.unique(self.labels).tolist()}."
+                )
+
+    @property
+    def drawn(self) -> int:
+        """Samples drawn per epoch, the same in every epoch."""
+        return _part(self.fraction, sum(self._pool_sizes()))
+
+    def _pool_sizes(self) -> tuple[int, int]:
+        """(samples always in the pool, samples drawn into it from class 0)."""
+        if self.negative_fraction == 1:
+            return self.size, 0
+        negatives = int(np.count_nonzero(np.asarray(self.labels) == 0))
+        return self.size - negatives, _part(self.negative_fraction, negatives)
+
+    def draw(self, seed: int, epoch: int) -> np.ndarray:
+        """Rows of the epoch in their order, (drawn,) int64, none twice.
+
+        Depends on (seed, epoch, task) only, not on the other tasks.
+        """
+        source = np.random.Philox(np.random.SeedSequence([seed, epoch, zlib.crc32(_utf8(self))]))
+        if self.negative_fraction == 1:
+            pool = np.arange(self.size)
+        else:
+            labels = np.asarray(self.labels)
+            negatives = _shuffled(np.flatnonzero(labels == 0), source)[: self._pool_sizes()[1]]
+            pool = np.concatenate([np.flatnonzero(labels != 0), negatives])
+        return _shuffled(pool, source)[: self.drawn]
+
+
+def _utf8(mix: TaskMix) -> bytes:
+    return mix.name.encode("utf-8")
+
+
+def _part(fraction: float, number: int) -> int:
+    """``fraction`` of ``number``, rounded, at least 1 of what is there."""
+    return min(number, max(1, int(fraction * number + 0.5)))
+
+
+def _shuffled(rows: np.ndarray, source: np.random.Philox) -> np.ndarray:
+    """Rows in random order; raw Philox numbers, whose stream numpy keeps over versions."""
+    return rows[np.argsort(source.random_raw(len(rows)), kind="stable")]
+
+
+def _dealt(counts: np.ndarray, hands: int, start: int = 0) -> np.ndarray:
+    """Deal ``counts[t]`` cards of every kind t to ``hands``, as evenly as can be.
+
+    The remainders are dealt round in one go, a kind after the other, so a hand's cards of one
+    kind and its cards in all both differ by at most 1 between hands.
+
+    Returns
+    -------
+    np.ndarray, (hands, kinds), int64
+    """
+    share, rest = np.divmod(counts, hands)
+    dealt = np.tile(share, (hands, 1))
+    kinds = np.repeat(np.arange(len(counts)), rest)
+    np.add.at(dealt, ((start + np.arange(len(kinds))) % hands, kinds), 1)
+    return dealt
+
+
+class EpochPlan:
+    """Samples of every step of an epoch, for every process.
+
+    Parameters
+    ----------
+    mixes : iterable of TaskMix
+        The tasks; their order does not matter.
+    batch_size : int
+        Most samples of a step, all tasks and all processes together.
+    seed, epoch : int
+        0 or above.
+    world_size : int
+        Processes.
+    slices : int
+        Parts into which a process splits its share of a step, to bound memory; the parts of a step
+        belong to one optimizer step.
+
+    Attributes
+    ----------
+    tasks : tuple of str
+        Task names, sorted.
+    num_steps : int
+        Steps of the epoch, the same in every epoch.
+    drawn : dict of str to int
+        Samples of each task in the epoch.
+
+    Raises
+    ------
+    ValueError
+        No task, a task twice, or a number out of range.
+
+    Notes
+    -----
+    All samples drawn are used exactly once; the last step is as full as the others. In a step the
+    number of samples of a task is its proportion rounded down or up, and so is the step's total.
+    The steps that hold one more of a task are spread evenly over the epoch (golden-ratio order).
+    """
+
+    def __init__(
+        self,
+        mixes: Iterable[TaskMix],
+        batch_size: int,
+        seed: int = 0,
+        epoch: int = 0,
+        world_size: int = 1,
+        slices: int = 1,
+    ) -> None:
+        self.mixes = tuple(sorted(mixes, key=lambda mix: mix.name))
+        self.tasks = tuple(mix.name for mix in self.mixes)
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"mixes: expected one or more different tasks, found {self.tasks}.")
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.seed, self.epoch = _whole("seed", seed, 0), _whole("epoch", epoch, 0)
+        self.world_size = _whole("world_size", world_size, 1)
+        self.slices = _whole("slices", slices, 1)
+        drawn = np.array([mix.drawn for mix in self.mixes], np.int64)
+        self.drawn: dict[str, int] = dict(zip(self.tasks, drawn.tolist(), strict=True))
+        self.num_steps = -(-int(drawn.sum()) // self.batch_size)
+        dealt = _dealt(drawn, self.num_steps)
+        spread = np.argsort(np.arange(self.num_steps) * GOLDEN_RATIO % 1.0, kind="stable")
+        self._counts = dealt[spread]  # (steps, tasks)
+        self._ends = np.cumsum(self._counts, axis=0)
+        self._orders = [mix.draw(self.seed, self.epoch) for mix in self.mixes]
+
+    def counts(self, step: int, steps: int = 1) -> dict[str, int]:
+        """Samples of each task in ``steps`` steps from ``step`` on, over all processes and slices.
+
+        With gradient accumulation over several steps this is what a task's loss is divided by; at
+        the end of the epoch there may be fewer steps than asked for.
+        """
+        self._check_step(step)
+        total = self._counts[step : step + _whole("steps", steps, 1)].sum(axis=0)
+        return dict(zip(self.tasks, total.tolist(), strict=True))
+
+    def indices(self, step: int, rank: int = 0, slice: int = 0) -> dict[str, np.ndarray]:
+        """Rows that process ``rank`` reads in part ``slice`` of ``step``.
+
+        Returns
+        -------
+        dict of str to np.ndarray, (n,), int64
+            Every task; an empty array where the process has none of it. Over the processes and
+            slices of a step each row of :meth:`step_indices` occurs once.
+        """
+        self._check_step(step)
+        if not (0 <= rank < self.world_size and 0 <= slice < self.slices):
+            raise IndexError(
+                f"expected rank below {self.world_size} and slice below {self.slices}, found rank "
+                f"{rank}, slice {slice}."
+            )
+        # Hand h belongs to process h % world_size, so remainders alternate between processes; the
+        # first hand rotates with the step so that none is ahead for a whole epoch.
+        hands = self.world_size * self.slices
+        dealt = _dealt(self._counts[step], hands, start=step)
+        hand = slice * self.world_size + rank
+        stops = self._ends[step] - self._counts[step] + np.cumsum(dealt, axis=0)[hand]
+        return {
+            task: order[stop - count : stop]
+            for task, order, stop, count in zip(
+                self.tasks, self._orders, stops.tolist(), dealt[hand].tolist(), strict=True
+            )
+        }
+
+    def step_indices(self, step: int) -> dict[str, np.ndarray]:
+        """Rows of all processes and slices of a step, in order, the same for any world size."""
+        self._check_step(step)
+        ends, counts = self._ends[step].tolist(), self._counts[step].tolist()
+        return {
+            task: order[end - count : end]
+            for task, order, end, count in zip(self.tasks, self._orders, ends, counts, strict=True)
+        }
+
+    @property
+    def always_present(self) -> bool:
+        """Whether every process has every task in every slice of every step.
+
+        Where not, distributed training must look for unused parameters, for a task without
+        samples leaves its adapter without gradient on that process.
+        """
+        return bool((self._counts >= self.world_size * self.slices).all())
+
+    def _check_step(self, step: int) -> None:
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"step: expected 0 to {self.num_steps - 1}, found {step}.")
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}: expected a whole number of {least} or more, found {value!r}.")
+    return int(value)

@@ -26,9 +26,7 @@ ELECTRODES: tuple[str, ...] = tuple(
 )
 """Single electrodes of the published table, in order; electrode ``i`` owns row ``i + 1``."""
 
-BIPOLAR_TABLE: tuple[str, ...] = tuple(
-    "FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2".split()
-)
+BIPOLAR_TABLE: tuple[str, ...] = tuple("FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2".split())
 """Bipolar derivations that own a published row, directly after the electrodes. The published list
 names eight more (FP1-F3 to P4-O2), for which its table has no row."""
 

@@ -15,6 +15,7 @@ from .channels import BIPOLAR_RULES, channel_ids, clean_name
 
 CARD_FILE = "task.json"
 TASK_NAME = re.compile(r"[a-z][a-z0-9-]*")
+ADAPTERS = ("lora", "none")
 LOSSES = ("binary_cross_entropy", "cross_entropy")
 BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
 MULTICLASS_METRICS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")
@@ -78,6 +79,8 @@ class TaskCard:
         The base an adapter belongs to: ``fingerprint``, ``hidden_size``, ``name_or_path``.
     results : dict or None
         Test results written by the training.
+    adapter : {"lora", "none"}
+        Whether the task has low-rank adapters, or is a head alone.
 
     Raises
     ------
@@ -105,6 +108,7 @@ class TaskCard:
     split_hash: str | None = None
     base: dict[str, Any] | None = None
     results: dict[str, Any] | None = None
+    adapter: str = "lora"
 
     def __post_init__(self) -> None:
         put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
@@ -163,6 +167,10 @@ class TaskCard:
             raise TaskCardError(
                 f"Task {self.name!r}: monitor {self.monitor!r} is not among its metrics "
                 f"{list(self.metrics)}."
+            )
+        if self.adapter not in ADAPTERS:
+            raise TaskCardError(
+                f"Task {self.name!r}: adapter: expected one of {ADAPTERS}, found {self.adapter!r}."
             )
         if self.bipolar not in BIPOLAR_RULES:
             raise TaskCardError(

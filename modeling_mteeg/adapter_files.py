@@ -1,0 +1,195 @@
+"""The files of a task on disk and on the Hub: found, checked, read and written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .task_card import CARD_FILE, TASK_NAME, TaskCard
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+LORA_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+HEAD_FILE = "head.safetensors"
+ADAPTERS = "adapters"
+FILES = (LORA_FILE, CONFIG_FILE, HEAD_FILE, CARD_FILE)
+
+
+class AdapterError(ValueError):
+    """An adapter that cannot be found, is damaged, or belongs to another base."""
+
+
+def find_adapter_folder(
+    name: str, base: str | None, revision: str | None = None, token: str | bool | None = None
+) -> Path:
+    """Folder that holds a task's files.
+
+    Parameters
+    ----------
+    name : str
+        Task name, folder, or ``owner/repo``.
+    base : str or None
+        Folder or Hub repository the base came from.
+    revision, token
+        For the Hub.
+
+    Raises
+    ------
+    AdapterError
+        Nothing found; says where it looked and what is there.
+    """
+    looked = []
+    if TASK_NAME.fullmatch(name) and base:
+        if Path(base).is_dir():
+            folder = Path(base) / ADAPTERS / name
+            looked.append(str(folder))
+            if folder.is_dir():
+                return folder
+        elif _is_repo(base):
+            looked.append(f"{ADAPTERS}/{name} of {base} on the Hub")
+            folder = _download(base, f"{ADAPTERS}/{name}/", revision, token)
+            if folder is not None:
+                return folder
+    if Path(name).is_dir():
+        return Path(name)
+    looked.append(f"the folder {name}")
+    if _is_repo(name):
+        looked.append(f"{name} on the Hub")
+        folder = _download(name, "", revision, token)
+        if folder is not None:
+            return folder
+    raise AdapterError(
+        f"No adapter {name!r}: looked at {', '.join(looked)}. {_beside(base)}"
+        "Give a task beside the base, a folder, or owner/repo."
+    )
+
+
+def _beside(base: str | None) -> str:
+    """Sentence about the tasks beside a local base."""
+    folder = Path(base) / ADAPTERS if base else None
+    if folder is None or not folder.is_dir():
+        return ""
+    names = sorted(path.name for path in folder.iterdir() if (path / CARD_FILE).is_file())
+    return f"Beside the base there are: {', '.join(names) or 'none'}. "
+
+
+def _is_repo(name: str) -> bool:
+    """Whether ``name`` has the form owner/repo and is no path."""
+    parts = name.split("/")
+    return len(parts) == 2 and all(parts) and not name.startswith((".", "~", "/"))
+
+
+def _download(
+    repo: str, prefix: str, revision: str | None, token: str | bool | None
+) -> Path | None:
+    """Fetch a task's files from the Hub; None where the repository has no task there."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+    where = {"repo_id": repo, "revision": revision, "token": token}
+    try:
+        card = hf_hub_download(filename=f"{prefix}{CARD_FILE}", **where)
+        wanted = [HEAD_FILE]
+        if TaskCard.load(card).adapter == "lora":
+            wanted += [LORA_FILE, CONFIG_FILE]
+        for file in wanted:
+            hf_hub_download(filename=f"{prefix}{file}", **where)
+    except (EntryNotFoundError, RepositoryNotFoundError):
+        return None
+    except OSError as error:
+        raise AdapterError(f"{repo} could not be reached: {error}") from error
+    return Path(card).parent
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file, on the CPU; damaged or missing files are an AdapterError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise AdapterError(
+            f"{path} is missing; a task is made of {', '.join(FILES)}. Save or download it again."
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise AdapterError(f"{path} is damaged ({error}). Save or download it again.") from error
+
+
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Options of an adapter (rank, scaling, dropout, location, separate_qkv) from peft's file.
+
+    Raises
+    ------
+    AdapterError
+        The file is missing, damaged, or describes an adapter this model cannot hold.
+    """
+    from .lora import LOCATIONS
+
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise AdapterError(f"{path} is missing; a task is made of {', '.join(FILES)}.")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        targets = tuple(sorted(config["target_modules"]))
+        rank, alpha = config["r"], config["lora_alpha"]
+        dropout = float(config.get("lora_dropout") or 0.0)
+        numbers = isinstance(rank, int) and isinstance(alpha, (int, float)) and 0 < rank <= 4096
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(f"{path} is damaged: {error!r}.") from error
+    location = next((key for key, value in LOCATIONS.items() if sorted(value) == list(targets)), "")
+    unknown = [
+        key
+        for key in ("use_dora", "use_rslora", "fan_in_fan_out", "modules_to_save", "lora_bias")
+        if config.get(key)
+    ]
+    if config.get("peft_type") != "LORA" or not location or unknown or not numbers:
+        raise AdapterError(
+            f"{path}: expected a LORA adapter on one of {list(LOCATIONS.values())} without further "
+            f"options, found type {config.get('peft_type')!r} on {list(targets)}, rank {rank!r}, "
+            f"alpha {alpha!r}, {unknown or 'no'} further options."
+        )
+    separate = config.get("rank_pattern") == {"qkv": 3 * rank}
+    if config.get("rank_pattern") and not separate:
+        raise AdapterError(f"{path}: cannot read the rank pattern {config['rank_pattern']}.")
+    return {
+        "rank": rank,
+        "scaling": alpha / rank,
+        "dropout": dropout,
+        "location": location,
+        "separate_qkv": separate,
+    }
+
+
+def replace_files(
+    folder: Path,
+    lora: dict[str, torch.Tensor],
+    head: dict[str, torch.Tensor],
+    config: LoraConfig | None,
+    card: TaskCard,
+) -> Path:
+    """Write a task's files, each whole or not at all, the card last; return the folder."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / ".part"
+    part.mkdir(exist_ok=True)
+    save_file(head, part / HEAD_FILE, metadata={"format": "pt"})
+    if config is not None:
+        save_file(lora, part / LORA_FILE, metadata={"format": "pt"})
+        config.save_pretrained(str(part))
+    card.save(part)
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    for file in (HEAD_FILE, LORA_FILE, CONFIG_FILE, CARD_FILE):
+        if (part / file).is_file():
+            os.replace(part / file, folder / file)
+        else:
+            (folder / file).unlink(missing_ok=True)
+    part.rmdir()
+    return folder

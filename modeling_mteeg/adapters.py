@@ -1,0 +1,502 @@
+"""Adding, switching, saving and loading the tasks of a model.
+
+The model owns its heads and its routing (peft cannot hold heads of different sizes); the low-rank
+adapters are peft's. In a folder a task is four files: ``adapter_config.json`` and
+``adapter_model.safetensors`` in peft's format, ``head.safetensors``, and the task card
+``task.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .adapter_files import (
+    HEAD_FILE,
+    LORA_FILE,
+    AdapterError,
+    find_adapter_folder,
+    read_adapter_config,
+    read_tensors,
+    replace_files,
+)
+from .task_card import TaskCard, check_task_name
+
+
+class AdapterMixin:
+    """The tasks of a :class:`modeling_mteeg.MteegModel`.
+
+    Attributes
+    ----------
+    tasks : dict of str to TaskCard
+        Cards of the tasks the model holds, in the order they came.
+    active_adapter : str or None
+        Task whose adapter and head a plain call uses; None: the base alone.
+    """
+
+    def init_adapters(self) -> None:
+        """Prepare an empty model; called once by the model's ``__init__``."""
+        self.heads = nn.ModuleDict()
+        self.tasks: dict[str, TaskCard] = {}
+        self.active_adapter: str | None = None
+        self.adapter_options: dict[str, dict[str, Any]] = {}
+        self._published: set[str] = set()
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether any task has low-rank adapters (a task may be a head alone)."""
+        return any(options["location"] != "none" for options in self.adapter_options.values())
+
+    def _known_task(self, name: str) -> str:
+        if name not in self.tasks:
+            raise ValueError(
+                f"Unknown task {name!r}; this model holds {sorted(self.tasks) or 'no tasks'}. "
+                "Use load_adapter() or add_adapter() first."
+            )
+        return name
+
+    def _task_for_call(self, name: str | None) -> str | None:
+        return self.active_adapter if name is None else self._known_task(name)
+
+    def add_adapter(
+        self,
+        name: str,
+        labels: Sequence[str] | None = None,
+        *,
+        card: TaskCard | None = None,
+        rank: int = 8,
+        scaling: float = 1.0,
+        dropout: float = 0.0,
+        location: str = "both",
+        separate_qkv: bool = False,
+        **card_fields: Any,
+    ) -> TaskCard:
+        """Add a new task: a fresh adapter in the transformer and a fresh head.
+
+        The new task becomes the active one. The model then trains the shared temporal encoder, all
+        adapters and all heads, unless it holds tasks loaded from disk, whose results a changed
+        temporal encoder would spoil: then it trains the new task alone. Use
+        :meth:`set_trainable` to say otherwise.
+
+        Parameters
+        ----------
+        name : str
+            ``[a-z][a-z0-9-]*``, not yet taken.
+        labels : sequence of str
+            Class names; two make a binary task with one logit.
+        card : TaskCard, optional
+            Instead of ``labels`` and ``card_fields``: a whole card.
+        rank : int
+            Rank r of A and B (paper, section 4.4: 8).
+        scaling : float
+            Factor of B A. The paper shows none, hence 1.
+        dropout : float
+            Dropout on the adapter's input in training.
+        location : {"both", "attention", "feed-forward", "none"}
+            Which linear layers get an adapter; ``none`` adds a head alone.
+        separate_qkv : bool
+            One pair A, B for each of query, key and value instead of one for the three together
+            (see Notes).
+        **card_fields
+            Further fields of :class:`TaskCard`: ``channels``, ``window_s`` ...
+
+        Returns
+        -------
+        TaskCard
+
+        Raises
+        ------
+        ValueError
+            A bad or taken name, unknown options, or a card that contradicts itself.
+
+        Notes
+        -----
+        The paper writes separate adapters for query, key and value, but its counts of trainable
+        parameters (1.8 M and 7.4 M) hold only with one adapter on the fused projection.
+        """
+        check_task_name(name)
+        if name in self.tasks:
+            raise ValueError(
+                f"Task {name!r} is already there; choose another name or delete_adapter({name!r})."
+            )
+        card = self._make_card(name, labels, card, card_fields)
+        options = {
+            "rank": rank,
+            "scaling": float(scaling),
+            "dropout": float(dropout),
+            "location": location,
+            "separate_qkv": bool(separate_qkv),
+        }
+        self._check_options(options)
+        card = card.replace(adapter="none" if location == "none" else "lora", base=None)
+        self._insert(card, options)
+        self.active_adapter = name
+        self.set_trainable([name] if self._published else None)
+        return card
+
+    @staticmethod
+    def _make_card(name, labels, card, card_fields) -> TaskCard:
+        if (card is None) == (labels is None):
+            raise ValueError("Give either labels (and other fields of the card) or a whole card.")
+        if card is None:
+            return TaskCard(name=name, labels=labels, **card_fields)
+        if card_fields:
+            raise ValueError(f"Give a card or its fields, not both; found {sorted(card_fields)}.")
+        return card if card.name == name else card.replace(name=name)
+
+    @staticmethod
+    def _check_options(options: dict[str, Any]) -> None:
+        from .lora import LOCATIONS
+
+        rank = options["rank"]
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+            raise ValueError(f"rank: expected a whole number above 0, found {rank!r}.")
+        if not options["scaling"] > 0:
+            raise ValueError(f"scaling: expected a number above 0, found {options['scaling']!r}.")
+        if not 0 <= options["dropout"] < 1:
+            raise ValueError(f"dropout: expected a number in [0, 1), found {options['dropout']!r}.")
+        if options["location"] not in LOCATIONS:
+            raise ValueError(
+                f"location: expected one of {list(LOCATIONS)}, found {options['location']!r}."
+            )
+
+    def _insert(self, card: TaskCard, options: dict[str, Any]) -> None:
+        """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
+        name = card.name
+        if options["location"] != "none":
+            from .lora import adapter_layers, inject
+
+            wanted = {id(p): p.requires_grad for p in self.parameters()}
+            inject(self, name, **options)
+            for parameter in self.parameters():  # peft freezes all but the newest adapter
+                parameter.requires_grad_(wanted.get(id(parameter), True))
+            for layer in adapter_layers(self, name).values():
+                for part in (layer.lora_A, layer.lora_B):
+                    part[name].to(device=self.device)
+        head = nn.Linear(self.config.hidden_size, card.num_outputs)
+        nn.init.trunc_normal_(head.weight, std=self.config.initializer_range)
+        nn.init.zeros_(head.bias)
+        self.heads[name] = head.to(device=self.device)
+        self.tasks[name] = card
+        self.adapter_options[name] = options
+
+    def set_adapter(self, name: str | None) -> None:
+        """Make a task the active one, or None for the base alone. Nothing else changes."""
+        self.active_adapter = None if name is None else self._known_task(name)
+
+    def delete_adapter(self, name: str) -> None:
+        """Take a task's adapter and head out of the model; the others stay bit for bit."""
+        self._drop(self._known_task(name), merge=False)
+
+    def _drop(self, name: str, merge: bool) -> None:
+        if self.adapter_options[name]["location"] != "none":
+            from .lora import remove
+
+            remove(self, name, merge=merge)
+            self.peft_config.pop(name, None)
+        del self.heads[name], self.tasks[name], self.adapter_options[name]
+        self._published.discard(name)
+        if self.active_adapter == name:
+            self.active_adapter = None
+
+    def merge_and_unload(self, name: str) -> AdapterMixin:
+        """Add one task's adapter to the weights and drop all others, in place.
+
+        What is left is a plain network with one head, for deployment; as a base it is another one
+        (its fingerprint differs).
+
+        Returns
+        -------
+        MteegModel
+            This model, with ``name`` active.
+        """
+        card, head = self.tasks[self._known_task(name)], self.heads[name]
+        for other in [task for task in self.tasks if task != name]:
+            self._drop(other, merge=False)
+        self._drop(name, merge=True)
+        self._insert(card.replace(adapter="none", base=None), _options_of_head())
+        self.heads[name] = head
+        self.active_adapter = name
+        return self
+
+    def set_trainable(
+        self,
+        tasks: Iterable[str] | None = None,
+        temporal_encoder: bool | None = None,
+        everything: bool = False,
+    ) -> list[str]:
+        """Say exactly which parameters are trained; all others are frozen.
+
+        Parameters
+        ----------
+        tasks : iterable of str, optional
+            Tasks whose adapter and head are trained; default: all.
+        temporal_encoder : bool, optional
+            Whether the shared temporal encoder is trained (paper, section 3.3: yes). Default: yes,
+            unless the model holds tasks that were loaded from disk.
+        everything : bool
+            Train every parameter of backbone, adapters and heads (full fine-tuning).
+
+        Returns
+        -------
+        list of str
+            Names of the trainable parameters.
+
+        Raises
+        ------
+        ValueError
+            An unknown task, or training what tasks loaded from disk rely on while they are not
+            trained along.
+        """
+        tasks = list(self.tasks) if tasks is None else [self._known_task(name) for name in tasks]
+        left = sorted(self._published - set(tasks))
+        if (temporal_encoder or everything) and left:
+            raise ValueError(
+                f"Training the shared weights would change the results of {left}, which were "
+                "loaded from disk. Train them along (tasks=...), delete_adapter() them, or leave "
+                "the temporal encoder as it is."
+            )
+        if temporal_encoder is None:
+            temporal_encoder = not self._published
+        trained = []
+        for name, parameter in self.named_parameters():
+            own = name.startswith("heads.") or ".lora_" in name
+            if own:
+                wanted = any(part in tasks for part in name.split("."))
+            else:
+                wanted = temporal_encoder and name.startswith("temporal_encoder.")
+            parameter.requires_grad_(wanted or everything)
+            if wanted or everything:
+                trained.append(name)
+        return trained
+
+    def base_state_dict(self) -> dict[str, torch.Tensor]:
+        """Weights of the base alone, under their plain names (no adapters, no heads)."""
+        return {
+            name.replace(".base_layer.", "."): tensor
+            for name, tensor in self.state_dict().items()
+            if ".lora_" not in name and not name.startswith("heads.")
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the base's weights, the shared temporal encoder included.
+
+        Adapters carry it and refuse any other base. It is taken from the weights in float32; a
+        model loaded in another precision answers with the value written beside its weights.
+        """
+        state = self.base_state_dict()
+        if self.config.fingerprint and any(t.dtype != torch.float32 for t in state.values()):
+            return self.config.fingerprint
+        digest = hashlib.sha256()
+        for name in sorted(state):
+            tensor = state[name].detach().to("cpu", torch.float32).contiguous()
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            digest.update(memoryview(tensor.numpy()).cast("B"))
+        return digest.hexdigest()
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Save the base, shared temporal encoder included, without any task.
+
+        Tasks are saved by :meth:`save_adapter`; beside their base they go to
+        ``<save_directory>/adapters/<task>``. Keywords are those of
+        ``transformers.PreTrainedModel.save_pretrained``.
+        """
+        kwargs.setdefault("state_dict", self.base_state_dict())
+        self.config.fingerprint = self.fingerprint()
+        super().save_pretrained(save_directory, **kwargs)
+
+    def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
+        """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
+        from .lora import export_state
+
+        head = self.heads[self._known_task(name)].state_dict()
+        head = {f"head.{key}": value.cpu().contiguous() for key, value in head.items()}
+        lora = self.adapter_options[name]["location"] != "none"
+        return {**(export_state(self, name) if lora else {}), **head}
+
+    def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
+        """Fill a task that the model holds from :meth:`adapter_state_dict`; all must fit."""
+        head = self.heads[self._known_task(name)]
+        for key, target in (("head.weight", head.weight), ("head.bias", head.bias)):
+            if key not in state or state[key].shape != target.shape:
+                found = tuple(state[key].shape) if key in state else "nothing"
+                raise AdapterError(
+                    f"Task {name!r}: {key}: expected shape {tuple(target.shape)}, found {found}."
+                )
+        lora = {key: value for key, value in state.items() if not key.startswith("head.")}
+        if self.adapter_options[name]["location"] != "none":
+            from .lora import import_state
+
+            import_state(self, name, lora)
+        elif lora:
+            raise AdapterError(
+                f"Task {name!r} has no adapter, but tensors {sorted(lora)[:3]} came."
+            )
+        with torch.no_grad():
+            head.weight.copy_(state["head.weight"])
+            head.bias.copy_(state["head.bias"])
+
+    def save_adapter(self, name: str, folder: str | Path, **card_changes: Any) -> Path:
+        """Write a task's adapter, head and card into ``folder``.
+
+        Parameters
+        ----------
+        name : str
+            A task the model holds.
+        folder : str or Path
+            Made if needed. Files of an earlier save are replaced one by one, the card last.
+        **card_changes
+            Fields of the card to set, such as ``results``.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        from .lora import lora_config
+
+        state = self.adapter_state_dict(name)
+        options = self.adapter_options[name]
+        base = {
+            "fingerprint": self.fingerprint(),
+            "hidden_size": self.config.hidden_size,
+            "name_or_path": str(self.config._name_or_path or ""),
+        }
+        card = self.tasks[name].replace(base=base, **card_changes)
+        lora = {key: value for key, value in state.items() if not key.startswith("head.")}
+        head = {key[5:]: value for key, value in state.items() if key.startswith("head.")}
+        config = None
+        if lora:
+            config = lora_config(**options)
+            config.base_model_name_or_path = base["name_or_path"] or None
+            config.inference_mode = True
+        return replace_files(Path(folder), lora, head, config, card)
+
+    def load_adapter(
+        self,
+        name_or_path: str | Path,
+        adapter_name: str | None = None,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> TaskCard:
+        """Load a task and make it the active one.
+
+        Parameters
+        ----------
+        name_or_path : str or Path
+            Looked up in this order: ``adapters/<name>`` of the base's own folder or Hub repository,
+            a folder, a Hub repository ``owner/repo``.
+        adapter_name : str, optional
+            Name in this model; default: the card's.
+        revision, token
+            For the Hub.
+
+        Returns
+        -------
+        TaskCard
+
+        Raises
+        ------
+        AdapterError
+            Nothing found, files missing or damaged, or an adapter of another base or width.
+        ValueError
+            The name is taken or cannot name a task.
+        """
+        where = {"revision": revision, "token": token}
+        folder = find_adapter_folder(str(name_or_path), self.config._name_or_path, **where)
+        card = TaskCard.load(folder)
+        card = card if adapter_name is None else card.replace(name=check_task_name(adapter_name))
+        if card.name in self.tasks:
+            raise ValueError(
+                f"Task {card.name!r} is already there; pass another adapter_name, or "
+                f"delete_adapter({card.name!r}) first."
+            )
+        self._check_base(card, folder)
+        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        options = _options_of_head()
+        if card.adapter == "lora":
+            options = read_adapter_config(folder)
+            state.update(read_tensors(folder / LORA_FILE))
+        active = self.active_adapter
+        self._insert(card, options)
+        try:
+            self.load_adapter_state_dict(card.name, state)
+        except ValueError as error:
+            self._drop(card.name, merge=False)
+            self.active_adapter = active
+            raise AdapterError(f"{folder}: {error}") from error
+        self.active_adapter = card.name
+        self._published.add(card.name)
+        self.set_trainable()
+        return card
+
+    def _check_base(self, card: TaskCard, folder: Path) -> None:
+        """Refuse an adapter that was made for another base."""
+        base = card.base or {}
+        if base.get("hidden_size") != self.config.hidden_size:
+            raise AdapterError(
+                f"{folder}: the adapter is for a base of width {base.get('hidden_size')} "
+                f"({base.get('name_or_path') or 'unnamed'}); this model has width "
+                f"{self.config.hidden_size}. Load that base."
+            )
+        mine = self.fingerprint()
+        if base.get("fingerprint") != mine:
+            raise AdapterError(
+                f"{folder}: the adapter belongs to the base with fingerprint "
+                f"{str(base.get('fingerprint'))[:12]} ({base.get('name_or_path') or 'unnamed'}); "
+                f"this model's is {mine[:12]}. An adapter is right only on the base it was trained "
+                "with, its temporal encoder included: load that base."
+            )
+
+    def push_adapter(
+        self,
+        name: str,
+        repo_id: str,
+        *,
+        path_in_repo: str = "",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload a task to the Hub and return the commit's address.
+
+        Parameters
+        ----------
+        name : str
+            A task the model holds.
+        repo_id : str
+            ``owner/repo``, made if needed. To lay a task beside its base, give the base's
+            repository and ``path_in_repo="adapters/<name>"``.
+        """
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_adapter(name, folder)
+            info = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                path_in_repo=path_in_repo or None,
+                commit_message=commit_message or f"Upload the adapter and head of task {name}",
+            )
+        return str(getattr(info, "commit_url", info))
+
+
+def _options_of_head() -> dict[str, Any]:
+    """Options of a task that is a head alone."""
+    return {
+        "rank": 8,
+        "scaling": 1.0,
+        "dropout": 0.0,
+        "location": "none",
+        "separate_qkv": False,
+    }

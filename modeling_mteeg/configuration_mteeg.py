@@ -1,0 +1,143 @@
+"""Sizes and options of a LaBraM backbone for MTEEG."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "hidden_size": 100,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 5,
+        "intermediate_size": 400,
+        "temporal_channels": 4,
+        "layer_scale_init": 0.1,
+    },
+    "base": {
+        "hidden_size": 200,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 10,
+        "intermediate_size": 800,
+        "temporal_channels": 8,
+        "layer_scale_init": 0.1,
+    },
+    "large": {
+        "hidden_size": 400,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 1600,
+        "temporal_channels": 16,
+        "layer_scale_init": 1e-5,
+    },
+    "huge": {
+        "hidden_size": 800,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 16,
+        "intermediate_size": 3200,
+        "temporal_channels": 32,
+        "layer_scale_init": 1e-6,
+    },
+}
+"""Published sizes (LaBraM, table of configurations), and ``tiny`` for the demo and the tests."""
+
+
+@strict
+class MteegConfig(PreTrainedConfig):
+    """Configuration of :class:`MteegModel`.
+
+    Parameters
+    ----------
+    hidden_size : int
+        Width d of a token; equal to ``temporal_channels`` times 25 time steps.
+    num_hidden_layers, num_attention_heads, intermediate_size : int
+        Transformer sizes.
+    patch_size : int
+        Samples in a patch: one second at 200 Hz.
+    temporal_channels : int
+        Output channels of the temporal encoder's convolutions.
+    num_spatial : int
+        Electrodes (and bipolar names) with a row in the spatial table, without the cls row.
+    num_temporal : int
+        Rows of the temporal table; longer inputs interpolate it linearly.
+    layer_norm_eps : float
+        Epsilon of every LayerNorm.
+    layer_scale_init : float
+        Start value of the layer scales gamma_1 and gamma_2.
+    qkv_bias : bool
+        Whether attention has biases on query and value (a published option, off by default).
+    attention_dropout, drop_path_rate : float
+        Dropout on attention weights; stochastic depth, growing linearly over the layers.
+    initializer_range : float
+        Standard deviation of the truncated normal start values.
+    fingerprint : str or None
+        SHA-256 of the base's weights, written by ``save_pretrained``; see
+        :meth:`MteegModel.fingerprint`.
+
+    Notes
+    -----
+    Source: the LaBraM paper's configurations and published code. The MTEEG paper (section 4.2)
+    takes Base and Large.
+    """
+
+    model_type = "mteeg"
+
+    hidden_size: int = 200
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 10
+    intermediate_size: int = 800
+    patch_size: int = 200
+    temporal_channels: int = 8
+    num_spatial: int = 128
+    num_temporal: int = 16
+    layer_norm_eps: float = 1e-6
+    layer_scale_init: float = 0.1
+    qkv_bias: bool = False
+    attention_dropout: float = 0.0
+    drop_path_rate: float = 0.0
+    initializer_range: float = 0.02
+    fingerprint: str | None = None
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size must be a multiple of num_attention_heads; found "
+                f"{self.hidden_size} and {self.num_attention_heads}."
+            )
+        steps = self.patch_size // 8
+        if self.patch_size % 8 or self.temporal_channels * steps != self.hidden_size:
+            raise ValueError(
+                f"hidden_size must be temporal_channels x patch_size / 8; found {self.hidden_size} "
+                f"and {self.temporal_channels} x {self.patch_size} / 8."
+            )
+        if self.temporal_channels % 4:
+            raise ValueError(
+                f"temporal_channels must be a multiple of 4 (the groups of GroupNorm); found "
+                f"{self.temporal_channels}."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @classmethod
+    def from_preset(cls, preset: str, **overrides: Any) -> "MteegConfig":
+        """Configuration of a published size.
+
+        Parameters
+        ----------
+        preset : {"tiny", "base", "large", "huge"}
+            Name of the size.
+        **overrides
+            Fields that differ.
+
+        Raises
+        ------
+        ValueError
+            The preset is not known.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"preset: expected one of {sorted(PRESETS)}, found {preset!r}.")
+        return cls(**{**PRESETS[preset], **overrides})

@@ -1,0 +1,288 @@
+"""The parts of LaBraM: temporal encoder, attention, feed-forward, transformer layer.
+
+Every transformer layer works on the tokens of a whole step laid end to end, ``(tokens, width)``:
+linear layers run once over all of them, attention runs per shape (:class:`Group`), and adapters act
+on the rows of their task (:data:`Route`). Nothing is ever padded, because LaBraM's GroupNorm pools
+over all patches of a sample and would let padding change the real ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .configuration_mteeg import MteegConfig
+
+# Below this many tokens plain attention beats the fused kernel on a CPU (measured, see
+# docs/benchmarks.md).
+EAGER_BELOW_TOKENS = 63
+
+
+class Group(NamedTuple):
+    """Samples of one shape: ``batch`` samples of ``tokens`` tokens each, laid end to end."""
+
+    batch: int
+    tokens: int
+
+    @property
+    def rows(self) -> int:
+        return self.batch * self.tokens
+
+
+Route = tuple[tuple[str, int, int], ...]
+"""Which adapter acts on which rows: ``(adapter, first row, row after the last)``."""
+
+
+def apply_linear(module: nn.Module, x: torch.Tensor, route: Route | None) -> torch.Tensor:
+    """Apply a linear layer, with the adapters of ``route`` where the layer carries any.
+
+    A plain ``nn.Linear``, or stock PEFT around it, is called with ``x`` alone.
+    """
+    if route is not None and getattr(module, "takes_route", False):
+        return module(x, route=route)
+    return module(x)
+
+
+class TemporalEncoder(nn.Module):
+    """Three convolutions over the time of a patch, each with GroupNorm and GELU (section 3.2).
+
+    Kernels 15, 3, 3, strides 8, 1, 1: a patch of 200 samples becomes 25 steps of
+    ``temporal_channels`` values, which laid end to end are the token.
+
+    Notes
+    -----
+    A convolution over one patch is a linear map, so it is applied as a matrix product; its matrix
+    is the convolution of the identity. That is exact, keeps every intermediate in the order
+    (patch, step, channel) that the token needs, and is several times faster on a CPU than
+    convolutions with eight channels.
+    """
+
+    def __init__(self, config: MteegConfig):
+        super().__init__()
+        channels = config.temporal_channels
+        self.patch_size = config.patch_size
+        self.conv1 = nn.Conv2d(1, channels, (1, 15), stride=(1, 8), padding=(0, 7))
+        self.norm1 = nn.GroupNorm(4, channels)
+        self.conv2 = nn.Conv2d(channels, channels, (1, 3), padding=(0, 1))
+        self.norm2 = nn.GroupNorm(4, channels)
+        self.conv3 = nn.Conv2d(channels, channels, (1, 3), padding=(0, 1))
+        self.norm3 = nn.GroupNorm(4, channels)
+
+    @staticmethod
+    def _matrix(conv: nn.Conv2d, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Matrix (length * in, steps * out) and bias (steps * out,) of ``conv`` on one patch."""
+        size = length * conv.in_channels
+        identity = torch.eye(size, dtype=conv.weight.dtype, device=conv.weight.device)
+        identity = identity.view(size, 1, length, conv.in_channels).permute(0, 3, 1, 2)
+        image = F.conv2d(identity, conv.weight, None, conv.stride, conv.padding)
+        steps = image.shape[-1]
+        return image.permute(0, 2, 3, 1).reshape(size, -1), conv.bias.repeat(steps)
+
+    def matrices(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The three convolutions as (matrix, bias); compute once per forward pass."""
+        steps = self.patch_size // 8
+        lengths = (self.patch_size, steps, steps)
+        convs = (self.conv1, self.conv2, self.conv3)
+        return [self._matrix(conv, length) for conv, length in zip(convs, lengths, strict=True)]
+
+    def forward(
+        self,
+        patches: torch.Tensor,
+        matrices: list[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> torch.Tensor:
+        """Encode patches.
+
+        Parameters
+        ----------
+        patches : torch.Tensor
+            (batch, patches of all channels, patch_size), in units of 0.1 mV.
+        matrices : list, optional
+            Result of :meth:`matrices`, to share it between calls.
+
+        Returns
+        -------
+        torch.Tensor
+            (batch, patches, width).
+        """
+        batch, count, _ = patches.shape
+        x = patches.reshape(batch * count, -1)
+        norms = (self.norm1, self.norm2, self.norm3)
+        for (matrix, bias), norm in zip(matrices or self.matrices(), norms, strict=True):
+            x = torch.addmm(bias.to(x.dtype), x, matrix.to(x.dtype))  # (B * N, steps * channels)
+            x = x.view(batch, count, -1, norm.num_channels).permute(0, 3, 1, 2)  # (B, C, N, steps)
+            x = F.gelu(norm(x)).permute(0, 2, 3, 1).reshape(batch * count, -1)
+        return x.view(batch, count, -1)
+
+
+def eager_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Plain attention; query, key, value (batch, heads, tokens, head_dim).
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Context (batch, tokens, heads, head_dim) and weights (batch, heads, tokens, tokens).
+    """
+    scores = torch.matmul(query * scaling, key.transpose(2, 3))
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = F.dropout(scores.softmax(dim=-1), p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2), weights
+
+
+class MteegAttention(nn.Module):
+    """Multi-head self-attention with LayerNorm on queries and keys (section 3.2)."""
+
+    is_causal = False
+
+    def __init__(self, config: MteegConfig):
+        super().__init__()
+        width, head_dim = config.hidden_size, config.head_dim
+        self.config = config
+        self.num_heads, self.head_dim = config.num_attention_heads, head_dim
+        self.scaling = head_dim**-0.5
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
+        self.v_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
+        self.q_norm = nn.LayerNorm(head_dim, eps=config.layer_norm_eps)
+        self.k_norm = nn.LayerNorm(head_dim, eps=config.layer_norm_eps)
+        self.proj = nn.Linear(width, width)
+
+    def _interface(self, tokens: int, device: torch.device, need_weights: bool):
+        """Attention function for a sequence length: the configured one, or plain if that wins."""
+        name = self.config._attn_implementation
+        short = name == "sdpa" and device.type == "cpu" and tokens < EAGER_BELOW_TOKENS
+        if need_weights or short or name in (None, "eager"):
+            return eager_attention
+        return ALL_ATTENTION_FUNCTIONS[name]
+
+    def _query_key_value(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
+        """Normalised query and key, and value, each (rows, heads, head_dim)."""
+        qkv = apply_linear(self.qkv, x, route)
+        if self.q_bias is not None:
+            qkv = qkv + torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        query, key, value = qkv.view(-1, 3, self.num_heads, self.head_dim).unbind(1)
+        return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        groups: tuple[Group, ...],
+        route: Route | None = None,
+        need_weights: bool = False,
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """Attend within every sample.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (rows, width), the groups laid end to end.
+        groups : tuple of Group
+            Shapes of the samples.
+        route : Route, optional
+            Adapters by rows.
+        need_weights : bool
+            Return the attention weights too (plain attention then).
+
+        Returns
+        -------
+        torch.Tensor
+            (rows, width).
+        list
+            Per group the weights (batch, heads, tokens, tokens), or None.
+        """
+        rows = [group.rows for group in groups]
+        parts = [part.split(rows) for part in self._query_key_value(x, route)]
+        contexts, weights = [], []
+        for group, *qkv in zip(groups, *parts, strict=True):
+            query, key, value = (
+                part.view(group.batch, group.tokens, self.num_heads, self.head_dim).transpose(1, 2)
+                for part in qkv
+            )
+            attend = self._interface(group.tokens, x.device, need_weights)
+            dropout = self.config.attention_dropout if self.training else 0.0
+            context, weight = attend(
+                self, query, key, value, None, scaling=self.scaling, dropout=dropout
+            )
+            contexts.append(context.reshape(group.rows, -1))
+            weights.append(weight)
+        context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
+        return apply_linear(self.proj, context, route), weights
+
+
+class MteegMLP(nn.Module):
+    """Feed-forward network with GELU."""
+
+    def __init__(self, config: MteegConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: torch.Tensor, route: Route | None = None) -> torch.Tensor:
+        """(rows, width) in and out."""
+        return apply_linear(self.fc2, F.gelu(apply_linear(self.fc1, x, route)), route)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training a sample skips the branch with probability ``rate``."""
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor, groups: tuple[Group, ...]) -> torch.Tensor:
+        """(rows, width) in and out; one decision per sample of every group."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        samples = sum(group.batch for group in groups)
+        kept = torch.rand(samples, device=x.device).lt(keep).to(x.dtype) / keep
+        parts = zip(groups, kept.split([group.batch for group in groups]), strict=True)
+        rows = torch.cat([part.repeat_interleave(group.tokens) for group, part in parts])
+        return x * rows[:, None]
+
+
+class MteegLayer(GradientCheckpointingLayer):
+    """Transformer layer: attention and feed-forward, pre-norm, layer scale on both branches."""
+
+    def __init__(self, config: MteegConfig, index: int):
+        super().__init__()
+        width, eps = config.hidden_size, config.layer_norm_eps
+        self.norm1 = nn.LayerNorm(width, eps=eps)
+        self.attention = MteegAttention(config)
+        self.gamma_1 = nn.Parameter(torch.full((width,), config.layer_scale_init))
+        self.norm2 = nn.LayerNorm(width, eps=eps)
+        self.mlp = MteegMLP(config)
+        self.gamma_2 = nn.Parameter(torch.full((width,), config.layer_scale_init))
+        share = index / max(config.num_hidden_layers - 1, 1)
+        self.drop_path = DropPath(config.drop_path_rate * share)
+        # Published start: the last linear layer of a branch shrinks with depth.
+        std = config.initializer_range / math.sqrt(2.0 * (index + 1))
+        self.attention.proj.init_std = self.mlp.fc2.init_std = std
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        groups: tuple[Group, ...],
+        route: Route | None = None,
+        need_weights: bool = False,
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """(rows, width) in; (rows, width) and the attention weights per group out."""
+        branch, weights = self.attention(self.norm1(x), groups, route, need_weights)
+        x = x + self.drop_path(self.gamma_1 * branch, groups)
+        branch = self.mlp(self.norm2(x), route)
+        return x + self.drop_path(self.gamma_2 * branch, groups), weights

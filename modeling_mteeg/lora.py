@@ -1,0 +1,341 @@
+"""Low-rank adapters of several tasks in one linear layer, each on its own rows of the input.
+
+A layer holds peft's own tensors (``lora_A.<task>``, ``lora_B.<task>``), made through peft's
+extension point for custom layers, so adapters are saved in peft's format and stock ``PeftModel``
+reads them. Only the forward pass differs: it takes a route (which rows belong to which adapter), so
+one call serves the batches of all tasks, and adapters of other tasks get no gradient at all.
+
+This module imports peft; import it where adapters are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import Linear as PeftLoraLinear
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from .layers import Route
+
+LOCATIONS: dict[str, tuple[str, ...]] = {
+    "both": ("qkv", "proj", "fc1", "fc2"),
+    "attention": ("qkv", "proj"),
+    "feed-forward": ("fc1", "fc2"),
+    "none": (),
+}
+"""Where adapters go, by the linear layers that get one (paper, section 4.4: MHSA, FFN, both)."""
+
+Slices = tuple[tuple[int, int, int], ...]
+"""Rows of a call: ``(first row, row after the last, number of the adapter or -1)``."""
+
+
+def merging_pays(rows: int, d_in: int, d_out: int, dtype: torch.dtype) -> bool:
+    """Whether W + B A is cheaper to build than B (A x) is to add, for so many rows.
+
+    Building it costs rank x d_in x d_out, adding costs rank x rows x (d_in + d_out). In half
+    precision the small product would drown in the rounding of W, so it is always added there.
+    """
+    return dtype in (torch.float32, torch.float64) and rows * (d_in + d_out) > d_in * d_out
+
+
+class _RoutedLinear(torch.autograd.Function):
+    """x W^T + b with a low-rank term on slices of the rows; W and b get no gradient.
+
+    The products are taken in the cheapest exact order (:func:`merging_pays`), and nothing of the
+    size of the output is kept for the backward pass but the input itself.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, slices: Slices, *factors):
+        d_out, d_in = weight.shape
+        merged = [
+            n >= 0 and merging_pays(stop - start, d_in, d_out, x.dtype) for start, stop, n in slices
+        ]
+        out = x.new_empty(x.shape[0], d_out)
+        if not any(merged):
+            _product(x, weight, bias, out)
+        for (start, stop, n), merge in zip(slices, merged, strict=True):
+            rows, target = x[start:stop], out[start:stop]
+            if merge:
+                _product(
+                    rows, torch.addmm(weight, factors[2 * n + 1], factors[2 * n]), bias, target
+                )
+                continue
+            if any(merged):
+                _product(rows, weight, bias, target)
+            if n >= 0:
+                target.addmm_(rows @ factors[2 * n].t(), factors[2 * n + 1].t())
+        ctx.slices, ctx.merged = slices, merged
+        ctx.save_for_backward(x, weight, *factors)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight, *factors = ctx.saved_tensors
+        need_x, need = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
+        grads: list[torch.Tensor | None] = [None] * len(factors)
+        any_merged = any(ctx.merged)
+        grad_x = None
+        if need_x:
+            grad_x = torch.empty_like(x) if any_merged else grad @ weight
+        for (start, stop, n), merge in zip(ctx.slices, ctx.merged, strict=True):
+            g, rows = grad[start:stop], x[start:stop]
+            if n >= 0:
+                a, b = factors[2 * n], factors[2 * n + 1]
+                inner = g @ b  # (rows, rank)
+                if need[2 * n]:
+                    grads[2 * n] = inner.t() @ rows
+                if need[2 * n + 1]:
+                    grads[2 * n + 1] = g.t() @ (rows @ a.t())
+            if need_x and any_merged:
+                full = torch.addmm(weight, b, a) if merge else weight
+                torch.mm(g, full, out=grad_x[start:stop])
+            if need_x and n >= 0 and not merge:
+                grad_x[start:stop].addmm_(inner, a)
+        return grad_x, None, None, None, *grads
+
+
+def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, out) -> None:
+    """out = x weight^T + bias."""
+    if bias is None:
+        torch.mm(x, weight.t(), out=out)
+    else:
+        torch.addmm(bias, x, weight.t(), out=out)
+
+
+class RoutedLoraLinear(PeftLoraLinear):
+    """peft's LoRA layer whose adapters act on the rows that a route gives them.
+
+    Notes
+    -----
+    f(x) = W0 x + B_p A_p x + b0 for the rows of task p (paper, section 3.3).
+    """
+
+    takes_route = True
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.blocks: dict[str, int] = {}
+
+    def separate(self, adapter: str, blocks: int) -> None:
+        """Give every one of ``blocks`` equal parts of the output its own low-rank pair.
+
+        A becomes (blocks * rank, in), B stays (out, rank): the rows of B in part j belong to the
+        rows j * rank ... of A. Used for separate adapters on query, key and value.
+        """
+        old = self.lora_A[adapter]
+        new = nn.Linear(
+            old.in_features,
+            blocks * old.out_features,
+            bias=False,
+            device=old.weight.device,
+            dtype=old.weight.dtype,
+        )
+        self.lora_A[adapter] = new
+        self.blocks[adapter] = blocks
+        parts = new.weight.detach().chunk(blocks)
+        for part in parts:
+            nn.init.kaiming_uniform_(part, a=5**0.5)
+
+    def factors(self, adapter: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A (rank, in) and scaled B (out, rank), whose product is the adapter's weight change."""
+        a, b = self.lora_A[adapter].weight, self.lora_B[adapter].weight
+        if adapter in self.blocks:
+            b = torch.block_diag(*b.chunk(self.blocks[adapter]))
+        scaling = self.scaling[adapter]
+        return a, b if scaling == 1.0 else b * scaling
+
+    def _slices(self, route: Route, rows: int) -> tuple[Slices, list[str]]:
+        """Cover all rows: those of adapters in this layer, and the plain ones between."""
+        slices, names, last = [], [], 0
+        for adapter, start, stop in route:
+            if adapter not in self.lora_A:
+                continue
+            if start > last:
+                slices.append((last, start, -1))
+            slices.append((start, stop, len(names)))
+            names.append(adapter)
+            last = stop
+        if last < rows:
+            slices.append((last, rows, -1))
+        return tuple(slices), names
+
+    def forward(self, x: torch.Tensor, route: Route = ()) -> torch.Tensor:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (rows, in).
+        route : Route
+            ``(adapter, first row, row after the last)`` in ascending order; rows of no adapter get
+            the plain layer.
+
+        Returns
+        -------
+        torch.Tensor
+            (rows, out).
+        """
+        slices, names = self._slices(route, x.shape[0])
+        base = self.base_layer
+        if not names:
+            return base(x)
+        dropout = self.training and any(
+            isinstance(self.lora_dropout[name], nn.Dropout) for name in names
+        )
+        if dropout or base.weight.requires_grad:
+            return self._plain_forward(x, slices, names)
+        weight, bias = base.weight, base.bias
+        dtype = weight.dtype
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+        factors = [factor for name in names for factor in self.factors(name)]
+        x, weight, *factors = (tensor.to(dtype) for tensor in (x, weight, *factors))
+        bias = None if bias is None else bias.to(dtype)
+        return _RoutedLinear.apply(x, weight, bias, slices, *factors)
+
+    def _plain_forward(self, x: torch.Tensor, slices: Slices, names: list[str]) -> torch.Tensor:
+        """The same by ordinary operations: for dropout, and where W itself is trained."""
+        parts = []
+        for start, stop, n in slices:
+            rows = x[start:stop]
+            part = self.base_layer(rows)
+            if n >= 0:
+                a, b = self.factors(names[n])
+                rows = self.lora_dropout[names[n]](rows)
+                part = part + F.linear(F.linear(rows, a.to(rows.dtype)), b.to(rows.dtype))
+            parts.append(part)
+        return torch.cat(parts)
+
+
+def _whole(number: float) -> int | float:
+    """An int where the number is whole (peft's files then hold what peft itself writes)."""
+    return int(number) if float(number).is_integer() else number
+
+
+def lora_config(
+    rank: int, scaling: float, dropout: float, location: str, separate_qkv: bool = False
+) -> LoraConfig:
+    """peft's configuration of an adapter, in the form that is saved beside it.
+
+    Separate adapters on query, key and value are, for peft, one adapter of three times the rank
+    with a block-diagonal B.
+    """
+    patterns = {}
+    if separate_qkv and "qkv" in LOCATIONS[location]:
+        patterns = {
+            "rank_pattern": {"qkv": 3 * rank},
+            "alpha_pattern": {"qkv": _whole(3 * rank * scaling)},
+        }
+    return LoraConfig(
+        r=rank,
+        lora_alpha=_whole(rank * scaling),
+        lora_dropout=dropout,
+        target_modules=sorted(LOCATIONS[location]),
+        bias="none",
+        **patterns,
+    )
+
+
+def inject(
+    model: nn.Module,
+    adapter: str,
+    rank: int,
+    scaling: float,
+    dropout: float,
+    location: str,
+    separate_qkv: bool,
+) -> None:
+    """Put a fresh adapter (A random, B zero) into the model's linear layers."""
+    config = lora_config(rank, scaling, dropout, location)
+    config._register_custom_module({nn.Linear: RoutedLoraLinear})
+    inject_adapter_in_model(config, model, adapter_name=adapter)
+    for name, layer in adapter_layers(model, adapter).items():
+        if separate_qkv and name.endswith(".qkv"):
+            layer.separate(adapter, 3)
+
+
+def adapter_layers(model: nn.Module, adapter: str) -> dict[str, RoutedLoraLinear]:
+    """Layers that carry ``adapter``, by their name in the model, in order."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, RoutedLoraLinear) and adapter in module.lora_A
+    }
+
+
+def remove(model: nn.Module, adapter: str, merge: bool = False) -> None:
+    """Take an adapter out of its layers, adding it to their weights first if ``merge``.
+
+    A layer without any adapter left becomes the plain linear layer again.
+    """
+    for name, layer in adapter_layers(model, adapter).items():
+        if merge:
+            a, b = layer.factors(adapter)
+            with torch.no_grad():
+                weight = layer.base_layer.weight
+                weight.add_((b.double() @ a.double()).to(weight.dtype))
+        layer.blocks.pop(adapter, None)
+        layer.delete_adapter(adapter)
+        if not layer.lora_A:
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, layer.base_layer)
+
+
+def export_state(model: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
+    """Tensors of an adapter under the names of peft's file format, contiguous, on the CPU."""
+    state = {}
+    for name, layer in adapter_layers(model, adapter).items():
+        a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        if adapter in layer.blocks:
+            b = torch.block_diag(*b.chunk(layer.blocks[adapter]))
+        for part, tensor in (("lora_A", a), ("lora_B", b)):
+            state[f"base_model.model.{name}.{part}.weight"] = tensor.detach().cpu().contiguous()
+    return state
+
+
+def import_state(model: nn.Module, adapter: str, state: dict[str, torch.Tensor]) -> None:
+    """Fill an adapter from :func:`export_state`'s tensors; all must be there and fit.
+
+    Raises
+    ------
+    ValueError
+        Tensors are missing, left over or of another shape; all are named.
+    """
+    expected, faults = {}, []
+    for name, layer in adapter_layers(model, adapter).items():
+        expected[f"base_model.model.{name}.lora_A.weight"] = (layer, "lora_A")
+        expected[f"base_model.model.{name}.lora_B.weight"] = (layer, "lora_B")
+    faults += [f"missing {key}" for key in expected if key not in state]
+    faults += [f"unexpected {key}" for key in state if key not in expected]
+    filled = []
+    for key, (layer, part) in expected.items():
+        if key not in state:
+            continue
+        tensor, target = state[key], getattr(layer, part)[adapter].weight
+        if part == "lora_B" and adapter in layer.blocks:
+            tensor = _diagonal_blocks(key, tensor, layer.blocks[adapter], faults)
+        if tensor.shape != target.shape:
+            faults.append(f"{key}: expected {tuple(target.shape)}, found {tuple(tensor.shape)}")
+        filled.append((target, tensor))
+    if faults:
+        shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
+        raise ValueError(f"Adapter {adapter!r} does not fit this model: {shown}.")
+    with torch.no_grad():
+        for target, tensor in filled:
+            target.copy_(tensor)
+
+
+def _diagonal_blocks(key: str, b: torch.Tensor, blocks: int, faults: list[str]) -> torch.Tensor:
+    """(out, rank) from a block-diagonal (out, blocks * rank)."""
+    rank = b.shape[1] // blocks
+    rows = [part.split(rank, dim=1) for part in b.chunk(blocks)]
+    compact = torch.cat([row[j] for j, row in enumerate(rows)])
+    if not torch.equal(torch.block_diag(*compact.chunk(blocks)), b):
+        faults.append(f"{key}: expected a block-diagonal matrix of {blocks} blocks")
+    return compact

@@ -1,0 +1,305 @@
+"""LaBraM as a ``PreTrainedModel``, with named adapters and heads of several tasks (MTEEG)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .adapters import AdapterMixin
+from .configuration_mteeg import MteegConfig
+from .layers import Group, MteegLayer, Route, TemporalEncoder
+from .task_card import TaskCard
+
+
+@dataclass
+class MteegOutput(ModelOutput):
+    """What :class:`MteegModel` returns for one batch.
+
+    Parameters
+    ----------
+    loss : torch.Tensor, optional
+        Scalar, mean over the batch, where labels were given.
+    logits : torch.Tensor, optional
+        (batch, outputs) of the task's head; one column for a binary task.
+    last_hidden_state : torch.Tensor
+        (batch, 1 + channels * patches, width), cls token first, then channel by channel.
+    pooler_output : torch.Tensor
+        (batch, width), normalised mean over the patch tokens.
+    hidden_states : tuple of torch.Tensor, optional
+        Embeddings and every layer's output, each shaped like ``last_hidden_state``.
+    attentions : tuple of torch.Tensor, optional
+        Per layer (batch, heads, tokens, tokens).
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+def task_loss(
+    card: TaskCard, logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """Mean loss of a batch (paper, section 4.2).
+
+    Parameters
+    ----------
+    card : TaskCard
+        Says which loss.
+    logits : torch.Tensor
+        (batch, outputs).
+    labels : torch.Tensor
+        (batch,), class numbers.
+    label_smoothing : float
+        For cross-entropy only, as in LaBraM's fine-tuning.
+
+    Raises
+    ------
+    ValueError
+        Labels of another shape, or class numbers outside the task's labels.
+    """
+    if labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"Task {card.name!r}: expected labels of shape {tuple(logits.shape[:1])}, "
+            f"found {tuple(labels.shape)}."
+        )
+    if card.is_binary:
+        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), labels.float())
+    return F.cross_entropy(logits.float(), labels.long(), label_smoothing=label_smoothing)
+
+
+class MteegPreTrainedModel(PreTrainedModel):
+    """Start values, and what transformers needs to know of the architecture."""
+
+    config_class = MteegConfig
+    base_model_prefix = "mteeg"
+    main_input_name = "input_values"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ("MteegLayer", "TemporalEncoder")
+    _supports_sdpa = True
+    _supports_attention_backend = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=getattr(module, "init_std", std))
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
+            bound = (module.in_channels * module.kernel_size[1]) ** -0.5
+            init.uniform_(module.weight, -bound, bound)
+            init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, MteegLayer):
+            init.constant_(module.gamma_1, self.config.layer_scale_init)
+            init.constant_(module.gamma_2, self.config.layer_scale_init)
+            if self.config.qkv_bias:
+                init.zeros_(module.attention.q_bias)
+                init.zeros_(module.attention.v_bias)
+        elif isinstance(module, MteegModel):
+            for table in (module.cls_token, module.spatial_embedding, module.temporal_embedding):
+                init.trunc_normal_(table, std=std)
+
+
+class MteegModel(AdapterMixin, MteegPreTrainedModel):
+    """LaBraM backbone that holds any number of tasks' adapters and heads.
+
+    The temporal encoder is shared by all tasks; the transformer's linear layers carry a low-rank
+    adapter for each task; every task has its own head (paper, section 3.3). See
+    :class:`modeling_mteeg.adapters.AdapterMixin` for adding, loading and saving tasks.
+    """
+
+    def __init__(self, config: MteegConfig):
+        super().__init__(config)
+        width = config.hidden_size
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.spatial_embedding = nn.Parameter(torch.zeros(1 + config.num_spatial, width))
+        self.temporal_embedding = nn.Parameter(torch.zeros(config.num_temporal, width))
+        self.temporal_encoder = TemporalEncoder(config)
+        self.layers = nn.ModuleList(
+            MteegLayer(config, index) for index in range(config.num_hidden_layers)
+        )
+        self.fc_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.init_adapters()
+        self.post_init()
+
+    def forward(
+        self,
+        input_values: torch.Tensor | None = None,
+        channel_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        task: str | None = None,
+        tasks: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+        label_smoothing: float = 0.0,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MteegOutput | tuple | dict[str, MteegOutput]:
+        """Features and, where a task is active or named, its logits.
+
+        Parameters
+        ----------
+        input_values : torch.Tensor
+            (batch, channels, patches, 200) or (batch, channels, samples), 200 Hz, in units of
+            0.1 mV, as the feature extractor gives it.
+        channel_ids : torch.Tensor
+            int64, (channels, 2), see :func:`modeling_mteeg.channels.channel_ids`.
+        labels : torch.Tensor, optional
+            (batch,), class numbers; gives the loss.
+        task : str, optional
+            Task for this call only; by default the active one.
+        tasks : mapping, optional
+            Instead of the above: task name to a mapping with ``input_values``, ``channel_ids`` and
+            maybe ``labels``; one pass over the batches of several tasks.
+        label_smoothing : float
+            For cross-entropy losses.
+        output_hidden_states, output_attentions, return_dict : bool, optional
+            As everywhere in transformers. Attention weights need plain attention, which is then
+            used for this call.
+
+        Returns
+        -------
+        MteegOutput or dict of str to MteegOutput
+            One output, or with ``tasks`` an output for each of them.
+
+        Raises
+        ------
+        ValueError
+            Inputs of the wrong shape, an unknown task, or both ways of giving inputs at once.
+        """
+        if tasks is None:
+            name = self._task_for_call(task)
+            inputs = {name: {"input_values": input_values, "channel_ids": channel_ids}}
+            inputs[name]["labels"] = labels
+        elif input_values is not None or task is not None or not tasks:
+            raise ValueError(
+                "Give either input_values and channel_ids (and task), or a non-empty tasks mapping."
+            )
+        else:
+            inputs = {self._task_for_call(name): batch for name, batch in tasks.items()}
+        want = (
+            self.config.output_hidden_states
+            if output_hidden_states is None
+            else output_hidden_states,
+            self.config.output_attentions if output_attentions is None else output_attentions,
+        )
+        outputs = self._encode(inputs, *want)
+        for name, output in outputs.items():
+            if name is not None:
+                output.logits = self.heads[name](
+                    output.pooler_output.to(self.heads[name].weight.dtype)
+                )
+            given = inputs[name].get("labels")
+            if given is not None:
+                if name is None:
+                    raise ValueError("labels need a task: name one, or set_adapter() first.")
+                output.loss = task_loss(self.tasks[name], output.logits, given, label_smoothing)
+        if tasks is not None:
+            return outputs
+        output = outputs[next(iter(outputs))]
+        if return_dict is False or (return_dict is None and not self.config.return_dict):
+            return output.to_tuple()
+        return output
+
+    def _encode(
+        self, inputs: Mapping[str | None, Mapping], hidden_states: bool, attentions: bool
+    ) -> dict[str | None, MteegOutput]:
+        """One pass of the backbone over every task's batch, laid end to end."""
+        matrices = self.temporal_encoder.matrices()
+        parts, groups, route, start = [], [], [], 0
+        for name, batch in inputs.items():
+            tokens = self._embed(batch.get("input_values"), batch.get("channel_ids"), matrices)
+            groups.append(Group(*tokens.shape[:2]))
+            parts.append(tokens.flatten(0, 1))
+            if name is not None:
+                route.append((name, start, start + groups[-1].rows))
+            start += groups[-1].rows
+        x = torch.cat(parts) if len(parts) > 1 else parts[0]
+        groups, rows = tuple(groups), [group.rows for group in groups]
+        states, weights = [x], []
+        routed: Route | None = tuple(route) if self.has_adapters else None
+        for layer in self.layers:
+            x, weight = layer(x, groups, routed, attentions)
+            if hidden_states:
+                states.append(x)
+            weights.append(weight)
+
+        def per_group(flat: torch.Tensor) -> list[torch.Tensor]:
+            return [
+                part.view(group.batch, group.tokens, -1)
+                for part, group in zip(flat.split(rows), groups, strict=True)
+            ]
+
+        last = per_group(x)
+        states = [per_group(state) for state in states] if hidden_states else []
+        return {
+            name: MteegOutput(
+                last_hidden_state=last[g],
+                pooler_output=self.fc_norm(last[g][:, 1:].mean(1)),
+                hidden_states=tuple(state[g] for state in states) if hidden_states else None,
+                attentions=tuple(weight[g] for weight in weights) if attentions else None,
+            )
+            for g, name in enumerate(inputs)
+        }
+
+    def _embed(self, values, channel_ids, matrices: list) -> torch.Tensor:
+        """Tokens (batch, 1 + channels * patches, width) of one batch of windows."""
+        values = self._check_values(values, channel_ids)
+        batch, channels, patches, size = values.shape
+        values = values.to(self.cls_token.dtype).reshape(batch, channels * patches, size)
+        tokens = self.temporal_encoder(values, matrices)
+        ids = channel_ids.to(self.spatial_embedding.device)
+        spatial = self.spatial_embedding[ids].mean(1)  # (channels, width)
+        place = spatial[:, None] + self._temporal_rows(patches)  # (channels, patches, width)
+        tokens = tokens + place.flatten(0, 1).to(tokens.dtype)
+        cls = (self.cls_token + self.spatial_embedding[0]).expand(batch, 1, -1)
+        return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
+
+    def _temporal_rows(self, patches: int) -> torch.Tensor:
+        """Rows (patches, width) of the temporal table, interpolated linearly beyond its length.
+
+        Notes
+        -----
+        The published table ends at 16 patches and the published code fails beyond it; the paper
+        tunes on 30 s windows without saying how. Here first and last row stay the ends.
+        """
+        table = self.temporal_embedding
+        if patches <= len(table):
+            return table[:patches]
+        stretched = F.interpolate(
+            table.T[None].float(), size=patches, mode="linear", align_corners=True
+        )
+        return stretched[0].T.to(table.dtype)
+
+    def _check_values(self, values, channel_ids) -> torch.Tensor:
+        """``input_values`` as (batch, channels, patches, patch_size), or an error."""
+        size = self.config.patch_size
+        if values is None or channel_ids is None:
+            raise ValueError(
+                "Expected input_values and channel_ids; the feature extractor makes both."
+            )
+        if values.ndim == 3 and values.shape[-1] % size == 0:
+            values = values.unflatten(-1, (-1, size))
+        if values.ndim != 4 or values.shape[-1] != size or 0 in values.shape:
+            raise ValueError(
+                f"input_values: expected (batch, channels, patches, {size}) or (batch, channels, "
+                f"samples) with samples a multiple of {size}, found {tuple(values.shape)}."
+            )
+        if tuple(channel_ids.shape) != (values.shape[1], 2):
+            raise ValueError(
+                f"channel_ids: expected ({values.shape[1]}, 2) for {values.shape[1]} channels, "
+                f"found {tuple(channel_ids.shape)}."
+            )
+        return values

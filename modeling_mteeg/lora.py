@@ -10,6 +10,7 @@ This module imports peft; import it where adapters are used.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -188,19 +189,18 @@ class RoutedLoraLinear(PeftLoraLinear):
         dropout = self.training and any(
             isinstance(self.lora_dropout[name], nn.Dropout) for name in names
         )
-        if dropout or base.weight.requires_grad:
+        if dropout or base.weight.requires_grad or torch.compiler.is_compiling():
             return self._plain_forward(x, slices, names)
         weight, bias = base.weight, base.bias
         dtype = weight.dtype
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
-        factors = [factor for name in names for factor in self.factors(name)]
-        x, weight, *factors = (tensor.to(dtype) for tensor in (x, weight, *factors))
         bias = None if bias is None else bias.to(dtype)
-        return _RoutedLinear.apply(x, weight, bias, slices, *factors)
+        factors = [factor.to(dtype) for name in names for factor in self.factors(name)]
+        return _RoutedLinear.apply(x.to(dtype), weight.to(dtype), bias, slices, *factors)
 
     def _plain_forward(self, x: torch.Tensor, slices: Slices, names: list[str]) -> torch.Tensor:
-        """The same by ordinary operations: for dropout, and where W itself is trained."""
+        """The same by ordinary operations: for dropout, for a trained W, and for the compiler."""
         parts = []
         for start, stop, n in slices:
             rows = x[start:stop]
@@ -254,7 +254,10 @@ def inject(
     """Put a fresh adapter (A random, B zero) into the model's linear layers."""
     config = lora_config(rank, scaling, dropout, location)
     config._register_custom_module({nn.Linear: RoutedLoraLinear})
-    inject_adapter_in_model(config, model, adapter_name=adapter)
+    with warnings.catch_warnings():
+        # Several adapters in one model are the point here; peft warns of them.
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        inject_adapter_in_model(config, model, adapter_name=adapter)
     for name, layer in adapter_layers(model, adapter).items():
         if separate_qkv and name.endswith(".qkv"):
             layer.separate(adapter, 3)
@@ -281,7 +284,10 @@ def remove(model: nn.Module, adapter: str, merge: bool = False) -> None:
                 weight = layer.base_layer.weight
                 weight.add_((b.double() @ a.double()).to(weight.dtype))
         layer.blocks.pop(adapter, None)
-        layer.delete_adapter(adapter)
+        with warnings.catch_warnings():
+            # peft's own active adapter plays no part here: routes name the adapters.
+            warnings.filterwarnings("ignore", message="Adapter .* was active")
+            layer.delete_adapter(adapter)
         if not layer.lora_A:
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, layer.base_layer)

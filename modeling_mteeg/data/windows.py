@@ -192,7 +192,7 @@ class WindowReader:
             )
         self.channels = self._uniform_channels()
         self.shape = self._uniform_shape()
-        self.labels = self._column_array("label").astype(np.int64, copy=False)
+        self.labels = self._column_array("label").astype(np.int64)
         self.label_names = tuple(getattr(dataset.features["label"], "names", None) or ())
         self._check_labels()
         self._scales = self._column_array("scale").astype(np.float32, copy=False)

@@ -1,0 +1,327 @@
+"""Prepared corpora from disk, and the batches of joint training."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from ..channels import channel_ids, clean_name
+from ..task_card import CARD_FILE, PATCH_S, TaskCard
+from .mixing import PAPER_TASKS, EpochPlan, SamplingRule, TaskMix, sampling_rules
+from .windows import WindowFormatError, WindowReader
+
+SPLITS = ("train", "validation", "test")
+T = TypeVar("T")
+Batch = dict[str, torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A task's data as prepared by ``dataset_scripts``.
+
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    splits : dict of str to WindowReader
+        By name: train, validation, test.
+
+    Raises
+    ------
+    WindowFormatError
+        A split's windows contradict the card: other labels, channels or length.
+    """
+
+    card: TaskCard
+    splits: dict[str, WindowReader]
+
+    def __post_init__(self) -> None:
+        for split, reader in self.splits.items():
+            try:
+                check_windows(self.card, reader)
+            except WindowFormatError as error:
+                raise WindowFormatError(f"Split {split!r}: {error}") from error
+
+
+def check_windows(card: TaskCard, reader: WindowReader) -> None:
+    """Raise ``WindowFormatError`` where windows contradict the task card."""
+    samples = round(card.window_s * card.rate_hz)
+    found: dict[str, tuple[Any, Any]] = {
+        "labels": (card.labels, reader.label_names),
+        "samples per window": (samples, reader.shape[1]),
+    }
+    if card.channels:
+        found["channels"] = (card.channels, tuple(clean_name(name) for name in reader.channels))
+    wrong = [
+        f"{what}: expected {expected} from the task card, found {seen}"
+        for what, (expected, seen) in found.items()
+        if expected != seen
+    ]
+    if wrong:
+        raise WindowFormatError(
+            f"Task {card.name!r}: {'; '.join(wrong)}. Prepare the corpus again with this version."
+        )
+
+
+def load_corpus(folder: str | Path) -> Corpus:
+    """Open a prepared corpus; the signals stay on disk.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds ``task.json`` and a saved ``DatasetDict`` with train, validation and test.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or a part of it is missing.
+    WindowFormatError
+        The rows are damaged or contradict the task card.
+    """
+    from datasets import DatasetDict, load_from_disk
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No prepared corpus: expected the folder {folder}.")
+    card = TaskCard.load(folder)
+    missing = [part for part in ("dataset_dict.json", *SPLITS) if not (folder / part).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}: expected a saved DatasetDict with {list(SPLITS)}, missing: {missing}; "
+            "prepare the corpus again."
+        )
+    data = load_from_disk(str(folder))
+    if not isinstance(data, DatasetDict) or not set(SPLITS) <= set(data):
+        raise WindowFormatError(f"{folder}: expected the splits {list(SPLITS)}, found {data}.")
+    readers = {}
+    for split in SPLITS:
+        try:
+            readers[split] = WindowReader(data[split])
+        except WindowFormatError as error:
+            raise WindowFormatError(f"{folder / split}: {error}") from error
+    try:
+        return Corpus(card, readers)
+    except WindowFormatError as error:
+        raise WindowFormatError(f"{folder}: {error}") from error
+
+
+def load_corpora(data_folder: str | Path, tasks: Sequence[str]) -> dict[str, Corpus]:
+    """Open the prepared corpora of several tasks, ``<data_folder>/<task>/`` each.
+
+    Returns
+    -------
+    dict of str to Corpus
+        In the order of ``tasks``.
+
+    Raises
+    ------
+    FileNotFoundError
+        Tasks are missing; the message lists all of them and what is there.
+    ValueError
+        No task, a task twice, or a folder that holds another task than its name says.
+    """
+    data_folder = Path(data_folder)
+    if isinstance(tasks, str) or not tasks or len(set(tasks)) != len(tasks):
+        raise ValueError(f"tasks: expected one or more different names, found {tasks!r}.")
+    there = sorted(path.parent.name for path in data_folder.glob(f"*/{CARD_FILE}"))
+    missing = [task for task in tasks if task not in there]
+    if missing:
+        raise FileNotFoundError(
+            f"{data_folder}: no prepared corpus for {missing}, there are {there}. Prepare them "
+            "with `python -m dataset_scripts.<corpus> --raw ... --out ...`."
+        )
+    corpora = {task: load_corpus(data_folder / task) for task in tasks}
+    for task, corpus in corpora.items():
+        if corpus.card.name != task:
+            raise ValueError(
+                f"{data_folder / task}: expected the task {task!r}, found {corpus.card.name!r}."
+            )
+    return corpora
+
+
+def training_mixes(
+    corpora: Mapping[str, Corpus],
+    sampling: Mapping[str, SamplingRule | Mapping[str, Any]] | None = None,
+) -> list[TaskMix]:
+    """The training splits as :class:`EpochPlan` takes them.
+
+    Parameters
+    ----------
+    corpora : mapping of str to Corpus
+    sampling : mapping, optional
+        See :func:`modeling_mteeg.data.mixing.sampling_rules`; tasks without a rule are drawn
+        whole, and rules of the paper's tasks that are not in ``corpora`` wait for a run with them.
+
+    Raises
+    ------
+    ValueError
+        ``sampling`` names a task that is neither in ``corpora`` nor one of the paper's, or is
+        wrong in itself.
+    """
+    rules = sampling_rules(sampling or {}, known=tuple({**corpora, **dict.fromkeys(PAPER_TASKS)}))
+    mixes = []
+    for task, corpus in corpora.items():
+        reader, rule = corpus.splits["train"], rules.get(task, SamplingRule())
+        mixes.append(
+            TaskMix(task, len(reader), rule.fraction, rule.negative_fraction, reader.labels)
+        )
+    return mixes
+
+
+_channel_ids = functools.lru_cache(maxsize=64)(channel_ids)
+
+
+def model_inputs(
+    reader: WindowReader, card: TaskCard, rows: np.ndarray, pin_memory: bool = False
+) -> Batch:
+    """Windows as the model takes them, read straight into the tensor's memory.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        ``input_values`` (n, channels, patches, samples per patch) float32 in ``card.scale_uv``
+        microvolt, ``channel_ids`` (channels, 2) int64, ``labels`` (n,) int64.
+    """
+    values = torch.empty((len(rows), *reader.shape), pin_memory=pin_memory)
+    reader.read(rows, out=values.numpy(), unit_uv=card.scale_uv)
+    size = round(PATCH_S * card.rate_hz)
+    return {
+        "input_values": values.unflatten(-1, (-1, size)),
+        "channel_ids": torch.tensor(_channel_ids(reader.channels, card.bipolar)),
+        "labels": torch.from_numpy(reader.labels[rows]),
+    }
+
+
+class JointBatches:
+    """The batches of an epoch for one process.
+
+    Iterating gives, for every step from ``start_step`` on and every slice of the step in turn, a
+    dict from task to ``input_values``, ``channel_ids`` and ``labels`` (see :func:`model_inputs`).
+    A task of which the process has no sample in a slice is left out; a slice may be empty.
+
+    Parameters
+    ----------
+    corpora : mapping of str to Corpus
+        All tasks of ``plan``; their training split is read.
+    plan : EpochPlan
+    rank : int
+        This process, below ``plan.world_size``.
+    start_step : int
+        First step, for a resumed run; ``plan.num_steps`` gives nothing.
+    prefetch : int
+        Batches read ahead by a background thread; 0 reads when asked. The batches and their order
+        are the same.
+    pin_memory : bool
+        Page-locked tensors for asynchronous copies to a GPU.
+
+    Raises
+    ------
+    ValueError
+        Corpora and plan do not fit, or a number is out of range.
+
+    Notes
+    -----
+    One thread and no DataLoader workers: reading is a conversion of mapped memory, and handing
+    tensors between processes costs more than that.
+    """
+
+    def __init__(
+        self,
+        corpora: Mapping[str, Corpus],
+        plan: EpochPlan,
+        rank: int = 0,
+        start_step: int = 0,
+        prefetch: int = 2,
+        pin_memory: bool = False,
+    ) -> None:
+        for mix in plan.mixes:
+            size = len(corpora[mix.name].splits["train"]) if mix.name in corpora else None
+            if size != mix.size:
+                raise ValueError(
+                    f"Task {mix.name!r}: expected a training split of {mix.size} windows as in "
+                    f"the plan, found {'no corpus' if size is None else size}."
+                )
+        if not (0 <= rank < plan.world_size and 0 <= start_step <= plan.num_steps):
+            raise ValueError(
+                f"expected rank below {plan.world_size} and start_step up to {plan.num_steps}, "
+                f"found rank {rank}, start_step {start_step}."
+            )
+        if prefetch < 0:
+            raise ValueError(f"prefetch: expected 0 or above, found {prefetch}.")
+        self._corpora, self.plan, self.rank = corpora, plan, rank
+        self.start_step, self._prefetch, self._pin_memory = start_step, prefetch, pin_memory
+
+    def __len__(self) -> int:
+        return (self.plan.num_steps - self.start_step) * self.plan.slices
+
+    def __iter__(self) -> Iterator[dict[str, Batch]]:
+        batches = (
+            self.batch(step, part)
+            for step in range(self.start_step, self.plan.num_steps)
+            for part in range(self.plan.slices)
+        )
+        return read_ahead(batches, self._prefetch)
+
+    def batch(self, step: int, slice: int = 0) -> dict[str, Batch]:
+        """This process's part of a step, by number."""
+        batch = {}
+        for task, rows in self.plan.indices(step, self.rank, slice).items():
+            if len(rows):
+                corpus = self._corpora[task]
+                reader = corpus.splits["train"]
+                batch[task] = model_inputs(reader, corpus.card, rows, self._pin_memory)
+        return batch
+
+
+def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """``items`` in their order, up to ``depth`` of them computed ahead in a thread.
+
+    An exception in the thread is raised where its item would have come. The thread ends with the
+    iteration, also when the iterator is closed or dropped early.
+    """
+    if depth < 1:
+        yield from items
+        return
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(kind: str, value: Any) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put((kind, value), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def fill() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+        except BaseException as error:  # handed over and raised by the consumer
+            put("error", error)
+        else:
+            put("end", None)
+
+    thread = threading.Thread(target=fill, name="mteeg-read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stop.set()
+        thread.join(timeout=1.0)  # it looks at `stop` every 0.1 s; never hold up an exit

@@ -1,0 +1,290 @@
+"""Evaluation of a task, on one process or several, every window counted exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..data.loading import Corpus, check_windows, model_inputs, read_ahead
+from ..data.windows import WindowReader
+from ..task_card import TaskCard
+from .metrics import PROBABILITY, TaskMetric, metric_for
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a model says of every window of a split, in the split's order.
+
+    Parameters
+    ----------
+    logits : np.ndarray, (n, outputs), float32
+        One column for a binary task.
+    labels : np.ndarray, (n,), int64
+        True classes.
+    """
+
+    logits: np.ndarray
+    labels: np.ndarray
+
+
+def predict_task(
+    model: nn.Module,
+    reader: WindowReader,
+    card: TaskCard,
+    batch_size: int = 64,
+    accelerator: Accelerator | None = None,
+    progress: bool = False,
+) -> Predictions:
+    """Logits of all windows of a split.
+
+    Parameters
+    ----------
+    model : MteegModel
+        Wrapped by ``accelerator.prepare`` or not; called as ``model(input_values=...,
+        channel_ids=..., task=card.name)``. It is put into evaluation mode for the while; the mode
+        of each of its modules is restored.
+    reader : WindowReader
+        The split.
+    card : TaskCard
+        The task.
+    batch_size : int
+        Windows per call and process.
+    accelerator : accelerate.Accelerator, optional
+        Gives device, mixed precision and the other processes. Every process then reads its own
+        contiguous part and gets the predictions of all.
+    progress : bool
+        A progress bar, on the main process only.
+
+    Raises
+    ------
+    ValueError
+        The windows contradict the card, the logits have another shape than the card says, or some
+        are not finite, as after a diverged training.
+    """
+    check_windows(card, reader)
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected 1 or above, found {batch_size}.")
+    world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
+    bounds = [len(reader) * part // world for part in range(world + 1)]
+    starts = range(bounds[rank], bounds[rank + 1], batch_size)
+    batches = (
+        model_inputs(reader, card, np.arange(start, min(start + batch_size, bounds[rank + 1])))
+        for start in starts
+    )
+    main = accelerator is None or accelerator.is_main_process
+    model, device, autocast = _unwrapped(model, accelerator)
+    parts = []
+    with (
+        torch.no_grad(),
+        _evaluation_mode(model),
+        contextlib.closing(read_ahead(batches, 2)) as ahead,
+    ):
+        quiet = not (progress and main)
+        for batch in tqdm(ahead, card.name, len(starts), leave=False, disable=quiet):
+            with autocast():
+                logits = model(
+                    input_values=batch["input_values"].to(device),
+                    channel_ids=batch["channel_ids"].to(device),
+                    task=card.name,
+                ).logits
+            parts.append(logits.float())
+    own = torch.cat(parts) if parts else torch.zeros(0, card.num_outputs, device=device)
+    logits = _gathered(own, np.diff(bounds).tolist(), accelerator).cpu().numpy()
+    return _checked(Predictions(logits, reader.labels), card)
+
+
+def _checked(predictions: Predictions, card: TaskCard) -> Predictions:
+    logits, expected = predictions.logits, (len(predictions.labels), card.num_outputs)
+    if logits.shape != expected:
+        raise ValueError(
+            f"Task {card.name!r}: expected logits {expected}, found {logits.shape}; the model's "
+            "head belongs to other labels."
+        )
+    bad = int((~np.isfinite(logits)).any(axis=1).sum())
+    if bad:
+        raise ValueError(
+            f"Task {card.name!r}: expected finite logits, found NaN or infinity for {bad} of "
+            f"{len(logits)} windows; the training may have diverged, or the precision is too low."
+        )
+    return predictions
+
+
+def _unwrapped(model: nn.Module, accelerator: Accelerator | None):
+    """Model, device and autocast context.
+
+    Evaluation runs the bare module: a wrapper for distributed training may exchange buffers in
+    its forward pass, and processes with fewer batches than others would leave it waiting.
+    """
+    if accelerator is not None:
+        model = accelerator.unwrap_model(model)
+        return model, accelerator.device, accelerator.autocast
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model.module
+    return model, next(model.parameters()).device, contextlib.nullcontext
+
+
+@contextlib.contextmanager
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _gathered(
+    own: torch.Tensor, counts: list[int], accelerator: Accelerator | None
+) -> torch.Tensor:
+    """Rows of all processes in order; ``counts`` says how many each has."""
+    if accelerator is None or accelerator.num_processes == 1:
+        return own
+    padded = own.new_zeros(max(counts), own.shape[1])
+    padded[: len(own)] = own
+    parts = accelerator.gather(padded).split(max(counts))
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
+    """The card's metrics, the mean loss without label smoothing, and the number of samples.
+
+    Returns
+    -------
+    dict of str to float
+        ``card.metrics``, ``loss``, ``num_samples``. The class of a binary task is the positive one
+        from a probability of 0.5 on.
+    """
+    logits = torch.from_numpy(predictions.logits).double()
+    labels = torch.from_numpy(predictions.labels)
+    if card.is_binary:
+        loss = F.binary_cross_entropy_with_logits(logits[:, 0], labels.double())
+    else:
+        loss = F.cross_entropy(logits, labels)
+    classes = _classes(predictions, card)
+    # Two classes with a logit each: the softmax's second column is the sigmoid of their difference.
+    # In double precision, so that probabilities near 0 and 1 keep their order.
+    margin = logits[:, 0] if card.is_binary else logits[:, 1] - logits[:, 0]
+    positive = margin.sigmoid().numpy()
+    scores = {}
+    for metric in _metrics(card):
+        values = positive if metric.wants == PROBABILITY else classes
+        scores |= metric.compute(predictions=values, references=predictions.labels)
+    return scores | {"loss": float(loss), "num_samples": float(len(labels))}
+
+
+def _metrics(card: TaskCard) -> list[TaskMetric]:
+    """The card's metrics, or ``ValueError`` where one is unknown or not for its classes."""
+    metrics = [metric_for(name) for name in card.metrics]
+    for metric in metrics:
+        if metric.wants == PROBABILITY and len(card.labels) != 2:
+            raise ValueError(
+                f"Task {card.name!r}: metric {metric.key!r} is for two classes, the task has "
+                f"{len(card.labels)}."
+            )
+    return metrics
+
+
+def _classes(predictions: Predictions, card: TaskCard) -> np.ndarray:
+    """Predicted classes (n,) int64."""
+    if card.is_binary:
+        return (predictions.logits[:, 0] >= 0).astype(np.int64)
+    return predictions.logits.argmax(axis=1)
+
+
+def confusion_counts(predictions: Predictions, card: TaskCard) -> np.ndarray:
+    """Windows by true class (rows) and predicted class (columns), (classes, classes) int64."""
+    counts = np.zeros((len(card.labels), len(card.labels)), np.int64)
+    np.add.at(counts, (predictions.labels, _classes(predictions, card)), 1)
+    return counts
+
+
+def evaluate_task(
+    model: nn.Module,
+    reader: WindowReader,
+    card: TaskCard,
+    batch_size: int = 64,
+    accelerator: Accelerator | None = None,
+    progress: bool = False,
+) -> dict[str, float]:
+    """:func:`predict_task` and :func:`score` in one; the same on every process."""
+    _metrics(card)  # a wrong card fails before the work, not after it
+    predictions = predict_task(model, reader, card, batch_size, accelerator, progress)
+    return score(predictions, card)
+
+
+def evaluate_tasks(
+    model: nn.Module,
+    corpora: Mapping[str, Corpus],
+    split: str,
+    batch_size: int = 64,
+    accelerator: Accelerator | None = None,
+    progress: bool = False,
+) -> dict[str, dict[str, float]]:
+    """:func:`evaluate_task` for a split of every corpus, task by task."""
+    return {
+        task: evaluate_task(
+            model, corpus.splits[split], corpus.card, batch_size, accelerator, progress
+        )
+        for task, corpus in corpora.items()
+    }
+
+
+def monitor_mean(
+    results: Mapping[str, Mapping[str, float]], cards: Mapping[str, TaskCard]
+) -> float:
+    """Mean over tasks of each task's monitor metric, which selects the model (section 4.2).
+
+    Parameters
+    ----------
+    results : mapping of str to mapping of str to float
+        As from :func:`evaluate_tasks`.
+    cards : mapping of str to TaskCard
+        At least the tasks of ``results``.
+
+    Raises
+    ------
+    ValueError
+        No results, a metric is missing, or it is NaN for every task.
+
+    Notes
+    -----
+    A task whose monitor is NaN is left out with a warning. That depends on its references alone
+    (see :mod:`modeling_mteeg.evaluation.metrics`), so the mean is over the same tasks in every
+    epoch.
+    """
+    values = {}
+    for task, result in results.items():
+        monitor = cards[task].monitor
+        if monitor not in result:
+            raise ValueError(
+                f"Task {task!r}: expected its monitor metric {monitor!r}, found {sorted(result)}."
+            )
+        values[task] = float(result[monitor])
+    undefined = [task for task, value in values.items() if math.isnan(value)]
+    if len(undefined) == len(values):
+        raise ValueError(
+            f"No task has a defined monitor metric, found {values}: the splits hold a single "
+            "class each; evaluate on more recordings."
+        )
+    if undefined:
+        warnings.warn(
+            f"The mean of the monitor metrics leaves out {undefined}: undefined, as their split "
+            "holds a single class.",
+            stacklevel=2,
+        )
+    defined = [value for value in values.values() if not math.isnan(value)]
+    return sum(defined) / len(defined)

@@ -1,0 +1,1 @@
+"""Joint training: configuration, optimiser, checkpoints, and the loop of the recipes."""

@@ -1,0 +1,200 @@
+"""The optimiser of a joint training: parameter groups, schedule, gradients over processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from .config import OptimizationOptions
+
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_EMBEDDINGS = ("cls_token", "spatial_embedding", "temporal_embedding")
+_BUCKET_NUMEL = 16 * 2**20
+
+
+def layer_index(name: str, num_layers: int) -> int:
+    """Depth of a parameter: 0 the input side, ``i + 1`` transformer layer i, last the heads.
+
+    An adapter's parameters lie in the layer they adapt.
+
+    Parameters
+    ----------
+    name : str
+        Name of a parameter of :class:`~modeling_mteeg.MteegModel`.
+    num_layers : int
+        Transformer layers of the model.
+
+    Notes
+    -----
+    LaBraM's fine-tuning counts the same way: temporal encoder, class token and embedding tables
+    are 0, the final normalisation and the head ``num_layers + 1``.
+    """
+    if name.startswith(("temporal_encoder.", *_EMBEDDINGS)):
+        return 0
+    match = _LAYER.search(name)
+    if match:
+        return int(match[1]) + 1
+    if name.startswith(("fc_norm.", "heads.")):
+        return num_layers + 1
+    raise ValueError(
+        f"Parameter {name!r}: expected one of the temporal encoder, the embeddings, the layers, "
+        "fc_norm or the heads; say in layer_index which depth it has."
+    )
+
+
+def decays(name: str, parameter: torch.Tensor) -> bool:
+    """Whether weight decay acts on a parameter: on matrices and kernels only.
+
+    Biases, normalisations, layer scales and the embedding tables are left alone, as in LaBraM's
+    fine-tuning.
+    """
+    return parameter.ndim > 1 and not name.startswith(_EMBEDDINGS)
+
+
+def parameter_groups(
+    model: torch.nn.Module, num_layers: int, weight_decay: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Groups of the trainable parameters by depth and weight decay.
+
+    Returns
+    -------
+    list of dict
+        Keys ``params``, ``names``, ``weight_decay`` and ``lr_scale``
+        (``layer_decay ** (num_layers + 1 - depth)``), in order of depth.
+
+    Raises
+    ------
+    ValueError
+        Nothing is trainable, or a parameter is in no known place.
+    """
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        depth, decay = layer_index(name, num_layers), decays(name, parameter)
+        group = groups.setdefault(
+            (depth, decay),
+            {
+                "params": [],
+                "names": [],
+                "weight_decay": weight_decay if decay else 0.0,
+                "lr_scale": layer_decay ** (num_layers + 1 - depth),
+            },
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    if not groups:
+        raise ValueError("No parameter is trainable: call model.set_trainable(...) first.")
+    return [groups[key] for key in sorted(groups)]
+
+
+def build_optimizer(
+    model: torch.nn.Module, num_layers: int, options: OptimizationOptions
+) -> torch.optim.AdamW:
+    """AdamW over :func:`parameter_groups` (LaBraM's fine-tuning; facts on MTEEG's are open)."""
+    groups = parameter_groups(model, num_layers, options.weight_decay, options.layer_decay)
+    return torch.optim.AdamW(groups, lr=options.lr, betas=tuple(options.betas))
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineSchedule:
+    """Learning rate of every optimiser step: a linear warm-up, then half a cosine.
+
+    It is a function of the step alone, so that a resumed training needs no state of it.
+
+    Parameters
+    ----------
+    lr, min_lr : float
+        Peak and final learning rate.
+    warmup_steps, total_steps : int
+        The peak is reached with step ``warmup_steps - 1``, ``min_lr`` with the last one.
+
+    Notes
+    -----
+    The published code starts its warm-up with a learning rate of exactly 0, which wastes a step;
+    here the first step has ``lr / warmup_steps``.
+    """
+
+    lr: float
+    min_lr: float
+    warmup_steps: int
+    total_steps: int
+
+    @classmethod
+    def from_options(cls, options: OptimizationOptions, steps_per_epoch: int) -> CosineSchedule:
+        """The schedule of ``options.epochs`` epochs of ``steps_per_epoch`` optimiser steps."""
+        warmup = round(options.warmup_epochs * steps_per_epoch)
+        return cls(options.lr, options.min_lr, warmup, options.epochs * steps_per_epoch)
+
+    def at(self, step: int) -> float:
+        """Learning rate of optimiser step ``step``, counted from 0 over the whole training."""
+        if not 0 <= step < self.total_steps:
+            raise ValueError(f"step: expected 0 to {self.total_steps - 1}, found {step}.")
+        if step < self.warmup_steps:
+            return self.lr * (step + 1) / self.warmup_steps
+        rest = self.total_steps - self.warmup_steps
+        done = (step - self.warmup_steps + 1) / rest
+        return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * done)) / 2
+
+    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Put the learning rate of ``step`` into every group, times its ``lr_scale``."""
+        rate = self.at(step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        return rate
+
+
+def sum_gradients(parameters: Iterable[torch.nn.Parameter], accelerator: Any) -> None:
+    """Add the gradients of all processes up, in place.
+
+    A parameter that no process used keeps ``grad is None``, so AdamW leaves it alone: an adapter
+    whose task had no sample in the step neither decays nor drifts on its old momentum. One that
+    only some processes used counts as zero on the others. Every process must call this with the
+    same parameters, even one that had no sample at all.
+
+    Notes
+    -----
+    This stands in the place of DistributedDataParallel, which needs a graph through every
+    parameter on every process or a search for the unused ones, and fails where a process has no
+    sample. The trainable part is small (7 MB in Base), so there is nothing to overlap. Each
+    process's loss is already divided by the number of samples of all of them: the sum is the
+    gradient that one process would have found.
+    """
+    if accelerator.num_processes == 1:
+        return
+    parameters = list(parameters)
+    if not parameters:
+        return
+    device = parameters[0].device
+    used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=device)
+    used = accelerator.reduce(used, reduction="sum").tolist()
+    bucket: list[torch.nn.Parameter] = []
+    for parameter, count in zip(parameters, used, strict=True):
+        if not count:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if bucket and (
+            sum(p.numel() for p in bucket) + parameter.numel() > _BUCKET_NUMEL
+            or bucket[0].dtype != parameter.dtype
+        ):
+            _sum_bucket(bucket, accelerator)
+            bucket = []
+        bucket.append(parameter)
+    if bucket:
+        _sum_bucket(bucket, accelerator)
+
+
+def _sum_bucket(bucket: list[torch.nn.Parameter], accelerator: Any) -> None:
+    flat = torch.cat([parameter.grad.reshape(-1) for parameter in bucket])
+    flat = accelerator.reduce(flat, reduction="sum")
+    start = 0
+    for parameter in bucket:
+        stop = start + parameter.numel()
+        parameter.grad.copy_(flat[start:stop].view_as(parameter.grad))
+        start = stop

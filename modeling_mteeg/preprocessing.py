@@ -186,6 +186,8 @@ def preprocess(
     info = preprocessing_info(rate_hz, target_hz, highpass_hz, lowpass_hz, notch_hz)
     for sentence in info.left_out:
         logger.info(sentence)
+    if not info.kernels and not info.resampled:
+        return signal.astype(np.float32)
     samples = signal.shape[1]
     if samples < info.filter_samples:
         warnings.warn(

@@ -1,0 +1,303 @@
+"""What every corpus reader has in common: recordings, segments, windows.
+
+A corpus file states where its recordings lie, which split each belongs to, and where its windows
+are; everything else (reading, preprocessing, writing, reporting) is shared.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from modeling_mteeg.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.task_card import TaskCard
+
+from .reading import RecordingError, edf_duration_s, read_edf
+
+SIMULATED_FILE = "SIMULATED"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording of a corpus as it was downloaded.
+
+    Parameters
+    ----------
+    key : str
+        Unique name, independent of the folder it lies in, such as ``S001R04``.
+    subject : str
+        Who was recorded.
+    path : Path
+        The signal's file.
+    companions : tuple of Path
+        Other files that are read with it (annotations).
+    group : str
+        Part of the corpus's own division, such as ``train/normal``.
+    left_out : str
+        Why the protocol does not use it; empty: it is used.
+    fault : str
+        Why it cannot be used although the protocol would; empty: nothing known yet.
+    """
+
+    key: str
+    subject: str
+    path: Path
+    companions: tuple[Path, ...] = ()
+    group: str = ""
+    left_out: str = ""
+    fault: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that are read."""
+        return (self.path, *self.companions)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Where a window lies in a preprocessed recording.
+
+    Parameters
+    ----------
+    start : int
+        First sample at the card's rate.
+    label : str
+        Class name.
+    unit : str
+        Smallest part of the recording that the split keeps together (a trial); empty: the
+        recording.
+    """
+
+    start: int
+    label: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A recording, read, preprocessed and about to be cut.
+
+    Parameters
+    ----------
+    windows : iterator of (Segment, numpy.ndarray)
+        Signals float32 (channels, samples) in microvolt at the card's rate.
+    left_out : Counter
+        Reasons and numbers of windows left out.
+    seconds, rate_hz : float
+        Length and rate of the recording.
+    filters_left_out : tuple of str
+        Filters that cannot be applied at this rate, a sentence each.
+    """
+
+    windows: Iterator[tuple[Segment, np.ndarray]]
+    left_out: Counter[str]
+    seconds: float
+    rate_hz: float
+    filters_left_out: tuple[str, ...]
+
+
+class Corpus:
+    """Base class of the six corpora.
+
+    Subclasses give the class attributes and :meth:`find_recordings`, :meth:`assign` and
+    :meth:`segments`; :meth:`load` and :meth:`cut` where they differ from EDF files and plain
+    windows.
+
+    Parameters
+    ----------
+    raw : str or Path
+        Folder of the download.
+    protocol : str
+        One of :attr:`protocols`.
+    simulated : bool
+        Mark the result as simulated even without a ``SIMULATED`` file in ``raw``.
+
+    Raises
+    ------
+    FileNotFoundError
+        ``raw`` is not a folder.
+    ValueError
+        The protocol is unknown.
+    """
+
+    card: ClassVar[TaskCard]
+    homepage: ClassVar[str] = ""
+    layout: ClassVar[str] = ""
+    """Where the recordings are expected below the raw folder, for messages."""
+    license_id: ClassVar[str] = "other"
+    """Licence as the Hub names it."""
+    protocols: ClassVar[dict[str, str]] = {"paper": "as in the paper"}
+    splits: ClassVar[tuple[str, ...]] = ("protocol",)
+    """Ways to split; ``within-subject`` is for corpora whose windows do not overlap and whose
+    labels change within a recording."""
+    known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {}
+    """Windows in train, validation and test by version of the corpus, where a study gives them."""
+
+    def __init__(self, raw: str | Path, protocol: str = "paper", simulated: bool = False) -> None:
+        self.raw = Path(raw)
+        if not self.raw.is_dir():
+            raise FileNotFoundError(
+                f"{self.card.name}: the raw folder {self.raw} does not exist. Download the corpus "
+                f"({self.homepage}) and pass the folder that holds {self.layout}."
+            )
+        if protocol not in self.protocols:
+            raise ValueError(
+                f"{self.card.name}: protocol: expected one of {sorted(self.protocols)}, "
+                f"found {protocol!r}."
+            )
+        self.protocol = protocol
+        self.simulation = _read_simulation(self.raw)
+        self.simulated = simulated or self.simulation is not None
+
+    # What a corpus must say --------------------------------------------------------------------
+
+    def find_recordings(self) -> list[Recording]:
+        """All recordings below the raw folder, used or not, sorted by key."""
+        raise NotImplementedError
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """The protocol's split: ``train``, ``validation`` or ``test`` for every unit.
+
+        Parameters
+        ----------
+        recordings : sequence of Recording
+            All recordings that the protocol uses, readable or not, so that one bad file does not
+            move the others into another split.
+
+        Returns
+        -------
+        dict
+            Unit (``key``, or ``key/unit`` where segments name units) to split.
+        """
+        raise NotImplementedError
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        """Windows of a recording of ``samples`` samples at the card's rate, in order.
+
+        Returns
+        -------
+        tuple
+            The segments, and how many possible windows were left out for which reason.
+
+        Raises
+        ------
+        RecordingError
+            The annotations are missing or contradict the recording.
+        """
+        raise NotImplementedError
+
+    # What a corpus may say otherwise -----------------------------------------------------------
+
+    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+        """Signal (channels of the card, samples) in microvolt, and its rate in Hz."""
+        return read_edf(recording.path, self.card.channels)
+
+    def cut(self, signal: np.ndarray, start: int, length: int) -> np.ndarray:
+        """Window (channels, ``length``) of a signal (channels, samples)."""
+        if start < 0 or start + length > signal.shape[1]:
+            raise ValueError(
+                f"Window [{start}, {start + length}) is outside a signal of {signal.shape[1]} "
+                "samples."
+            )
+        return signal[:, start : start + length]
+
+    def duration_s(self, recording: Recording) -> float:
+        """Length by the file's header, without reading the signal; 0 where it is unreadable."""
+        return edf_duration_s(recording.path)
+
+    def expected_windows(self, recording: Recording) -> int:
+        """About how many windows the recording will give (for the expected size)."""
+        return int(self.duration_s(recording) // self.card.window_s)
+
+    # Shared ------------------------------------------------------------------------------------
+
+    @property
+    def window_samples(self) -> int:
+        """Samples per window at the card's rate."""
+        return round(self.card.window_s * self.card.rate_hz)
+
+    def read(self, recording: Recording) -> Reading:
+        """Read, preprocess and cut one recording.
+
+        Raises
+        ------
+        RecordingError
+            The recording cannot be used; the message says why and what to do.
+        """
+        if recording.fault:
+            raise RecordingError(recording.fault)
+        card, name = self.card, recording.path.name
+        signal, rate_hz = self.load(recording)
+        seconds = signal.shape[1] / rate_hz
+        if seconds < card.window_s:
+            raise RecordingError(
+                f"{name}: {seconds:g} s long, shorter than one window of {card.window_s:g} s; "
+                "check that the file is complete."
+            )
+        if not np.isfinite(signal).all():
+            raise RecordingError(
+                f"{name}: the signal has NaN or infinite values; download the file again or "
+                "repair it."
+            )
+        settings = (rate_hz, card.rate_hz, card.highpass_hz, card.lowpass_hz, card.notch_hz)
+        filters_left_out = preprocessing_info(*settings).left_out
+        with warnings.catch_warnings():
+            # Short simulated recordings; a real one that is short gives few windows.
+            warnings.filterwarnings("ignore", message="A recording is shorter than")
+            signal = preprocess(signal, *settings)
+        segments, left_out = self.segments(recording, signal.shape[1])
+        if not segments:
+            raise RecordingError(
+                f"{name}: no window (left out: {dict(left_out) or 'none'}); check its annotations."
+            )
+        length = self.window_samples
+        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
+        return Reading(windows, left_out, seconds, rate_hz, filters_left_out)
+
+    def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
+        """The windows of one recording: segment, and signal in microvolt (channels, samples)."""
+        return self.read(recording).windows
+
+
+def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
+    """Sorted by key; of recordings with one key all but the first (by path) carry a fault."""
+    ordered = sorted(recordings, key=lambda one: (one.key, one.path.as_posix()))
+    first: dict[str, Path] = {}
+    result = []
+    for one in ordered:
+        if one.key in first:
+            fault = (
+                f"{one.path.name}: a second file of recording {one.key}, beside {first[one.key]}; "
+                "keep one of the two."
+            )
+            one = Recording(f"{one.key}~{len(result)}", one.subject, one.path, fault=fault)
+        else:
+            first[one.key] = one.path
+        result.append(one)
+    return result
+
+
+def windows_in_order(start: int, stop: int, length: int, label: str, unit: str = "") -> list:
+    """Segments of ``length`` samples without overlap in [start, stop)."""
+    return [Segment(at, label, unit) for at in range(start, stop - length + 1, length)]
+
+
+def _read_simulation(raw: Path) -> dict[str, Any] | None:
+    """Content of the ``SIMULATED`` file of a raw folder, or None for a real corpus."""
+    path = raw / SIMULATED_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON with seed and version: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON mapping, found {type(content).__name__}.")
+    return content

@@ -1,0 +1,105 @@
+"""The last step of a preparation: parts become splits, with their documents, by one rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .corpus import Corpus
+from .report import Outcome, count_differences, dataset_card, print_result
+from .splits import SPLITS, check_filled, sha256_of, shared_subjects
+
+SPLITS_FILE = "splits.json"
+
+
+def window_unit(outcome: Outcome, index: int) -> str:
+    """Name of one window where the split is made by windows."""
+    return f"{outcome.recording.key}#{index:05d}"
+
+
+def _split_of_rows(outcome: Outcome, manifest: dict[str, Any]) -> np.ndarray:
+    """Split of every window of a recording, (windows,) array of str."""
+    assignments = manifest["assignments"]
+    if manifest["rule"] == "within-subject":
+        keys: Iterable[str] = (window_unit(outcome, i) for i in range(len(outcome.labels)))
+    else:
+        keys = outcome.units
+    return np.array([assignments[key] for key in keys])
+
+
+def merge(
+    corpus: Corpus,
+    used: Sequence[Outcome],
+    manifest: dict[str, Any],
+    parts: Path,
+    final: Path,
+) -> None:
+    """Save the splits as a ``DatasetDict``; the parts stay on disk and are never held in memory."""
+    import datasets
+
+    pieces: dict[str, list[Any]] = {split: [] for split in SPLITS}
+    for outcome in used:
+        outcome.row_splits = _split_of_rows(outcome, manifest)
+        part = datasets.Dataset.from_file(str(parts / f"{outcome.recording.key}.arrow"))
+        for split in SPLITS:
+            rows = np.flatnonzero(outcome.row_splits == split)
+            if len(rows):
+                pieces[split].append(part.select(rows))
+    counts = {split: sum(map(len, pieces[split])) for split in SPLITS}
+    check_filled(corpus.card.name, counts, ["The report names the recordings that are missing."])
+    quiet = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        saved = datasets.DatasetDict(
+            {split: datasets.concatenate_datasets(pieces[split]) for split in SPLITS}
+        )
+        saved.save_to_disk(str(final))
+    finally:
+        if quiet:
+            datasets.enable_progress_bars()
+    for split in SPLITS:  # the library's fingerprint is random; ours is a function of the content
+        state_file = final / split / "state.json"
+        state = json.loads(state_file.read_text("utf-8"))
+        state["_fingerprint"] = sha256_of([manifest["fingerprint"], split])[:16]
+        state["_split"] = split
+        state_file.write_text(json.dumps(state, indent=2, sort_keys=True), "utf-8")
+
+
+def write_documents(
+    corpus: Corpus,
+    used: Sequence[Outcome],
+    manifest: dict[str, Any],
+    final: Path,
+    dtype: str,
+    progress: bool,
+) -> None:
+    """Task card, manifest and dataset card of a merged corpus; prints the summary."""
+    where: dict[str, set[str]] = {}
+    for outcome in used:
+        where.setdefault(outcome.recording.subject, set()).update(outcome.row_splits.tolist())
+    leaks = shared_subjects(where)
+    notes = sorted({line for outcome in used for line in outcome.filters_left_out})
+    notes += count_differences(corpus, used)
+    card = corpus.card.replace(split_hash=manifest["hash"], simulated=corpus.simulated)
+    card.save(final)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    (final / SPLITS_FILE).write_text(text + "\n", "utf-8")
+    readme = dataset_card(corpus, card, used, manifest, leaks, notes, dtype)
+    (final / "README.md").write_text(readme, "utf-8")
+    if progress:
+        print_result(corpus, used, leaks, notes)
+
+
+def publish(final: Path, target: Path) -> None:
+    """Put the finished folder in its place; an older one goes first."""
+    if target.exists():
+        old = final.parent / "replaced"
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(target, old)
+    os.replace(final, target)

@@ -1,0 +1,116 @@
+"""PhysioNet MI: imagined movements and rest of the EEG Motor Movement/Imagery Dataset."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from modeling_mteeg.task_card import TaskCard
+
+from .command import run_command
+from .corpus import Corpus, Recording, Segment, mark_repeated
+from .reading import RecordingError, read_annotations
+from .splits import cut_in_order
+
+CARD = TaskCard(
+    name="physionet-mi",
+    labels=("left", "right", "both fists", "feet", "rest"),
+    channels=tuple(
+        (
+            "FC5 FC3 FC1 FCZ FC2 FC4 FC6 C5 C3 C1 CZ C2 C4 C6 CP5 CP3 CP1 CPZ CP2 CP4 CP6 "
+            "FP1 FPZ FP2 AF7 AF3 AFZ AF4 AF8 F7 F5 F3 F1 FZ F2 F4 F6 F8 FT7 FT8 T7 T8 T9 T10 "
+            "TP7 TP8 P7 P5 P3 P1 PZ P2 P4 P6 P8 PO7 PO3 POZ PO4 PO8 O1 OZ O2 IZ"
+        ).split()
+    ),
+    window_s=4.0,
+    corpus="EEG Motor Movement/Imagery Dataset 1.0.0 (PhysioNet)",
+    license="Open Data Commons Attribution License 1.0 (ODC-BY)",
+    description="Which movement is imagined in the 4 s after the cue: left or right fist, both "
+    "fists, both feet, or none (rest)?",
+)
+RUN_LABELS = {run: {"T0": "rest", "T1": "left", "T2": "right"} for run in (4, 8, 12)} | {
+    run: {"T0": "rest", "T1": "both fists", "T2": "feet"} for run in (6, 10, 14)
+}
+"""What a cue means, by run of imagery."""
+DROPPED_SUBJECTS = ("S088", "S090", "S092", "S100", "S104", "S106")
+"""Left out by the paper, section 4.1: other sampling rates or lengths of trials."""
+_NAME = re.compile(r"(S\d{3})R(\d{2})")
+
+
+class PhysionetMi(Corpus):
+    """PhysioNet MI, from ``S001/S001R04.edf``.
+
+    A window is [0, 4) s after a cue of the imagery runs 4, 6, 8, 10, 12 and 14. Recordings in
+    order, 64 % train, 16 % validate, 20 % test (paper, appendix B.1); a recording is a run, so a
+    subject may be shared at a border: that is printed and written to the card.
+
+    Notes
+    -----
+    With too few recordings for that, ``--split within-subject`` cuts every subject's windows of
+    every class 64/16/20 in order: a single-subject run.
+    """
+
+    card = CARD
+    homepage = "https://physionet.org/content/eegmmidb/1.0.0/"
+    layout = "S001/S001R04.edf ... S109/S109R14.edf"
+    license_id = "odc-by"
+    splits = ("protocol", "within-subject")
+
+    def find_recordings(self) -> list[Recording]:
+        """Runs by name; those that are not of imagery and six subjects are left out."""
+        found = []
+        for path in self.raw.rglob("*.edf"):
+            match = _NAME.fullmatch(path.stem)
+            subject, run = (match[1], int(match[2])) if match else ("", 0)
+            if not match:
+                left_out = "its name is not like S001R04.edf"
+            elif subject in DROPPED_SUBJECTS:
+                left_out = (
+                    f"subject {subject} is dropped by the protocol (sampling rate or trial length "
+                    "differs from the others')"
+                )
+            elif run not in RUN_LABELS:
+                kind = "baseline" if run <= 2 else "execution"
+                left_out = f"run {run} is a run of {kind}, the task is imagery"
+            else:
+                left_out = ""
+            found.append(Recording(path.stem, subject, path, left_out=left_out))
+        return mark_repeated(found)
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """Runs in order of their names."""
+        keys = sorted(one.key for one in recordings)
+        return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        """One window per cue, in order of the cues."""
+        meaning = RUN_LABELS[int(recording.key[-2:])]
+        result, left_out = [], Counter()
+        for cue in read_annotations(recording.path):
+            code, start = str(cue["description"]), round(float(cue["onset"]) * CARD.rate_hz)
+            if code not in meaning:
+                raise RecordingError(
+                    f"{recording.path.name}: unknown cue {code!r} at {cue['onset']:g} s; expected "
+                    f"{', '.join(meaning)}."
+                )
+            if start + self.window_samples > samples:
+                left_out["beyond the end of the recording"] += 1
+            else:
+                result.append(Segment(start, meaning[code]))
+        if not result:
+            raise RecordingError(
+                f"{recording.path.name}: no cues T0, T1, T2; download the EDF+ file with its "
+                "annotations."
+            )
+        result.sort(key=lambda segment: segment.start)
+        return result, left_out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m dataset_scripts.physionet_mi --raw FOLDER --out FOLDER``."""
+    return run_command(PhysionetMi, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,191 @@
+"""What became of every recording and what the result is: report, summary, dataset card."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modeling_mteeg.task_card import TaskCard
+
+from .corpus import Corpus, Recording
+from .splits import SPLITS
+
+if TYPE_CHECKING:
+    from .writer import Settings
+
+BYTES = {"int16": 2, "float32": 4}
+REPORT_COLUMNS = (
+    "recording", "status", "reason", "windows", "subject", "split", "hours", "rate_hz",
+    "windows_left_out", "file",
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a recording.
+
+    Parameters
+    ----------
+    recording : Recording
+    status : {"used", "skipped", "left-out"}
+        ``skipped``: the protocol wants it and it could not be used; ``left-out``: the protocol
+        or the call does not want it.
+    reason : str
+        Why it was skipped or left out.
+    seconds, rate_hz : float
+        Length and rate.
+    labels, units : list of str
+        Class and split unit of every window.
+    left_out : dict
+        Windows of this recording that were left out: reason to number.
+    filters_left_out : list of str
+        Filters that cannot be applied at its rate.
+    row_splits : numpy.ndarray, (windows,), str
+        Split of every window, once the splits are made.
+    """
+
+    recording: Recording
+    status: str = "used"
+    reason: str = ""
+    seconds: float = 0.0
+    rate_hz: float = 0.0
+    labels: list[str] = dataclasses.field(default_factory=list)
+    units: list[str] = dataclasses.field(default_factory=list)
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    filters_left_out: list[str] = dataclasses.field(default_factory=list)
+    row_splits: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], dtype=str))
+
+
+def write_report(path: Path, raw: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write ``report.tsv``: one row per recording, used or not."""
+    lines = ["\t".join(REPORT_COLUMNS)]
+    for one in outcomes:
+        left_out = "; ".join(f"{reason}: {count}" for reason, count in one.left_out.items())
+        present = set(one.row_splits.tolist())
+        split = "+".join(split for split in SPLITS if split in present)
+        cells = (
+            one.recording.key, one.status, one.reason, len(one.labels), one.recording.subject,
+            split, f"{one.seconds / 3600:.4f}", f"{one.rate_hz:g}", left_out,
+            _relative(one.recording.path, raw),
+        )  # fmt: skip
+        lines.append("\t".join(" ".join(str(cell).split()) for cell in cells))
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("\n".join(lines) + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def _relative(path: Path, raw: Path) -> str:
+    return path.relative_to(raw).as_posix() if path.is_relative_to(raw) else path.as_posix()
+
+
+def print_expected(corpus: Corpus, wanted: Sequence[Recording], settings: Settings) -> None:
+    """Print how much is about to be written, from the headers alone."""
+    if not settings.progress:
+        return
+    windows = sum(corpus.expected_windows(one) for one in wanted)
+    hours = sum(corpus.duration_s(one) for one in wanted) / 3600
+    numbers = windows * len(corpus.card.channels) * corpus.window_samples
+    size = numbers * BYTES.get(settings.dtype, 4) / 2**30
+    kind = "simulated recordings" if corpus.simulated else "recordings"
+    print(
+        f"{corpus.card.name}: {len(wanted)} {kind}, {hours:.2f} h; expected about {windows} "
+        f"windows, {size:.2f} GiB as {settings.dtype} (twice that while merging)."
+    )
+
+
+def window_counts(used: Sequence[Outcome]) -> dict[str, Counter[str]]:
+    """Windows of every class in every split."""
+    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    for one in used:
+        for split, label in zip(one.row_splits.tolist(), one.labels, strict=True):
+            counts[split][label] += 1
+    return counts
+
+
+def count_differences(corpus: Corpus, used: Sequence[Outcome]) -> list[str]:
+    """Lines on classes that a split lacks and on counts that differ from the known ones."""
+    counts = window_counts(used)
+    lines = []
+    for split in SPLITS:
+        lacking = [label for label in corpus.card.labels if not counts[split][label]]
+        if lacking:
+            lines.append(f"{split} has no window of: {', '.join(lacking)}")
+    if corpus.simulated or not corpus.known_counts:
+        return lines
+    found = tuple(sum(counts[split].values()) for split in SPLITS)
+    if found not in corpus.known_counts.values():
+        known = "; ".join(f"{name}: {' / '.join(map(str, numbers))}"
+                          for name, numbers in corpus.known_counts.items())  # fmt: skip
+        lines.append(
+            f"Known counts (train / validation / test) are {known}; found "
+            f"{' / '.join(map(str, found))}. Another version of the corpus, or files are missing."
+        )
+    return lines
+
+
+def print_result(
+    corpus: Corpus, used: Sequence[Outcome], leaks: Sequence[str], notes: Sequence[str]
+) -> None:
+    """Print windows per split and class, leaks and notes."""
+    print(counts_table(corpus.card, used))
+    for line in leaks:
+        print(f"{corpus.card.name}: leak of the split: {line}")
+    for line in notes:
+        print(f"{corpus.card.name}: {line}")
+
+
+def counts_table(card: TaskCard, used: Sequence[Outcome]) -> str:
+    """A Markdown table: windows of every class in every split."""
+    counts = window_counts(used)
+    lines = [
+        f"| {card.name} | " + " | ".join(SPLITS) + " |",
+        "|---|" + "---:|" * len(SPLITS),
+    ]
+    for label in card.labels:
+        lines.append(f"| {label} | " + " | ".join(str(counts[s][label]) for s in SPLITS) + " |")
+    total = " | ".join(str(sum(counts[split].values())) for split in SPLITS)
+    return "\n".join([*lines, f"| all | {total} |"])
+
+
+def dataset_card(
+    corpus: Corpus,
+    card: TaskCard,
+    used: Sequence[Outcome],
+    manifest: dict[str, Any],
+    leaks: Sequence[str],
+    notes: Sequence[str],
+    dtype: str,
+) -> str:
+    """The ``README.md`` of a prepared corpus, with the Hub's YAML header."""
+    title = f"{card.corpus} (simulated)" if card.simulated else card.corpus
+    license_id = "apache-2.0" if card.simulated else corpus.license_id
+    header = ["---", f"pretty_name: {title!r}", f"license: {license_id}"]
+    if license_id == "other":
+        header += [f"license_name: {card.name}-terms", f"license_link: {corpus.homepage}"]
+    tags = ["eeg", card.name, *(["simulated"] if card.simulated else [])]
+    header += ["tags:", *(f"- {tag}" for tag in tags), "---"]
+    if card.simulated:
+        origin = (
+            f"**Simulated data** in the layout of {card.corpus}: no person was recorded, and "
+            f"results on it say nothing of the real corpus. Simulation: {corpus.simulation}."
+        )
+    else:
+        origin = f"Prepared from {card.corpus} ({corpus.homepage}). Licence: {card.license}."
+    hours = sum(one.seconds for one in used) / 3600
+    body = [
+        f"# {title}", "", origin, "", card.description, "",
+        f"One row is one window of {card.window_s:g} s, {len(card.channels)} channels at "
+        f"{card.rate_hz:g} Hz, {dtype}, microvolt = count x scale. Recordings used: {len(used)} "
+        f"({hours:.2f} h); `report.tsv` names every recording, used or not.", "",
+        counts_table(card, used), "",
+        f"Split: {manifest['rule']}; manifest in `splits.json`, hash `{manifest['hash']}`.", "",
+        "Subjects shared between splits:", *([f"- {line}" for line in leaks] or ["- none"]), "",
+    ]  # fmt: skip
+    if notes:
+        body += ["Notes:", *(f"- {line}" for line in notes), ""]
+    return "\n".join([*header, "", *body])

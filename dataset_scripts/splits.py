@@ -1,0 +1,121 @@
+"""Which unit belongs to which split: rules, manifest, hash, leaks.
+
+A manifest is a function of the sorted names of the recordings only: not of the file system's
+order, nor of the number of processes, nor of a random number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+SPLITS = ("train", "validation", "test")
+ORDER_SHARES = (0.64, 0.16, 0.20)
+"""Train, validation and test of corpora that are split in order (paper, appendix B.1)."""
+TRAIN_SHARE = 0.8
+"""Share of the published training set's subjects that stay in training (appendix B.1)."""
+
+
+class SplitError(ValueError):
+    """A split that cannot be made from the recordings that are there."""
+
+
+def cut_in_order(count: int, shares: Sequence[float] = ORDER_SHARES) -> list[str]:
+    """Splits of ``count`` things in order.
+
+    Parameters
+    ----------
+    count : int
+    shares : sequence of float
+        Shares of train, validation and test; they sum to 1.
+
+    Returns
+    -------
+    list of str
+        ``count`` names of splits. The borders are the cumulative shares, rounded to the nearest
+        whole number (153 recordings: 98, 24, 31).
+    """
+    first = round(count * shares[0])
+    second = max(first, round(count * (shares[0] + shares[1])))
+    return [SPLITS[0]] * first + [SPLITS[1]] * (second - first) + [SPLITS[2]] * (count - second)
+
+
+def train_or_validation(subjects: Sequence[str], share: float = TRAIN_SHARE) -> dict[str, str]:
+    """Split of subjects: the first ``floor(share * n)`` of the sorted names train, the others
+    validate."""
+    ordered = sorted(set(subjects))
+    border = int(len(ordered) * share)
+    return {one: SPLITS[0] if i < border else SPLITS[1] for i, one in enumerate(ordered)}
+
+
+def within_groups(groups: Sequence[Hashable]) -> list[str]:
+    """Splits of windows in order, such that every group is cut 64/16/20 in its own order.
+
+    Parameters
+    ----------
+    groups : sequence
+        Group of every window, such as (subject, label).
+
+    Returns
+    -------
+    list of str
+        Split of every window.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    result = [""] * len(groups)
+    for indices in members.values():
+        for index, split in zip(indices, cut_in_order(len(indices)), strict=True):
+            result[index] = split
+    return result
+
+
+def sha256_of(content: Any) -> str:
+    """SHA-256 of plain types, independent of the order of mappings."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def manifest_hash(task: str, rule: str, assignments: Mapping[str, str]) -> str:
+    """SHA-256 of a manifest: task, rule and which unit is in which split."""
+    return sha256_of({"task": task, "rule": rule, "assignments": dict(assignments)})
+
+
+def make_manifest(task: str, rule: str, assignments: Mapping[str, str]) -> dict[str, Any]:
+    """What ``splits.json`` says of the split: rule, hash, units sorted by name."""
+    return {
+        "task": task,
+        "rule": rule,
+        "hash": manifest_hash(task, rule, assignments),
+        "assignments": dict(sorted(assignments.items())),
+    }
+
+
+def check_filled(task: str, counts: Mapping[str, int], remedies: Sequence[str]) -> None:
+    """Raise :class:`SplitError` where a split has nothing in it, with what can be done."""
+    empty = [split for split in SPLITS if not counts.get(split)]
+    if empty:
+        shown = ", ".join(f"{split} {counts.get(split, 0)}" for split in SPLITS)
+        raise SplitError(
+            f"{task}: the split leaves {' and '.join(empty)} empty ({shown}). " + " ".join(remedies)
+        )
+
+
+def shared_subjects(subject_splits: Mapping[str, set[str]]) -> list[str]:
+    """A line for every pair of splits that share subjects.
+
+    Parameters
+    ----------
+    subject_splits : mapping
+        Subject to the splits in which it occurs.
+    """
+    lines = []
+    for first, second in (SPLITS[:2], SPLITS[::2], SPLITS[1:]):
+        both = sorted(one for one, where in subject_splits.items() if {first, second} <= where)
+        if both:
+            shown = ", ".join(both[:8]) + (" ..." if len(both) > 8 else "")
+            lines.append(f"{first} and {second} share {len(both)} subject(s): {shown}")
+    return lines

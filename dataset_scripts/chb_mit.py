@@ -1,0 +1,190 @@
+"""CHB-MIT: seizures of children, on 16 bipolar channels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modeling_mteeg.task_card import TaskCard
+
+from .command import run_command
+from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .reading import RecordingError, read_edf
+
+CARD = TaskCard(
+    name="chb-mit",
+    labels=("background", "seizure"),
+    channels=tuple(
+        (
+            "FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2 "
+            "FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2"
+        ).split()
+    ),
+    window_s=10.0,
+    corpus="CHB-MIT Scalp EEG Database 1.0.0",
+    license="Open Data Commons Attribution License 1.0 (ODC-BY)",
+    description=(
+        "Is there a seizure? Cases 1 and 21 are the same girl and are recorded as subject chb01, "
+        "so the published split shares her between training and validation."
+    ),
+)
+STRIDE_S = 1.0
+REPEATED = ("T8-P8",)
+"""Occurs twice in most files, with the same signal."""
+SAME_SUBJECT = {21: 1}
+_NAME = re.compile(r"chb(\d{2})[a-z]?_.+")
+_SEIZURE = re.compile(r"Seizure(?: \d+)? (Start|End) Time:\s*(\d+)\s*sec", re.IGNORECASE)
+
+
+class ChbMit(Corpus):
+    """CHB-MIT, from ``chbNN/*.edf`` with ``chbNN-summary.txt``.
+
+    Cases 1 to 19 train, 20 and 21 validate, 22 and 23 test (paper, appendix B.1).
+
+    Notes
+    -----
+    The paper says that seizure regions are cut with a stride of 1 s; how a window at a border is
+    labelled it does not say. Here a seizure window lies wholly within a seizure; a seizure shorter
+    than a window gives one window centred on it, so that no seizure is lost. Background windows
+    lie wholly outside the seizures and those centred windows, without overlap, from the start of
+    every region between seizures on.
+    """
+
+    card = CARD
+    homepage = "https://physionet.org/content/chbmit/1.0.0/"
+    layout = "chbNN/*.edf and chbNN/chbNN-summary.txt"
+    license_id = "odc-by"
+
+    def find_recordings(self) -> list[Recording]:
+        """EDF files ``chbNN_*.edf`` with the summary of their case."""
+        found = []
+        for path in self.raw.rglob("chb*.edf"):
+            match = _NAME.fullmatch(path.stem)
+            case = int(match[1]) if match else 0
+            left_out = "" if 1 <= case <= 23 else "its case is in no part of the published split"
+            subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
+            summary = path.parent / f"chb{case:02d}-summary.txt"
+            fault = ""
+            if not left_out and not summary.is_file():
+                fault = f"{path.name}: the summary {summary.name} is missing; download it."
+            found.append(
+                Recording(path.stem, subject, path, (summary,), f"case-{case}", left_out, fault)
+            )
+        return mark_repeated(found)
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """By case."""
+        result = {}
+        for one in recordings:
+            case = int(one.group.removeprefix("case-"))
+            result[one.key] = "train" if case <= 19 else "validation" if case <= 21 else "test"
+        return result
+
+    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+        """The 16 derivations in microvolt."""
+        return read_edf(recording.path, CARD.channels, repeated=REPEATED)
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        """Seizures with a stride of 1 s, the rest without overlap."""
+        summary = recording.companions[0]
+        seizures = read_summary(summary).get(recording.path.name)
+        if seizures is None:
+            raise RecordingError(
+                f"{recording.path.name}: not named in {summary.name}, so its seizures are unknown; "
+                "download both again."
+            )
+        seconds = samples / CARD.rate_hz
+        if seizures and seizures[-1][1] > seconds + 1:
+            raise RecordingError(
+                f"{recording.path.name}: {seconds:g} s long, but {summary.name} has a seizure to "
+                f"{seizures[-1][1]} s; the file is incomplete."
+            )
+        return cut_seizures(seizures, samples, CARD.rate_hz, self.window_samples), Counter()
+
+
+def cut_seizures(
+    seizures_s: Sequence[tuple[float, float]], samples: int, rate_hz: float, length: int
+) -> list[Segment]:
+    """Windows of a recording with known seizures; see the notes of :class:`ChbMit`.
+
+    Parameters
+    ----------
+    seizures_s : sequence of (start, end)
+        Seconds, in order.
+    samples : int
+        Length of the recording.
+    rate_hz : float
+    length : int
+        Samples per window.
+
+    Returns
+    -------
+    list of Segment
+        In order of their starts.
+    """
+    stride = round(STRIDE_S * rate_hz)
+    result, free_from = [], 0
+    regions = []  # samples that belong to seizures
+    for start_s, end_s in seizures_s:
+        start, stop = round(start_s * rate_hz), min(round(end_s * rate_hz), samples)
+        if stop - start >= length:
+            starts = list(range(start, stop - length + 1, stride))
+        else:
+            middle = (start + stop - length) // 2
+            starts = [min(max(middle, 0), samples - length)]
+        result += [Segment(at, "seizure") for at in starts]
+        regions.append((min(start, starts[0]), max(stop, starts[-1] + length)))
+    for start, stop in [*sorted(regions), (samples, samples)]:
+        result += windows_in_order(free_from, start, length, "background")
+        free_from = max(free_from, stop)
+    return sorted(result, key=lambda segment: segment.start)
+
+
+def read_summary(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Seizures of every file of a case.
+
+    Parameters
+    ----------
+    path : Path
+        ``chbNN-summary.txt``; both ``Seizure Start Time:`` and ``Seizure 1 Start Time:`` occur,
+        and case 24 gives no times of its files.
+
+    Returns
+    -------
+    dict
+        File name to (start, end) of its seizures in seconds, in order.
+
+    Raises
+    ------
+    RecordingError
+        The number of seizures differs from the one stated, or a start has no end.
+    """
+    result: dict[str, list[tuple[int, int]]] = {}
+    for block in re.split(r"^File Name:", path.read_text("utf-8", "replace"), flags=re.M)[1:]:
+        name = block.split("\n", 1)[0].strip()
+        times: dict[str, list[int]] = {"start": [], "end": []}
+        for kind, seconds in _SEIZURE.findall(block):
+            times[kind.lower()].append(int(seconds))
+        stated = re.search(r"Number of Seizures in File:\s*(\d+)", block)
+        counts = {len(times["start"]), len(times["end"]), int(stated[1]) if stated else -1}
+        seizures = sorted(zip(times["start"], times["end"], strict=False))
+        if len(counts) > 1 or any(end <= start for start, end in seizures):
+            raise RecordingError(
+                f"{path.name}: {name}: expected {stated[1] if stated else 'a number of'} seizures "
+                f"with start and end, found starts {times['start']} and ends {times['end']}."
+            )
+        result[name] = seizures
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m dataset_scripts.chb_mit --raw FOLDER --out FOLDER``."""
+    return run_command(ChbMit, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

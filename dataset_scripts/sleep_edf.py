@@ -1,0 +1,149 @@
+"""Sleep-EDF: five sleep stages on two bipolar channels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from modeling_mteeg.task_card import TaskCard
+
+from .command import run_command
+from .corpus import Corpus, Recording, Segment, mark_repeated
+from .reading import RecordingError, read_annotations
+from .splits import cut_in_order
+
+CARD = TaskCard(
+    name="sleep-edf",
+    labels=("W", "N1", "N2", "N3", "REM"),
+    channels=("FPZ-CZ", "PZ-OZ"),
+    window_s=30.0,
+    corpus="Sleep-EDF Database Expanded 1.0.0, sleep cassette",
+    license="Open Data Commons Attribution License 1.0 (ODC-BY)",
+    description=(
+        "Which stage of sleep? Stages 3 and 4 are merged into N3; movement time and unknown stages "
+        "are left out. At 100 Hz neither the 75 Hz low-pass nor the 50 Hz notch can be applied."
+    ),
+)
+STAGES = {
+    "Sleep stage W": "W",
+    "Sleep stage 1": "N1",
+    "Sleep stage 2": "N2",
+    "Sleep stage 3": "N3",
+    "Sleep stage 4": "N3",
+    "Sleep stage R": "REM",
+}
+NO_STAGE = {"Movement time": "MOVEMENT", "Sleep stage ?": "UNKNOWN"}
+WAKE_MARGIN_S = 30 * 60
+_NAME = re.compile(r"(SC4\d{2})(\d)[A-Z]\d-PSG")
+
+
+class SleepEdf(Corpus):
+    """Sleep-EDF, from ``SC4ssNE0-PSG.edf`` with ``SC4ssNE?-Hypnogram.edf``.
+
+    Every 30 s epoch of the hypnogram with one of the five stages. Recordings in order, 64 % train,
+    16 % validate, 20 % test (paper, appendix B.1): two nights of a subject may fall into two
+    splits; that is printed and written to the card.
+
+    Notes
+    -----
+    ``--protocol wake-30min`` keeps only 30 minutes of wake before the first and after the last
+    epoch of sleep, as DeepSleepNet and TinySleepNet do; the paper does not mention it.
+    """
+
+    card = CARD
+    homepage = "https://physionet.org/content/sleep-edfx/1.0.0/"
+    layout = "sleep-cassette/SC4ssNE0-PSG.edf with its SC4ssNE?-Hypnogram.edf"
+    license_id = "odc-by"
+    protocols: ClassVar[dict[str, str]] = {
+        "paper": "all epochs with one of the five stages",
+        "wake-30min": "only 30 min of wake around sleep",
+    }
+    splits = ("protocol", "within-subject")
+
+    def find_recordings(self) -> list[Recording]:
+        """Sleep-cassette recordings with the hypnogram of the same night."""
+        hypnograms: dict[str, list[Path]] = {}
+        for path in sorted(self.raw.rglob("SC4*-Hypnogram.edf")):
+            hypnograms.setdefault(path.name[:7], []).append(path)
+        found = []
+        for path in self.raw.rglob("*-PSG.edf"):
+            match = _NAME.fullmatch(path.stem)
+            subject = match[1] if match else ""
+            left_out = "" if match else "not a sleep-cassette recording (SC4ssNE0-PSG.edf)"
+            pair = hypnograms.get(path.name[:7], [])
+            fault = ""
+            if match and len(pair) != 1:
+                fault = (
+                    f"{path.name}: expected one hypnogram {path.name[:7]}?-Hypnogram.edf, found "
+                    f"{[file.name for file in pair] or 'none'}."
+                )
+            key = path.stem.removesuffix("-PSG")
+            found.append(Recording(key, subject, path, tuple(pair), left_out=left_out, fault=fault))
+        return mark_repeated(found)
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """Recordings in order of their names."""
+        keys = sorted(one.key for one in recordings)
+        return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        """The epochs of the hypnogram, in order."""
+        path, rate, length = recording.companions[0], CARD.rate_hz, self.window_samples
+        result: list[Segment] = []
+        left_out: Counter[str] = Counter()
+        for onset_s, duration_s, stage in read_stages(path):
+            for epoch in range(int(duration_s // CARD.window_s)):
+                start = round((onset_s + epoch * CARD.window_s) * rate)
+                if start + length > samples:
+                    left_out["beyond the end of the recording"] += 1
+                elif stage in NO_STAGE:
+                    left_out[NO_STAGE[stage]] += 1
+                else:
+                    result.append(Segment(start, STAGES[stage]))
+        result.sort(key=lambda segment: segment.start)
+        if self.protocol == "wake-30min":
+            kept = trim_wake(result, round(WAKE_MARGIN_S * rate))
+            left_out["wake far from sleep"] = len(result) - len(kept)
+            result = kept
+        return result, left_out
+
+
+def read_stages(path: Path) -> list[tuple[float, float, str]]:
+    """Onset and duration in seconds and description of the stages of a hypnogram."""
+    stages = []
+    for one in read_annotations(path):
+        onset_s, duration_s = float(one["onset"]), float(one["duration"])
+        description = str(one["description"])
+        if description not in STAGES and description not in NO_STAGE:
+            raise RecordingError(
+                f"{path.name}: unknown stage {description!r} at {onset_s:g} s; expected "
+                f"{', '.join([*STAGES, *NO_STAGE])}."
+            )
+        if onset_s < 0 or (duration_s % CARD.window_s and description in STAGES):
+            raise RecordingError(
+                f"{path.name}: {description} at {onset_s:g} s lasts {duration_s:g} s; expected "
+                f"whole epochs of {CARD.window_s:g} s from 0 s on."
+            )
+        stages.append((onset_s, duration_s, description))
+    return stages
+
+
+def trim_wake(segments: Sequence[Segment], margin: int) -> list[Segment]:
+    """Segments in order, without those more than ``margin`` samples before or after all sleep."""
+    asleep = [segment.start for segment in segments if segment.label != "W"]
+    if not asleep:
+        return list(segments)
+    first, last = asleep[0] - margin, asleep[-1] + margin
+    return [segment for segment in segments if first <= segment.start <= last]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m dataset_scripts.sleep_edf --raw FOLDER --out FOLDER``."""
+    return run_command(SleepEdf, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""TUAB: normal and abnormal recordings of the TUH Abnormal EEG Corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from modeling_mteeg.task_card import TaskCard
+
+from .command import run_command
+from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .splits import train_or_validation
+
+TUH_CHANNELS = tuple(
+    "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split()
+)
+"""The 23 referential channels of TUAB and TUEV, in the published order."""
+
+CARD = TaskCard(
+    name="tuab",
+    labels=("normal", "abnormal"),
+    channels=TUH_CHANNELS,
+    window_s=10.0,
+    corpus="TUH Abnormal EEG Corpus (TUAB)",
+    license="TUH EEG terms of use: redistribution is not allowed",
+    description="Is the recording normal or abnormal? Every window has its recording's label.",
+)
+
+
+class Tuab(Corpus):
+    """TUAB, from ``edf/{train,eval}/{normal,abnormal}/01_tcp_ar/*.edf``.
+
+    Windows of 10 s without overlap. The published evaluation set is the test set. Of the published
+    training set, 80 % of the subjects train and the others validate (paper, appendix B.1).
+
+    Notes
+    -----
+    The rule is the fixed one of the study whose window counts are known: within the normal and
+    the abnormal recordings apart, the first ``floor(0.8 n)`` of the sorted subjects train. A
+    subject with recordings of both kinds may so occur in train and in validation; that is printed
+    and written to the card. ``--protocol disjoint`` sorts all subjects together instead, so that
+    no subject is in both, at the price of other counts.
+    """
+
+    card = CARD
+    homepage = "https://isip.piconepress.com/projects/nedc/html/tuh_eeg/"
+    layout = "edf/{train,eval}/{normal,abnormal}/01_tcp_ar/*.edf"
+    protocols: ClassVar[dict[str, str]] = {
+        "paper": "80/20 of the sorted subjects within normal and abnormal apart",
+        "disjoint": "80/20 of all sorted subjects: none in both train and validation",
+    }
+    known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {"v3.0.1": (297_103, 75_407, 36_945)}
+
+    def find_recordings(self) -> list[Recording]:
+        """EDF files whose folders name set and label; subject is the name's first part."""
+        found = []
+        for path in self.raw.rglob("*.edf"):
+            part, label, montage = path.parts[-4:-1]
+            left_out = ""
+            if part not in ("train", "eval") or label not in CARD.labels:
+                left_out = f"not in a folder of {self.layout}"
+            elif montage != "01_tcp_ar":
+                left_out = f"montage {montage}; the task is on 01_tcp_ar"
+            subject = path.stem.split("_")[0]
+            group = f"{part}/{label}"
+            found.append(Recording(path.stem, subject, path, group=group, left_out=left_out))
+        return mark_repeated(found)
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """Published evaluation set for the test, 80/20 of the training subjects by name."""
+        result = {one.key: "test" for one in recordings if one.group.startswith("eval/")}
+        training = [one for one in recordings if one.group.startswith("train/")]
+        if self.protocol == "disjoint":
+            groups = [training]
+        else:
+            groups = [[one for one in training if one.group.endswith(f"/{label}")]
+                      for label in CARD.labels]  # fmt: skip
+        for group in groups:
+            by_subject = train_or_validation([one.subject for one in group])
+            result |= {one.key: by_subject[one.subject] for one in group}
+        return result
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        """Every 10 s with the label of the recording's folder."""
+        label = recording.group.split("/")[1]
+        return windows_in_order(0, samples, self.window_samples, label), Counter()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m dataset_scripts.tuab --raw FOLDER --out FOLDER``."""
+    return run_command(Tuab, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

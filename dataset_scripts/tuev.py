@@ -1,0 +1,146 @@
+"""TUEV: six kinds of events of the TUH EEG Events Corpus."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from modeling_mteeg.task_card import TaskCard
+
+from .command import run_command
+from .corpus import Corpus, Recording, Segment, mark_repeated
+from .reading import RecordingError
+from .splits import train_or_validation
+from .tuab import TUH_CHANNELS
+
+CARD = TaskCard(
+    name="tuev",
+    labels=("SPSW", "GPED", "PLED", "EYEM", "ARTF", "BCKG"),
+    channels=TUH_CHANNELS,
+    window_s=5.0,
+    corpus="TUH EEG Events Corpus (TUEV)",
+    license="TUH EEG terms of use: redistribution is not allowed",
+    description=(
+        "Spike and sharp waves, generalised and lateralised periodic discharges, eye movements, "
+        "artifacts, background. One window per annotated row: an event marked on several channels "
+        "repeats."
+    ),
+)
+BEFORE_S = 2.0
+EVENT_S = 1.0
+TOLERANCE_S = 0.01
+
+
+class Tuev(Corpus):
+    """TUEV, from ``edf/{train,eval}/<subject>/*.edf`` with a ``.rec`` beside each.
+
+    A window is [start - 2 s, end + 2 s] of a row of the ``.rec`` file; where it reaches beyond the
+    recording it goes on at the other end, as in the published scripts. The published evaluation
+    set is the test set; of the training set the first ``floor(0.8 n)`` of the sorted subjects
+    train, the others validate.
+    """
+
+    card = CARD
+    homepage = "https://isip.piconepress.com/projects/nedc/html/tuh_eeg/"
+    layout = "edf/{train,eval}/*/*.edf with *.rec"
+    known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {
+        "v2.0.0": (67_436, 15_634, 29_421),
+        "v2.0.1": (68_445, 15_487, 29_421),
+    }
+
+    def find_recordings(self) -> list[Recording]:
+        """EDF files with their ``.rec``; in train the subject is the name's first part, in eval
+        the folder."""
+        found = []
+        for path in self.raw.rglob("*.edf"):
+            part, folder = path.parts[-3:-1]
+            subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
+            left_out = "" if part in ("train", "eval") else f"not in a folder of {self.layout}"
+            events = path.with_suffix(".rec")
+            fault = ""
+            if not left_out and not events.is_file():
+                fault = f"{path.name}: its events {events.name} are missing; download them."
+            found.append(Recording(path.stem, subject, path, (events,), part, left_out, fault))
+        return mark_repeated(found)
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """Published evaluation set for the test, 80/20 of the training subjects by name."""
+        by_subject = train_or_validation([one.subject for one in recordings if one.group != "eval"])
+        return {
+            one.key: "test" if one.group == "eval" else by_subject[one.subject]
+            for one in recordings
+        }
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        """One window per row of the ``.rec`` file, in the file's order.
+
+        Notes
+        -----
+        ``start`` may be negative or end beyond the recording: see :meth:`cut`. The first sample is
+        the first at or after ``start - 2 s``, as in the published scripts.
+        """
+        path, rate = recording.companions[0], CARD.rate_hz
+        result = []
+        for start_s, end_s, label in read_events(path):
+            if not 0 <= start_s < samples / rate:
+                raise RecordingError(
+                    f"{path.name}: an event starts at {start_s:g} s, the recording is "
+                    f"{samples / rate:g} s long; the two files do not belong together."
+                )
+            if abs(end_s - start_s - EVENT_S) > TOLERANCE_S:
+                raise RecordingError(
+                    f"{path.name}: the event at {start_s:g} s lasts {end_s - start_s:g} s; "
+                    f"expected events of {EVENT_S:g} s."
+                )
+            start = math.ceil(start_s * rate - 1e-6) - round(BEFORE_S * rate)
+            result.append(Segment(start, label))
+        return result, Counter()
+
+    def cut(self, signal: np.ndarray, start: int, length: int) -> np.ndarray:
+        """Window that wraps round the ends of the recording."""
+        return np.take(signal, np.arange(start, start + length), axis=1, mode="wrap")
+
+    def expected_windows(self, recording: Recording) -> int:
+        """Rows of the ``.rec`` file."""
+        path = recording.companions[0]
+        return len(path.read_bytes().split()) if path.is_file() else 0
+
+
+def read_events(path: Path) -> list[tuple[float, float, str]]:
+    """Rows of a ``.rec`` file: start and end in seconds, and label.
+
+    Raises
+    ------
+    RecordingError
+        A row is not ``channel,start_s,end_s,label`` with a label from 1 to 6.
+    """
+    events = []
+    for number, line in enumerate(path.read_text("ascii", "replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            _, start_s, end_s, code = line.split(",")
+            start, end, label = float(start_s), float(end_s), int(float(code))
+            if not (math.isfinite(start) and math.isfinite(end)) or not 1 <= label <= 6:
+                raise ValueError(f"label {label}, {start} to {end} s")
+        except (ValueError, OverflowError) as error:
+            raise RecordingError(
+                f"{path.name}, line {number}: expected channel,start_s,end_s,label with a label "
+                f"from 1 to 6, found {line!r} ({error})."
+            ) from error
+        events.append((start, end, CARD.labels[label - 1]))
+    return events
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m dataset_scripts.tuev --raw FOLDER --out FOLDER``."""
+    return run_command(Tuev, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

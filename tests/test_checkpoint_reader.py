@@ -159,6 +159,17 @@ def test_a_changed_byte_of_an_archive_is_noticed_or_harmless(tmp_path):
     assert noticed > 0
 
 
+def test_a_changed_weight_of_an_archive_is_noticed(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"model": WEIGHTS}, path)
+    stored = WEIGHTS["student.cls_token"].numpy().tobytes()
+    whole = path.read_bytes()
+    assert whole.count(stored) == 1
+    path.write_bytes(whole.replace(stored, stored[:-1] + b"\x41"))
+    with pytest.raises(CheckpointError, match="checksum"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -90,7 +90,8 @@ def pick_channels(
         )
     ordered = np.sort(picks)
     data = _guarded(lambda _, **kw: raw.get_data(picks=ordered, **kw), path)
-    data = data[np.searchsorted(ordered, picks)]
+    if not np.array_equal(ordered, picks):  # a copy, of what may be gigabytes
+        data = data[np.searchsorted(ordered, picks)]
     data *= UV_PER_V
     return data, float(raw.info["sfreq"])
 

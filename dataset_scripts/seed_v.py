@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -69,6 +70,9 @@ class SeedV(Corpus):
     card = CARD
     homepage = "https://bcmi.sjtu.edu.cn/home/seed/seed-v.html"
     layout = "<subject>_<session>_<date>.cnt"
+    known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {
+        "16 subjects": (34_432, 42_960, 40_352)
+    }
 
     def find_recordings(self) -> list[Recording]:
         """Neuroscan files by name; the subject is the name's first number."""

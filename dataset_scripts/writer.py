@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,11 @@ def _run(jobs: Sequence[tuple], num_proc: int) -> Iterator[Outcome]:
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise PreparationError(
+                "A process ended without a word, mostly for want of memory: every process holds "
+                "one recording. What is done is kept: start again with a smaller --num-proc."
+            ) from error
         finally:
             for future in futures:
                 future.cancel()

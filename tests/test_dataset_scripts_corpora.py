@@ -55,7 +55,9 @@ def test_a_raw_folder_that_is_not_there_or_a_wrong_protocol_is_named(
 
 def test_seed_v_trials_sum_to_the_known_total() -> None:
     seconds = sum(sum(END_S[s]) - sum(START_S[s]) for s in (1, 2, 3))
-    assert 16 * seconds == 117_744
+    assert 16 * seconds == sum(SeedV.known_counts["16 subjects"]) == 117_744
+    first_five = sum(sum(END_S[s][:5]) - sum(START_S[s][:5]) for s in (1, 2, 3))
+    assert 16 * first_five == SeedV.known_counts["16 subjects"][0]
 
 
 def test_seed_v_sessions_have_fifteen_trials_in_order_three_of_each_class() -> None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -175,6 +178,22 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
     assert len(written) == 6 and len(set(written)) == 6  # no recording was written twice
     assert content(folder) == content(prepared)
     assert [one.name for one in out.iterdir()] == [CARD.name]
+
+
+@pytest.mark.slow
+def test_kill_in_the_middle_and_second_start(raw: Path, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    parts = out / f".{CARD.name}.partial" / "parts"
+    command = [sys.executable, "-m", "dataset_scripts.physionet_mi", "--raw", raw, "--out", out]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and len(list(parts.glob("*.json"))) < 2:
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (out / CARD.name).exists()
+    assert content(prepare(PhysionetMi(raw), out, QUIET)) == content(prepared)
 
 
 def test_changed_recording_is_written_again_on_resume(

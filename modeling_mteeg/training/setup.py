@@ -1,0 +1,95 @@
+"""What a joint training starts from: its processes, its model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+from accelerate import Accelerator
+
+from ..configuration_mteeg import MteegConfig
+from ..modeling_mteeg import MteegModel
+from ..task_card import TaskCard
+from .config import JointConfig
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot start, or cannot go on."""
+
+
+def start_accelerator(config: JointConfig, cpu: bool = False) -> Accelerator:
+    """Set up the processes, and check that they are the ones asked for.
+
+    Raises
+    ------
+    TrainingError
+        Another number of processes than ``num_processes`` says, or one that ``accelerate launch``
+        was told but did not start; a precision the device lacks; a tracker that is not installed.
+    """
+    if config.tracker == "tensorboard":
+        try:
+            import tensorboard  # noqa: F401
+        except ImportError as error:
+            raise TrainingError(
+                "tracker: tensorboard is not installed; run pip install 'modeling-mteeg[tracking]' "
+                "or set tracker: none."
+            ) from error
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=config.mixed_precision,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=config.output,
+    )
+    check_processes(config.num_processes, accelerator.num_processes, os.environ)
+    if str(accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise TrainingError(
+            f"{accelerator.distributed_type}: the model fits every device, use plain processes "
+            "(accelerate launch --multi_gpu, or torchrun)."
+        )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise TrainingError("mixed_precision: fp16 needs a GPU, found the CPU; use bf16 or no.")
+    return accelerator
+
+
+def check_processes(asked: int | None, found: int, environment: Mapping[str, str]) -> None:
+    """Raise :class:`TrainingError` if another number of processes runs than was asked for.
+
+    ``accelerate launch --cpu --num_processes 2`` starts one process and says nothing. It leaves
+    the address of a main process in the environment, but no world to go with it.
+    """
+    remedy = (
+        "On CPUs start them with torchrun --nproc_per_node N recipes/joint.py (accelerate launch "
+        "--cpu --num_processes N starts one process only); on GPUs with accelerate launch "
+        "--multi_gpu --num_processes N."
+    )
+    if found == 1 and "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment:
+        raise TrainingError(f"Several processes were asked for, found one. {remedy}")
+    if asked is not None and asked != found:
+        raise TrainingError(
+            f"num_processes: expected {asked}, found {found}. {remedy} Or give --num-processes "
+            f"{found}: it changes the speed, not the training."
+        )
+
+
+def build_model(config: JointConfig, cards: Mapping[str, TaskCard], seed: int) -> MteegModel:
+    """The backbone with every task's adapter and head, and exactly what is trained unfrozen.
+
+    The same in every process: all random values come from ``seed``.
+    """
+    torch.manual_seed(seed)
+    options = config.model
+    if options.base is None:
+        settings = MteegConfig.from_preset(options.preset, drop_path_rate=options.drop_path)
+        model = MteegModel(settings)
+    else:
+        model = MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
+    torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
+    adapter = vars(config.adapter) if config.method == "mteeg" else {"location": "none"}
+    for task in config.data.tasks:
+        model.add_adapter(task, card=cards[task].replace(results=None), **adapter)
+    if config.method == "full":
+        model.set_trainable(everything=True)
+    else:
+        model.set_trainable(temporal_encoder=config.train_temporal_encoder)
+    return model

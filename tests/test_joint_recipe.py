@@ -1,0 +1,179 @@
+"""The recipe from the command line to the table, on small corpora of noise."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_corpora import CARDS, save_corpora, save_corpus
+from transformers import AutoModel
+
+from modeling_mteeg.data import load_corpus, model_inputs
+from modeling_mteeg.evaluation import evaluate_task
+from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.training.report import results_table, save_model, summarize
+
+JOINT = Path(__file__).resolve().parents[1] / "recipes/joint.py"
+SIZES = {"tuab": (16, 6, 7), "seed-v": (18, 9, 9), "sleep-edf": (9, 6, 8)}
+SMALL = ["--set", "model.preset=tiny", "--set", "optimization.epochs=2",
+         "--set", "optimization.batch_size=12"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def joint():
+    spec = importlib.util.spec_from_file_location("joint_recipe", JOINT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    save_corpora(folder, SIZES)
+    save_corpus(folder / "tuab", CARDS["tuab"].replace(simulated=True), SIZES["tuab"])
+    return folder
+
+
+def arguments(data: Path, out: Path, *more: str) -> list[str]:
+    return ["--data", str(data), "--output", str(out), *SMALL, *more]
+
+
+def test_the_whole_recipe(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", ",".join(SIZES))) == 0
+    text = capsys.readouterr().out
+    assert "loaded back" in text
+    for task, sizes in SIZES.items():
+        row = next(r for r in text.splitlines() if re.match(rf"{task}\s+\S+\s+{sizes[2]}\b", r))
+        assert ("simulated" in row) == (task == "tuab")
+    results = json.loads((out / "results.json").read_text())
+    assert results["simulated"] == {"tuab": True, "seed-v": False, "sleep-edf": False}
+    history = json.loads((out / "history.json").read_text())
+    assert [entry["epoch"] for entry in history] == [0, 1]
+    model = AutoModel.from_pretrained(out / "model")
+    for task in SIZES:
+        card = model.load_adapter(task)
+        assert card.simulated == card.results["simulated"] == (task == "tuab")
+        reader = load_corpus(data / task).splits["test"]
+        found = evaluate_task(model, reader, card)
+        for metric, summary in results["test"][task].items():
+            assert summary["mean"] == pytest.approx(found[metric], abs=1e-6)
+            assert summary["std"] is None
+            assert card.results["test"][metric] == summary["mean"]
+
+
+def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
+    first, weights = (out / "results.json").read_text(), read_folder(out / "model")
+    capsys.readouterr()
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
+    text = capsys.readouterr().out
+    assert "going on at epoch 3" in text and "epoch 1: validation" not in text
+    assert (out / "results.json").read_text() == first
+    assert read_folder(out / "model") == weights
+    other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3"]
+    assert joint.main(arguments(data, out, *other)) == 1
+    assert "optimization.lr" in capsys.readouterr().err
+    assert joint.main(arguments(data, out, *other, "--resume", "never")) == 0
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safe*")}
+
+
+@pytest.mark.parametrize("tasks", ["tuab,seed-v", "sleep-edf"])
+def test_several_seeds_and_any_subset_of_tasks(joint, data, tmp_path, capsys, tasks):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", tasks, "--seeds", "3,5")) == 0
+    assert "±" in capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    assert results["seeds"] == [3, 5] and list(results["test"]) == tasks.split(",")
+    for metrics in results["test"].values():
+        loss = metrics["loss"]
+        assert len(loss["values"]) == 2 and loss["values"][0] != loss["values"][1]
+        assert loss["mean"] == pytest.approx(statistics.fmean(loss["values"]))
+        assert loss["std"] == pytest.approx(statistics.stdev(loss["values"]))
+    for seed in (3, 5):
+        model = AutoModel.from_pretrained(out / f"seed-{seed}/model")
+        assert model.load_adapter(tasks.split(",")[-1]).results["seed"] == seed
+
+
+@pytest.mark.parametrize("tasks", ["tuab,seed-v", "tuab"])
+def test_full_fine_tuning(joint, data, tmp_path, tasks):
+    out = tmp_path / "out"
+    more = ["--tasks", tasks, "--method", "full"]
+    assert joint.main(arguments(data, out, *more)) == 0
+    model = AutoModel.from_pretrained(out / "model").eval()
+    card = model.load_adapter("tuab")
+    assert card.results["method"] == "full"
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    reader = load_corpus(data / "tuab").splits["test"]
+    batch = model_inputs(reader, card, torch.arange(3).numpy())
+    batch.pop("labels")
+    assert model(**batch).logits.shape == (3, 1)
+
+
+def test_a_trained_base_is_a_start(joint, data, tmp_path):
+    first = tmp_path / "first"
+    assert joint.main(arguments(data, first, "--tasks", "tuab")) == 0
+    out = tmp_path / "second"
+    more = ["--tasks", "seed-v", "--base", str(first / "model"), "--set", "model.drop_path=0.1"]
+    start = [part for part in arguments(data, out, *more) if part != "model.preset=tiny"]
+    start.remove("--set")
+    assert joint.main([*start, "--set", "train_temporal_encoder=false"]) == 0
+    assert AutoModel.from_pretrained(out / "model").fingerprint() == (
+        AutoModel.from_pretrained(first / "model").fingerprint()
+    )
+
+
+def test_faults_are_reported_before_any_work(joint, tmp_path, capsys):
+    out = tmp_path / "out"
+    code = joint.main(["--output", str(out), "--tasks", "tuab,seedv,", "--seeds", "0,x",
+                       "--set", "optimization.epoch=3", "--method", "fulll"])  # fmt: skip
+    assert code == 2 and not out.exists()
+    text = capsys.readouterr().err
+    for part in ("'x'", "optimization.epoch: unknown key", "'fulll'", "''"):
+        assert part in text
+    assert joint.main(["--set", "optimization.epochs"]) == 2
+    assert joint.main(["--config", str(tmp_path / "none.yaml")]) == 2
+
+
+def test_the_tracker_writes_events(joint, data, tmp_path):
+    pytest.importorskip("tensorboard")
+    out = tmp_path / "out"
+    more = ("--tasks", "seed-v", "--set", "tracker=tensorboard")
+    assert joint.main(arguments(data, out, *more)) == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = next(out.rglob("events.out*")).parent
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert {"train/seed-v/loss", "validation/score", "train/lr"} <= set(events.Tags()["scalars"])
+
+
+def test_the_summary_says_what_is_undefined():
+    card = TaskCard("tuab", ("normal", "abnormal"), simulated=True)
+    nan = float("nan")
+    results = {0: {"tuab": {"auroc": nan, "balanced_accuracy": 0.5, "num_samples": 4.0}}}
+    table = results_table(summarize(results), {"tuab": card})
+    assert "undefined" in table and "0.500" in table and "made by a program" in table
+
+
+def test_a_saved_model_replaces_an_earlier_one_whole(data, tmp_path):
+    from modeling_mteeg import MteegConfig, MteegModel
+
+    model = MteegModel(MteegConfig.from_preset("tiny"))
+    model.add_adapter("tuab", card=CARDS["tuab"])
+    save_model(model, tmp_path / "model", {"tuab": {"auroc": float("nan")}})
+    (tmp_path / "model" / "stray").write_text("", "utf-8")
+    save_model(model, tmp_path / "model", {"tuab": {"auroc": 0.5}})
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (tmp_path / "model" / "stray").exists()
+    assert TaskCard.load(tmp_path / "model/adapters/tuab").results == {"auroc": 0.5}

@@ -1,30 +1,17 @@
-"""Adding, switching, saving and loading the tasks of a model.
+"""Adding, switching, training and removing the tasks of a model.
 
 The model owns its heads and its routing (peft cannot hold heads of different sizes); the low-rank
-adapters are peft's. In a folder a task is four files: ``adapter_config.json`` and
-``adapter_model.safetensors`` in peft's format, ``head.safetensors``, and the task card
-``task.json``.
+adapters are peft's. Saving and loading stand in ``adapter_saving``.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from .adapter_files import (
-    HEAD_FILE,
-    LORA_FILE,
-    AdapterError,
-    find_adapter_folder,
-    read_adapter_config,
-    read_tensors,
-    replace_files,
-)
 from .task_card import TaskCard, check_task_name
 
 
@@ -219,7 +206,7 @@ class AdapterMixin:
         for other in [task for task in self.tasks if task != name]:
             self._drop(other, merge=False)
         self._drop(name, merge=True)
-        self._insert(card.replace(adapter="none", base=None), _options_of_head())
+        self._insert(card.replace(adapter="none", base=None), options_of_head())
         self.heads[name] = head
         self.active_adapter = name
         return self
@@ -275,223 +262,8 @@ class AdapterMixin:
                 trained.append(name)
         return trained
 
-    def base_state_dict(self) -> dict[str, torch.Tensor]:
-        """Weights of the base alone, under their plain names (no adapters, no heads)."""
-        return {
-            name.replace(".base_layer.", "."): tensor
-            for name, tensor in self.state_dict().items()
-            if ".lora_" not in name and not name.startswith("heads.")
-        }
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the base's weights, the shared temporal encoder included.
-
-        Adapters carry it and refuse any other base. It is taken from the weights in float32; a
-        model loaded in another precision answers with the value written beside its weights.
-        """
-        state = self.base_state_dict()
-        if self.config.fingerprint and any(t.dtype != torch.float32 for t in state.values()):
-            return self.config.fingerprint
-        digest = hashlib.sha256()
-        for name in sorted(state):
-            tensor = state[name].detach().to("cpu", torch.float32).contiguous()
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(memoryview(tensor.numpy()).cast("B"))
-        return digest.hexdigest()
-
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Save the base, shared temporal encoder included, without any task.
-
-        Tasks are saved by :meth:`save_adapter`; beside their base they go to
-        ``<save_directory>/adapters/<task>``. Keywords are those of
-        ``transformers.PreTrainedModel.save_pretrained``.
-        """
-        kwargs.setdefault("state_dict", self.base_state_dict())
-        self.config.fingerprint = self.fingerprint()
-        super().save_pretrained(save_directory, **kwargs)
-
-    def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
-        """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
-        from .lora import export_state
-
-        head = self.heads[self._known_task(name)].state_dict()
-        head = {f"head.{key}": value.cpu().contiguous() for key, value in head.items()}
-        lora = self.adapter_options[name]["location"] != "none"
-        return {**(export_state(self, name) if lora else {}), **head}
-
-    def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
-        """Fill a task that the model holds from :meth:`adapter_state_dict`; all must fit."""
-        head = self.heads[self._known_task(name)]
-        for key, target in (("head.weight", head.weight), ("head.bias", head.bias)):
-            if key not in state or state[key].shape != target.shape:
-                found = tuple(state[key].shape) if key in state else "nothing"
-                raise AdapterError(
-                    f"Task {name!r}: {key}: expected shape {tuple(target.shape)}, found {found}."
-                )
-        lora = {key: value for key, value in state.items() if not key.startswith("head.")}
-        if self.adapter_options[name]["location"] != "none":
-            from .lora import import_state
-
-            import_state(self, name, lora)
-        elif lora:
-            raise AdapterError(
-                f"Task {name!r} has no adapter, but tensors {sorted(lora)[:3]} came."
-            )
-        with torch.no_grad():
-            head.weight.copy_(state["head.weight"])
-            head.bias.copy_(state["head.bias"])
-
-    def save_adapter(self, name: str, folder: str | Path, **card_changes: Any) -> Path:
-        """Write a task's adapter, head and card into ``folder``.
-
-        Parameters
-        ----------
-        name : str
-            A task the model holds.
-        folder : str or Path
-            Made if needed. Files of an earlier save are replaced one by one, the card last.
-        **card_changes
-            Fields of the card to set, such as ``results``.
-
-        Returns
-        -------
-        Path
-            The folder.
-        """
-        from .lora import lora_config
-
-        state = self.adapter_state_dict(name)
-        options = self.adapter_options[name]
-        base = {
-            "fingerprint": self.fingerprint(),
-            "hidden_size": self.config.hidden_size,
-            "name_or_path": str(self.config._name_or_path or ""),
-        }
-        card = self.tasks[name].replace(base=base, **card_changes)
-        lora = {key: value for key, value in state.items() if not key.startswith("head.")}
-        head = {key[5:]: value for key, value in state.items() if key.startswith("head.")}
-        config = None
-        if lora:
-            config = lora_config(**options)
-            config.base_model_name_or_path = base["name_or_path"] or None
-            config.inference_mode = True
-        return replace_files(Path(folder), lora, head, config, card)
-
-    def load_adapter(
-        self,
-        name_or_path: str | Path,
-        adapter_name: str | None = None,
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-    ) -> TaskCard:
-        """Load a task and make it the active one.
-
-        Parameters
-        ----------
-        name_or_path : str or Path
-            Looked up in this order: ``adapters/<name>`` of the base's own folder or Hub repository,
-            a folder, a Hub repository ``owner/repo``.
-        adapter_name : str, optional
-            Name in this model; default: the card's.
-        revision, token
-            For the Hub.
-
-        Returns
-        -------
-        TaskCard
-
-        Raises
-        ------
-        AdapterError
-            Nothing found, files missing or damaged, or an adapter of another base or width.
-        ValueError
-            The name is taken or cannot name a task.
-        """
-        where = {"revision": revision, "token": token}
-        folder = find_adapter_folder(str(name_or_path), self.config._name_or_path, **where)
-        card = TaskCard.load(folder)
-        card = card if adapter_name is None else card.replace(name=check_task_name(adapter_name))
-        if card.name in self.tasks:
-            raise ValueError(
-                f"Task {card.name!r} is already there; pass another adapter_name, or "
-                f"delete_adapter({card.name!r}) first."
-            )
-        self._check_base(card, folder)
-        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
-        options = _options_of_head()
-        if card.adapter == "lora":
-            options = read_adapter_config(folder)
-            state.update(read_tensors(folder / LORA_FILE))
-        active = self.active_adapter
-        self._insert(card, options)
-        try:
-            self.load_adapter_state_dict(card.name, state)
-        except ValueError as error:
-            self._drop(card.name, merge=False)
-            self.active_adapter = active
-            raise AdapterError(f"{folder}: {error}") from error
-        self.active_adapter = card.name
-        self._published.add(card.name)
-        self.set_trainable()
-        return card
-
-    def _check_base(self, card: TaskCard, folder: Path) -> None:
-        """Refuse an adapter that was made for another base."""
-        base = card.base or {}
-        if base.get("hidden_size") != self.config.hidden_size:
-            raise AdapterError(
-                f"{folder}: the adapter is for a base of width {base.get('hidden_size')} "
-                f"({base.get('name_or_path') or 'unnamed'}); this model has width "
-                f"{self.config.hidden_size}. Load that base."
-            )
-        mine = self.fingerprint()
-        if base.get("fingerprint") != mine:
-            raise AdapterError(
-                f"{folder}: the adapter belongs to the base with fingerprint "
-                f"{str(base.get('fingerprint'))[:12]} ({base.get('name_or_path') or 'unnamed'}); "
-                f"this model's is {mine[:12]}. An adapter is right only on the base it was trained "
-                "with, its temporal encoder included: load that base."
-            )
-
-    def push_adapter(
-        self,
-        name: str,
-        repo_id: str,
-        *,
-        path_in_repo: str = "",
-        private: bool | None = None,
-        token: str | bool | None = None,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload a task to the Hub and return the commit's address.
-
-        Parameters
-        ----------
-        name : str
-            A task the model holds.
-        repo_id : str
-            ``owner/repo``, made if needed. To lay a task beside its base, give the base's
-            repository and ``path_in_repo="adapters/<name>"``.
-        """
-        import tempfile
-
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_adapter(name, folder)
-            info = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                path_in_repo=path_in_repo or None,
-                commit_message=commit_message or f"Upload the adapter and head of task {name}",
-            )
-        return str(getattr(info, "commit_url", info))
-
-
-def _options_of_head() -> dict[str, Any]:
+def options_of_head() -> dict[str, Any]:
     """Options of a task that is a head alone."""
     return {
         "rank": 8,

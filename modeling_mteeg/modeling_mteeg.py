@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
 from .configuration_mteeg import MteegConfig
 from .layers import Group, MteegLayer, Route, TemporalEncoder
@@ -113,7 +114,7 @@ class MteegPreTrainedModel(PreTrainedModel):
                 init.trunc_normal_(table, std=std)
 
 
-class MteegModel(AdapterMixin, MteegPreTrainedModel):
+class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
     """LaBraM backbone that holds any number of tasks' adapters and heads.
 
     The temporal encoder is shared by all tasks; the transformer's linear layers carry a low-rank

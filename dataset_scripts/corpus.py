@@ -300,4 +300,6 @@ def _read_simulation(raw: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path}: expected JSON with seed and version: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON mapping, found {type(content).__name__}.")
+    if not content.pop("complete", True):
+        raise ValueError(f"{path}: the simulation was interrupted; start it again.")
     return content

@@ -86,7 +86,13 @@ def write_documents(
     leaks = shared_subjects(where)
     notes = sorted({line for outcome in used for line in outcome.filters_left_out})
     notes += count_differences(corpus, used)
-    card = corpus.card.replace(split_hash=manifest["hash"], simulated=corpus.simulated)
+    card = corpus.card.replace(split_hash=manifest["hash"])
+    if corpus.simulated:
+        card = card.replace(
+            simulated=True,
+            corpus=f"simulated recordings in the layout of {card.corpus}",
+            license="Apache-2.0",
+        )
     card.save(final)
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     (final / SPLITS_FILE).write_text(text + "\n", "utf-8")

@@ -90,11 +90,11 @@ def print_expected(corpus: Corpus, wanted: Sequence[Recording], settings: Settin
     windows = sum(corpus.expected_windows(one) for one in wanted)
     hours = sum(corpus.duration_s(one) for one in wanted) / 3600
     numbers = windows * len(corpus.card.channels) * corpus.window_samples
-    size = numbers * BYTES.get(settings.dtype, 4) / 2**30
+    size = numbers * BYTES.get(settings.dtype, 4) / 1e6
     kind = "simulated recordings" if corpus.simulated else "recordings"
     print(
         f"{corpus.card.name}: {len(wanted)} {kind}, {hours:.2f} h; expected about {windows} "
-        f"windows, {size:.2f} GiB as {settings.dtype} (twice that while merging)."
+        f"windows, {size:,.0f} MB as {settings.dtype} (twice that while merging)."
     )
 
 
@@ -162,7 +162,7 @@ def dataset_card(
     dtype: str,
 ) -> str:
     """The ``README.md`` of a prepared corpus, with the Hub's YAML header."""
-    title = f"{card.corpus} (simulated)" if card.simulated else card.corpus
+    title = card.corpus[0].upper() + card.corpus[1:]
     license_id = "apache-2.0" if card.simulated else corpus.license_id
     header = ["---", f"pretty_name: {title!r}", f"license: {license_id}"]
     if license_id == "other":
@@ -171,8 +171,8 @@ def dataset_card(
     header += ["tags:", *(f"- {tag}" for tag in tags), "---"]
     if card.simulated:
         origin = (
-            f"**Simulated data** in the layout of {card.corpus}: no person was recorded, and "
-            f"results on it say nothing of the real corpus. Simulation: {corpus.simulation}."
+            "**Simulated data**: no person was recorded, and results on it say nothing of the real "
+            f"corpus. Simulation: {corpus.simulation}."
         )
     else:
         origin = f"Prepared from {card.corpus} ({corpus.homepage}). Licence: {card.license}."

@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,7 @@ def _run(jobs: Sequence[tuple], num_proc: int) -> Iterator[Outcome]:
     if num_proc == 1 or len(jobs) < 2:
         yield from (write_part(*job) for job in jobs)
         return
-    with ProcessPoolExecutor(min(num_proc, len(jobs)), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(num_proc, len(jobs)), _process_context()) as pool:
         futures = [pool.submit(write_part, *job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -278,6 +279,15 @@ def _run(jobs: Sequence[tuple], num_proc: int) -> Iterator[Outcome]:
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _process_context() -> BaseContext:
+    """Where the system can, one server imports the libraries once and every process is its copy."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["mne", "datasets", __name__])
+    return context
 
 
 def write_part(

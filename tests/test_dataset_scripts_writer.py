@@ -285,10 +285,17 @@ def test_empty_raw_folder_is_an_error(tmp_path: Path) -> None:
 def test_simulated_corpus_says_so(raw: Path, tmp_path: Path) -> None:
     (raw / "SIMULATED").write_text('{"seed": 7, "version": 1}')
     folder = prepare(PhysionetMi(raw), tmp_path, QUIET)
-    assert TaskCard.load(folder).simulated
+    card = TaskCard.load(folder)
+    assert card.simulated and card.corpus.startswith("simulated") and "ODC" not in card.license
     readme = (folder / "README.md").read_text("utf-8")
     assert "**Simulated data**" in readme and "'seed': 7" in readme
     assert "simulated" in yaml.safe_load(readme.split("---")[1])["tags"]
+
+
+def test_interrupted_simulation_is_refused(raw: Path) -> None:
+    (raw / "SIMULATED").write_text('{"seed": 7, "version": 1, "complete": false}')
+    with pytest.raises(ValueError, match="interrupted"):
+        PhysionetMi(raw)
 
 
 def test_command_line(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -19,9 +19,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_mteeg import MteegConfig
 
-# Below this many tokens plain attention beats the fused kernel on a CPU (measured, see
-# docs/benchmarks.md).
-EAGER_BELOW_TOKENS = 63
+# On a CPU plain attention beats the fused kernel below this many tokens, and in half precision
+# always (measured, see docs/benchmarks.md).
+EAGER_BELOW_TOKENS = 128
 
 
 class Group(NamedTuple):
@@ -162,11 +162,13 @@ class MteegAttention(nn.Module):
         self.k_norm = nn.LayerNorm(head_dim, eps=config.layer_norm_eps)
         self.proj = nn.Linear(width, width)
 
-    def _interface(self, tokens: int, device: torch.device, need_weights: bool):
+    def _interface(self, tokens: int, values: torch.Tensor, need_weights: bool):
         """Attention function for a sequence length: the configured one, or plain if that wins."""
         name = self.config._attn_implementation
-        short = name == "sdpa" and device.type == "cpu" and tokens < EAGER_BELOW_TOKENS
-        if need_weights or short or name in (None, "eager"):
+        plain_wins = values.device.type == "cpu" and (
+            tokens < EAGER_BELOW_TOKENS or values.dtype in (torch.bfloat16, torch.float16)
+        )
+        if need_weights or name in (None, "eager") or (name == "sdpa" and plain_wins):
             return eager_attention
         return ALL_ATTENTION_FUNCTIONS[name]
 
@@ -213,7 +215,7 @@ class MteegAttention(nn.Module):
                 part.view(group.batch, group.tokens, self.num_heads, self.head_dim).transpose(1, 2)
                 for part in qkv
             )
-            attend = self._interface(group.tokens, x.device, need_weights)
+            attend = self._interface(group.tokens, value, need_weights)
             dropout = self.config.attention_dropout if self.training else 0.0
             context, weight = attend(
                 self, query, key, value, None, scaling=self.scaling, dropout=dropout
@@ -283,6 +285,10 @@ class MteegLayer(GradientCheckpointingLayer):
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         """(rows, width) in; (rows, width) and the attention weights per group out."""
         branch, weights = self.attention(self.norm1(x), groups, route, need_weights)
-        x = x + self.drop_path(self.gamma_1 * branch, groups)
+        x = self._add(x, self.gamma_1, branch, groups)
         branch = self.mlp(self.norm2(x), route)
-        return x + self.drop_path(self.gamma_2 * branch, groups), weights
+        return self._add(x, self.gamma_2, branch, groups), weights
+
+    def _add(self, x, gamma, branch, groups: tuple[Group, ...]) -> torch.Tensor:
+        """x + drop_path(gamma * branch), in one pass over the memory."""
+        return torch.addcmul(x, gamma, self.drop_path(branch, groups).to(x.dtype))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -42,6 +44,8 @@ def start_accelerator(config: JointConfig, cpu: bool = False) -> Accelerator:
         project_dir=config.output,
     )
     check_processes(config.num_processes, accelerator.num_processes, os.environ)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     if str(accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         raise TrainingError(
             f"{accelerator.distributed_type}: the model fits every device, use plain processes "
@@ -50,6 +54,28 @@ def start_accelerator(config: JointConfig, cpu: bool = False) -> Accelerator:
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("mixed_precision: fp16 needs a GPU, found the CPU; use bf16 or no.")
     return accelerator
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed memory for the next step instead of returning it.
+
+    Every step allocates the same large arrays. By default glibc returns each one to the system and
+    gets it back as fresh pages, which costs a CPU step more than its element-wise operations
+    (docs/benchmarks.md). The process then holds its peak memory until it ends.
+
+    Returns
+    -------
+    bool
+        Whether the C library took the setting; other ones than glibc are left alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    return bool(mallopt(mmap_threshold, 1 << 30)) and bool(mallopt(trim_threshold, 2**31 - 1))
 
 
 def check_processes(asked: int | None, found: int, environment: Mapping[str, str]) -> None:

@@ -1,0 +1,164 @@
+"""Speed and memory, measured side by side: ``python recipes/benchmark.py``.
+
+Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
+fine-tuned) on the six tasks' real shapes, and measures what a task costs: switching, disk, memory.
+Figures are medians; the ratios hold within one run on one machine, nothing else.
+
+    python recipes/benchmark.py                      # Base, 16 samples a task, this machine
+    python recipes/benchmark.py --device cuda        # on a GPU
+    python recipes/benchmark.py --out table.md       # the tables as Markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from benchmarks.footprint import footprint
+from benchmarks.steps import VARIANTS, operations
+from benchmarks.worker import Worker
+from tqdm.auto import tqdm
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and maybe write the tables."""
+    args = parse_arguments(argv)
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    text = "\n\n".join(
+        [
+            machine(device),
+            step_table(args, device),
+            footprint_table(args.preset),
+        ]
+    )
+    print(text)
+    if args.out:
+        Path(args.out).write_text(text + "\n", "utf-8")
+    return 0
+
+
+def machine(device: torch.device) -> str:
+    """The machine in words."""
+    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = f"{torch.cuda.get_device_name(device)}, {name}"
+    return f"Machine: {name}; torch {torch.__version__}, Python {platform.python_version()}."
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, preset: str) -> float:
+    """Operations per second of matrix products of the model's own shape, best of several."""
+    from modeling_mteeg import MteegConfig
+
+    config = MteegConfig.from_preset(preset)
+    rows, d_in, d_out = 4096, config.hidden_size, config.intermediate_size
+    rows *= 8 if device.type == "cuda" else 1
+    left = torch.randn(rows, d_in, device=device, dtype=dtype)
+    right = torch.randn(d_in, d_out, device=device, dtype=dtype)
+    best = 0.0
+    for _ in range(8):
+        start = time.perf_counter()
+        for _ in range(10):
+            left @ right
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = max(best, 10 * 2 * rows * d_in * d_out / (time.perf_counter() - start))
+    return best
+
+
+def step_table(args: argparse.Namespace, device: torch.device) -> str:
+    """Time and memory of a step of every variant, asked in turn."""
+    variants = [name for name in VARIANTS if wanted(name, args, device)]
+    shared = {
+        "preset": args.preset,
+        "samples": args.samples,
+        "device": str(device),
+        "threads": args.threads,
+    }
+    workers = {name: Worker(variant=name, **shared) for name in variants}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    peak: dict[str, float] = {}
+    rounds = tqdm(range(args.warmup + args.repeats), unit="round", desc="steps")
+    rates = {dtype: matmul_rate(device, dtype, args.preset) for dtype in HALF.values()}
+    for turn in rounds:
+        for name, worker in workers.items():
+            answer = worker.step()
+            peak[name] = answer["peak_mb"]
+            if turn >= args.warmup:
+                seconds[name].append(answer["seconds"])
+        for dtype in HALF.values():
+            rates[dtype] = max(rates[dtype], matmul_rate(device, dtype, args.preset))
+    for worker in workers.values():
+        worker.close()
+    return format_steps(args, variants, seconds, peak, rates)
+
+
+HALF = {False: torch.float32, True: torch.bfloat16}
+
+
+def wanted(name: str, args: argparse.Namespace, device: torch.device) -> bool:
+    """Whether a variant is measured here; compilation needs a compiler, so it is asked for."""
+    if "compiled" in name:
+        return args.compile or device.type == "cuda"
+    return True
+
+
+def format_steps(args, variants, seconds, peak, rates) -> str:
+    """The steps as a Markdown table."""
+    middle = {name: statistics.median(seconds[name]) for name in variants}
+    rows = [
+        "| step | seconds | samples/s | times plain | floor s | share of floor | peak MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in variants:
+        rate = rates[HALF["bfloat16" in name]]
+        floor = operations(args.preset, args.samples, name.startswith("joint")) / rate
+        ratios = [a / b for a, b in zip(seconds[variants[0]], seconds[name], strict=True)]
+        rows.append(
+            f"| {name} | {middle[name]:.3f} | {6 * args.samples / middle[name]:.1f} "
+            f"| {statistics.median(ratios):.2f} | {floor:.3f} | {floor / middle[name]:.0%} "
+            f"| {peak[name]:.0f} |"
+        )
+    notes = "\n".join(f"- {name}: {VARIANTS[name]}" for name in variants)
+    measured = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
+    return (
+        f"One training step, {args.preset}, {args.samples} samples of each of six tasks, medians "
+        f"of {args.repeats} rounds.\n\n" + "\n".join(rows) + f"\n\n{notes}\n\nMatrix products "
+        f"reach {measured.replace('torch.', '')} on this machine; the floor is the time that the "
+        "step's own matrix products would take at that rate."
+    )
+
+
+def footprint_table(preset: str) -> str:
+    """What a task costs beside its base."""
+    values = footprint(preset)
+    rows = ["| what a task costs | measured |", "|---|---|"]
+    rows += [f"| {name} | {value} |" for name, value in values.items()]
+    return "\n".join(rows)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--preset", default="base", choices=("tiny", "base", "large", "huge"))
+    add("--samples", type=int, default=16, help="samples of each task in a step")
+    add("--repeats", type=int, default=5, help="rounds that count")
+    add("--warmup", type=int, default=2, help="rounds that do not count")
+    add("--threads", type=int, help="CPU threads (default: all)")
+    add("--device", help="cpu or cuda (default: a GPU where there is one)")
+    add("--compile", action="store_true", help="torch.compile on a CPU too (needs a compiler)")
+    add("--out", help="write the tables to this file")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

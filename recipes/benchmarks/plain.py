@@ -1,0 +1,98 @@
+"""Full fine-tuning of one LaBraM per task, the plain way, as the yardstick of the benchmark.
+
+Written here from the published description and kept as direct as the published code: convolutions,
+a fused projection, softmax over the whole matrix of scores, every weight trained with AdamW.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from modeling_mteeg import MteegConfig
+
+
+class PlainAttention(nn.Module):
+    """Softmax attention with LayerNorm on queries and keys."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads, self.scale = heads, (width // heads) ** -0.5
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm = nn.LayerNorm(width // heads, eps=1e-6)
+        self.k_norm = nn.LayerNorm(width // heads, eps=1e-6)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv[0], qkv[1], qkv[2]  # (batch, heads, tokens, head_dim)
+        query, key = self.q_norm(query).type_as(value), self.k_norm(key).type_as(value)
+        weights = (query * self.scale @ key.transpose(-2, -1)).softmax(dim=-1)
+        return self.proj((weights @ value).transpose(1, 2).reshape(batch, tokens, width))
+
+
+class PlainLayer(nn.Module):
+    """Pre-norm transformer layer with layer scale and stochastic depth."""
+
+    def __init__(self, config: MteegConfig, drop_path: float):
+        super().__init__()
+        self.keep = 1.0 - drop_path
+        width = config.hidden_size
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attention = PlainAttention(width, config.num_attention_heads)
+        self.fc1 = nn.Linear(width, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, width)
+        self.gamma_1 = nn.Parameter(torch.full((width,), config.layer_scale_init))
+        self.gamma_2 = nn.Parameter(torch.full((width,), config.layer_scale_init))
+
+    def drop_path(self, branch: torch.Tensor) -> torch.Tensor:
+        if self.keep == 1.0:
+            return branch
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) < self.keep
+        return branch / self.keep * kept
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.drop_path(self.gamma_1 * self.attention(self.norm1(x)))
+        return x + self.drop_path(self.gamma_2 * self.fc2(F.gelu(self.fc1(self.norm2(x)))))
+
+
+class PlainLabram(nn.Module):
+    """LaBraM with one head; all of it is trained."""
+
+    def __init__(self, config: MteegConfig, outputs: int):
+        super().__init__()
+        width, channels = config.hidden_size, config.temporal_channels
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(1, channels, (1, 15), (1, 8), (0, 7)),
+                nn.Conv2d(channels, channels, (1, 3), 1, (0, 1)),
+                nn.Conv2d(channels, channels, (1, 3), 1, (0, 1)),
+            ]
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(4, channels) for _ in range(3))
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.spatial = nn.Parameter(torch.randn(1 + config.num_spatial, width) * 0.02)
+        self.temporal = nn.Parameter(torch.randn(64, width) * 0.02)
+        depth = config.num_hidden_layers
+        self.layers = nn.ModuleList(
+            PlainLayer(config, config.drop_path_rate * layer / max(depth - 1, 1))
+            for layer in range(depth)
+        )
+        self.fc_norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, patches, 200) and the channels' rows (channels,) to the logits."""
+        batch, channels, patches, size = values.shape
+        x = values.reshape(batch, 1, channels * patches, size)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.gelu(norm(conv(x)))  # (batch, conv channels, patches, steps)
+        x = x.permute(0, 2, 3, 1).reshape(batch, channels * patches, -1)
+        x = torch.cat([self.cls_token.expand(batch, -1, -1), x], dim=1)
+        place = self.spatial[rows][:, None] + self.temporal[:patches]
+        x = x + torch.cat([self.spatial[:1], place.flatten(0, 1)])
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(self.fc_norm(x[:, 1:].mean(1)))

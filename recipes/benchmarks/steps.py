@@ -1,0 +1,149 @@
+"""The training steps that are compared, and the operations they cannot do without."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from modeling_mteeg import MteegConfig, MteegModel, TaskCard
+
+from .plain import PlainLabram
+
+# Task: classes, channels, seconds (paper, table 1).
+SHAPES = {
+    "tuab": (2, 23, 10),
+    "tuev": (6, 23, 5),
+    "seed-v": (5, 62, 1),
+    "chb-mit": (2, 16, 10),
+    "sleep-edf": (5, 2, 30),
+    "physionet-mi": (5, 64, 4),
+}
+LR, WEIGHT_DECAY, LABEL_SMOOTHING, DROP_PATH = 5e-4, 0.05, 0.1, 0.1
+VARIANTS = {
+    "plain, float32": "six models, each fully fine-tuned",
+    "plain, bfloat16": "the same under autocast",
+    "joint, float32": "one model, six adapters, one pass",
+    "joint, bfloat16": "the same under autocast",
+    "joint, bfloat16, 4 slices": "the same gradients from four smaller passes",
+    "joint, bfloat16, compiled": "the same through torch.compile",
+}
+
+
+def cards() -> dict[str, TaskCard]:
+    """Task cards with the real shapes; labels are numbers."""
+    return {
+        task: TaskCard(task, tuple(map(str, range(classes))), window_s=seconds)
+        for task, (classes, _, seconds) in SHAPES.items()
+    }
+
+
+def batches(samples: int, device: torch.device) -> dict[str, dict[str, torch.Tensor]]:
+    """Random windows of every task's real shape (timing does not depend on the values)."""
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for task, (classes, channels, seconds) in SHAPES.items():
+        rows = torch.arange(1, channels + 1)
+        found[task] = {
+            "input_values": torch.randn(samples, channels, seconds, 200, generator=generator),
+            "channel_ids": torch.stack([rows, rows], dim=1),
+            "labels": torch.arange(samples) % classes,
+        }
+    return {
+        task: {key: value.to(device) for key, value in batch.items()}
+        for task, batch in found.items()
+    }
+
+
+class PlainStep:
+    """One optimiser step of each of six separate models, one after the other."""
+
+    def __init__(self, preset: str, samples: int, device: torch.device, variant: str):
+        config = MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH)
+        self.device, self.half = device, "bfloat16" in variant
+        self.cards, self.batches = cards(), batches(samples, device)
+        self.models = {
+            task: PlainLabram(config, card.num_outputs).to(device)
+            for task, card in self.cards.items()
+        }
+        self.optimizers = {
+            task: torch.optim.AdamW(model.parameters(), LR, weight_decay=WEIGHT_DECAY)
+            for task, model in self.models.items()
+        }
+
+    def __call__(self) -> None:
+        for task, batch in self.batches.items():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                rows = batch["channel_ids"][:, 0]
+                logits = self.models[task](batch["input_values"], rows).float()
+            if self.cards[task].is_binary:
+                loss = F.binary_cross_entropy_with_logits(logits[:, 0], batch["labels"].float())
+            else:
+                loss = F.cross_entropy(logits, batch["labels"], label_smoothing=LABEL_SMOOTHING)
+            loss.backward()
+            self.optimizers[task].step()
+            self.optimizers[task].zero_grad(set_to_none=True)
+
+
+class JointStep:
+    """One optimiser step of the joint training, as ``recipes/joint.py`` does it."""
+
+    def __init__(self, preset: str, samples: int, device: torch.device, variant: str):
+        config = MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH)
+        self.device, self.half = device, "bfloat16" in variant
+        self.slices = 4 if "slices" in variant else 1
+        self.model = MteegModel(config)
+        for task, card in cards().items():
+            self.model.add_adapter(task, card=card)
+        self.model.to(device).train()
+        self.forward = torch.compile(self.model) if "compiled" in variant else self.model
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, LR, weight_decay=WEIGHT_DECAY)
+        whole = batches(samples, device)
+        size = -(-samples // self.slices)
+        self.parts = [
+            {task: _rows(batch, start, start + size) for task, batch in whole.items()}
+            for start in range(0, samples, size)
+        ]
+        self.samples = samples
+
+    def __call__(self) -> None:
+        for part in self.parts:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                outputs = self.forward(tasks=part, label_smoothing=LABEL_SMOOTHING)
+            share = len(next(iter(part.values()))["labels"]) / self.samples
+            (share * sum(output.loss for output in outputs.values())).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def _rows(batch: dict[str, torch.Tensor], start: int, stop: int) -> dict[str, torch.Tensor]:
+    return {
+        key: value if key == "channel_ids" else value[start:stop] for key, value in batch.items()
+    }
+
+
+def build(variant: str, preset: str, samples: int, device: torch.device):
+    """The step of a variant, ready to be called."""
+    kind = PlainStep if variant.startswith("plain") else JointStep
+    return kind(preset, samples, device, variant)
+
+
+def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:
+    """Floating-point operations in the matrix products of a step.
+
+    Counted: linear layers forward, their input gradients, their weight gradients in the plain step
+    or the adapters' products in the joint one, the attention products and their gradients. Not
+    counted: everything else, and the temporal encoder.
+    """
+    config = MteegConfig.from_preset(preset)
+    d, hidden, depth = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    sizes = ((d, 3 * d), (d, d), (d, hidden), (hidden, d))
+    weights = sum(d_in * d_out for d_in, d_out in sizes)
+    adapter = sum(rank * (d_in + d_out) for d_in, d_out in sizes)
+    total = 0.0
+    for _, channels, seconds in SHAPES.values():
+        tokens = 1 + channels * seconds
+        linear = 2 * weights * (2 if joint else 3) + (2 * adapter * 2 if joint else 0)
+        attention = 2 * 2 * tokens * d * 3
+        total += samples * tokens * depth * (linear + attention)
+    return total

@@ -8,10 +8,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from .channels import CHANNEL_NAMES, UnknownChannelError, channel_ids, clean_name
 from .configuration_mteeg import MteegConfig
-try:  # until it lands
-    from .feature_extraction_mteeg import MteegFeatureExtractor
-except ImportError:
-    MteegFeatureExtractor = None
+from .feature_extraction_mteeg import MteegFeatureExtractor
 from .modeling_mteeg import MteegModel, MteegOutput, MteegPreTrainedModel
 from .task_card import TaskCard, TaskCardError
 
@@ -32,12 +29,10 @@ __all__ = [
 
 AutoConfig.register(MteegConfig.model_type, MteegConfig, exist_ok=True)
 AutoModel.register(MteegConfig, MteegModel, exist_ok=True)
-if MteegFeatureExtractor is not None:
-    AutoFeatureExtractor.register(MteegConfig, MteegFeatureExtractor, exist_ok=True)
+AutoFeatureExtractor.register(MteegConfig, MteegFeatureExtractor, exist_ok=True)
 for _class, _auto in (
     (MteegConfig, "AutoConfig"),
     (MteegModel, "AutoModel"),
     (MteegFeatureExtractor, "AutoFeatureExtractor"),
 ):
-    if _class is not None:
-        _class.register_for_auto_class(_auto)
+    _class.register_for_auto_class(_auto)

@@ -1,0 +1,98 @@
+"""The benchmark's steps do what they claim, and its command runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+@pytest.fixture(scope="module")
+def steps():
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import steps
+    finally:
+        sys.path.remove(str(RECIPES))
+    return steps
+
+
+def test_slices_give_the_gradients_of_the_whole_step(steps):
+    found = []
+    for variant in ("joint, float32", "joint, float32, 4 slices"):
+        torch.manual_seed(0)
+        step = steps.JointStep("tiny", 4, torch.device("cpu"), variant)
+        step.model.eval()  # no drop path: its decisions differ between slices
+        step.optimizer.step = step.optimizer.zero_grad = lambda **_: None
+        step()
+        grads = [p.grad for p in step.model.parameters() if p.requires_grad]
+        found.append(torch.cat([grad.flatten() for grad in grads]))
+    assert len(step.parts) == 4
+    assert (found[0] - found[1]).norm() < 1e-5 * found[0].norm()
+
+
+def test_the_plain_step_is_the_same_network(steps):
+    """Same weights, same logits: the yardstick computes what the model computes."""
+    torch.manual_seed(0)
+    plain = steps.PlainStep("tiny", 2, torch.device("cpu"), "plain, float32")
+    joint = steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32")
+    task, model = "tuev", joint.model.eval()
+    yard = plain.models[task].eval()
+    with torch.no_grad():
+        for index in range(3):
+            encoder = model.temporal_encoder
+            getattr(encoder, f"conv{index + 1}").load_state_dict(yard.convs[index].state_dict())
+            getattr(encoder, f"norm{index + 1}").load_state_dict(yard.norms[index].state_dict())
+        model.cls_token.copy_(yard.cls_token)
+        model.spatial_embedding.copy_(yard.spatial)
+        model.temporal_embedding.copy_(yard.temporal[: len(model.temporal_embedding)])
+        for layer, other in zip(model.layers, yard.layers, strict=True):
+            for name in ("qkv", "proj", "fc1", "fc2"):
+                holder = layer.mlp if name.startswith("fc") else layer.attention
+                source = other if name.startswith("fc") else other.attention
+                getattr(holder, name).base_layer.load_state_dict(getattr(source, name).state_dict())
+        model.heads[task].load_state_dict(yard.head.state_dict())
+        for block in yard.layers:
+            block.keep = 1.0
+        batch = plain.batches[task]
+        logits = model(batch["input_values"], batch["channel_ids"], task=task).logits
+        torch.testing.assert_close(
+            logits, yard(batch["input_values"], batch["channel_ids"][:, 0]), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("variant", ["plain, float32", "joint, float32", "joint, bfloat16"])
+def test_a_step_trains(steps, variant):
+    step = steps.build(variant, "tiny", 2, torch.device("cpu"))
+    models = step.models.values() if variant.startswith("plain") else [step.model]
+    trained = [p for model in models for p in model.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in trained]
+    step()
+    step()
+    moved = sum(not torch.equal(p, old) for p, old in zip(trained, before, strict=True))
+    assert moved > 0.9 * len(trained)
+
+
+def test_operations_are_those_of_the_products(steps):
+    """Counted by hand for the tiny size: three layers of width 100, hidden 400."""
+    rows = [1 + channels * seconds for _, channels, seconds in steps.SHAPES.values()]
+    weights = 100 * 300 + 100 * 100 + 2 * 100 * 400
+    attention = sum(3 * 2 * 2 * n * n * 100 for n in rows)
+    assert steps.operations("tiny", 1, joint=False) == 3 * (6 * weights * sum(rows) + attention)
+
+
+@pytest.mark.slow
+def test_the_command_prints_every_variant_and_the_footprint(tmp_path):
+    table = tmp_path / "table.md"
+    arguments = "--preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 1".split()
+    subprocess.run(
+        [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
+    )
+    text = table.read_text("utf-8")
+    for row in ("plain, float32", "joint, bfloat16, 4 slices", "switching the task", "GFLOP/s"):
+        assert row in text

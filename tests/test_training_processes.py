@@ -120,36 +120,46 @@ def test_two_processes_killed_and_started_again(data, tmp_path):
     assert files(parts) == files(whole)
 
 
-@pytest.mark.parametrize("batch_size", [12, 3])
-def test_two_processes_have_the_gradients_of_one_and_stay_equal(data, tmp_path, batch_size):
-    """Batches of 12 hold every task on both processes in most steps, those of 3 never do."""
+@pytest.mark.parametrize(("batch_size", "processes"), [(12, 2), (3, 2), (3, 3)])
+def test_processes_have_the_gradients_of_one_and_stay_equal(data, tmp_path, batch_size, processes):
+    """A batch of 12 holds every task everywhere; of 3, a process may have no sample at all."""
     arguments = ["gradients", data, tmp_path, "--batch-size", batch_size]
     succeed(arguments)
     single = torch.load(tmp_path / "rank-0.pt")
-    succeed(arguments, processes=2)
-    first, second = (torch.load(tmp_path / f"rank-{rank}.pt") for rank in (0, 1))
-    assert not first["always_present"]
-    assert len(first["gradients"]) == len(single["gradients"]) > 3
+    succeed(arguments, processes)
+    ranks = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(processes)]
+    assert ranks[0]["always_present"] == (batch_size == 12)
+    assert any(any(rank["empty"]) for rank in ranks) == (processes == 3)
     idle = 0
-    for one, left, right in zip(
-        single["gradients"], first["gradients"], second["gradients"], strict=True
-    ):
-        assert one.keys() == left.keys() == right.keys()
+    for step, one in enumerate(single["gradients"]):
         for name, gradient in one.items():
+            found = [rank["gradients"][step][name] for rank in ranks]
             if gradient is None:
                 idle += 1
-                assert left[name] is None and right[name] is None, name
+                assert found == [None] * processes, name
                 continue
-            assert torch.equal(left[name], right[name]), name
             scale = gradient.abs().max().clamp(min=1e-8)
-            assert (left[name] - gradient).abs().max() <= 1e-5 * scale, name
-    assert (idle > 0) == (batch_size == 3)
+            assert (found[0] - gradient).abs().max() <= 1e-5 * scale, name
+            assert all(torch.equal(other, found[0]) for other in found[1:]), name
+    assert step > 3 and (idle > 0) == (batch_size == 3)
+    for name, weight in ranks[0]["weights"].items():
+        assert torch.isfinite(weight).all()
+        assert not torch.equal(weight, ranks[0]["start"][name]), name
+        assert all(torch.equal(rank["weights"][name], weight) for rank in ranks[1:]), name
     for task in TASKS:
         for part in (f".lora_A.{task}.", f".lora_B.{task}.", f"heads.{task}."):
-            assert any(part in name for name in first["weights"])
-    for name, weight in first["weights"].items():
-        assert torch.equal(weight, second["weights"][name]), name
-        assert torch.isfinite(weight).all()
+            assert any(part in name for name in ranks[0]["weights"])
+
+
+def test_idle_adapters_do_not_drift_on_any_process(tmp_path):
+    """Step by step: what has no gradient anywhere stays bit for bit, on every process."""
+    save_corpora(tmp_path / "data", {**SIZES, "sleep-edf": (2, 6, 7)})
+    succeed(["steps", tmp_path / "data", tmp_path, "--batch-size", 4], processes=2)
+    ranks = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(2)]
+    assert ranks[0]["moved"] == ranks[1]["moved"]
+    assert ranks[0]["present"] == ranks[1]["present"] == ranks[0]["moved"]
+    steps = [step["sleep-edf"] for step in ranks[0]["present"]]
+    assert steps.count(True) == 2 and not all(steps[steps.index(True) :])
 
 
 RECIPE = ["--set", "model.preset=tiny", "--set", "optimization.epochs=2",

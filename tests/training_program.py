@@ -113,9 +113,42 @@ def die_at(place: str, count: int) -> None:
     setattr(owner, name, deadly)
 
 
+def record_gradients(trainer: JointTrainer) -> dict[str, Any]:
+    """Gradients of all steps at the start, and the weights after an epoch."""
+    fill_adapters(trainer)
+    plan, rank = trainer.plan(0), trainer.accelerator.process_index
+    gradients = [step_gradients(trainer, step) for step in range(plan.num_steps)]
+    start = {name: p.detach().clone() for name, p in trainer.trainable().items()}
+    trainer.train_epoch()
+    return {
+        "gradients": gradients,
+        "start": start,
+        "weights": {name: p.detach() for name, p in trainer.trainable().items()},
+        "always_present": plan.always_present,
+        "empty": [not sum(map(len, plan.indices(step, rank).values()))
+                  for step in range(plan.num_steps)],
+    }  # fmt: skip
+
+
+def record_steps(trainer: JointTrainer) -> dict[str, Any]:
+    """For every step, which tasks are present in it and which tasks' parameters moved."""
+    plan, rank = trainer.plan(0), trainer.accelerator.process_index
+    batches = loop.JointBatches(trainer.corpora, plan, rank=rank, prefetch=0)
+    present, moved = [], []
+    for step in range(plan.num_steps):
+        before = {name: p.detach().clone() for name, p in trainer.trainable().items()}
+        counts = plan.counts(step)
+        trainer.train_step([batches.batch(step)], counts)
+        trainer.progress.step += 1
+        present.append({task: counts[task] > 0 for task in TASKS})
+        changed = [n for n, p in trainer.trainable().items() if not torch.equal(p, before[n])]
+        moved.append({task: any(f".{task}." in name for name in changed) for task in TASKS})
+    return {"present": present, "moved": moved}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=("train", "gradients"))
+    parser.add_argument("mode", choices=("train", "gradients", "steps"))
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--die")
@@ -123,28 +156,18 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=12)
     args = parser.parse_args()
     accelerator = Accelerator(cpu=True)
-    rank = accelerator.process_index
     corpora = load_corpora(args.data, TASKS)
-    if args.mode == "gradients":
-        trainer = make_trainer(corpora, args.out, accelerator, model__drop_path=0.0,
-                               adapter__dropout=0.0, optimization__epochs=1,
-                               optimization__batch_size=args.batch_size)  # fmt: skip
-        fill_adapters(trainer)
-        plan = trainer.plan(0)
-        gradients = [step_gradients(trainer, step) for step in range(plan.num_steps)]
-        trainer.train_epoch()
-        record = {
-            "gradients": gradients,
-            "weights": {name: p.detach() for name, p in trainer.trainable().items()},
-            "always_present": plan.always_present,
-            "empty": [not sum(map(len, plan.indices(step, rank).values()))
-                      for step in range(plan.num_steps)],
-        }  # fmt: skip
-        torch.save(record, args.out / f"rank-{rank}.pt")
+    if args.mode != "train":
+        record = (record_gradients if args.mode == "gradients" else record_steps)(
+            make_trainer(corpora, args.out, accelerator, model__drop_path=0.0,
+                         adapter__dropout=0.0, optimization__epochs=1,
+                         optimization__batch_size=args.batch_size)
+        )  # fmt: skip
+        torch.save(record, args.out / f"rank-{accelerator.process_index}.pt")
         return
     if args.die:
         place, count, *only = args.die.split(":")
-        if not only or int(only[0]) == rank:
+        if not only or int(only[0]) == accelerator.process_index:
             die_at(place, int(count))
     trainer = make_trainer(corpora, args.out, accelerator)
     if args.slow:

@@ -38,7 +38,8 @@ def start_accelerator(config: JointConfig, cpu: bool = False) -> Accelerator:
                 "or set tracker: none."
             ) from error
     accelerator = Accelerator(
-        cpu=cpu,
+        # Without this, accelerate ignores torchrun's other processes where there is no GPU.
+        cpu=cpu or not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=config.output,

@@ -65,11 +65,9 @@ def step_gradients(trainer: JointTrainer, step: int = 0) -> dict[str, torch.Tens
     trainer.model.double()
     plan, options = trainer.plan(0), trainer.options
     rank = trainer.accelerator.process_index
-    first = step * options.gradient_accumulation
-    count = min(options.gradient_accumulation, plan.num_steps - first)
     batches = loop.JointBatches(trainer.corpora, plan, rank=rank, prefetch=0)
-    parts = [batches.batch(first + i, s) for i in range(count) for s in range(options.slices)]
-    trainer.compute_gradients(parts, plan.counts(first, count))
+    parts = [batches.batch(step, part) for part in range(options.gradient_accumulation)]
+    trainer.compute_gradients(parts, plan.counts(step))
     found = {
         name: None if p.grad is None else p.grad.clone() for name, p in trainer.trainable().items()
     }

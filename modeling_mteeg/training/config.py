@@ -50,15 +50,14 @@ class OptimizationOptions:
     """AdamW, its schedule, and the batch.
 
     ``batch_size`` counts the samples of one optimiser step over all tasks, processes and
-    accumulated parts, so that the number of processes, ``gradient_accumulation`` (parts of a step
-    that are loaded one after the other) and ``slices`` (parts of a loaded batch that go through
-    the model one after the other) change memory and speed but not the training.
+    accumulated parts. So the number of processes and ``gradient_accumulation`` (parts of a step
+    that go through the model one after the other, which bounds the memory) change memory and
+    speed but neither samples nor gradients of a step.
     """
 
     epochs: int = setting(50, "> 0")
     batch_size: int = setting(512, "> 0")
     eval_batch_size: int = setting(64, "> 0")
-    slices: int = setting(1, "> 0")
     gradient_accumulation: int = setting(1, "> 0")
     lr: float = setting(5e-4, "> 0")
     min_lr: float = setting(1e-6, ">= 0")
@@ -241,13 +240,9 @@ def _check_together(tree: Mapping[str, Any], config: JointConfig, faults: list[s
                       f"{opt.epochs} epochs")  # fmt: skip
     if len(opt.betas) != 2:
         faults.append(f"optimization.betas: expected two numbers, found {len(opt.betas)}")
-    if opt.batch_size % opt.gradient_accumulation:
-        faults.append(f"optimization: batch_size {opt.batch_size} is no multiple of "
-                      f"gradient_accumulation {opt.gradient_accumulation}")  # fmt: skip
-    if opt.batch_size // opt.gradient_accumulation < len(data.tasks):
+    if opt.batch_size < len(data.tasks):
         faults.append(
-            f"optimization: batch_size {opt.batch_size} over gradient_accumulation "
-            f"{opt.gradient_accumulation} leaves less than one sample for each of "
+            f"optimization: batch_size {opt.batch_size} leaves less than one sample for each of "
             f"{len(data.tasks)} tasks"
         )
     if not config.seeds or len(set(config.seeds)) != len(config.seeds):

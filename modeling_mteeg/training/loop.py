@@ -75,8 +75,7 @@ class JointTrainer:
         sampling = {task: vars(config.sampling[task]) for task in self.tasks
                     if task in config.sampling}  # fmt: skip
         self.mixes = training_mixes(self.corpora, sampling)
-        self.parts_per_epoch = self.plan(0).num_steps
-        self.steps_per_epoch = -(-self.parts_per_epoch // self.options.gradient_accumulation)
+        self.steps_per_epoch = self.plan(0).num_steps
         self.schedule = CosineSchedule.from_options(self.options, self.steps_per_epoch)
         self.progress = Progress()
         self.best: dict[str, torch.Tensor] | None = None
@@ -103,11 +102,11 @@ class JointTrainer:
         """Which samples stand in which part of which step of an epoch."""
         return EpochPlan(
             self.mixes,
-            batch_size=self.options.batch_size // self.options.gradient_accumulation,
+            batch_size=self.options.batch_size,
             seed=self.seed,
             epoch=epoch,
             world_size=self.accelerator.num_processes,
-            slices=self.options.slices,
+            slices=self.options.gradient_accumulation,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -130,7 +129,7 @@ class JointTrainer:
         """Do the rest of the running epoch, with a checkpoint now and then."""
         progress, options = self.progress, self.options
         plan = self.plan(progress.epoch)
-        start = progress.step * options.gradient_accumulation
+        start = progress.step
         batches = JointBatches(
             self.corpora,
             plan,
@@ -147,10 +146,8 @@ class JointTrainer:
         )
         with bar, closing(iter(batches)) as stream:
             while progress.step < self.steps_per_epoch:
-                first = progress.step * options.gradient_accumulation
-                count = min(options.gradient_accumulation, plan.num_steps - first)
-                counts = plan.counts(first, count)
-                parts = itertools.islice(stream, count * options.slices)
+                counts = plan.counts(progress.step)
+                parts = itertools.islice(stream, options.gradient_accumulation)
                 losses = self.train_step(parts, counts)
                 progress.step += 1
                 bar.update(sum(counts.values()))

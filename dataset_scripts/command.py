@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .corpus import Corpus
-from .writer import PreparationError, Settings, prepare
+from .settings import Settings
+from .writer import PreparationError, prepare
 
 
 def add_writer_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of :class:`~dataset_scripts.writer.Settings` that fit every corpus."""
+    """Add the options of :class:`~dataset_scripts.settings.Settings` that fit every corpus."""
     parser.add_argument("--raw", type=Path, required=True, help="folder of the download")
     parser.add_argument("--out", type=Path, required=True, help="the result becomes OUT/<task>")
     parser.add_argument("--num-proc", type=int, default=1, help="processes, a recording each")

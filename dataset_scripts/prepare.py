@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .command import add_writer_options
 from .corpus import Corpus
-from .writer import PreparationError, Settings, prepare
+from .settings import Settings
+from .writer import PreparationError, prepare
 
 CORPORA = {
     "tuab": ("tuab", "Tuab"),

@@ -16,7 +16,7 @@ from .corpus import Corpus, Recording
 from .splits import SPLITS
 
 if TYPE_CHECKING:
-    from .writer import Settings
+    from .settings import Settings
 
 BYTES = {"int16": 2, "float32": 4}
 REPORT_COLUMNS = (

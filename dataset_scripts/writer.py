@@ -26,6 +26,7 @@ from .corpus import Corpus, Recording
 from .merging import SPLITS_FILE, merge, publish, window_unit, write_documents
 from .reading import RecordingError
 from .report import Outcome, print_expected, write_report
+from .settings import Settings
 from .splits import SPLITS, check_filled, make_manifest, sha256_of, within_groups
 
 FORMAT_VERSION = 1
@@ -37,43 +38,6 @@ BAR_FORMAT = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of EEG [{elapsed}<{remaining},
 
 class PreparationError(RuntimeError):
     """A preparation that ended without its dataset; what was done is kept for the next start."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a corpus is written.
-
-    Parameters
-    ----------
-    num_proc : int
-        Processes; each holds one recording at a time. Does not change the result.
-    dtype : {"int16", "float32"}
-        Number type on disk; see :func:`modeling_mteeg.data.encode_window`.
-    split : {"protocol", "within-subject"}
-        The corpus's protocol, or every subject's windows 64/16/20 in order within each class.
-    max_skipped : float
-        Share of the protocol's recordings that may be unusable.
-    subjects : tuple of str
-        Use these subjects only; empty: all.
-    overwrite : bool
-        Replace a prepared corpus made with other settings.
-    progress : bool
-        Progress bar and printed summary.
-    """
-
-    num_proc: int = 1
-    dtype: str = "int16"
-    split: str = "protocol"
-    max_skipped: float = 0.01
-    subjects: tuple[str, ...] = ()
-    overwrite: bool = False
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.num_proc < 1:
-            raise ValueError(f"num_proc: expected 1 or more processes, found {self.num_proc}.")
-        if not 0 <= self.max_skipped <= 1:
-            raise ValueError(f"max_skipped: expected 0 to 1, found {self.max_skipped}.")
 
 
 def prepare(corpus: Corpus, out: str | Path, settings: Settings | None = None) -> Path:

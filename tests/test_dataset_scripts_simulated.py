@@ -10,7 +10,7 @@ import pytest
 
 from dataset_scripts.demo import simulate
 from dataset_scripts.prepare import TASKS, corpus_class, prepare_corpora
-from dataset_scripts.writer import Settings
+from dataset_scripts.settings import Settings
 from modeling_mteeg.data import WindowReader
 from modeling_mteeg.task_card import TaskCard
 

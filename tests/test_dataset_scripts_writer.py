@@ -23,8 +23,8 @@ from dataset_scripts import writer
 from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
 from dataset_scripts.prepare import corpus_class, prepare_corpora
 from dataset_scripts.reading import edf_duration_s, read_edf
-from dataset_scripts.splits import SplitError
 from dataset_scripts.settings import Settings
+from dataset_scripts.splits import SplitError
 from dataset_scripts.writer import PreparationError, prepare
 from modeling_mteeg.data import WindowReader
 from modeling_mteeg.preprocessing import preprocess

@@ -191,5 +191,6 @@ def test_identity_holds_what_decides_the_numbers_and_nothing_else():
         assert build_config(merged(**change)).identity() == base
     for change in ({"optimization": {"lr": 1e-3}}, {"adapter": {"rank": 4}}, {"method": "full"},
                    {"sampling": {"tuab": {"fraction": 0.5}}}, {"data": {"tasks": ["tuab"]}},
-                   {"optimization": {"gradient_accumulation": 2}}, {"mixed_precision": "bf16"}):  # fmt: skip
+                   {"optimization": {"gradient_accumulation": 2}},
+                   {"mixed_precision": "bf16"}):  # fmt: skip
         assert build_config(merged(**change)).identity() != base

@@ -1,5 +1,6 @@
 """Sizes and options of a LaBraM backbone for MTEEG."""
 
+import dataclasses
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -41,6 +42,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Published sizes (LaBraM, table of configurations), and ``tiny`` for the demo and the tests."""
 
+_SIZES = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "patch_size",
+    "temporal_channels",
+    "num_spatial",
+    "num_temporal",
+)
+# Fields of every transformers configuration that are not declared as dataclass fields.
+_INHERITED = {"attn_implementation", "output_attentions"}
+
 
 @strict
 class MteegConfig(PreTrainedConfig):
@@ -73,6 +87,9 @@ class MteegConfig(PreTrainedConfig):
     fingerprint : str or None
         SHA-256 of the base's weights, written by ``save_pretrained``; see
         :meth:`MteegModel.fingerprint`.
+    rounded_fingerprints : list of str or None
+        The same of the weights rounded to bf16 and to fp16, by which a base that was loaded in
+        half precision is recognised.
 
     Notes
     -----
@@ -91,15 +108,24 @@ class MteegConfig(PreTrainedConfig):
     num_spatial: int = 128
     num_temporal: int = 16
     layer_norm_eps: float = 1e-6
-    layer_scale_init: float = 0.1
+    layer_scale_init: float | int = 0.1
     qkv_bias: bool = False
-    attention_dropout: float = 0.0
-    drop_path_rate: float = 0.0
+    attention_dropout: float | int = 0.0
+    drop_path_rate: float | int = 0.0
     initializer_range: float = 0.02
     fingerprint: str | None = None
+    rounded_fingerprints: list[str] | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        for name in _SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}.")
+        for name in ("attention_dropout", "drop_path_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: expected a number in [0, 1), found {getattr(self, name)}."
+                )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads; found "
@@ -136,8 +162,14 @@ class MteegConfig(PreTrainedConfig):
         Raises
         ------
         ValueError
-            The preset is not known.
+            The preset is not known, or a field.
         """
         if preset not in PRESETS:
             raise ValueError(f"preset: expected one of {sorted(PRESETS)}, found {preset!r}.")
+        known = {field.name for field in dataclasses.fields(cls)} | _INHERITED
+        unknown = sorted(set(overrides) - known)
+        if unknown:
+            raise ValueError(
+                f"Unknown fields {unknown}; expected some of {sorted(known - {'fingerprint'})}."
+            )
         return cls(**{**PRESETS[preset], **overrides})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
 
@@ -20,6 +21,8 @@ LOSSES = ("binary_cross_entropy", "cross_entropy")
 BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
 MULTICLASS_METRICS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")
 PATCH_S = 1.0
+_LINEAR_LAYERS = ("qkv", "proj", "fc1", "fc2")
+_EMPTY = nn.ModuleDict()
 
 
 class TaskCardError(ValueError):
@@ -30,12 +33,19 @@ def check_task_name(name: str) -> str:
     """Return ``name`` if it can name a task, else raise ``ValueError``.
 
     Names become module names, file names and parts of tensor names, so only lower-case letters,
-    digits and dashes are taken, a letter first (dots and bare digits break saved adapters).
+    digits and dashes are taken, a letter first (dots and bare digits break saved adapters). Names
+    of the layers that carry adapters would themselves be taken for such layers, and attributes of
+    PyTorch's modules (``train``, ``type``, ``keys`` ...) cannot name a part of one.
     """
     if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
         raise ValueError(
             f"Task name: expected lower-case letters, digits and dashes, a letter first "
             f"(such as 'seed-v'), found {name!r}."
+        )
+    if name in _LINEAR_LAYERS or hasattr(_EMPTY, name):
+        raise ValueError(
+            f"Task name: {name!r} is the name of a part of the model; choose another one, such as "
+            f"'{name}-task'."
         )
     return name
 
@@ -135,7 +145,8 @@ class TaskCard:
             value = getattr(self, key)
             if value is None and key in optional:
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not 0 < value < 1e9:
                 wrong.append(f"{key}: expected a number above 0, found {value!r}")
         for key in ("base", "results"):
             if not isinstance(getattr(self, key), (dict, type(None))):

@@ -1,0 +1,156 @@
+"""Demo corpora: simulated recordings in the layouts of the six corpora.
+
+``python -m dataset_scripts.demo --out FOLDER`` writes ``FOLDER/<task>/...`` for the readers of the
+real corpora. Results on these recordings say nothing about performance on real EEG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .simulator import PLANS, SIZES, VERSION, Job
+
+TASKS = tuple(PLANS)
+MARKER = "SIMULATED"
+"""File in the folder of a simulated corpus: JSON with seed, version, size, subjects, complete."""
+
+
+def simulate(
+    out: str | Path,
+    seed: int = 0,
+    tasks: Sequence[str] = TASKS,
+    size: str = "demo",
+    subjects: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Write simulated corpora.
+
+    Parameters
+    ----------
+    out : str or Path
+        Gets a folder per task, marked by a file ``SIMULATED``.
+    seed : int
+        Equal seeds give byte-identical files.
+    tasks : sequence of str
+    size : str
+        ``demo``: below 100 MB for the six, enough to train a small model; ``small``: a few seconds
+        a recording, for tests.
+    subjects : int, optional
+        Number of subjects (TUAB: per class; TUAB, TUEV, CHB-MIT: for training; SEED-V: sessions)
+        instead of the size's own.
+    progress : bool
+        Show a bar.
+
+    Raises
+    ------
+    ValueError
+        A task or size is unknown, ``seed`` is negative, or ``subjects`` is below what the splits
+        need.
+    FileExistsError
+        A folder holds something else: recordings that are not simulated, or of other settings.
+
+    Notes
+    -----
+    A corpus that is complete already is kept; one whose writing was interrupted is written again.
+    """
+    _check(tasks, seed, size, subjects)
+    out = Path(out)
+    settings = {"seed": seed, "version": VERSION, "size": size, "subjects": subjects}
+    pending = [task for task in dict.fromkeys(tasks) if not _is_complete(out / task, settings)]
+    jobs: list[tuple[str, Job]] = []
+    for task in pending:
+        jobs += [(task, job) for job in PLANS[task](out / task, seed, size, subjects)]
+    remaining = dict.fromkeys(pending, 0)
+    for task, _ in jobs:
+        remaining[task] += 1
+    bar = tqdm(jobs, desc="simulating", unit="recording", disable=not progress)
+    seconds = 0.0
+    for task, job in bar:
+        bar.set_description(f"simulated {task}")
+        _write_marker(out / task, settings, complete=False)
+        seconds += job.write()
+        remaining[task] -= 1
+        if not remaining[task]:
+            _write_marker(out / task, settings, complete=True)
+        elapsed = bar.format_dict["elapsed"] or 1e-9
+        bar.set_postfix_str(f"{seconds / 60:.0f} min of EEG, {seconds / elapsed:.0f} s/s")
+
+
+def folder_bytes(folder: str | Path) -> int:
+    """Size of all files below a folder."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
+def _check(tasks: Sequence[str], seed: int, size: str, subjects: int | None) -> None:
+    """Raise ``ValueError`` for settings that cannot work, all of them at once."""
+    faults = []
+    unknown = [task for task in tasks if task not in PLANS]
+    if unknown:
+        faults.append(f"tasks: unknown {', '.join(unknown)}; known are {', '.join(TASKS)}")
+    if size not in SIZES:
+        faults.append(f"size: expected one of {', '.join(SIZES)}, found {size!r}")
+    if seed < 0:
+        faults.append(f"seed: expected 0 or more, found {seed}")
+    if subjects is not None and subjects < 5:
+        faults.append(f"subjects: expected at least 5, so that no split is empty, found {subjects}")
+    if faults:
+        raise ValueError("; ".join(faults) + ".")
+
+
+def _is_complete(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds this very simulation already."""
+    marker = folder / MARKER
+    if not marker.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise FileExistsError(
+                f"{folder}: holds files but no {MARKER} file; simulated recordings are not mixed "
+                "with others. Choose another folder."
+            )
+        return False
+    try:
+        found = json.loads(marker.read_text("ascii"))
+        complete = bool(found.pop("complete"))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise FileExistsError(f"{marker}: cannot be read ({error}); delete {folder}.") from error
+    if found != settings:
+        raise FileExistsError(
+            f"{folder}: simulated with {found}, wanted {settings}. Delete it or choose another "
+            "folder."
+        )
+    return complete
+
+
+def _write_marker(folder: Path, settings: dict[str, Any], complete: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**settings, "complete": complete}) + "\n"
+    (folder / MARKER).write_text(text, "ascii", newline="\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m dataset_scripts.demo --out FOLDER``."""
+    parser = argparse.ArgumentParser(prog="python -m dataset_scripts.demo", description=__doc__)
+    parser.add_argument("--out", required=True, type=Path, help="folder for the six corpora")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK")
+    parser.add_argument("--subjects", type=int, help="subjects per corpus (default: by size)")
+    parser.add_argument("--size", choices=SIZES, default="demo")
+    options = parser.parse_args(arguments)
+    tasks = [task for entry in options.tasks for task in entry.split(",") if task]
+    try:
+        simulate(options.out, options.seed, tasks, options.size, options.subjects)
+    except (ValueError, FileExistsError) as error:
+        parser.error(str(error))
+    for task in tasks:
+        print(f"{task:13s} {folder_bytes(options.out / task) / 1e6:6.1f} MB  {options.out / task}")
+    print("These recordings are simulated: results on them say nothing about real EEG.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -73,6 +73,14 @@ def task_loss(
             f"Task {card.name!r}: expected labels of shape {tuple(logits.shape[:1])}, "
             f"found {tuple(labels.shape)}."
         )
+    # Reading values back from an accelerator would make every step wait for it.
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling() and labels.numel():
+        low, high = labels.min().item(), labels.max().item()
+        if low < 0 or high >= len(card.labels):
+            raise ValueError(
+                f"Task {card.name!r}: expected labels from 0 to {len(card.labels) - 1} "
+                f"({', '.join(card.labels)}), found {low} to {high}."
+            )
     if card.is_binary:
         return F.binary_cross_entropy_with_logits(logits[:, 0].float(), labels.float())
     return F.cross_entropy(logits.float(), labels.long(), label_smoothing=label_smoothing)
@@ -184,12 +192,21 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             name = self._task_for_call(task)
             inputs = {name: {"input_values": input_values, "channel_ids": channel_ids}}
             inputs[name]["labels"] = labels
-        elif input_values is not None or task is not None or not tasks:
-            raise ValueError(
-                "Give either input_values and channel_ids (and task), or a non-empty tasks mapping."
-            )
         else:
-            inputs = {self._task_for_call(name): batch for name, batch in tasks.items()}
+            single = (input_values, channel_ids, labels, task)
+            if not tasks or any(value is not None for value in single):
+                raise ValueError(
+                    "Give either input_values and channel_ids (and labels, task), or a non-empty "
+                    "tasks mapping that holds them for every task."
+                )
+            inputs = {self._known_task(name): batch for name, batch in tasks.items()}
+            for name, batch in inputs.items():
+                unknown = sorted(set(batch) - {"input_values", "channel_ids", "labels"})
+                if unknown:
+                    raise ValueError(
+                        f"Task {name!r}: expected input_values, channel_ids and maybe labels, "
+                        f"found {unknown} too."
+                    )
         want = (
             self.config.output_hidden_states
             if output_hidden_states is None
@@ -291,6 +308,12 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             raise ValueError(
                 "Expected input_values and channel_ids; the feature extractor makes both."
             )
+        for key, tensor in (("input_values", values), ("channel_ids", channel_ids)):
+            if not isinstance(tensor, torch.Tensor):
+                raise ValueError(
+                    f"{key}: expected a tensor, found {type(tensor).__name__}; the feature "
+                    'extractor makes tensors with return_tensors="pt".'
+                )
         if values.ndim == 3 and values.shape[-1] % size == 0:
             values = values.unflatten(-1, (-1, size))
         if values.ndim != 4 or values.shape[-1] != size or 0 in values.shape:
@@ -303,4 +326,19 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
                 f"channel_ids: expected ({values.shape[1]}, 2) for {values.shape[1]} channels, "
                 f"found {tuple(channel_ids.shape)}."
             )
+        self._check_rows(channel_ids)
         return values
+
+    def _check_rows(self, channel_ids: torch.Tensor) -> None:
+        """Refuse numbers that are no rows of the spatial table (negative ones would count back)."""
+        last = self.config.num_spatial
+        if channel_ids.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"channel_ids: expected int64, found {channel_ids.dtype}.")
+        # Reading values back from an accelerator would make every step wait for it.
+        if channel_ids.device.type == "cpu" and not torch.compiler.is_compiling():
+            low, high = channel_ids.min().item(), channel_ids.max().item()
+            if low < 0 or high > last:
+                raise ValueError(
+                    f"channel_ids: expected rows of the spatial table, 0 to {last}, found {low} "
+                    f"to {high}; channels.channel_ids() makes them from names."
+                )

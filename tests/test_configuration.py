@@ -93,10 +93,10 @@ def test_impossible_configurations_are_refused(fields, message):
 
 
 def test_wrong_types_are_refused():
-    with pytest.raises(StrictDataclassFieldValidationError, match="(?s)hidden_size.*int.*'100'"):
+    with pytest.raises(StrictDataclassFieldValidationError, match=r"(?s)hidden_size.*int.*'100'"):
         MteegConfig.from_preset("tiny", hidden_size="100")
 
 
 def test_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'base', 'huge', 'large', 'tiny'.*found 'small'"):
+    with pytest.raises(ValueError, match=r"'base', 'huge', 'large', 'tiny'.*found 'small'"):
         MteegConfig.from_preset("small")

@@ -6,9 +6,12 @@ adapters are peft's. Saving and loading stand in ``adapter_saving``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from .task_card import TaskCard, check_task_name
@@ -113,10 +116,10 @@ class AdapterMixin:
         card = self._make_card(name, labels, card, card_fields)
         options = {
             "rank": rank,
-            "scaling": float(scaling),
-            "dropout": float(dropout),
+            "scaling": scaling,
+            "dropout": dropout,
             "location": location,
-            "separate_qkv": bool(separate_qkv),
+            "separate_qkv": separate_qkv,
         }
         self._check_options(options)
         card = card.replace(adapter="none" if location == "none" else "lora", base=None)
@@ -130,7 +133,9 @@ class AdapterMixin:
         if (card is None) == (labels is None):
             raise ValueError("Give either labels (and other fields of the card) or a whole card.")
         if card is None:
-            return TaskCard(name=name, labels=labels, **card_fields)
+            return TaskCard.from_dict({**card_fields, "name": name, "labels": labels})
+        if not isinstance(card, TaskCard):
+            raise ValueError(f"card: expected a TaskCard, found {type(card).__name__}.")
         if card_fields:
             raise ValueError(f"Give a card or its fields, not both; found {sorted(card_fields)}.")
         return card if card.name == name else card.replace(name=name)
@@ -142,13 +147,19 @@ class AdapterMixin:
         rank = options["rank"]
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
             raise ValueError(f"rank: expected a whole number above 0, found {rank!r}.")
-        if not options["scaling"] > 0:
-            raise ValueError(f"scaling: expected a number above 0, found {options['scaling']!r}.")
-        if not 0 <= options["dropout"] < 1:
-            raise ValueError(f"dropout: expected a number in [0, 1), found {options['dropout']!r}.")
-        if options["location"] not in LOCATIONS:
+        for key, expected in (("scaling", "a number above 0"), ("dropout", "a number in [0, 1)")):
+            value = options[key]
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            fits = number and (0 < value < math.inf if key == "scaling" else 0 <= value < 1)
+            if not fits:
+                raise ValueError(f"{key}: expected {expected}, found {value!r}.")
+        if options["location"] not in tuple(LOCATIONS):
             raise ValueError(
                 f"location: expected one of {list(LOCATIONS)}, found {options['location']!r}."
+            )
+        if not isinstance(options["separate_qkv"], bool):
+            raise ValueError(
+                f"separate_qkv: expected True or False, found {options['separate_qkv']!r}."
             )
 
     def _insert(self, card: TaskCard, options: dict[str, Any]) -> None:
@@ -157,19 +168,31 @@ class AdapterMixin:
         if options["location"] != "none":
             from .lora import adapter_layers, inject
 
-            wanted = {id(p): p.requires_grad for p in self.parameters()}
-            inject(self, name, **options)
-            for parameter in self.parameters():  # peft freezes all but the newest adapter
-                parameter.requires_grad_(wanted.get(id(parameter), True))
+            with self._keeping_trainable():  # peft freezes all but the newest adapter
+                inject(self, name, **options)
             for layer in adapter_layers(self, name).values():
+                layer.train(self.training)  # new modules start in training mode, dropout on
                 for part in (layer.lora_A, layer.lora_B):
-                    part[name].to(device=self.device)
+                    weight = part[name].weight.requires_grad_(True)
+                    # A base in half precision has adapters in full precision, as its heads.
+                    wide = torch.promote_types(weight.dtype, torch.float32)
+                    part[name].to(device=self.device, dtype=wide)
         head = nn.Linear(self.config.hidden_size, card.num_outputs)
         nn.init.trunc_normal_(head.weight, std=self.config.initializer_range)
         nn.init.zeros_(head.bias)
-        self.heads[name] = head.to(device=self.device)
+        self.heads[name] = head.to(device=self.device).train(self.training)
         self.tasks[name] = card
         self.adapter_options[name] = options
+
+    @contextmanager
+    def _keeping_trainable(self) -> Iterator[None]:
+        """Undo what peft does meanwhile to ``requires_grad`` of parameters that are there now."""
+        wanted = [(parameter, parameter.requires_grad) for parameter in self.parameters()]
+        try:
+            yield
+        finally:
+            for parameter, trained in wanted:
+                parameter.requires_grad_(trained)
 
     def set_adapter(self, name: str | None) -> None:
         """Make a task the active one, or None for the base alone. Nothing else changes."""
@@ -183,7 +206,8 @@ class AdapterMixin:
         if self.adapter_options[name]["location"] != "none":
             from .lora import remove
 
-            remove(self, name, merge=merge)
+            with self._keeping_trainable():  # peft makes another adapter its active one
+                remove(self, name, merge=merge)
             self.peft_config.pop(name, None)
         del self.heads[name], self.tasks[name], self.adapter_options[name]
         self._published.discard(name)
@@ -251,11 +275,11 @@ class AdapterMixin:
             temporal_encoder = not self._published
         trained = []
         for name, parameter in self.named_parameters():
-            own = name.startswith("heads.") or ".lora_" in name
-            if own:
-                wanted = any(part in tasks for part in name.split("."))
+            parts = name.split(".")
+            if parts[0] == "heads" or ".lora_" in name:  # heads.TASK.weight, ....lora_A.TASK.weight
+                wanted = parts[-2] in tasks
             else:
-                wanted = temporal_encoder and name.startswith("temporal_encoder.")
+                wanted = temporal_encoder and parts[0] == "temporal_encoder"
             parameter.requires_grad_(wanted or everything)
             if wanted or everything:
                 trained.append(name)

@@ -25,7 +25,13 @@ import torch
 import yaml
 from accelerate import Accelerator
 
-from modeling_mteeg.data import Corpus, load_corpora, load_corpus, model_inputs
+from modeling_mteeg.data import (
+    Corpus,
+    WindowFormatError,
+    load_corpora,
+    load_corpus,
+    model_inputs,
+)
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.config import ConfigError, JointConfig, load_config
 from modeling_mteeg.training.loop import JointTrainer
@@ -42,11 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = load_config(args.config, overrides(args))
         accelerator = start_accelerator(config)
-    except (ConfigError, TrainingError, FileNotFoundError) as error:
+        simulate = config.data.simulate
+        data = simulated_corpora(config, accelerator) if simulate else config.data.folder
+        corpora = load_corpora(data, config.data.tasks)
+    except (ConfigError, TrainingError, FileNotFoundError, WindowFormatError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    data = simulated_corpora(config, accelerator) if config.data.simulate else config.data.folder
-    corpora = load_corpora(data, config.data.tasks)
     describe(config, corpora, accelerator)
 
     by_seed = {}
@@ -95,7 +102,8 @@ def train(
         f"{count(trainer.steps_per_epoch, 'step')} an epoch")  # fmt: skip
     if trainer.resume(resume):
         progress = trainer.progress
-        say(accelerator, f"going on at epoch {progress.epoch + 1}, step {progress.step}")
+        where = f"going on at epoch {progress.epoch + 1}, step {progress.step}"
+        say(accelerator, "all epochs are done already" if trainer.finished else where)
 
     while not trainer.finished:
         trainer.train_epoch()

@@ -75,7 +75,7 @@ def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, ca
     capsys.readouterr()
     assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
     text = capsys.readouterr().out
-    assert "going on at epoch 3" in text and "epoch 1: validation" not in text
+    assert "all epochs are done already" in text and "epoch 1: validation" not in text
     assert (out / "results.json").read_text() == first
     assert read_folder(out / "model") == weights
     other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3"]
@@ -143,6 +143,17 @@ def test_faults_are_reported_before_any_work(joint, tmp_path, capsys):
         assert part in text
     assert joint.main(["--set", "optimization.epochs"]) == 2
     assert joint.main(["--config", str(tmp_path / "none.yaml")]) == 2
+
+
+def test_missing_data_and_a_missing_base_are_named(joint, data, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert joint.main([*SMALL, "--data", str(data), "--tasks", "tuab,tuev", "--output", out]) == 2
+    assert "no prepared corpus for ['tuev']" in capsys.readouterr().err
+    gone = str(tmp_path / "gone")
+    more = ["--data", str(data), "--tasks", "tuab", "--output", out, "--base", gone]
+    assert joint.main(more) == 1
+    text = capsys.readouterr().err
+    assert gone in text and "mteeg convert" in text
 
 
 def test_the_tracker_writes_events(joint, data, tmp_path):

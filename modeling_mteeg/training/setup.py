@@ -110,7 +110,13 @@ def build_model(config: JointConfig, cards: Mapping[str, TaskCard], seed: int) -
         settings = MteegConfig.from_preset(options.preset, drop_path_rate=options.drop_path)
         model = MteegModel(settings)
     else:
-        model = MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
+        try:
+            model = MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
+        except OSError as error:
+            raise TrainingError(
+                f"model.base: expected a folder or Hub id of a base, found {options.base!r}: "
+                f"{error} Make one from published weights with mteeg convert."
+            ) from error
     torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
     adapter = vars(config.adapter) if config.method == "mteeg" else {"location": "none"}
     for task in config.data.tasks:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,24 @@ CONFIG_FILE = "adapter_config.json"
 HEAD_FILE = "head.safetensors"
 ADAPTERS = "adapters"
 FILES = (LORA_FILE, CONFIG_FILE, HEAD_FILE, CARD_FILE)
+_OTHER_OPTIONS = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "layers_to_transform",
+    "lora_bias",
+    "modules_to_save",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+)
+"""Options of peft that change what an adapter computes, and that this model does not have."""
 
 
 class AdapterError(ValueError):
@@ -90,9 +110,14 @@ def _download(
 ) -> Path | None:
     """Fetch a task's files from the Hub; None where the repository has no task there."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     where = {"repo_id": repo, "revision": revision, "token": token}
+    card = None
     try:
         card = hf_hub_download(filename=f"{prefix}{CARD_FILE}", **where)
         wanted = [HEAD_FILE]
@@ -100,8 +125,17 @@ def _download(
             wanted += [LORA_FILE, CONFIG_FILE]
         for file in wanted:
             hf_hub_download(filename=f"{prefix}{file}", **where)
-    except (EntryNotFoundError, RepositoryNotFoundError):
-        return None
+    except LocalEntryNotFoundError as error:
+        raise AdapterError(
+            f"{repo} could not be reached, and {prefix or 'its task'} is not in the cache: {error}"
+        ) from error
+    except (EntryNotFoundError, RepositoryNotFoundError) as error:
+        if card is None:
+            return None
+        raise AdapterError(
+            f"{prefix}{file} of {repo} is missing; a task is made of {', '.join(FILES)}. Push it "
+            "again."
+        ) from error
     except OSError as error:
         raise AdapterError(f"{repo} could not be reached: {error}") from error
     return Path(card).parent
@@ -140,24 +174,26 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         targets = tuple(sorted(config["target_modules"]))
         rank, alpha = config["r"], config["lora_alpha"]
         dropout = float(config.get("lora_dropout") or 0.0)
-        numbers = isinstance(rank, int) and isinstance(alpha, (int, float)) and 0 < rank <= 4096
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        numbers = type(rank) is int and type(alpha) in (int, float)
+        numbers = numbers and 0 < rank <= 4096 and 0 < alpha < 1e9
+    except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise AdapterError(f"{path} is damaged: {error!r}.") from error
     location = next((key for key, value in LOCATIONS.items() if sorted(value) == list(targets)), "")
-    unknown = [
-        key
-        for key in ("use_dora", "use_rslora", "fan_in_fan_out", "modules_to_save", "lora_bias")
-        if config.get(key)
-    ]
+    unknown = [key for key in _OTHER_OPTIONS if config.get(key)]
+    unknown += [f"bias={config['bias']!r}"] if config.get("bias", "none") != "none" else []
     if config.get("peft_type") != "LORA" or not location or unknown or not numbers:
         raise AdapterError(
             f"{path}: expected a LORA adapter on one of {list(LOCATIONS.values())} without further "
             f"options, found type {config.get('peft_type')!r} on {list(targets)}, rank {rank!r}, "
             f"alpha {alpha!r}, {unknown or 'no'} further options."
         )
-    separate = config.get("rank_pattern") == {"qkv": 3 * rank}
-    if config.get("rank_pattern") and not separate:
-        raise AdapterError(f"{path}: cannot read the rank pattern {config['rank_pattern']}.")
+    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
+    separate = ranks == {"qkv": 3 * rank}
+    if (ranks or alphas) and not (separate and _same_scaling(alphas, 3 * alpha)):
+        raise AdapterError(
+            f"{path}: expected one rank and one alpha for all layers, or three times both for qkv "
+            f"alone, found the patterns {ranks} and {alphas}."
+        )
     return {
         "rank": rank,
         "scaling": alpha / rank,
@@ -165,6 +201,12 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
         "location": location,
         "separate_qkv": separate,
     }
+
+
+def _same_scaling(alphas: Any, alpha: float) -> bool:
+    """Whether the pattern gives qkv, which has three times the rank, three times the alpha."""
+    value = alphas.get("qkv") if isinstance(alphas, dict) and len(alphas) == 1 else None
+    return type(value) in (int, float) and math.isclose(value, alpha, rel_tol=1e-9)
 
 
 def replace_files(
@@ -179,7 +221,9 @@ def replace_files(
 
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / ".part"
-    part.mkdir(exist_ok=True)
+    if part.exists():  # left by a save that was interrupted
+        shutil.rmtree(part)
+    part.mkdir()
     save_file(head, part / HEAD_FILE, metadata={"format": "pt"})
     if config is not None:
         save_file(lora, part / LORA_FILE, metadata={"format": "pt"})

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .adapter_files import (
+    FILES,
     HEAD_FILE,
     LORA_FILE,
     AdapterError,
@@ -23,7 +24,19 @@ from .adapter_files import (
     replace_files,
 )
 from .adapters import options_of_head
-from .task_card import TaskCard, check_task_name
+from .task_card import TaskCard, TaskCardError, check_task_name
+
+_HEAD = ("head.weight", "head.bias")
+
+
+def _digest(state: dict[str, torch.Tensor], rounded: torch.dtype = torch.float32) -> str:
+    """SHA-256 of names, shapes and values, the values rounded to a dtype and taken in float32."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().to("cpu", torch.float32).to(rounded).float().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.numpy()).cast("B"))
+    return digest.hexdigest()
 
 
 class AdapterSavingMixin:
@@ -40,18 +53,21 @@ class AdapterSavingMixin:
     def fingerprint(self) -> str:
         """SHA-256 of the base's weights, the shared temporal encoder included.
 
-        Adapters carry it and refuse any other base. It is taken from the weights in float32; a
-        model loaded in another precision answers with the value written beside its weights.
+        Adapters carry it and refuse any other base. It is taken from the weights in float32. The
+        saved base rounded to bf16 or fp16 counts as that base: it answers with the same value.
         """
-        state = self.base_state_dict()
-        if self.config.fingerprint and any(t.dtype != torch.float32 for t in state.values()):
+        digest = _digest(self.base_state_dict())
+        if digest in (self.config.rounded_fingerprints or ()) and self.config.fingerprint:
             return self.config.fingerprint
-        digest = hashlib.sha256()
-        for name in sorted(state):
-            tensor = state[name].detach().to("cpu", torch.float32).contiguous()
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(memoryview(tensor.numpy()).cast("B"))
-        return digest.hexdigest()
+        return digest
+
+    def _note_fingerprint(self) -> None:
+        """Write the fingerprint, and those of the rounded weights, into the configuration."""
+        state, fingerprint = self.base_state_dict(), self.fingerprint()
+        if fingerprint != self.config.fingerprint or not self.config.rounded_fingerprints:
+            halves = (torch.bfloat16, torch.float16)
+            self.config.rounded_fingerprints = [_digest(state, dtype) for dtype in halves]
+        self.config.fingerprint = fingerprint
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save the base, shared temporal encoder included, without any task.
@@ -61,7 +77,7 @@ class AdapterSavingMixin:
         ``transformers.PreTrainedModel.save_pretrained``.
         """
         kwargs.setdefault("state_dict", self.base_state_dict())
-        self.config.fingerprint = self.fingerprint()
+        self._note_fingerprint()
         super().save_pretrained(save_directory, **kwargs)
 
     def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
@@ -76,12 +92,15 @@ class AdapterSavingMixin:
     def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
         """Fill a task that the model holds from :meth:`adapter_state_dict`; all must fit."""
         head = self.heads[self._known_task(name)]
-        for key, target in (("head.weight", head.weight), ("head.bias", head.bias)):
+        for key, target in zip(_HEAD, (head.weight, head.bias), strict=True):
             if key not in state or state[key].shape != target.shape:
                 found = tuple(state[key].shape) if key in state else "nothing"
                 raise AdapterError(
                     f"Task {name!r}: {key}: expected shape {tuple(target.shape)}, found {found}."
                 )
+        extra = [key for key in state if key.startswith("head.") and key not in _HEAD]
+        if extra:
+            raise AdapterError(f"Task {name!r}: expected {list(_HEAD)} of the head, found {extra}.")
         lora = {key: value for key, value in state.items() if not key.startswith("head.")}
         if self.adapter_options[name]["location"] != "none":
             from .lora import import_state
@@ -129,6 +148,7 @@ class AdapterSavingMixin:
             config = lora_config(**options)
             config.base_model_name_or_path = base["name_or_path"] or None
             config.inference_mode = True
+            config.target_modules = sorted(config.target_modules)  # a set's order is random
         return replace_files(Path(folder), lora, head, config, card)
 
     def load_adapter(
@@ -138,6 +158,8 @@ class AdapterSavingMixin:
         *,
         revision: str | None = None,
         token: str | bool | None = None,
+        load_config: Any = None,
+        adapter_kwargs: dict[str, Any] | None = None,
     ) -> TaskCard:
         """Load a task and make it the active one.
 
@@ -150,6 +172,10 @@ class AdapterSavingMixin:
             Name in this model; default: the card's.
         revision, token
             For the Hub.
+        load_config, adapter_kwargs
+            What transformers passes when ``from_pretrained`` is given a task's own folder or
+            repository instead of a base: it loads the base named there, then the task. Revision and
+            token are taken from it; leave both out.
 
         Returns
         -------
@@ -162,9 +188,13 @@ class AdapterSavingMixin:
         ValueError
             The name is taken or cannot name a task.
         """
-        where = {"revision": revision, "token": token}
-        folder = find_adapter_folder(str(name_or_path), self.config._name_or_path, **where)
-        card = TaskCard.load(folder)
+        if load_config is not None:
+            given = dict(adapter_kwargs or {})
+            adapter_name = None if adapter_name == "default" else adapter_name
+            revision, token = given.pop("revision", revision), given.pop("token", token)
+            if given.get("subfolder"):
+                name_or_path = f"{name_or_path}/{given['subfolder']}"
+        folder, card = self._find_card(name_or_path, revision, token)
         card = card if adapter_name is None else card.replace(name=check_task_name(adapter_name))
         if card.name in self.tasks:
             raise ValueError(
@@ -172,11 +202,7 @@ class AdapterSavingMixin:
                 f"delete_adapter({card.name!r}) first."
             )
         self._check_base(card, folder)
-        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
-        options = options_of_head()
-        if card.adapter == "lora":
-            options = read_adapter_config(folder)
-            state.update(read_tensors(folder / LORA_FILE))
+        options, state = self._read_task(card, folder)
         active = self.active_adapter
         self._insert(card, options)
         try:
@@ -190,9 +216,43 @@ class AdapterSavingMixin:
         self.set_trainable()
         return card
 
+    def _find_card(
+        self, name_or_path: str | Path, revision: str | None, token: str | bool | None
+    ) -> tuple[Path, TaskCard]:
+        """Folder of a task and its card."""
+        try:
+            folder = find_adapter_folder(
+                str(name_or_path), self.config._name_or_path, revision, token
+            )
+            return folder, TaskCard.load(folder)
+        except (FileNotFoundError, TaskCardError) as error:
+            raise AdapterError(
+                f"{error} A task is made of {', '.join(FILES)}: save or download it again."
+            ) from error
+
+    def _read_task(
+        self, card: TaskCard, folder: Path
+    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Checked options and tensors of a task, as they lie in its folder."""
+        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        options = options_of_head()
+        if card.adapter == "lora":
+            options = read_adapter_config(folder)
+            state.update(read_tensors(folder / LORA_FILE))
+        try:
+            self._check_options(options)
+        except ValueError as error:
+            raise AdapterError(f"{folder}: {error}") from error
+        return options, state
+
     def _check_base(self, card: TaskCard, folder: Path) -> None:
         """Refuse an adapter that was made for another base."""
         base = card.base or {}
+        if not base:
+            raise AdapterError(
+                f"{folder}: expected the task card to name its base, as save_adapter() writes it; "
+                "this one names none (a prepared corpus has such a card)."
+            )
         if base.get("hidden_size") != self.config.hidden_size:
             raise AdapterError(
                 f"{folder}: the adapter is for a base of width {base.get('hidden_size')} "
@@ -231,9 +291,9 @@ class AdapterSavingMixin:
         from huggingface_hub import HfApi
 
         api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             self.save_adapter(name, folder)
+            api.create_repo(repo_id, private=private, exist_ok=True)
             info = api.upload_folder(
                 repo_id=repo_id,
                 folder_path=folder,

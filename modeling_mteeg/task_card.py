@@ -261,7 +261,7 @@ class TaskCard:
             raise FileNotFoundError(f"No task card: expected {path}.")
         try:
             fields = json.loads(path.read_text("utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise TaskCardError(f"{path} is not a task card: {error}.") from error
         try:
             return cls.from_dict(fields)

@@ -100,13 +100,18 @@ def summary(files: Sequence[File], numbered: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def person(seed: int, case: int) -> tuple[Subject, str]:
+    """Who was recorded in a case, and where the seizures start."""
+    rng = generator(seed, "chb-mit", SAME_SUBJECT.get(case, case))
+    subject = Subject.draw(rng)
+    # Children have more slow background than adults.
+    subject = replace(subject, background_uv=1.5 * subject.background_uv)
+    return subject, str(rng.choice(FOCI))
+
+
 def simulate_signal(seed: int, case: int, file: File) -> FloatArray:
     """EEG (23 derivations, samples) in microvolt."""
-    person = SAME_SUBJECT.get(case, case)
-    who = generator(seed, "chb-mit", person)
-    subject = Subject.draw(who)
-    subject = replace(subject, background_uv=1.5 * subject.background_uv)
-    focus = str(who.choice(FOCI))
+    subject, focus = person(seed, case)
     rng = generator(seed, "chb-mit", case, file.name)
     head = Head(ELECTRODES)
     samples = file.length_s * RATE_HZ

@@ -40,7 +40,7 @@ SESSIONS = {"small": ((1, 1),), "demo": ((1, 1), (2, 2), (3, 3), (4, 1))}
 TRIAL_S = {"small": 1.0, "demo": 4.0}
 GAP_S = 0.1
 LEAD_S = 0.5
-LOCAL_SOURCES = 24
+LOCAL_SOURCES = 40
 """Independent generators of one rhythm in its region."""
 # Rhythm: site, size of its region, centre and width of its band in Hz, microvolt (rms) at rest.
 SOURCES = {
@@ -108,7 +108,7 @@ def simulate_signal(
     rng = generator(seed, "seed-v", subject, session)
     samples = round((times["end"][-1] + LEAD_S) * RATE_HZ)
     # Wide awake: little slow background, so that the rhythms carry most of the power.
-    awake = replace(person, background_uv=0.35 * person.background_uv, slope=person.slope - 0.5,
+    awake = replace(person, background_uv=0.25 * person.background_uv, slope=person.slope - 0.5,
                     alpha_uv=0.5 * person.alpha_uv)  # fmt: skip
     uv = background(rng, head, awake, samples, RATE_HZ, line_hz=50.0)
     gains = np.ones((len(SOURCES), samples))
@@ -120,7 +120,7 @@ def simulate_signal(
     for (site, width, centre, spread, rms), gain in zip(SOURCES.values(), gains, strict=True):
         waves = band_noise(rng, LOCAL_SOURCES, samples, RATE_HZ, centre, spread)
         waves *= rms * smooth(gain, RATE_HZ, 0.08)
-        head.place_region(uv, site, waves, rng, width, 0.15)
+        head.place_region(uv, site, waves, rng, width, 0.12)
     _add_eyes(uv, rng, head)
     return uv * person.amplitude
 

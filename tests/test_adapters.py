@@ -74,15 +74,18 @@ def test_location_says_which_layers_have_an_adapter(location, layers):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_fresh_adapter_gives_the_bases_output_bit_for_bit(options):
     model = tiny_model()
-    expected = {task: model(**inputs_of(task)) for task in CARDS}
-    for task, card in CARDS.items():
-        model.add_adapter(task, card=card, **options)
+    with torch.no_grad():
+        expected = {task: model(**inputs_of(task)).last_hidden_state for task in CARDS}
+        for task, card in CARDS.items():
+            model.add_adapter(task, card=card, **options)
+        for task in CARDS:
+            found = model(**inputs_of(task), task=task).last_hidden_state
+            assert torch.equal(found, expected[task])
+    # Joint batches and training may take the products in another order.
     joint = model(tasks={task: inputs_of(task) for task in CARDS})
     for task in CARDS:
         for out in (model(**inputs_of(task), task=task), joint[task]):
-            assert torch.allclose(out.pooler_output, expected[task].pooler_output, **CLOSE)
-        alone = model(**inputs_of(task), task=task)
-        assert torch.equal(alone.last_hidden_state, expected[task].last_hidden_state)
+            assert torch.allclose(out.last_hidden_state, expected[task], **CLOSE)
 
 
 def test_base_is_used_where_no_task_is_active():

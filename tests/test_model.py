@@ -264,16 +264,27 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder, random):
 
 def test_drop_path_keeps_or_drops_whole_samples():
     layer = DropPath(0.25)
-    groups = (Group(400, 3), Group(400, 2))
-    x = torch.randn(2000, 4)
+    groups = (Group(400, 3), Group(300, 2))
+    x = torch.randn(1800, 4)
     assert torch.equal(layer.eval()(x, groups), x)
     torch.manual_seed(0)
     factors = layer.train()(x, groups) / x
-    for part in (factors[:1200].view(400, -1), factors[1200:].view(400, -1)):
+    for part in (factors[:1200].view(400, -1), factors[1200:].view(300, -1)):
         assert torch.allclose(part, part[:, :1].expand_as(part))
         kept = part[:, 0] != 0
         assert torch.allclose(part[kept], torch.tensor(1 / 0.75))
         assert 0.65 < kept.float().mean() < 0.85
+
+
+@pytest.mark.parametrize("threshold", [0, 10**6], ids=["fused", "plain"])
+def test_attention_dropout_acts_in_training_only(threshold, monkeypatch):
+    monkeypatch.setattr("modeling_mteeg.layers.EAGER_BELOW_TOKENS", threshold)
+    model, inputs = tiny_model(attention_dropout=0.5), inputs_of("tuab")
+    calm = model(**inputs).pooler_output
+    assert torch.allclose(calm, tiny_model()(**inputs).pooler_output, **CLOSE)
+    model.train()
+    noisy = [model(**inputs).pooler_output for _ in range(2)]
+    assert not torch.equal(*noisy) and not torch.allclose(noisy[0], calm, atol=1e-3)
 
 
 def test_drop_path_grows_with_depth():

@@ -89,6 +89,7 @@ def step_table(args: argparse.Namespace, device: torch.device) -> str:
     rates = {dtype: matmul_rate(device, dtype, args.preset) for dtype in HALF.values()}
     for turn in rounds:
         for name, worker in workers.items():
+            worker.step()  # not counted: a process that waited for its turn has cold memory
             answer = worker.step()
             peak[name] = answer["peak_mb"]
             if turn >= args.warmup:

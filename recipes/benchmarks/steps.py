@@ -23,9 +23,9 @@ VARIANTS = {
     "plain, float32": "six models, each fully fine-tuned",
     "plain, bfloat16": "the same under autocast",
     "joint, float32": "one model, six adapters, one pass",
-    "joint, bfloat16": "the same under autocast",
-    "joint, bfloat16, 4 slices": "the same gradients from four smaller passes",
-    "joint, bfloat16, compiled": "the same through torch.compile",
+    "joint, float32, 4 slices": "the same gradients from four smaller passes",
+    "joint, bfloat16": "one pass under autocast",
+    "joint, bfloat16, compiled": "one pass under autocast, through torch.compile",
 }
 
 

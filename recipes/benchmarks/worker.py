@@ -7,6 +7,7 @@ process asks them in turn, so that a machine that slows down slows all of them.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -56,6 +57,8 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).resolve().parents[1],
+            # Waiting threads must sleep, or the processes that are not asked slow the others.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
         )
         self._answer()
 

@@ -203,13 +203,11 @@ class AdapterSavingMixin:
             )
         self._check_base(card, folder)
         options, state = self._read_task(card, folder)
-        active = self.active_adapter
         self._insert(card, options)
         try:
             self.load_adapter_state_dict(card.name, state)
         except ValueError as error:
             self._drop(card.name, merge=False)
-            self.active_adapter = active
             raise AdapterError(f"{folder}: {error}") from error
         self.active_adapter = card.name
         self._published.add(card.name)

@@ -191,7 +191,8 @@ class RoutedLoraLinear(PeftLoraLinear):
         dropout = self.training and any(
             isinstance(self.lora_dropout[name], nn.Dropout) for name in names
         )
-        if dropout or base.weight.requires_grad or torch.compiler.is_compiling():
+        trained = any(parameter.requires_grad for parameter in base.parameters())
+        if dropout or trained or torch.compiler.is_compiling():
             return self._plain_forward(x, slices, names)
         weight, bias = base.weight, base.bias
         dtype = weight.dtype

@@ -182,3 +182,14 @@ def test_half_precision_base_has_adapters_in_full_precision():
     }
     model.train()(**batch_of("tuab")).loss.backward()
     assert set(gradients(model)) == trainable(model)
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_an_unfrozen_part_of_the_base_gets_its_gradient(name):
+    """A user may train more than the paper does; nothing of it is left out in silence."""
+    model = model_with_tasks("tuab")
+    layer = model.layers[0].mlp.fc1.base_layer
+    parameter = getattr(layer, name)
+    parameter.requires_grad_(True)
+    model(**batch_of("tuab"), task="tuab").loss.backward()
+    assert parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)

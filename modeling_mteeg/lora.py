@@ -57,6 +57,7 @@ class _RoutedLinear(torch.autograd.Function):
             n >= 0 and merging_pays(stop - start, d_in, d_out, x.dtype) for start, stop, n in slices
         ]
         out = x.new_empty(x.shape[0], d_out)
+        reduced: list[torch.Tensor | None] = [None] * (len(factors) // 2)  # A x, where it was made
         if not any(merged):
             _product(x, weight, bias, out)
         for (start, stop, n), merge in zip(slices, merged, strict=True):
@@ -69,16 +70,19 @@ class _RoutedLinear(torch.autograd.Function):
             if any(merged):
                 _product(rows, weight, bias, target)
             if n >= 0:
-                target.addmm_((factors[2 * n] @ rows.t()).t(), factors[2 * n + 1].t())
+                inner = factors[2 * n] @ rows.t()  # (rank, rows)
+                target.addmm_(inner.t(), factors[2 * n + 1].t())
+                reduced[n] = inner
         ctx.slices, ctx.merged = slices, merged
-        ctx.save_for_backward(x, weight, *factors)
+        ctx.save_for_backward(x, weight, *factors, *reduced)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        x, weight, *factors = ctx.saved_tensors
+        x, weight, *saved = ctx.saved_tensors
         need_x, need = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
+        factors, reduced = saved[: len(need)], saved[len(need) :]
         grads: list[torch.Tensor | None] = [None] * len(factors)
         any_merged = any(ctx.merged)
         grad_x = None
@@ -94,7 +98,8 @@ class _RoutedLinear(torch.autograd.Function):
                 if need[2 * n]:
                     grads[2 * n] = inner @ rows
                 if need[2 * n + 1]:
-                    grads[2 * n + 1] = ((a @ rows.t()) @ g).t()
+                    down = a @ rows.t() if reduced[n] is None else reduced[n]
+                    grads[2 * n + 1] = (down @ g).t()
             if need_x and any_merged:
                 full = torch.addmm(weight, b, a) if merge else weight
                 torch.mm(g, full, out=grad_x[start:stop])

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from benchmarks.footprint import footprint
-from benchmarks.steps import VARIANTS, operations
+from benchmarks.steps import VARIANTS, num_processes, operations
 from benchmarks.worker import Worker
 from tqdm.auto import tqdm
 
@@ -108,6 +108,8 @@ def wanted(name: str, args: argparse.Namespace, device: torch.device) -> bool:
     """Whether a variant is measured here; compilation needs a compiler, so it is asked for."""
     if "compiled" in name:
         return args.compile or device.type == "cuda"
+    if num_processes(name) > 1:  # on GPUs every process wants one of its own
+        return device.type == "cpu" and (args.threads or torch.get_num_threads()) > 1
     return True
 
 

@@ -22,18 +22,48 @@ def steps():
     return steps
 
 
-def test_slices_give_the_gradients_of_the_whole_step(steps):
-    found = []
-    for variant in ("joint, float32", "joint, float32, 4 slices"):
-        torch.manual_seed(0)
-        step = steps.JointStep("tiny", 4, torch.device("cpu"), variant)
-        step.model.eval()  # no drop path: its decisions differ between slices
-        step.optimizer.step = step.optimizer.zero_grad = lambda **_: None
-        step()
-        grads = [p.grad for p in step.model.parameters() if p.requires_grad]
-        found.append(torch.cat([grad.flatten() for grad in grads]))
-    assert len(step.parts) == 4
-    assert (found[0] - found[1]).norm() < 1e-5 * found[0].norm()
+def gradients(step) -> torch.Tensor:
+    """Of one call, without drop path: its decisions differ between passes."""
+    step.model.eval()
+    step.optimizer.step = step.optimizer.zero_grad = lambda **_: None
+    step()
+    return torch.cat([p.grad.flatten() for p in step.trained])
+
+
+def test_bounded_passes_give_the_gradients_of_the_whole_step(steps):
+    whole = steps.JointStep("tiny", 4, torch.device("cpu"), "joint, float32")
+    bounded = steps.JointStep("tiny", 4, torch.device("cpu"), "joint, float32, bounded")
+    assert whole.max_tokens is None and bounded.max_tokens == 4 * 257
+    expected = gradients(whole)
+    assert (gradients(bounded) - expected).norm() < 1e-5 * expected.norm()
+
+
+class OneOfTwo:
+    """Stands for the accelerator of one of two processes; sums nothing."""
+
+    num_processes = 2
+
+    def __init__(self, rank: int):
+        self.process_index = rank
+
+    def reduce(self, tensor, reduction):
+        return tensor
+
+
+def test_two_processes_share_the_samples_of_the_joint_and_the_models_of_the_plain_step(steps):
+    whole = steps.batches(5, torch.device("cpu"))
+    joint, plain = (
+        [kind("tiny", 5, torch.device("cpu"), "float32", OneOfTwo(rank)) for rank in range(2)]
+        for kind in (steps.JointStep, steps.PlainStep)
+    )
+    for task, batch in whole.items():
+        halves = torch.cat([step.batches[task]["input_values"] for step in joint])
+        assert torch.equal(halves, batch["input_values"])
+        owners = [step.batches[task] for step in plain if task in step.batches]
+        assert len(owners) == 1 and torch.equal(owners[0]["labels"], batch["labels"])
+    expected = gradients(steps.JointStep("tiny", 5, torch.device("cpu"), "float32"))
+    found = sum(gradients(step) for step in joint)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_the_plain_step_is_the_same_network(steps):
@@ -87,12 +117,14 @@ def test_operations_are_those_of_the_products(steps):
 
 
 @pytest.mark.slow
-def test_the_command_prints_every_variant_and_the_footprint(tmp_path):
+def test_the_command_prints_every_variant_and_the_footprint(steps, tmp_path):
     table = tmp_path / "table.md"
-    arguments = "--preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 1".split()
+    arguments = "--preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 2".split()
     subprocess.run(
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
     )
     text = table.read_text("utf-8")
-    for row in ("plain, float32", "joint, bfloat16, 4 slices", "switching the task", "GFLOP/s"):
-        assert row in text
+    variants = [name for name in steps.VARIANTS if "compiled" not in name]
+    for row in (*variants, "switching the task"):
+        assert f"| {row} |" in text
+    assert "GFLOP/s" in text

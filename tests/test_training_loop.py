@@ -85,6 +85,15 @@ def test_parts_of_a_step_change_the_gradients_by_rounding_only(corpora, tmp_path
         assert_close(step_gradients(split, step), step_gradients(whole, step))
 
 
+@pytest.mark.parametrize("bound", [1, 40, 100])
+def test_bounded_passes_change_the_gradients_by_rounding_only(corpora, tmp_path, bound):
+    bounded = make_trainer(corpora, tmp_path, **PLAIN, optimization__max_tokens=bound)
+    whole = make_trainer(corpora, tmp_path, **PLAIN)
+    for trainer in (bounded, whole):
+        fill_adapters(trainer)
+    assert_close(step_gradients(bounded), step_gradients(whole))
+
+
 def test_all_tasks_and_the_temporal_encoder_move(corpora, tmp_path):
     trainer = make_trainer(corpora, tmp_path, optimization__epochs=1)
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}

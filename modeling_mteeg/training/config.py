@@ -52,13 +52,15 @@ class OptimizationOptions:
     ``batch_size`` counts the samples of one optimiser step over all tasks, processes and
     accumulated parts. So the number of processes and ``gradient_accumulation`` (parts of a step
     that go through the model one after the other, which bounds the memory) change memory and
-    speed but neither samples nor gradients of a step.
+    speed but neither samples nor gradients of a step. ``max_tokens`` bounds the tokens that go
+    through the model in one pass: small tasks share a pass, large ones are cut.
     """
 
     epochs: int = setting(50, "> 0")
     batch_size: int = setting(512, "> 0")
     eval_batch_size: int = setting(64, "> 0")
     gradient_accumulation: int = setting(1, "> 0")
+    max_tokens: int | None = setting(None, "> 0")
     lr: float = setting(5e-4, "> 0")
     min_lr: float = setting(1e-6, ">= 0")
     warmup_epochs: float = setting(5.0, ">= 0")

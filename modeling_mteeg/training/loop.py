@@ -24,6 +24,7 @@ from ..modeling_mteeg import MteegModel
 from .checkpoint import Checkpoint, CheckpointError, CheckpointStore, Progress
 from .config import JointConfig
 from .optimization import CosineSchedule, build_optimizer, sum_gradients
+from .passes import split_passes
 from .setup import TrainingError, build_model
 
 Batches = Mapping[str, Mapping[str, torch.Tensor]]
@@ -190,18 +191,20 @@ class JointTrainer:
         """The first half of :meth:`train_step`: the step's gradients, the same in all processes."""
         self.model.train()
         weights, accelerator = self.options.task_weights, self.accelerator
+        patch_size = self.model.config.patch_size
         losses = torch.zeros(len(self.tasks), device=accelerator.device)
         for part, batches in enumerate(parts):
             if not batches:
                 continue
             where = (self.seed, self.global_step, part, accelerator.process_index)
             torch.manual_seed(step_seed(*where))
-            total = 0.0
-            for task, loss in self._losses(batches).items():
-                share = len(batches[task]["labels"]) / counts[task]
-                total = total + loss * (share * weights.get(task, 1.0))
-                losses[self.tasks.index(task)] += loss.detach() * share
-            accelerator.backward(total)
+            for one in split_passes(batches, self.options.max_tokens, patch_size):
+                total = 0.0
+                for task, loss in self._losses(one).items():
+                    share = len(one[task]["labels"]) / counts[task]
+                    total = total + loss * (share * weights.get(task, 1.0))
+                    losses[self.tasks.index(task)] += loss.detach() * share
+                accelerator.backward(total)
         sum_gradients(self.trainable().values(), accelerator)
         return accelerator.reduce(losses, reduction="sum")
 

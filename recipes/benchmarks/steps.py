@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 
 from modeling_mteeg import MteegConfig, MteegModel, TaskCard
+from modeling_mteeg.training.optimization import sum_gradients
+from modeling_mteeg.training.passes import rows_of, split_passes
 
 from .plain import PlainLabram
 
@@ -22,11 +25,20 @@ LR, WEIGHT_DECAY, LABEL_SMOOTHING, DROP_PATH = 5e-4, 0.05, 0.1, 0.1
 VARIANTS = {
     "plain, float32": "six models, each fully fine-tuned",
     "plain, bfloat16": "the same under autocast",
+    "plain, float32, 2 processes": "the six models dealt to two processes, half the threads each",
     "joint, float32": "one model, six adapters, one pass",
-    "joint, float32, 4 slices": "the same gradients from four smaller passes",
+    "joint, float32, bounded": "the same gradients, no pass larger than the largest task's",
     "joint, bfloat16": "one pass under autocast",
+    "joint, bfloat16, bounded": "under autocast, no pass larger than the largest task's",
+    "joint, float32, 2 processes": "bounded passes in two processes that halve samples and threads",
+    "joint, bfloat16, 2 processes": "the same under autocast",
     "joint, bfloat16, compiled": "one pass under autocast, through torch.compile",
 }
+
+
+def num_processes(variant: str) -> int:
+    """Processes that a variant runs in."""
+    return 2 if "2 processes" in variant else 1
 
 
 def cards() -> dict[str, TaskCard]:
@@ -55,12 +67,29 @@ def batches(samples: int, device: torch.device) -> dict[str, dict[str, torch.Ten
 
 
 class PlainStep:
-    """One optimiser step of each of six separate models, one after the other."""
+    """One optimiser step of each of six separate models, one after the other.
 
-    def __init__(self, preset: str, samples: int, device: torch.device, variant: str):
+    Several processes take turns at the models, largest first; there is nothing to exchange.
+    """
+
+    def __init__(
+        self,
+        preset: str,
+        samples: int,
+        device: torch.device,
+        variant: str,
+        accelerator: Accelerator | None = None,
+    ):
         config = MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH)
         self.device, self.half = device, "bfloat16" in variant
-        self.cards, self.batches = cards(), batches(samples, device)
+        whole, rank, world = batches(samples, device), 0, 1
+        if accelerator is not None:
+            rank, world = accelerator.process_index, accelerator.num_processes
+        largest_first = sorted(whole, key=lambda task: -whole[task]["input_values"].numel())
+        # 0 1 1 0 0 1: the sizes of both hands come out nearly even.
+        own = {task for i, task in enumerate(largest_first) if (i + i // world) % world == rank}
+        self.batches = {task: batch for task, batch in whole.items() if task in own}
+        self.cards = {task: card for task, card in cards().items() if task in own}
         self.models = {
             task: PlainLabram(config, card.num_outputs).to(device)
             for task, card in self.cards.items()
@@ -85,47 +114,61 @@ class PlainStep:
 
 
 class JointStep:
-    """One optimiser step of the joint training, as ``recipes/joint.py`` does it."""
+    """One optimiser step of the joint training, as ``recipes/joint.py`` does it.
 
-    def __init__(self, preset: str, samples: int, device: torch.device, variant: str):
+    With several processes every one holds its share of each task's samples.
+    """
+
+    def __init__(
+        self,
+        preset: str,
+        samples: int,
+        device: torch.device,
+        variant: str,
+        accelerator: Accelerator | None = None,
+    ):
         config = MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH)
         self.device, self.half = device, "bfloat16" in variant
-        self.slices = 4 if "slices" in variant else 1
+        self.accelerator = accelerator or Accelerator(cpu=device.type == "cpu")
+        torch.manual_seed(0)  # the same start in every process
         self.model = MteegModel(config)
         for task, card in cards().items():
             self.model.add_adapter(task, card=card)
         self.model.to(device).train()
         self.forward = torch.compile(self.model) if "compiled" in variant else self.model
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, LR, weight_decay=WEIGHT_DECAY)
-        whole = batches(samples, device)
-        size = -(-samples // self.slices)
-        self.parts = [
-            {task: _rows(batch, start, start + size) for task, batch in whole.items()}
-            for start in range(0, samples, size)
-        ]
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, LR, weight_decay=WEIGHT_DECAY)
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
         self.samples = samples
+        borders = [samples * part // world for part in range(world + 1)]
+        self.batches = {
+            task: rows_of(batch, borders[rank], borders[rank + 1])
+            for task, batch in batches(samples, device).items()
+        }
+        self.max_tokens = None
+        if "bounded" in variant or world > 1:
+            largest = max(1 + channels * seconds for _, channels, seconds in SHAPES.values())
+            self.max_tokens = largest * -(-samples // world)
 
     def __call__(self) -> None:
-        for part in self.parts:
+        for part in split_passes(self.batches, self.max_tokens, self.model.config.patch_size):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 outputs = self.forward(tasks=part, label_smoothing=LABEL_SMOOTHING)
-            share = len(next(iter(part.values()))["labels"]) / self.samples
-            (share * sum(output.loss for output in outputs.values())).backward()
+            loss = sum(
+                output.loss * (len(part[task]["labels"]) / self.samples)
+                for task, output in outputs.items()
+            )
+            loss.backward()
+        sum_gradients(self.trained, self.accelerator)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-
-
-def _rows(batch: dict[str, torch.Tensor], start: int, stop: int) -> dict[str, torch.Tensor]:
-    return {
-        key: value if key == "channel_ids" else value[start:stop] for key, value in batch.items()
-    }
 
 
 def build(variant: str, preset: str, samples: int, device: torch.device):
     """The step of a variant, ready to be called."""
     kind = PlainStep if variant.startswith("plain") else JointStep
-    return kind(preset, samples, device, variant)
+    accelerator = Accelerator(cpu=device.type == "cpu")  # knows the other processes, if any
+    return kind(preset, samples, device, variant, accelerator)
 
 
 def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:

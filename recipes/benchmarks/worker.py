@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
+
+from .steps import build, num_processes
 
 
 def peak_mb(device: torch.device) -> float:
@@ -28,8 +31,6 @@ def peak_mb(device: torch.device) -> float:
 def serve(options: dict) -> None:
     """Build the variant, then answer each line on standard input with a step's figures."""
     from modeling_mteeg.training.setup import keep_freed_memory
-
-    from .steps import build
 
     device = torch.device(options["device"])
     if options["threads"]:
@@ -48,37 +49,68 @@ def serve(options: dict) -> None:
 
 
 class Worker:
-    """Handle of a process that runs :func:`serve`."""
+    """Handle of the process, or processes, that run :func:`serve` for one variant."""
 
     def __init__(self, **options):
-        self.process = subprocess.Popen(
+        self.world = num_processes(options["variant"])
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        # Waiting threads must sleep, or the processes that are not asked slow the others.
+        if self.world > 1:
+            threads = options["threads"] or torch.get_num_threads()
+            options = {**options, "threads": max(1, threads // self.world)}
+            environment |= {
+                "OMP_NUM_THREADS": str(options["threads"]),
+                "WORLD_SIZE": str(self.world),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(_free_port()),
+            }
+        self.processes = [self._start(rank, options, environment) for rank in range(self.world)]
+        self._answers()
+
+    def _start(self, rank: int, options: dict, environment: dict[str, str]) -> subprocess.Popen:
+        ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if self.world > 1 else {}
+        return subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).resolve().parents[1],
-            # Waiting threads must sleep, or the processes that are not asked slow the others.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+            env={**environment, **ranks},
         )
-        self._answer()
 
-    def _answer(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"The benchmark's process ended with {self.process.wait()}.")
-        return json.loads(line)
+    def _answers(self) -> list[dict]:
+        answers = []
+        for process in self.processes:
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"The benchmark's process ended with {process.wait()}.")
+            answers.append(json.loads(line))
+        return answers
 
     def step(self) -> dict:
-        """Run one step; seconds and peak memory so far."""
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        return self._answer()
+        """Run one step; seconds until the last process is done, and peak memory of all so far."""
+        for process in self.processes:
+            process.stdin.write("step\n")
+            process.stdin.flush()
+        answers = self._answers()
+        return {
+            "seconds": max(answer["seconds"] for answer in answers),
+            "peak_mb": sum(answer["peak_mb"] for answer in answers),
+        }
 
     def close(self) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
+        """End the processes."""
+        for process in self.processes:
+            process.stdin.close()
+        for process in self.processes:
+            process.stdout.close()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -30,14 +30,16 @@ def eeg_like(number: int, seed: int, channels: int = len(CARD.channels)) -> np.n
     return noise * (np.arange(number) + 20)[:, None, None]
 
 
-def save(folder: Path, change=lambda signal: signal, card: TaskCard = CARD) -> Path:
+def save(
+    folder: Path, change=lambda signal: signal, card: TaskCard = CARD, dtype: str = "float32"
+) -> Path:
     """A prepared corpus of noise; ``change`` acts on every window (channels, samples)."""
     splits = {}
     for seed, (name, number) in enumerate(SIZES.items()):
         rows = [
             encode_window(
                 change(signal), card.channels, index % len(card.labels), f"{name}-r{index // 5}",
-                f"{name}-s{index // 10}", 2.0 * index, "float32",
+                f"{name}-s{index // 10}", 2.0 * index, dtype,
             )
             for index, signal in enumerate(eeg_like(number, seed, len(card.channels)))
         ]  # fmt: skip
@@ -199,6 +201,16 @@ def test_what_is_odd_is_named(spoil, words, tmp_path):
 
     remarks = look(save(tmp_path / "odd", change)).remarks
     assert len(remarks) == 1 and words in remarks[0], remarks
+
+
+def test_windows_of_coarse_counts_are_named(tmp_path):
+    def change(signal):
+        signal[4] *= 5000
+        return signal
+
+    coarse = "In 51 of 51 windows values are so large that int16 counts are steps of more than 1"
+    assert coarse in "\n".join(look(save(tmp_path / "int16", change, dtype="int16")).remarks)
+    assert "counts" not in "\n".join(look(save(tmp_path / "float32", change)).remarks)
 
 
 def test_odd_splits_are_named(corpus, tmp_path):

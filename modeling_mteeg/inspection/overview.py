@@ -11,7 +11,7 @@ import numpy as np
 from ..data import Corpus, WindowReader, load_corpus
 from ..data.loading import SPLITS
 from ..task_card import CARD_FILE, TaskCard
-from .plausibility import corpus_remarks, signal_remarks
+from .plausibility import coarse_windows, corpus_remarks, resolution_remarks, signal_remarks
 from .statistics import Amplitudes, ChannelLikeness, window_spectra
 
 WINDOWS = 64
@@ -194,7 +194,7 @@ def _look(
     likeness, pooled = (kind(len(reader.channels)) for kind in (ChannelLikeness, Amplitudes))
     densities: list[list[np.ndarray]] = [[] for _ in card.labels]
     examples: dict[str, Example] = {}
-    splits, frequencies = [], np.zeros(0)
+    splits, frequencies, coarse = [], np.zeros(0), 0
     for split, by_class in rows.items():
         reader, amplitudes = corpus.splits[split], Amplitudes(len(reader.channels))
         for label, found in enumerate(by_class):
@@ -203,6 +203,7 @@ def _look(
                 frequencies, density = window_spectra(signals, card.rate_hz)
                 densities[label].append(density)
                 power += np.square(signals).mean(axis=(1, 2)).tolist()
+                coarse += coarse_windows(reader.dtype, signals)
                 for statistic in (amplitudes, pooled, likeness):
                     statistic.add(signals)
                 bar.update(len(signals))
@@ -216,9 +217,13 @@ def _look(
         if parts
     }
     read = sum(one.read for one in splits)
-    remarks = corpus_remarks(folder, corpus, list(rows)) + signal_remarks(
-        reader.channels, pooled, likeness, read, frequencies, spectra, card.lowpass_hz
-    )
+    remarks = [
+        *corpus_remarks(folder, corpus, list(rows)),
+        *signal_remarks(
+            reader.channels, pooled, likeness, read, frequencies, spectra, card.lowpass_hz
+        ),
+        *resolution_remarks(coarse, read),
+    ]
     rule = (
         f"Signals of {read} windows were read: of every class in every split up to {windows}, "
         "evenly spaced in the order of the rows. The example of a class is the one of median "

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data import Corpus
+from ..data.windows import INT16_PEAK
 from .statistics import Amplitudes, ChannelLikeness
 
 MANIFEST_FILE = "splits.json"
@@ -27,6 +28,7 @@ _ODD_CHANNEL = 10.0
 _SAME = 0.9999
 _MAINS_HZ = (50.0, 60.0)
 _MAINS_RATIO = 5.0
+_COARSE_UV = 1.0
 _SHOWN = 8
 
 
@@ -172,6 +174,24 @@ def _bandwidth_remarks(
     return [
         f"No signal above about {max(ends):.0f} Hz, though the filters pass up to {edge:g} Hz: "
         "recorded at a low rate, or filtered before?"
+    ]
+
+
+def coarse_windows(dtype: str, signals_uv: np.ndarray) -> int:
+    """How many windows (windows, channels, samples) are stored in steps above 1 microvolt."""
+    if dtype != "int16":
+        return 0
+    return int((np.abs(signals_uv).max(axis=(1, 2)) > _COARSE_UV * INT16_PEAK).sum())
+
+
+def resolution_remarks(coarse: int, windows: int) -> list[str]:
+    """Windows in which huge values of one channel take the resolution from the others."""
+    if not coarse:
+        return []
+    return [
+        f"In {coarse} of {windows} windows values are so large that int16 counts are steps of more "
+        f"than {_COARSE_UV:g} microvolt, for all channels: prepare with --dtype float32, or leave "
+        "the channel out."
     ]
 
 

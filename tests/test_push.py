@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import create_autospec
 
 import huggingface_hub
 import pytest
@@ -156,6 +157,17 @@ def test_pushed_corpus_is_whole(simulated, hub, tmp_path):
     corpus, original = load_corpus(tmp_path), load_corpus(simulated["tuab"])
     assert corpus.card == original.card
     assert (corpus.splits["test"].read([1]) == original.splits["test"].read([1])).all()
+
+
+def test_calls_fit_the_real_client(simulated, monkeypatch):
+    client = create_autospec(huggingface_hub.HfApi, instance=True)
+    client.repo_info.return_value = SimpleNamespace(private=True, sha="0")
+    client.list_repo_files.return_value = []
+    client.create_commit.return_value = SimpleNamespace(commit_url="https://hub/1")
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda token=None: client)
+    assert push.push(simulated["tuab"], "me/data", private=True) == "https://hub/1"
+    client.create_commit.assert_called_once()
+    client.upload_folder.assert_not_called()
 
 
 @pytest.mark.parametrize("task", ["tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi"])

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -58,6 +59,25 @@ class ChbMit(Corpus):
     homepage = "https://physionet.org/content/chbmit/1.0.0/"
     layout = "chbNN/*.edf and chbNN/chbNN-summary.txt"
     license_id = "odc-by"
+    license_link = "https://opendatacommons.org/licenses/by/1-0/"
+    redistributable = True
+    recorded = (
+        "Children and young people with intractable seizures at the Children's Hospital Boston, "
+        "monitored for days after their medication was withdrawn: 256 Hz, bipolar derivations of "
+        "the 10-20 system, seizures marked by clinical experts."
+    )
+    references = (
+        "Shoeb 2009. Application of Machine Learning to Epileptic Seizure Onset Detection and "
+        "Treatment. PhD thesis, Massachusetts Institute of Technology.",
+        "Guttag 2010. CHB-MIT Scalp EEG Database 1.0.0. PhysioNet, doi:10.13026/C2K01R.",
+        "Goldberger et al. 2000. PhysioBank, PhysioToolkit, and PhysioNet. Circulation 101(23), "
+        "e215-e220.",
+    )
+    tags = ("seizure-detection", "epilepsy")
+    protocols: ClassVar[dict[str, str]] = {
+        "paper": "cases 1 to 19 train, 20 and 21 validate, 22 and 23 test; seizures cut with a "
+        "stride of 1 s, the rest without overlap"
+    }
 
     def find_recordings(self) -> list[Recording]:
         """EDF files ``chbNN_*.edf`` with the summary of their case."""

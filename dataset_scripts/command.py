@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .corpus import Corpus
+from .registry import KNOWN_TASKS
 from .settings import Settings
 from .writer import PreparationError, prepare
 
@@ -43,15 +44,17 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
     """
     card = corpus_class.card
     parser = argparse.ArgumentParser(
-        prog=f"python -m dataset_scripts.{card.name.replace('-', '_')}",
+        prog=f"python -m dataset_scripts.{card.name.replace('-', '_')}"
+        if card.name in KNOWN_TASKS
+        else None,
         description=f"Prepare {card.corpus} for the task {card.name}, from {corpus_class.layout}.",
     )
     add_writer_options(parser)
     protocols = "; ".join(f"{name}: {text}" for name, text in corpus_class.protocols.items())
     parser.add_argument(
         "--protocol",
-        choices=sorted(corpus_class.protocols),
-        default="paper",
+        choices=tuple(corpus_class.protocols),
+        default=next(iter(corpus_class.protocols)),
         help=protocols.replace("%", "%%"),
     )
     parser.add_argument(

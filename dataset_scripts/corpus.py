@@ -104,20 +104,25 @@ class Reading:
 
 
 class Corpus:
-    """Base class of the six corpora.
+    """Base class of all corpora; docs/new_corpus.md shows how to write one.
 
-    Subclasses give the class attributes and :meth:`find_recordings`, :meth:`assign` and
-    :meth:`segments`; :meth:`load` and :meth:`cut` where they differ from EDF files and plain
-    windows.
+    A subclass gives a task :attr:`card`, :attr:`homepage` and :attr:`layout`, and says
+
+    * in :meth:`find_recordings`, which files there are, of whom;
+    * in :meth:`assign`, which split each belongs to;
+    * in :meth:`segments`, where the windows of a recording lie and what class each is of.
+
+    Where the files are not EDF it overrides :meth:`load` and :meth:`duration_s`, where windows are
+    more than slices :meth:`cut`. Everything else is shared: preprocessing, writing, splits that
+    are hashed, the report, the cards, resuming and processes. An instance travels between
+    processes, so it must be possible to pickle it, and it holds no signals.
 
     Parameters
     ----------
     raw : str or Path
         Folder of the download.
-    protocol : str
-        One of :attr:`protocols`.
-    simulated : bool
-        Mark the result as simulated even without a ``SIMULATED`` file in ``raw``.
+    protocol : str, optional
+        One of :attr:`protocols`; the first by default.
 
     Raises
     ------
@@ -132,21 +137,34 @@ class Corpus:
     layout: ClassVar[str] = ""
     """Where the recordings are expected below the raw folder, for messages."""
     license_id: ClassVar[str] = "other"
-    """Licence as the Hub names it."""
-    protocols: ClassVar[dict[str, str]] = {"paper": "as in the paper"}
+    """Licence as the Hub names it; ``other`` for terms of its own."""
+    license_link: ClassVar[str] = ""
+    """Address of the licence or of the terms."""
+    redistributable: ClassVar[bool] = False
+    """Whether the licence lets anybody publish what is made of the corpus: without it the result
+    is never pushed (:mod:`dataset_scripts.push`)."""
+    recorded: ClassVar[str] = ""
+    """Who was recorded, where and how, for the dataset card."""
+    references: ClassVar[tuple[str, ...]] = ()
+    """What users of the corpus cite."""
+    tags: ClassVar[tuple[str, ...]] = ()
+    """More tags of the dataset card."""
+    protocols: ClassVar[dict[str, str]] = {"default": "as its class says"}
+    """Ways to label, cut and split, by name; the first is used where nobody asks for another."""
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
     """Ways to split; ``within-subject`` is for corpora whose windows do not overlap and whose
     labels change within a recording."""
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {}
     """Windows in train, validation and test by version of the corpus, where a study gives them."""
 
-    def __init__(self, raw: str | Path, protocol: str = "paper", simulated: bool = False) -> None:
+    def __init__(self, raw: str | Path, protocol: str | None = None) -> None:
         self.raw = Path(raw)
         if not self.raw.is_dir():
             raise FileNotFoundError(
                 f"{self.card.name}: the raw folder {self.raw} does not exist. Download the corpus "
                 f"({self.homepage}) and pass the folder that holds {self.layout}."
             )
+        protocol = next(iter(self.protocols)) if protocol is None else protocol
         if protocol not in self.protocols:
             raise ValueError(
                 f"{self.card.name}: protocol: expected one of {sorted(self.protocols)}, "
@@ -154,7 +172,8 @@ class Corpus:
             )
         self.protocol = protocol
         self.simulation = _read_simulation(self.raw)
-        self.simulated = simulated or self.simulation is not None
+        self.simulated = self.simulation is not None
+        """Whether ``raw`` has a ``SIMULATED`` file."""
 
     # What a corpus must say --------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .provenance import file_times, write_checksums
 from .simulator import PLANS, SIZES, VERSION, Job
 
 TASKS = tuple(PLANS)
@@ -34,7 +35,7 @@ def simulate(
     Parameters
     ----------
     out : str or Path
-        Gets a folder per task, marked by a file ``SIMULATED``.
+        Gets a folder per task, marked by a file ``SIMULATED``, with the hash of every file.
     seed : int
         Equal seeds give byte-identical files.
     tasks : sequence of str
@@ -66,6 +67,7 @@ def simulate(
     jobs: list[tuple[str, Job]] = []
     for task in pending:
         jobs += [(task, job) for job in PLANS[task](out / task, seed, size, subjects)]
+    before = {task: file_times(out / task) for task in pending}
     remaining = dict.fromkeys(pending, 0)
     for task, _ in jobs:
         remaining[task] += 1
@@ -77,6 +79,7 @@ def simulate(
         seconds += job.write()
         remaining[task] -= 1
         if not remaining[task]:
+            write_checksums(out / task, before[task])
             _write_marker(out / task, settings, complete=True)
         elapsed = bar.format_dict["elapsed"] or 1e-9
         bar.set_postfix_str(f"{seconds / 60:.0f} min of EEG, {seconds / elapsed:.0f} s/s")

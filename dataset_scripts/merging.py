@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .cards import dataset_card
 from .corpus import Corpus
-from .report import Outcome, count_differences, dataset_card, print_result
+from .provenance import source_of
+from .report import Outcome, count_differences, print_result
 from .splits import SPLITS, check_filled, sha256_of, shared_subjects
 
 SPLITS_FILE = "splits.json"
@@ -94,6 +96,7 @@ def write_documents(
             license="Apache-2.0",
         )
     card.save(final)
+    manifest["source"] = source_of(corpus, used)
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     (final / SPLITS_FILE).write_text(text + "\n", "utf-8")
     readme = dataset_card(corpus, card, used, manifest, leaks, notes, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import ClassVar
 
 from modeling_mteeg.task_card import TaskCard
 
@@ -55,6 +56,24 @@ class PhysionetMi(Corpus):
     homepage = "https://physionet.org/content/eegmmidb/1.0.0/"
     layout = "S001/S001R04.edf ... S109/S109R14.edf"
     license_id = "odc-by"
+    license_link = "https://opendatacommons.org/licenses/by/1-0/"
+    redistributable = True
+    recorded = (
+        "109 volunteers who moved their hands and feet, or imagined it, on a cue on a screen, with "
+        "the BCI2000 system: 64 electrodes of the 10-10 system, 160 Hz."
+    )
+    references = (
+        "Schalk et al. 2004. BCI2000: a general-purpose brain-computer interface (BCI) system. "
+        "IEEE Trans. Biomedical Engineering 51(6), 1034-1043.",
+        "EEG Motor Movement/Imagery Dataset 1.0.0. PhysioNet, doi:10.13026/C28G6P.",
+        "Goldberger et al. 2000. PhysioBank, PhysioToolkit, and PhysioNet. Circulation 101(23), "
+        "e215-e220.",
+    )
+    tags = ("motor-imagery", "brain-computer-interface")
+    protocols: ClassVar[dict[str, str]] = {
+        "paper": "runs in order of their names, 64 % train, 16 % validate, 20 % test; windows of "
+        "[0, 4) s after each cue"
+    }
     splits = ("protocol", "within-subject")
 
     def find_recordings(self) -> list[Recording]:

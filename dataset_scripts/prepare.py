@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .command import add_writer_options
-from .corpus import Corpus
+from .registry import KNOWN_TASKS, TASKS, corpus_class
 from .settings import Settings
 from .writer import PreparationError, prepare
-
-CORPORA = {
-    "tuab": ("tuab", "Tuab"),
-    "tuev": ("tuev", "Tuev"),
-    "seed-v": ("seed_v", "SeedV"),
-    "chb-mit": ("chb_mit", "ChbMit"),
-    "sleep-edf": ("sleep_edf", "SleepEdf"),
-    "physionet-mi": ("physionet_mi", "PhysionetMi"),
-}
-"""Task to module and class."""
-TASKS = tuple(CORPORA)
-
-
-def corpus_class(task: str) -> type[Corpus]:
-    """The reader of a task's corpus; an unknown task is a ``ValueError``."""
-    if task not in CORPORA:
-        raise ValueError(f"Unknown task {task!r}; known tasks: {', '.join(TASKS)}.")
-    module, name = CORPORA[task]
-    return getattr(importlib.import_module(f"dataset_scripts.{module}"), name)
 
 
 def prepare_corpora(
@@ -38,7 +18,6 @@ def prepare_corpora(
     out_root: str | Path,
     tasks: Sequence[str] = TASKS,
     num_proc: int = 1,
-    simulated: bool = False,
     settings: Settings | None = None,
 ) -> dict[str, Path]:
     """Prepare several corpora.
@@ -50,10 +29,10 @@ def prepare_corpora(
     out_root : str or Path
         Gets a folder ``<task>`` per corpus; those that are already there are kept.
     tasks : sequence of str
+        Tasks of this package, or ``FILE.py:CLASS`` for corpora of one's own: see
+        :func:`~dataset_scripts.registry.corpus_class`.
     num_proc : int
         Processes, a recording each (unless ``settings`` is given).
-    simulated : bool
-        Mark the results as simulated even without ``SIMULATED`` files.
     settings : Settings, optional
         Everything else about writing.
 
@@ -68,7 +47,8 @@ def prepare_corpora(
         Folders of tasks are missing; all of them are named, before any work.
     """
     raw_root = Path(raw_root)
-    classes = {task: corpus_class(task) for task in tasks}
+    readers = [corpus_class(task) for task in tasks]
+    classes = {reader.card.name: reader for reader in readers}
     missing = [task for task in classes if not (raw_root / task).is_dir()]
     if missing:
         there = sorted(one.name for one in raw_root.iterdir()) if raw_root.is_dir() else []
@@ -78,7 +58,7 @@ def prepare_corpora(
         )
     settings = settings or Settings(num_proc=num_proc)
     return {
-        task: prepare(reader(raw_root / task, simulated=simulated), out_root, settings)
+        task: prepare(reader(raw_root / task), out_root, settings)
         for task, reader in classes.items()
     }
 
@@ -90,8 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Prepare several corpora: RAW/<task> becomes OUT/<task>.",
     )
     add_writer_options(parser)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument(
+        "--tasks", nargs="+", choices=KNOWN_TASKS, help="default: the paper's six, or those given"
+    )
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        metavar="FILE.py:CLASS",
+        help="a corpus of your own, from RAW/<its task>; may be repeated",
+    )
     options = parser.parse_args(arguments)
+    tasks = [*(options.tasks or (() if options.corpus else TASKS)), *options.corpus]
     try:
         settings = Settings(
             num_proc=options.num_proc,
@@ -99,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_skipped=options.max_skipped,
             overwrite=options.overwrite,
         )
-        folders = prepare_corpora(options.raw, options.out, options.tasks, settings=settings)
+        folders = prepare_corpora(options.raw, options.out, tasks, settings=settings)
     except (ValueError, OSError, PreparationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""What became of every recording and what the result is: report, summary, dataset card."""
+"""What became of every recording and what the result is: report and summary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -150,42 +150,3 @@ def counts_table(card: TaskCard, used: Sequence[Outcome]) -> str:
         lines.append(f"| {label} | " + " | ".join(str(counts[s][label]) for s in SPLITS) + " |")
     total = " | ".join(str(sum(counts[split].values())) for split in SPLITS)
     return "\n".join([*lines, f"| all | {total} |"])
-
-
-def dataset_card(
-    corpus: Corpus,
-    card: TaskCard,
-    used: Sequence[Outcome],
-    manifest: dict[str, Any],
-    leaks: Sequence[str],
-    notes: Sequence[str],
-    dtype: str,
-) -> str:
-    """The ``README.md`` of a prepared corpus, with the Hub's YAML header."""
-    title = card.corpus[0].upper() + card.corpus[1:]
-    license_id = "apache-2.0" if card.simulated else corpus.license_id
-    header = ["---", f"pretty_name: {title!r}", f"license: {license_id}"]
-    if license_id == "other":
-        header += [f"license_name: {card.name}-terms", f"license_link: {corpus.homepage}"]
-    tags = ["eeg", card.name, *(["simulated"] if card.simulated else [])]
-    header += ["tags:", *(f"- {tag}" for tag in tags), "---"]
-    if card.simulated:
-        origin = (
-            "**Simulated data**: no person was recorded, and results on it say nothing of the real "
-            f"corpus. Simulation: {corpus.simulation}."
-        )
-    else:
-        origin = f"Prepared from {card.corpus} ({corpus.homepage}). Licence: {card.license}."
-    hours = sum(one.seconds for one in used) / 3600
-    body = [
-        f"# {title}", "", origin, "", card.description, "",
-        f"One row is one window of {card.window_s:g} s, {len(card.channels)} channels at "
-        f"{card.rate_hz:g} Hz, {dtype}, microvolt = count x scale. Recordings used: {len(used)} "
-        f"({hours:.2f} h); `report.tsv` names every recording, used or not.", "",
-        counts_table(card, used), "",
-        f"Split: {manifest['rule']}; manifest in `splits.json`, hash `{manifest['hash']}`.", "",
-        "Subjects shared between splits:", *([f"- {line}" for line in leaks] or ["- none"]), "",
-    ]  # fmt: skip
-    if notes:
-        body += ["Notes:", *(f"- {line}" for line in notes), ""]
-    return "\n".join([*header, "", *body])

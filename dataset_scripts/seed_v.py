@@ -70,6 +70,19 @@ class SeedV(Corpus):
     card = CARD
     homepage = "https://bcmi.sjtu.edu.cn/home/seed/seed-v.html"
     layout = "<subject>_<session>_<date>.cnt"
+    recorded = (
+        "16 subjects in three sessions each, who watched 15 film clips a session, three for each "
+        "of five emotions: 62 electrodes, 1000 Hz, Neuroscan."
+    )
+    references = (
+        "Liu et al. 2021. Comparing recognition performance and robustness of multimodal deep "
+        "learning models for multimodal emotion recognition. IEEE Trans. Cognitive and "
+        "Developmental Systems.",
+    )
+    tags = ("emotion-recognition",)
+    protocols: ClassVar[dict[str, str]] = {
+        "paper": "of every session trials 1 to 5 train, 6 to 10 validate, 11 to 15 test"
+    }
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {
         "16 subjects": (34_432, 42_960, 40_352)
     }

@@ -16,6 +16,14 @@ TUH_CHANNELS = tuple(
     "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split()
 )
 """The 23 referential channels of TUAB and TUEV, in the published order."""
+TUH_RECORDED = (
+    "Patients of the Temple University Hospital in Philadelphia, in clinical routine: electrodes "
+    "of the 10-20 system against a common reference, at 250 Hz and more."
+)
+TUH_REFERENCE = (
+    "Obeid and Picone 2016. The Temple University Hospital EEG Data Corpus. Frontiers in "
+    "Neuroscience 10, 196."
+)
 
 CARD = TaskCard(
     name="tuab",
@@ -46,8 +54,16 @@ class Tuab(Corpus):
     card = CARD
     homepage = "https://isip.piconepress.com/projects/nedc/html/tuh_eeg/"
     layout = "edf/{train,eval}/{normal,abnormal}/01_tcp_ar/*.edf"
+    recorded = TUH_RECORDED
+    references = (
+        "Lopez 2017. Automated Identification of Abnormal EEGs. Master's thesis, Temple "
+        "University.",
+        TUH_REFERENCE,
+    )
+    tags = ("abnormality-detection", "clinical")
     protocols: ClassVar[dict[str, str]] = {
-        "paper": "80/20 of the sorted subjects within normal and abnormal apart",
+        "paper": "the published evaluation set tests; of the published training set 80/20 of "
+        "the sorted subjects train and validate, within normal and abnormal apart",
         "disjoint": "80/20 of all sorted subjects: none in both train and validation",
     }
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {"v3.0.1": (297_103, 75_407, 36_945)}

@@ -16,7 +16,7 @@ from .command import run_command
 from .corpus import Corpus, Recording, Segment, mark_repeated
 from .reading import RecordingError
 from .splits import train_or_validation
-from .tuab import TUH_CHANNELS
+from .tuab import TUH_CHANNELS, TUH_RECORDED, TUH_REFERENCE
 
 CARD = TaskCard(
     name="tuev",
@@ -48,6 +48,17 @@ class Tuev(Corpus):
     card = CARD
     homepage = "https://isip.piconepress.com/projects/nedc/html/tuh_eeg/"
     layout = "edf/{train,eval}/*/*.edf with *.rec"
+    recorded = TUH_RECORDED
+    references = (
+        "Harati et al. 2015. Improved EEG event classification using differential energy. IEEE "
+        "Signal Processing in Medicine and Biology Symposium.",
+        TUH_REFERENCE,
+    )
+    tags = ("event-detection", "clinical")
+    protocols: ClassVar[dict[str, str]] = {
+        "paper": "the published evaluation set tests; of the published training set the first "
+        "80 % of the sorted subjects train, the others validate"
+    }
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {
         "v2.0.0": (67_436, 15_634, 29_421),
         "v2.0.1": (68_445, 15_487, 29_421),

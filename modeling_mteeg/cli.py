@@ -53,11 +53,41 @@ def _convert(args: argparse.Namespace) -> None:
     print(f"saved {args.out}")
 
 
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="a prepared corpus, or a folder of several")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="picture (.png, .pdf, .svg); of several corpora: a folder (default: <task>.png here)",
+    )
+    parser.add_argument(
+        "--split",
+        action="append",
+        choices=("train", "validation", "test"),
+        help="look at this split only; may be repeated",
+    )
+    parser.add_argument(
+        "--windows", type=int, metavar="N", help="windows to read of every class and split"
+    )
+    parser.add_argument("--no-picture", action="store_true", help="print the text only")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from .inspection.show import show
+
+    show(args.folder, args.out, args.split, args.windows, picture=not args.no_picture)
+
+
 COMMANDS: dict[str, Command] = {
     "convert": Command(
         "turn published LaBraM weights, or braindecode's, into a folder for from_pretrained",
         _convert_arguments,
         _convert,
+    ),
+    "show": Command(
+        "print what a prepared corpus holds and draw a window and the spectrum of every class",
+        _show_arguments,
+        _show,
     ),
 }
 """Subcommands by name; a new one is a row here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,16 @@ def test_a_step_trains(steps, variant):
     step()
     moved = sum(not torch.equal(p, old) for p, old in zip(trained, before, strict=True))
     assert moved > 0.9 * len(trained)
+
+
+def test_the_compiled_step_trains(steps, monkeypatch):
+    """The GPU's variant, traced and differentiated by the compiler, without code for a device."""
+    compiler = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", compiler)
+    compiled = steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32, compiled")
+    assert compiled.forward is not compiled.model
+    expected = gradients(steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32"))
+    assert (gradients(compiled) - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_operations_are_those_of_the_products(steps):

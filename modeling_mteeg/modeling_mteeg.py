@@ -151,7 +151,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         labels: torch.Tensor | None = None,
         task: str | None = None,
         tasks: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
-        label_smoothing: float = 0.0,
+        smoothing: float = 0.0,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -164,7 +164,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             (batch, channels, patches, 200) or (batch, channels, samples), 200 Hz, in units of
             0.1 mV, as the feature extractor gives it.
         channel_ids : torch.Tensor
-            int64, (channels, 2), see :func:`modeling_mteeg.channels.channel_ids`.
+            int64, (channels, 2), see :func:`modeling_mteeg.channels.channel_ids`; or (batch,
+            channels, 2), rows for every sample, as collators that stack samples make it.
         labels : torch.Tensor, optional
             (batch,), class numbers; gives the loss.
         task : str, optional
@@ -172,8 +173,9 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         tasks : mapping, optional
             Instead of the above: task name to a mapping with ``input_values``, ``channel_ids`` and
             maybe ``labels``; one pass over the batches of several tasks.
-        label_smoothing : float
-            For cross-entropy losses.
+        smoothing : float
+            Label smoothing of cross-entropy losses. (transformers' Trainer takes every argument
+            with ``label`` in its name for labels, hence the short one.)
         output_hidden_states, output_attentions, return_dict : bool, optional
             As everywhere in transformers. Attention weights need plain attention, which is then
             used for this call.
@@ -223,7 +225,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             if given is not None:
                 if name is None:
                     raise ValueError("labels need a task: name one, or set_adapter() first.")
-                output.loss = task_loss(self.tasks[name], output.logits, given, label_smoothing)
+                output.loss = task_loss(self.tasks[name], output.logits, given, smoothing)
         if tasks is not None:
             return outputs
         output = outputs[next(iter(outputs))]
@@ -245,6 +247,9 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
                 route.append((name, start, start + groups[-1].rows))
             start += groups[-1].rows
         x = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if self.training and not x.requires_grad and not torch.compiler.is_compiling():
+            # Reentrant checkpointing gives parameters in a layer no gradient if its input has none.
+            x.requires_grad_(any(layer.gradient_checkpointing for layer in self.layers))
         groups, rows = tuple(groups), [group.rows for group in groups]
         states, weights = [x], []
         routed: Route | None = tuple(route) if self.has_adapters else None
@@ -279,9 +284,9 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         values = values.to(self.cls_token.dtype).reshape(batch, channels * patches, size)
         tokens = self.temporal_encoder(values, matrices)
         ids = channel_ids.to(self.spatial_embedding.device)
-        spatial = self.spatial_embedding[ids].mean(1)  # (channels, width)
-        place = spatial[:, None] + self._temporal_rows(patches)  # (channels, patches, width)
-        tokens = tokens + place.flatten(0, 1).to(tokens.dtype)
+        spatial = self.spatial_embedding[ids].mean(-2)  # (channels, width), maybe per sample
+        place = spatial[..., None, :] + self._temporal_rows(patches)  # (..., patches, width)
+        tokens = tokens + place.flatten(-3, -2).to(tokens.dtype)
         cls = (self.cls_token + self.spatial_embedding[0]).expand(batch, 1, -1)
         return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
@@ -321,10 +326,11 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
                 f"input_values: expected (batch, channels, patches, {size}) or (batch, channels, "
                 f"samples) with samples a multiple of {size}, found {tuple(values.shape)}."
             )
-        if tuple(channel_ids.shape) != (values.shape[1], 2):
+        batch, channels = values.shape[:2]
+        if tuple(channel_ids.shape) not in ((channels, 2), (batch, channels, 2)):
             raise ValueError(
-                f"channel_ids: expected ({values.shape[1]}, 2) for {values.shape[1]} channels, "
-                f"found {tuple(channel_ids.shape)}."
+                f"channel_ids: expected ({channels}, 2) for {channels} channels, or ({batch}, "
+                f"{channels}, 2) for {batch} samples, found {tuple(channel_ids.shape)}."
             )
         self._check_rows(channel_ids)
         return values

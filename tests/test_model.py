@@ -84,6 +84,20 @@ def test_windows_may_come_uncut(model):
     assert torch.equal(flat.pooler_output, model(**inputs).pooler_output)
 
 
+def test_channels_may_be_given_for_every_sample(model):
+    values, ids = inputs_of("tuab").values()
+    stacked = ids.expand(len(values), -1, -1)
+    expected = model(values, ids).last_hidden_state
+    assert torch.equal(model(values, stacked).last_hidden_state, expected)
+    turned = stacked.clone()
+    turned[1] = ids.flip(0)
+    found = model(values, turned).last_hidden_state
+    assert torch.allclose(found[::2], expected[::2], **CLOSE)
+    alone = model(values[1:2], ids.flip(0)).last_hidden_state
+    assert torch.allclose(found[1:2], alone, **CLOSE)
+    assert not torch.allclose(found[1], expected[1], atol=1e-3)
+
+
 def test_bipolar_channel_has_the_mean_of_its_electrodes_rows(model):
     values, ids = inputs_of("sleep-edf").values()
     derived = copy.deepcopy(model)
@@ -173,7 +187,7 @@ def test_losses_are_the_papers(tasked):
     expected = F.binary_cross_entropy_with_logits(out.logits[:, 0], batch["labels"].float())
     assert torch.equal(out.loss, expected)
     for smoothing in (0.0, 0.1):
-        out = tasked(**(batch := batch_of("seed-v")), task="seed-v", label_smoothing=smoothing)
+        out = tasked(**(batch := batch_of("seed-v")), task="seed-v", smoothing=smoothing)
         expected = F.cross_entropy(out.logits, batch["labels"], label_smoothing=smoothing)
         assert torch.equal(out.loss, expected)
 
@@ -194,7 +208,8 @@ VALUES, ROWS = torch.zeros(2, 3, 2, 200), torch.ones(3, 2, dtype=torch.int64)
         ({"input_values": VALUES.flatten(2)[..., :0]}, r"found \(2, 3, 0"),
         ({"input_values": VALUES.numpy()}, "input_values: expected a tensor, found ndarray"),
         ({"channel_ids": ROWS[:2]}, r"channel_ids: expected \(3, 2\).*found \(2, 2\)"),
-        ({"channel_ids": ROWS[:, 0]}, r"expected \(3, 2\) for 3 channels, found \(3,\)"),
+        ({"channel_ids": ROWS[:, 0]}, r"expected \(3, 2\) for 3 channels.*found \(3,\)"),
+        ({"channel_ids": ROWS.expand(3, 3, 2)}, r"\(2, 3, 2\) for 2 samples, found \(3, 3, 2\)"),
         ({"channel_ids": ROWS.numpy()}, "channel_ids: expected a tensor, found ndarray"),
         ({"channel_ids": ROWS.float()}, r"expected int64, found torch.float32"),
         ({"channel_ids": ROWS.bool()}, r"expected int64, found torch.bool"),
@@ -243,7 +258,8 @@ def test_task_loss_needs_labels_of_the_task():
 
 @pytest.mark.parametrize("encoder", [True, False], ids=["encoder-trained", "encoder-frozen"])
 @pytest.mark.parametrize("random", [False, True], ids=["plain", "dropout-and-drop-path"])
-def test_gradient_checkpointing_gives_the_same_gradients(encoder, random):
+@pytest.mark.parametrize("reentrant", [None, False, True])
+def test_gradient_checkpointing_gives_the_same_gradients(encoder, random, reentrant):
     settings = {"drop_path_rate": 0.4, "attention_dropout": 0.2} if random else {}
     options = {"dropout": 0.3} if random else {}
     model = model_with_tasks("tuab", "seed-v", options=options, **settings)
@@ -258,7 +274,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder, random):
 
     expected = run()
     assert set(expected) == {k for k, p in model.named_parameters() if p.requires_grad}
-    model.activation_checkpointing_enable()
+    model.activation_checkpointing_enable(
+        None if reentrant is None else {"use_reentrant": reentrant}
+    )
     assert_same_gradients(run(), expected, tolerance=1e-6)
 
 

@@ -215,7 +215,7 @@ class JointTrainer:
             for task, batch in batches.items()
         }
         with self.accelerator.autocast():
-            outputs = self.model(tasks=inputs, label_smoothing=self.options.label_smoothing)
+            outputs = self.model(tasks=inputs, smoothing=self.options.label_smoothing)
         return {task: output.loss for task, output in outputs.items()}
 
     def _report(self, losses: torch.Tensor) -> dict[str, str]:

@@ -68,10 +68,11 @@ def task_loss(
     ValueError
         Labels of another shape, or class numbers outside the task's labels.
     """
-    if labels.shape != logits.shape[:1]:
+    if not isinstance(labels, torch.Tensor) or labels.shape != logits.shape[:1]:
+        tensor = isinstance(labels, torch.Tensor)
         raise ValueError(
-            f"Task {card.name!r}: expected labels of shape {tuple(logits.shape[:1])}, "
-            f"found {tuple(labels.shape)}."
+            f"Task {card.name!r}: expected labels as a tensor of shape {tuple(logits.shape[:1])}, "
+            f"found {tuple(labels.shape) if tensor else type(labels).__name__}."
         )
     # Reading values back from an accelerator would make every step wait for it.
     if labels.device.type == "cpu" and not torch.compiler.is_compiling() and labels.numel():

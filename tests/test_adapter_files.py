@@ -149,6 +149,9 @@ def test_card_can_be_changed_when_saving(tmp_path):
     folder = model.save_adapter("tuab", tmp_path, results={"auroc": 0.5}, simulated=True)
     card = tiny_model().load_adapter(folder)
     assert card.results == {"auroc": 0.5} and card.simulated
+    with pytest.raises(ValueError, match=r"unknown fields \['result'\]"):
+        model.save_adapter("tuab", tmp_path / "new", result={})
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_task_can_be_loaded_from_anywhere_under_another_name(published, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 
 import pytest
 import torch
@@ -268,14 +267,18 @@ def test_unknown_tasks_are_answered_with_the_known_ones(method):
     for model, held in ((tiny_model(), "no tasks"), (model_with_tasks("tuab"), "'tuab'")):
         with pytest.raises(ValueError, match=rf"Unknown task 'tuev'; this model holds .*{held}"):
             getattr(model, method)("tuev")
+        with pytest.raises(ValueError, match=r"Unknown task \['tuab'\]"):
+            getattr(model, method)(["tuab"])
 
 
-def test_inherited_switches_are_errors():
-    model = model_with_tasks("tuab")
-    for method in ("enable_adapters", "disable_adapters", "active_adapters"):
-        assert inspect.ismethod(getattr(model, method))
-        with pytest.raises(ValueError, match="No adapter loaded"):
-            getattr(model, method)()
+def test_transformers_names_of_the_switches():
+    model = model_with_tasks("tuab", "seed-v")
+    assert model.active_adapters() == ["seed-v"]
+    model.disable_adapters()
+    assert model.active_adapter is None and model.active_adapters() == []
+    assert model(**inputs_of("tuab")).logits is None
+    with pytest.raises(ValueError, match=r"set_adapter\(name\) with one of \['seed-v', 'tuab'\]"):
+        model.enable_adapters()
 
 
 def test_models_can_be_copied():

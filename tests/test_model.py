@@ -219,6 +219,7 @@ VALUES, ROWS = torch.zeros(2, 3, 2, 200), torch.ones(3, 2, dtype=torch.int64)
         ({"labels": torch.zeros(2)}, "labels need a task"),
         ({"labels": torch.zeros(3), "task": "tuab"}, r"shape \(2,\), found \(3,\)"),
         ({"labels": torch.zeros(2, 1), "task": "tuab"}, r"shape \(2,\), found \(2, 1\)"),
+        ({"labels": [0, 1], "task": "tuab"}, r"tensor of shape \(2,\), found list"),
         ({"labels": torch.tensor([0, 2]), "task": "tuab"}, "from 0 to 1 .*found 0 to 2"),
         ({"labels": torch.tensor([-100, 4]), "task": "seed-v"}, "from 0 to 4 .*found -100 to 4"),
         ({"tasks": {"tuab": {}}}, "Give either"),

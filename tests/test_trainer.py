@@ -83,7 +83,8 @@ def test_a_trainer_trains_evaluates_and_goes_on_from_its_checkpoint(base, task, 
     scores = trainer.evaluate()
     assert scores["eval_rows"] == SAMPLES
     assert scores["eval_columns"] == CARDS[task].num_outputs
-    assert scores["eval_loss"] < trainer_of(fresh(base, task), tmp_path / "x").evaluate()["eval_loss"]
+    untrained = trainer_of(fresh(base, task), tmp_path / "untrained").evaluate()
+    assert scores["eval_loss"] < untrained["eval_loss"]
 
     steps = -(-SAMPLES // PER_BATCH)
     (tmp_path / "again").mkdir()

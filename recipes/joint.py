@@ -35,6 +35,7 @@ from modeling_mteeg.data import (
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.config import ConfigError, JointConfig, load_config
 from modeling_mteeg.training.loop import JointTrainer
+from modeling_mteeg.training.output import check_output, note_output
 from modeling_mteeg.training.report import results_table, save_model, summarize, write_json
 from modeling_mteeg.training.schema import yaml_loader
 from modeling_mteeg.training.setup import TrainingError, start_accelerator
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     try:
         config = load_config(args.config, overrides(args))
+        if args.resume != "never":
+            check_output(config)
         accelerator = start_accelerator(config)
         simulate = config.data.simulate
         data = simulated_corpora(config, accelerator) if simulate else config.data.folder
@@ -55,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     describe(config, corpora, accelerator)
+    if accelerator.is_main_process:
+        note_output(config)
 
     by_seed = {}
     for seed in config.seeds:
@@ -129,7 +134,6 @@ def train(
         }  # fmt: skip
         saved = save_model(trainer.model, folder / "model", results)
         write_json(folder / "history.json", trainer.progress.history)
-        config.save(folder / "config.yaml")
         print(f"saved {saved}, selected epoch {selected['epoch'] + 1}")
         check_saved(saved, trainer, corpora)
     accelerator.wait_for_everyone()
@@ -228,7 +232,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", help="whole numbers, separated by commas")
     add("--num-processes", type=int, help="how many there must be")
     add("--resume", choices=("auto", "always", "never"), default="auto",
-        help="never: remove the checkpoints of this output and begin anew")  # fmt: skip
+        help="never: begin anew and replace what the output folder holds")  # fmt: skip
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="any key of the configuration, such as optimization.epochs=10")  # fmt: skip
     return parser.parse_args(argv)

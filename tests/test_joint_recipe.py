@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from transformers import AutoModel
 from modeling_mteeg.data import load_corpus, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
 from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.training.config import load_config
 from modeling_mteeg.training.report import results_table, save_model, summarize
 
 JOINT = Path(__file__).resolve().parents[1] / "recipes/joint.py"
@@ -78,10 +80,45 @@ def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, ca
     assert "all epochs are done already" in text and "epoch 1: validation" not in text
     assert (out / "results.json").read_text() == first
     assert read_folder(out / "model") == weights
-    other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3"]
-    assert joint.main(arguments(data, out, *other)) == 1
-    assert "optimization.lr" in capsys.readouterr().err
-    assert joint.main(arguments(data, out, *other, "--resume", "never")) == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_no_run_writes_over_the_results_of_another(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
+    shutil.rmtree(out / "checkpoints")  # as one does to save space; the results are still there
+    before = contents(out)
+    for change, words in (
+        (["--set", "optimization.lr=1e-3"], "optimization.lr: there 0.003, now 0.001"),
+        (["--seeds", "1"], "seeds: there [0], now [1]"),
+        (["--seeds", "0,1"], "seeds: there [0], now [0, 1]"),
+        (["--method", "full"], "method: there 'mteeg', now 'full'"),
+    ):
+        capsys.readouterr()
+        assert joint.main(arguments(data, out, "--tasks", "seed-v", *change)) == 2
+        text = capsys.readouterr().err
+        assert words in text and "--output" in text
+        assert contents(out) == before
+    (out / "config.yaml").unlink()
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 2
+    assert "holds history.json, model, results.json, but no config.yaml" in capsys.readouterr().err
+    other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3", "--resume", "never"]
+    assert joint.main(arguments(data, out, *other)) == 0
+    assert load_config(out / "config.yaml").optimization.lr == 1e-3
+
+
+def test_a_seed_may_be_added_to_several(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 0
+    first = {seed: contents(out / f"seed-{seed}/model") for seed in (0, 1)}
+    capsys.readouterr()
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1,2")) == 0
+    assert capsys.readouterr().out.count("all epochs are done already") == 2
+    assert {seed: contents(out / f"seed-{seed}/model") for seed in (0, 1)} == first
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 2
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

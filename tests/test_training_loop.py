@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_corpora import save_corpora
@@ -211,6 +214,13 @@ def test_another_configuration_or_other_data_are_refused(corpora, tmp_path):
     other.store.identity["data of tuab"] = {"split_hash": "other"}
     with pytest.raises(CheckpointError, match="data of tuab"):
         other.resume()
+    half = make_trainer(corpora, tmp_path)
+    half.accelerator = SimpleNamespace(mixed_precision="bf16")  # from accelerate's own settings
+    assert "mixed_precision" in half._identity()
+    half.store.identity = json.loads(json.dumps(half._identity()))
+    half.accelerator = trainer.accelerator
+    with pytest.raises(CheckpointError, match="mixed_precision: checkpoint 'no', now 'bf16'"):
+        half.resume()
     assert not make_trainer(corpora, tmp_path, optimization__lr=0.02).resume("never")
     with pytest.raises(CheckpointError, match="No intact checkpoint"):
         make_trainer(corpora, tmp_path).resume("always")

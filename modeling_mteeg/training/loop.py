@@ -113,6 +113,8 @@ class JointTrainer:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with this training to be continued."""
         identity = {**self.config.identity(), "seed": self.seed}
+        # What runs, where the configuration leaves it to accelerate's own.
+        identity["mixed_precision"] = self.accelerator.mixed_precision
         for task, card in self.cards.items():
             sizes = {name: len(reader) for name, reader in self.corpora[task].splits.items()}
             identity[f"data of {task}"] = {"split_hash": card.split_hash, **sizes}
@@ -238,7 +240,12 @@ class JointTrainer:
     def evaluate(self, split: str) -> dict[str, dict[str, float]]:
         """Every task's metrics on a split, computed by all processes together."""
         return evaluate_tasks(
-            self.model, self.corpora, split, self.options.eval_batch_size, self.accelerator
+            self.model,
+            self.corpora,
+            split,
+            self.options.eval_batch_size,
+            self.accelerator,
+            progress=True,
         )
 
     def finish_epoch(self) -> dict[str, Any]:

@@ -27,10 +27,10 @@ from accelerate import Accelerator
 
 from modeling_mteeg.data import (
     Corpus,
-    WindowFormatError,
     load_corpora,
     load_corpus,
     model_inputs,
+    training_mixes,
 )
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.config import ConfigError, JointConfig, load_config
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         simulate = config.data.simulate
         data = simulated_corpora(config, accelerator) if simulate else config.data.folder
         corpora = load_corpora(data, config.data.tasks)
-    except (ConfigError, TrainingError, FileNotFoundError, WindowFormatError) as error:
+        training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
+    except (OSError, ValueError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     describe(config, corpora, accelerator)
@@ -136,6 +137,9 @@ def train(
         write_json(folder / "history.json", trainer.progress.history)
         print(f"saved {saved}, selected epoch {selected['epoch'] + 1}")
         check_saved(saved, trainer, corpora)
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.trackers.clear()  # the next seed has its own
     accelerator.wait_for_everyone()
     return test
 

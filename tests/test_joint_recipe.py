@@ -193,17 +193,37 @@ def test_missing_data_and_a_missing_base_are_named(joint, data, tmp_path, capsys
     assert gone in text and "mteeg convert" in text
 
 
-def test_the_tracker_writes_events(joint, data, tmp_path):
+def test_wrong_data_are_named_before_any_training(joint, data, tmp_path, capsys):
+    rule = ["--tasks", "seed-v", "--set", "sampling.seed-v.negative_fraction=0.5"]
+    assert joint.main(arguments(data, tmp_path / "out", *rule)) == 2
+    assert "negative_fraction is for two classes" in capsys.readouterr().err
+    shutil.copytree(data / "tuab", tmp_path / "bad" / "tuab")
+    (tmp_path / "bad" / "tuab" / "task.json").write_text("{", "utf-8")
+    assert joint.main(arguments(tmp_path / "bad", tmp_path / "out", "--tasks", "tuab")) == 2
+    assert "task.json is not a task card" in capsys.readouterr().err
+    other = tmp_path / "demo" / "raw" / "tuab" / "mine.edf"
+    other.parent.mkdir(parents=True)
+    other.write_text("", "utf-8")
+    assert joint.main(["--tasks", "tuab", "--output", str(tmp_path / "demo")]) == 2
+    assert "holds files but no SIMULATED file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and other.exists()
+
+
+def test_every_seed_has_its_own_tracker(joint, data, tmp_path):
     pytest.importorskip("tensorboard")
     out = tmp_path / "out"
-    more = ("--tasks", "seed-v", "--set", "tracker=tensorboard")
+    more = ("--tasks", "seed-v", "--set", "tracker=tensorboard", "--seeds", "0,1")
     assert joint.main(arguments(data, out, *more)) == 0
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = next(out.rglob("events.out*")).parent
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    assert {"train/seed-v/loss", "validation/score", "train/lr"} <= set(events.Tags()["scalars"])
+    folders = {path.parent for path in out.rglob("events.out*")}
+    assert {folder.name for folder in folders} == {"tensorboard-seed-0", "tensorboard-seed-1"}
+    for folder in folders:
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        tags = set(events.Tags()["scalars"])
+        assert {"train/seed-v/loss", "validation/score", "train/lr"} <= tags
+        assert len(events.Scalars("validation/score")) == 2, "one for each epoch"
 
 
 def test_the_summary_says_what_is_undefined():

@@ -247,6 +247,7 @@ def test_a_loss_that_is_no_number_stops_the_training(corpora, tmp_path):
         trainer.model.heads["seed-v"].bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match="seed-v"):
         trainer.train_epoch()
+    assert trainer.store.names() == []  # never a checkpoint of it
 
 
 def test_the_same_seed_gives_the_same_model_and_another_one_another(corpora, tmp_path):

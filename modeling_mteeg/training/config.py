@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,10 @@ class JointConfig:
         outside = ("output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
                    "data.folder", "optimization.eval_batch_size")  # fmt: skip
         return {key: value for key, value in flat.items() if not key.startswith(outside)}
+
+    def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+        """The sampling rules of those of ``tasks`` that have one."""
+        return {task: vars(self.sampling[task]) for task in tasks if task in self.sampling}
 
     def save(self, path: str | Path) -> None:
         """Write the configuration as YAML, whole or not at all; :func:`load_config` reads it."""

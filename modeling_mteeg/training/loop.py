@@ -73,9 +73,7 @@ class JointTrainer:
                 tensor.copy_(broadcast(tensor))
         optimizer = build_optimizer(self.model, model.config.num_hidden_layers, self.options)
         self.optimizer = accelerator.prepare_optimizer(optimizer)
-        sampling = {task: vars(config.sampling[task]) for task in self.tasks
-                    if task in config.sampling}  # fmt: skip
-        self.mixes = training_mixes(self.corpora, sampling)
+        self.mixes = training_mixes(self.corpora, config.sampling_of(self.tasks))
         self.steps_per_epoch = self.plan(0).num_steps
         self.schedule = CosineSchedule.from_options(self.options, self.steps_per_epoch)
         self.progress = Progress()
@@ -155,9 +153,10 @@ class JointTrainer:
                 progress.step += 1
                 bar.update(sum(counts.values()))
                 last = progress.step == self.steps_per_epoch
-                if last or progress.step % _REPORT_EVERY == 0:
+                save = not last and progress.step % self.config.checkpoint.every_steps == 0
+                if last or save or progress.step % _REPORT_EVERY == 0:
                     bar.set_postfix(self._report(losses), refresh=False)
-                if not last and progress.step % self.config.checkpoint.every_steps == 0:
+                if save:
                     self.save_checkpoint()
 
     def train_step(self, parts: Iterable[Batches], counts: Mapping[str, int]) -> torch.Tensor:

@@ -128,6 +128,7 @@ def test_saved_adapters_are_the_same_file_in_every_process(published):
     config = json.loads((folder / "adapters" / "tuab" / "adapter_config.json").read_text())
     assert config["target_modules"] == ["fc1", "fc2", "proj", "qkv"]
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (8, 8, "LORA")
+    assert config["inference_mode"] is True  # stock PEFT then loads it frozen
 
 
 def test_a_base_adapter_with_head_is_small(tmp_path):

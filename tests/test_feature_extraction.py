@@ -130,6 +130,12 @@ def test_the_cards_bipolar_rule_holds(extractor):
         np.testing.assert_array_equal(out["channel_ids"], channel_ids(["FP1-F7"], rule))
 
 
+def test_the_cards_unit_holds(extractor):
+    usual = extractor((eeg(), NAMES, RATE), task=card())["input_values"]
+    other = extractor((eeg(), NAMES, RATE), task=card(scale_uv=10.0))["input_values"]
+    assert torch.allclose(other, 10 * usual)
+
+
 def test_missing_channels_are_named_with_those_present(extractor):
     task = card(channels=("FP1", "T7", "PZ"))
     names = ["FP1", "T3", "C3", "CZ", "C4", "O1"]

@@ -191,25 +191,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         ValueError
             Inputs of the wrong shape, an unknown task, or both ways of giving inputs at once.
         """
-        if tasks is None:
-            name = self._task_for_call(task)
-            inputs = {name: {"input_values": input_values, "channel_ids": channel_ids}}
-            inputs[name]["labels"] = labels
-        else:
-            single = (input_values, channel_ids, labels, task)
-            if not tasks or any(value is not None for value in single):
-                raise ValueError(
-                    "Give either input_values and channel_ids (and labels, task), or a non-empty "
-                    "tasks mapping that holds them for every task."
-                )
-            inputs = {self._known_task(name): batch for name, batch in tasks.items()}
-            for name, batch in inputs.items():
-                unknown = sorted(set(batch) - {"input_values", "channel_ids", "labels"})
-                if unknown:
-                    raise ValueError(
-                        f"Task {name!r}: expected input_values, channel_ids and maybe labels, "
-                        f"found {unknown} too."
-                    )
+        inputs = self._inputs_by_task(input_values, channel_ids, labels, task, tasks)
         want = (
             self.config.output_hidden_states
             if output_hidden_states is None
@@ -233,6 +215,27 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         if return_dict is False or (return_dict is None and not self.config.return_dict):
             return output.to_tuple()
         return output
+
+    def _inputs_by_task(self, input_values, channel_ids, labels, task, tasks) -> dict:
+        """Either way of giving inputs to :meth:`forward` as a mapping by task (None: the base)."""
+        if tasks is None:
+            own = {"input_values": input_values, "channel_ids": channel_ids, "labels": labels}
+            return {self._task_for_call(task): own}
+        single = (input_values, channel_ids, labels, task)
+        if not tasks or any(value is not None for value in single):
+            raise ValueError(
+                "Give either input_values and channel_ids (and labels, task), or a non-empty "
+                "tasks mapping that holds them for every task."
+            )
+        inputs = {self._known_task(name): batch for name, batch in tasks.items()}
+        for name, batch in inputs.items():
+            unknown = sorted(set(batch) - {"input_values", "channel_ids", "labels"})
+            if unknown:
+                raise ValueError(
+                    f"Task {name!r}: expected input_values, channel_ids and maybe labels, "
+                    f"found {unknown} too."
+                )
+        return inputs
 
     def _encode(
         self, inputs: Mapping[str | None, Mapping], hidden_states: bool, attentions: bool

@@ -201,6 +201,23 @@ def test_deleting_all_tasks_gives_the_plain_model_back():
     assert list(model.peft_config) == ["tuab"]
 
 
+@pytest.mark.parametrize("first", OPTIONS, ids=str)
+@pytest.mark.parametrize("second", [OPTIONS[0], OPTIONS[2], {"location": "none"}], ids=str)
+def test_a_name_can_be_used_again_with_other_options(first, second):
+    used = model_with_tasks("tuab", options=first)
+    used.delete_adapter("tuab")
+    fresh = tiny_model()
+    for model in (used, fresh):
+        model.add_adapter("tuab", card=CARDS["tuab"], **second)
+    used.load_adapter_state_dict(
+        "tuab", model_with_tasks("tuab", options=second).adapter_state_dict("tuab")
+    )
+    fresh.load_adapter_state_dict("tuab", used.adapter_state_dict("tuab"))
+    assert torch.equal(logits_of(used)["tuab"], logits_of(fresh)["tuab"])
+    assert used.adapter_options == fresh.adapter_options
+    assert trainable(used) == trainable(fresh)
+
+
 @pytest.mark.parametrize("options", [*OPTIONS, {"location": "none"}], ids=str)
 def test_merging_gives_a_plain_network_with_the_same_output(options):
     model = model_with_tasks("tuab", "seed-v", options=options)

@@ -17,6 +17,7 @@ from transformers import AutoModel
 from modeling_mteeg.data import load_corpus, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
 from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.training import loop
 from modeling_mteeg.training.config import load_config
 from modeling_mteeg.training.report import results_table, save_model, summarize
 
@@ -68,6 +69,24 @@ def test_the_whole_recipe(joint, data, tmp_path, capsys):
             assert summary["mean"] == pytest.approx(found[metric], abs=1e-6)
             assert summary["std"] is None
             assert card.results["test"][metric] == summary["mean"]
+
+
+def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):
+    """Not the last one: here the first of two is the best."""
+    scores = iter([1.0, 0.5])
+    monkeypatch.setattr(loop, "monitor_mean", lambda *results: next(scores))
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
+    first, last = json.loads((out / "history.json").read_text())
+    model = AutoModel.from_pretrained(out / "model")
+    card = model.load_adapter("seed-v")
+    assert card.results["epoch"] == 0
+    splits = load_corpus(data / "seed-v").splits
+    found = evaluate_task(model, splits["validation"], card)
+    assert found == pytest.approx(first["validation"]["seed-v"], rel=1e-4)
+    assert found["loss"] != pytest.approx(last["validation"]["seed-v"]["loss"], rel=1e-4)
+    tested = json.loads((out / "results.json").read_text())["test"]["seed-v"]["loss"]["mean"]
+    assert tested == pytest.approx(evaluate_task(model, splits["test"], card)["loss"], rel=1e-4)
 
 
 def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, capsys):
@@ -241,6 +260,9 @@ def test_a_saved_model_replaces_an_earlier_one_whole(data, tmp_path):
     model.add_adapter("tuab", card=CARDS["tuab"])
     save_model(model, tmp_path / "model", {"tuab": {"auroc": float("nan")}})
     (tmp_path / "model" / "stray").write_text("", "utf-8")
+    for left in (".model-writing", ".model-old"):  # by a save that was killed
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "stray").write_text("", "utf-8")
     save_model(model, tmp_path / "model", {"tuab": {"auroc": 0.5}})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert not (tmp_path / "model" / "stray").exists()

@@ -40,6 +40,16 @@ def test_the_model_is_as_the_configuration_says(start, tmp_path):
         assert model.fingerprint() == tiny_model(num_hidden_layers=3).fingerprint()
 
 
+def test_adapters_do_not_depend_on_how_the_base_came_about(tmp_path):
+    made = build_model(make_config(), CARDS, seed=3)
+    made.save_pretrained(tmp_path)
+    changes = {"model__preset": None, "model__base": str(tmp_path)}
+    loaded = build_model(make_config(**changes), CARDS, seed=3)
+    first, second = made.state_dict(), loaded.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_results_of_an_earlier_training_do_not_stay_in_the_card():
     cards = {task: card.replace(results={"auroc": 1.0}) for task, card in CARDS.items()}
     model = build_model(make_config(), cards, seed=0)

@@ -201,8 +201,10 @@ def is_whole(folder: Path) -> bool:
 def describe(config: JointConfig, corpora: dict[str, Corpus], accelerator: Accelerator) -> None:
     """Say what is about to happen."""
     start = config.model.base or f"{config.model.preset}, random weights"
+    device = accelerator.device.type
+    threads = f" with {count(torch.get_num_threads(), 'thread')}" if device == "cpu" else ""
     say(accelerator, f"{count(len(corpora), 'task')}, method {config.method}, model {start}, "
-        f"{count(accelerator.num_processes, 'process')} on {accelerator.device.type}, "
+        f"{count(accelerator.num_processes, 'process')} on {device}{threads}, "
         f"precision {accelerator.mixed_precision}")  # fmt: skip
     for task, corpus in corpora.items():
         sizes = " / ".join(f"{len(reader):,}" for reader in corpus.splits.values())

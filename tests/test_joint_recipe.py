@@ -52,6 +52,9 @@ def test_the_whole_recipe(joint, data, tmp_path, capsys):
     assert joint.main(arguments(data, out, "--tasks", ",".join(SIZES))) == 0
     text = capsys.readouterr().out
     assert "loaded back" in text
+    assert re.search(
+        rf"1 process on cpu with {torch.get_num_threads()} threads?, precision no", text
+    )
     for task, sizes in SIZES.items():
         row = next(r for r in text.splitlines() if re.match(rf"{task}\s+\S+\s+{sizes[2]}\b", r))
         assert ("simulated" in row) == (task == "tuab")

@@ -39,16 +39,32 @@ def _digest(state: dict[str, torch.Tensor], rounded: torch.dtype = torch.float32
     return digest.hexdigest()
 
 
+def _plain_name(name: str) -> str:
+    """Name of a weight as in a model without adapters."""
+    return name.replace(".base_layer.", ".")
+
+
 class AdapterSavingMixin:
     """Files and fingerprints of a :class:`modeling_mteeg.MteegModel` and its tasks."""
+
+    # A checkpoint of transformers' Trainer holds tasks too; the base in it is loaded without them.
+    _keys_to_ignore_on_load_unexpected = (r"\.lora_[AB]\.", r"^heads\.")
 
     def base_state_dict(self) -> dict[str, torch.Tensor]:
         """Weights of the base alone, under their plain names (no adapters, no heads)."""
         return {
-            name.replace(".base_layer.", "."): tensor
+            _plain_name(name): tensor
             for name, tensor in self.state_dict().items()
             if ".lora_" not in name and not name.startswith("heads.")
         }
+
+    def _load_from_state_dict(self, state_dict, prefix, *args: Any) -> None:
+        """Take the base's weights under their plain names too, where a layer carries adapters."""
+        for name, _ in self.named_parameters():
+            plain, full = prefix + _plain_name(name), prefix + name
+            if full not in state_dict and plain in state_dict:
+                state_dict[full] = state_dict.pop(plain)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def fingerprint(self) -> str:
         """SHA-256 of the base's weights, the shared temporal encoder included.
@@ -75,8 +91,17 @@ class AdapterSavingMixin:
         Tasks are saved by :meth:`save_adapter`; beside their base they go to
         ``<save_directory>/adapters/<task>``. Keywords are those of
         ``transformers.PreTrainedModel.save_pretrained``.
+
+        Notes
+        -----
+        ``transformers.Trainer`` gives a ``state_dict``, be it None, for its checkpoints. These hold
+        the tasks' tensors too, so that it can go on from them; loaded as a base they are a base.
         """
-        kwargs.setdefault("state_dict", self.base_state_dict())
+        if "state_dict" in kwargs:
+            state = kwargs["state_dict"] or self.state_dict()
+            kwargs["state_dict"] = {_plain_name(name): value for name, value in state.items()}
+        else:
+            kwargs["state_dict"] = self.base_state_dict()
         self._note_fingerprint()
         super().save_pretrained(save_directory, **kwargs)
 

@@ -42,7 +42,7 @@ class AdapterMixin:
         return any(options["location"] != "none" for options in self.adapter_options.values())
 
     def _known_task(self, name: str) -> str:
-        if name not in self.tasks:
+        if not isinstance(name, str) or name not in self.tasks:
             raise ValueError(
                 f"Unknown task {name!r}; this model holds {sorted(self.tasks) or 'no tasks'}. "
                 "Use load_adapter() or add_adapter() first."
@@ -197,6 +197,20 @@ class AdapterMixin:
     def set_adapter(self, name: str | None) -> None:
         """Make a task the active one, or None for the base alone. Nothing else changes."""
         self.active_adapter = None if name is None else self._known_task(name)
+
+    def active_adapters(self) -> list[str]:
+        """The active task, in a list as transformers has it; empty for the base alone."""
+        return [] if self.active_adapter is None else [self.active_adapter]
+
+    def disable_adapters(self) -> None:
+        """Use the base alone; the same as ``set_adapter(None)``."""
+        self.set_adapter(None)
+
+    def enable_adapters(self) -> None:
+        """Refused: transformers means all adapters at once, here one task is active."""
+        raise ValueError(
+            f"One task is active at a time: set_adapter(name) with one of {sorted(self.tasks)}."
+        )
 
     def delete_adapter(self, name: str) -> None:
         """Take a task's adapter and head out of the model; the others stay bit for bit."""

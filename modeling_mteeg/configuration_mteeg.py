@@ -98,6 +98,13 @@ class MteegConfig(PreTrainedConfig):
     """
 
     model_type = "mteeg"
+    # A Trainer's predictions are the logits alone.
+    keys_to_ignore_at_inference = [  # noqa: RUF012 (transformers' protocol)
+        "last_hidden_state",
+        "pooler_output",
+        "hidden_states",
+        "attentions",
+    ]
 
     hidden_size: int = 200
     num_hidden_layers: int = 12

@@ -241,8 +241,9 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         return _Settings(*scale, *edges, task.bipolar, task.window_s, taken, task.name)
 
     def _whole_seconds(self, window_s: float) -> None:
-        patches = window_s * self.rate_hz / self.patch_size
-        if not patches >= 1 or patches != round(patches):
+        number = isinstance(window_s, (int, float)) and not isinstance(window_s, bool)
+        patches = window_s * self.rate_hz / self.patch_size if number else 0
+        if not 1 <= patches < math.inf or patches != round(patches):
             raise ValueError(
                 f"window_s: expected a whole number of {self.patch_size / self.rate_hz:g} s "
                 f"patches, found {window_s!r}."

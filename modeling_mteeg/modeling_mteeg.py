@@ -68,10 +68,11 @@ def task_loss(
     ValueError
         Labels of another shape, or class numbers outside the task's labels.
     """
-    if labels.shape != logits.shape[:1]:
+    if not isinstance(labels, torch.Tensor) or labels.shape != logits.shape[:1]:
+        tensor = isinstance(labels, torch.Tensor)
         raise ValueError(
-            f"Task {card.name!r}: expected labels of shape {tuple(logits.shape[:1])}, "
-            f"found {tuple(labels.shape)}."
+            f"Task {card.name!r}: expected labels as a tensor of shape {tuple(logits.shape[:1])}, "
+            f"found {tuple(labels.shape) if tensor else type(labels).__name__}."
         )
     # Reading values back from an accelerator would make every step wait for it.
     if labels.device.type == "cpu" and not torch.compiler.is_compiling() and labels.numel():
@@ -151,7 +152,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         labels: torch.Tensor | None = None,
         task: str | None = None,
         tasks: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
-        label_smoothing: float = 0.0,
+        smoothing: float = 0.0,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
@@ -164,7 +165,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             (batch, channels, patches, 200) or (batch, channels, samples), 200 Hz, in units of
             0.1 mV, as the feature extractor gives it.
         channel_ids : torch.Tensor
-            int64, (channels, 2), see :func:`modeling_mteeg.channels.channel_ids`.
+            int64, (channels, 2), see :func:`modeling_mteeg.channels.channel_ids`; or (batch,
+            channels, 2), rows for every sample, as collators that stack samples make it.
         labels : torch.Tensor, optional
             (batch,), class numbers; gives the loss.
         task : str, optional
@@ -172,8 +174,9 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         tasks : mapping, optional
             Instead of the above: task name to a mapping with ``input_values``, ``channel_ids`` and
             maybe ``labels``; one pass over the batches of several tasks.
-        label_smoothing : float
-            For cross-entropy losses.
+        smoothing : float
+            Label smoothing of cross-entropy losses. (transformers' Trainer takes every argument
+            with ``label`` in its name for labels, hence the short one.)
         output_hidden_states, output_attentions, return_dict : bool, optional
             As everywhere in transformers. Attention weights need plain attention, which is then
             used for this call.
@@ -188,25 +191,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         ValueError
             Inputs of the wrong shape, an unknown task, or both ways of giving inputs at once.
         """
-        if tasks is None:
-            name = self._task_for_call(task)
-            inputs = {name: {"input_values": input_values, "channel_ids": channel_ids}}
-            inputs[name]["labels"] = labels
-        else:
-            single = (input_values, channel_ids, labels, task)
-            if not tasks or any(value is not None for value in single):
-                raise ValueError(
-                    "Give either input_values and channel_ids (and labels, task), or a non-empty "
-                    "tasks mapping that holds them for every task."
-                )
-            inputs = {self._known_task(name): batch for name, batch in tasks.items()}
-            for name, batch in inputs.items():
-                unknown = sorted(set(batch) - {"input_values", "channel_ids", "labels"})
-                if unknown:
-                    raise ValueError(
-                        f"Task {name!r}: expected input_values, channel_ids and maybe labels, "
-                        f"found {unknown} too."
-                    )
+        inputs = self._inputs_by_task(input_values, channel_ids, labels, task, tasks)
         want = (
             self.config.output_hidden_states
             if output_hidden_states is None
@@ -223,13 +208,34 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             if given is not None:
                 if name is None:
                     raise ValueError("labels need a task: name one, or set_adapter() first.")
-                output.loss = task_loss(self.tasks[name], output.logits, given, label_smoothing)
+                output.loss = task_loss(self.tasks[name], output.logits, given, smoothing)
         if tasks is not None:
             return outputs
         output = outputs[next(iter(outputs))]
         if return_dict is False or (return_dict is None and not self.config.return_dict):
             return output.to_tuple()
         return output
+
+    def _inputs_by_task(self, input_values, channel_ids, labels, task, tasks) -> dict:
+        """Either way of giving inputs to :meth:`forward` as a mapping by task (None: the base)."""
+        if tasks is None:
+            own = {"input_values": input_values, "channel_ids": channel_ids, "labels": labels}
+            return {self._task_for_call(task): own}
+        single = (input_values, channel_ids, labels, task)
+        if not tasks or any(value is not None for value in single):
+            raise ValueError(
+                "Give either input_values and channel_ids (and labels, task), or a non-empty "
+                "tasks mapping that holds them for every task."
+            )
+        inputs = {self._known_task(name): batch for name, batch in tasks.items()}
+        for name, batch in inputs.items():
+            unknown = sorted(set(batch) - {"input_values", "channel_ids", "labels"})
+            if unknown:
+                raise ValueError(
+                    f"Task {name!r}: expected input_values, channel_ids and maybe labels, "
+                    f"found {unknown} too."
+                )
+        return inputs
 
     def _encode(
         self, inputs: Mapping[str | None, Mapping], hidden_states: bool, attentions: bool
@@ -245,6 +251,9 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
                 route.append((name, start, start + groups[-1].rows))
             start += groups[-1].rows
         x = torch.cat(parts) if len(parts) > 1 else parts[0]
+        if self.training and not x.requires_grad and not torch.compiler.is_compiling():
+            # Reentrant checkpointing gives parameters in a layer no gradient if its input has none.
+            x.requires_grad_(any(layer.gradient_checkpointing for layer in self.layers))
         groups, rows = tuple(groups), [group.rows for group in groups]
         states, weights = [x], []
         routed: Route | None = tuple(route) if self.has_adapters else None
@@ -279,9 +288,9 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         values = values.to(self.cls_token.dtype).reshape(batch, channels * patches, size)
         tokens = self.temporal_encoder(values, matrices)
         ids = channel_ids.to(self.spatial_embedding.device)
-        spatial = self.spatial_embedding[ids].mean(1)  # (channels, width)
-        place = spatial[:, None] + self._temporal_rows(patches)  # (channels, patches, width)
-        tokens = tokens + place.flatten(0, 1).to(tokens.dtype)
+        spatial = self.spatial_embedding[ids].mean(-2)  # (channels, width), maybe per sample
+        place = spatial[..., None, :] + self._temporal_rows(patches)  # (..., patches, width)
+        tokens = tokens + place.flatten(-3, -2).to(tokens.dtype)
         cls = (self.cls_token + self.spatial_embedding[0]).expand(batch, 1, -1)
         return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
@@ -321,10 +330,11 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
                 f"input_values: expected (batch, channels, patches, {size}) or (batch, channels, "
                 f"samples) with samples a multiple of {size}, found {tuple(values.shape)}."
             )
-        if tuple(channel_ids.shape) != (values.shape[1], 2):
+        batch, channels = values.shape[:2]
+        if tuple(channel_ids.shape) not in ((channels, 2), (batch, channels, 2)):
             raise ValueError(
-                f"channel_ids: expected ({values.shape[1]}, 2) for {values.shape[1]} channels, "
-                f"found {tuple(channel_ids.shape)}."
+                f"channel_ids: expected ({channels}, 2) for {channels} channels, or ({batch}, "
+                f"{channels}, 2) for {batch} samples, found {tuple(channel_ids.shape)}."
             )
         self._check_rows(channel_ids)
         return values

@@ -55,11 +55,6 @@ class PreprocessingInfo(Chain):
         """Length of the longest filter in seconds."""
         return self.filter_samples / self.rate_hz
 
-    @property
-    def edge_s(self) -> float:
-        """Seconds at both ends that depend on the reflection beyond the recording."""
-        return self.reach / self.rate_hz
-
 
 def preprocessing_info(
     rate_hz: float,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +225,7 @@ class TaskCard:
 
     def replace(self, **changes: Any) -> TaskCard:
         """A copy with some fields changed, checked again."""
+        self._check_known(changes)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -236,14 +237,19 @@ class TaskCard:
         """The inverse of :meth:`to_dict`; unknown or missing fields are an error."""
         if not isinstance(fields, Mapping):
             raise TaskCardError(f"Task card: expected a mapping, found {type(fields).__name__}.")
+        cls._check_known(fields, needed=("labels", "name"))
+        return cls(**dict(fields))
+
+    @classmethod
+    def _check_known(cls, fields: Mapping[str, Any], needed: Sequence[str] = ()) -> None:
+        """Raise where fields are unknown, or needed ones missing."""
         known = {field.name for field in dataclasses.fields(cls)}
-        unknown, missing = sorted(set(fields) - known), sorted({"name", "labels"} - set(fields))
+        unknown, missing = sorted(set(fields) - known), [key for key in needed if key not in fields]
         if unknown or missing:
             raise TaskCardError(
                 f"Task card: unknown fields {unknown}, missing fields {missing}; known are "
                 f"{sorted(known)}."
             )
-        return cls(**dict(fields))
 
     def save(self, folder: str | Path) -> Path:
         """Write ``task.json`` into ``folder`` and return its path."""

@@ -27,14 +27,15 @@ from accelerate import Accelerator
 
 from modeling_mteeg.data import (
     Corpus,
-    WindowFormatError,
     load_corpora,
     load_corpus,
     model_inputs,
+    training_mixes,
 )
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.config import ConfigError, JointConfig, load_config
 from modeling_mteeg.training.loop import JointTrainer
+from modeling_mteeg.training.output import check_output, note_output
 from modeling_mteeg.training.report import results_table, save_model, summarize, write_json
 from modeling_mteeg.training.schema import yaml_loader
 from modeling_mteeg.training.setup import TrainingError, start_accelerator
@@ -47,14 +48,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     try:
         config = load_config(args.config, overrides(args))
+        if args.resume != "never":
+            check_output(config)
         accelerator = start_accelerator(config)
         simulate = config.data.simulate
         data = simulated_corpora(config, accelerator) if simulate else config.data.folder
         corpora = load_corpora(data, config.data.tasks)
-    except (ConfigError, TrainingError, FileNotFoundError, WindowFormatError) as error:
+        training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
+    except (OSError, ValueError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     describe(config, corpora, accelerator)
+    if accelerator.is_main_process:
+        note_output(config)
 
     by_seed = {}
     for seed in config.seeds:
@@ -129,9 +135,11 @@ def train(
         }  # fmt: skip
         saved = save_model(trainer.model, folder / "model", results)
         write_json(folder / "history.json", trainer.progress.history)
-        config.save(folder / "config.yaml")
         print(f"saved {saved}, selected epoch {selected['epoch'] + 1}")
         check_saved(saved, trainer, corpora)
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.trackers.clear()  # the next seed has its own
     accelerator.wait_for_everyone()
     return test
 
@@ -193,8 +201,10 @@ def is_whole(folder: Path) -> bool:
 def describe(config: JointConfig, corpora: dict[str, Corpus], accelerator: Accelerator) -> None:
     """Say what is about to happen."""
     start = config.model.base or f"{config.model.preset}, random weights"
+    device = accelerator.device.type
+    threads = f" with {count(torch.get_num_threads(), 'thread')}" if device == "cpu" else ""
     say(accelerator, f"{count(len(corpora), 'task')}, method {config.method}, model {start}, "
-        f"{count(accelerator.num_processes, 'process')} on {accelerator.device.type}, "
+        f"{count(accelerator.num_processes, 'process')} on {device}{threads}, "
         f"precision {accelerator.mixed_precision}")  # fmt: skip
     for task, corpus in corpora.items():
         sizes = " / ".join(f"{len(reader):,}" for reader in corpus.splits.values())
@@ -228,7 +238,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", help="whole numbers, separated by commas")
     add("--num-processes", type=int, help="how many there must be")
     add("--resume", choices=("auto", "always", "never"), default="auto",
-        help="never: remove the checkpoints of this output and begin anew")  # fmt: skip
+        help="never: begin anew and replace what the output folder holds")  # fmt: skip
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="any key of the configuration, such as optimization.epochs=10")  # fmt: skip
     return parser.parse_args(argv)

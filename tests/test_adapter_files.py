@@ -128,6 +128,7 @@ def test_saved_adapters_are_the_same_file_in_every_process(published):
     config = json.loads((folder / "adapters" / "tuab" / "adapter_config.json").read_text())
     assert config["target_modules"] == ["fc1", "fc2", "proj", "qkv"]
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (8, 8, "LORA")
+    assert config["inference_mode"] is True  # stock PEFT then loads it frozen
 
 
 def test_a_base_adapter_with_head_is_small(tmp_path):
@@ -149,6 +150,9 @@ def test_card_can_be_changed_when_saving(tmp_path):
     folder = model.save_adapter("tuab", tmp_path, results={"auroc": 0.5}, simulated=True)
     card = tiny_model().load_adapter(folder)
     assert card.results == {"auroc": 0.5} and card.simulated
+    with pytest.raises(ValueError, match=r"unknown fields \['result'\]"):
+        model.save_adapter("tuab", tmp_path / "new", result={})
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_task_can_be_loaded_from_anywhere_under_another_name(published, tmp_path, monkeypatch):

@@ -95,7 +95,8 @@ def test_two_classes_with_one_logit_or_two(loss):
     margin, labels = rng.normal(0, 2, 50).astype(np.float32), rng.integers(0, 2, 50)
     card = TaskCard("tuab", ("normal", "abnormal"), loss=loss)
     one_logit = loss == "binary_cross_entropy"
-    logits = margin[:, None] if one_logit else np.stack([-margin / 2, margin / 2], 1)
+    shared = rng.normal(0, 3, 50).astype(np.float32)  # of both logits: means nothing
+    logits = margin[:, None] if one_logit else np.stack([shared, shared + margin], 1)
     result = score(Predictions(logits, labels), card)
     assert result["auroc"] == pytest.approx(sk.roc_auc_score(labels, margin))
     assert result["auc_pr"] == pytest.approx(sk.average_precision_score(labels, margin))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from transformers import AutoModel
 from modeling_mteeg.data import load_corpus, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
 from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.training import loop
+from modeling_mteeg.training.config import load_config
 from modeling_mteeg.training.report import results_table, save_model, summarize
 
 JOINT = Path(__file__).resolve().parents[1] / "recipes/joint.py"
@@ -49,6 +52,9 @@ def test_the_whole_recipe(joint, data, tmp_path, capsys):
     assert joint.main(arguments(data, out, "--tasks", ",".join(SIZES))) == 0
     text = capsys.readouterr().out
     assert "loaded back" in text
+    assert re.search(
+        rf"1 process on cpu with {torch.get_num_threads()} threads?, precision no", text
+    )
     for task, sizes in SIZES.items():
         row = next(r for r in text.splitlines() if re.match(rf"{task}\s+\S+\s+{sizes[2]}\b", r))
         assert ("simulated" in row) == (task == "tuab")
@@ -68,6 +74,24 @@ def test_the_whole_recipe(joint, data, tmp_path, capsys):
             assert card.results["test"][metric] == summary["mean"]
 
 
+def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):
+    """Not the last one: here the first of two is the best."""
+    scores = iter([1.0, 0.5])
+    monkeypatch.setattr(loop, "monitor_mean", lambda *results: next(scores))
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
+    first, last = json.loads((out / "history.json").read_text())
+    model = AutoModel.from_pretrained(out / "model")
+    card = model.load_adapter("seed-v")
+    assert card.results["epoch"] == 0
+    splits = load_corpus(data / "seed-v").splits
+    found = evaluate_task(model, splits["validation"], card)
+    assert found == pytest.approx(first["validation"]["seed-v"], rel=1e-4)
+    assert found["loss"] != pytest.approx(last["validation"]["seed-v"]["loss"], rel=1e-4)
+    tested = json.loads((out / "results.json").read_text())["test"]["seed-v"]["loss"]["mean"]
+    assert tested == pytest.approx(evaluate_task(model, splits["test"], card)["loss"], rel=1e-4)
+
+
 def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
@@ -78,10 +102,45 @@ def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, ca
     assert "all epochs are done already" in text and "epoch 1: validation" not in text
     assert (out / "results.json").read_text() == first
     assert read_folder(out / "model") == weights
-    other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3"]
-    assert joint.main(arguments(data, out, *other)) == 1
-    assert "optimization.lr" in capsys.readouterr().err
-    assert joint.main(arguments(data, out, *other, "--resume", "never")) == 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_no_run_writes_over_the_results_of_another(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
+    shutil.rmtree(out / "checkpoints")  # as one does to save space; the results are still there
+    before = contents(out)
+    for change, words in (
+        (["--set", "optimization.lr=1e-3"], "optimization.lr: there 0.003, now 0.001"),
+        (["--seeds", "1"], "seeds: there [0], now [1]"),
+        (["--seeds", "0,1"], "seeds: there [0], now [0, 1]"),
+        (["--method", "full"], "method: there 'mteeg', now 'full'"),
+    ):
+        capsys.readouterr()
+        assert joint.main(arguments(data, out, "--tasks", "seed-v", *change)) == 2
+        text = capsys.readouterr().err
+        assert words in text and "--output" in text
+        assert contents(out) == before
+    (out / "config.yaml").unlink()
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 2
+    assert "holds history.json, model, results.json, but no config.yaml" in capsys.readouterr().err
+    other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3", "--resume", "never"]
+    assert joint.main(arguments(data, out, *other)) == 0
+    assert load_config(out / "config.yaml").optimization.lr == 1e-3
+
+
+def test_a_seed_may_be_added_to_several(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 0
+    first = {seed: contents(out / f"seed-{seed}/model") for seed in (0, 1)}
+    capsys.readouterr()
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1,2")) == 0
+    assert capsys.readouterr().out.count("all epochs are done already") == 2
+    assert {seed: contents(out / f"seed-{seed}/model") for seed in (0, 1)} == first
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 2
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -156,17 +215,37 @@ def test_missing_data_and_a_missing_base_are_named(joint, data, tmp_path, capsys
     assert gone in text and "mteeg convert" in text
 
 
-def test_the_tracker_writes_events(joint, data, tmp_path):
+def test_wrong_data_are_named_before_any_training(joint, data, tmp_path, capsys):
+    rule = ["--tasks", "seed-v", "--set", "sampling.seed-v.negative_fraction=0.5"]
+    assert joint.main(arguments(data, tmp_path / "out", *rule)) == 2
+    assert "negative_fraction is for two classes" in capsys.readouterr().err
+    shutil.copytree(data / "tuab", tmp_path / "bad" / "tuab")
+    (tmp_path / "bad" / "tuab" / "task.json").write_text("{", "utf-8")
+    assert joint.main(arguments(tmp_path / "bad", tmp_path / "out", "--tasks", "tuab")) == 2
+    assert "task.json is not a task card" in capsys.readouterr().err
+    other = tmp_path / "demo" / "raw" / "tuab" / "mine.edf"
+    other.parent.mkdir(parents=True)
+    other.write_text("", "utf-8")
+    assert joint.main(["--tasks", "tuab", "--output", str(tmp_path / "demo")]) == 2
+    assert "holds files but no SIMULATED file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and other.exists()
+
+
+def test_every_seed_has_its_own_tracker(joint, data, tmp_path):
     pytest.importorskip("tensorboard")
     out = tmp_path / "out"
-    more = ("--tasks", "seed-v", "--set", "tracker=tensorboard")
+    more = ("--tasks", "seed-v", "--set", "tracker=tensorboard", "--seeds", "0,1")
     assert joint.main(arguments(data, out, *more)) == 0
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = next(out.rglob("events.out*")).parent
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    assert {"train/seed-v/loss", "validation/score", "train/lr"} <= set(events.Tags()["scalars"])
+    folders = {path.parent for path in out.rglob("events.out*")}
+    assert {folder.name for folder in folders} == {"tensorboard-seed-0", "tensorboard-seed-1"}
+    for folder in folders:
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        tags = set(events.Tags()["scalars"])
+        assert {"train/seed-v/loss", "validation/score", "train/lr"} <= tags
+        assert len(events.Scalars("validation/score")) == 2, "one for each epoch"
 
 
 def test_the_summary_says_what_is_undefined():
@@ -184,6 +263,9 @@ def test_a_saved_model_replaces_an_earlier_one_whole(data, tmp_path):
     model.add_adapter("tuab", card=CARDS["tuab"])
     save_model(model, tmp_path / "model", {"tuab": {"auroc": float("nan")}})
     (tmp_path / "model" / "stray").write_text("", "utf-8")
+    for left in (".model-writing", ".model-old"):  # by a save that was killed
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "stray").write_text("", "utf-8")
     save_model(model, tmp_path / "model", {"tuab": {"auroc": 0.5}})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert not (tmp_path / "model" / "stray").exists()

@@ -19,9 +19,11 @@ from modeling_mteeg.data import (
     WindowFormatError,
     load_corpora,
     load_corpus,
+    model_inputs,
     read_ahead,
     training_mixes,
 )
+from modeling_mteeg.task_card import TaskCard
 
 SIZES = {"tuab": (40, 6, 5), "seed-v": (23, 4, 3), "sleep-edf": (7, 3, 3)}
 
@@ -103,6 +105,21 @@ def test_processes_together_read_what_one_reads(corpora, world_size, slices):
                 continue
             keys = sorted(window.sum().item() for window in torch.cat(found))
             assert keys == sorted(w.sum().item() for w in expected[task]["input_values"])
+
+
+def test_the_cards_unit_and_bipolar_rule_hold(tmp_path):
+    card = TaskCard("chb-mit", ("background", "seizure"), ("FP1-F7", "C3-P3"), window_s=1)
+    save_corpus(tmp_path, card, (4, 2, 2))
+    corpus = load_corpus(tmp_path)
+    reader, rows = corpus.splits["train"], np.arange(4)
+    for rule, scale in (("mean", 100.0), ("table", 50.0)):
+        batch = model_inputs(reader, card.replace(bipolar=rule, scale_uv=scale), rows)
+        assert batch["channel_ids"].tolist() == channel_ids(card.channels, rule).tolist()
+        values = batch["input_values"].flatten(2).numpy()
+        np.testing.assert_allclose(values, signals(card, 4, 0) / scale, rtol=1e-6)
+    assert (
+        channel_ids(card.channels, "mean").tolist() != channel_ids(card.channels, "table").tolist()
+    )
 
 
 def test_a_task_without_samples_is_left_out(corpora):

@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 from tiny_models import (
     CARDS,
-    assert_same_gradients,
     batch_of,
-    gradients,
     inputs_of,
     model_with_tasks,
     tiny_model,
@@ -19,7 +17,6 @@ from tiny_models import (
 from transformers import AutoModel
 
 from modeling_mteeg import MteegConfig, MteegModel, MteegOutput
-from modeling_mteeg.layers import DropPath, Group
 from modeling_mteeg.modeling_mteeg import task_loss
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -82,6 +79,20 @@ def test_windows_may_come_uncut(model):
     inputs = inputs_of("tuab")
     flat = model(inputs["input_values"].flatten(2), inputs["channel_ids"])
     assert torch.equal(flat.pooler_output, model(**inputs).pooler_output)
+
+
+def test_channels_may_be_given_for_every_sample(model):
+    values, ids = inputs_of("tuab").values()
+    stacked = ids.expand(len(values), -1, -1)
+    expected = model(values, ids).last_hidden_state
+    assert torch.equal(model(values, stacked).last_hidden_state, expected)
+    turned = stacked.clone()
+    turned[1] = ids.flip(0)
+    found = model(values, turned).last_hidden_state
+    assert torch.allclose(found[::2], expected[::2], **CLOSE)
+    alone = model(values[1:2], ids.flip(0)).last_hidden_state
+    assert torch.allclose(found[1:2], alone, **CLOSE)
+    assert not torch.allclose(found[1], expected[1], atol=1e-3)
 
 
 def test_bipolar_channel_has_the_mean_of_its_electrodes_rows(model):
@@ -173,7 +184,7 @@ def test_losses_are_the_papers(tasked):
     expected = F.binary_cross_entropy_with_logits(out.logits[:, 0], batch["labels"].float())
     assert torch.equal(out.loss, expected)
     for smoothing in (0.0, 0.1):
-        out = tasked(**(batch := batch_of("seed-v")), task="seed-v", label_smoothing=smoothing)
+        out = tasked(**(batch := batch_of("seed-v")), task="seed-v", smoothing=smoothing)
         expected = F.cross_entropy(out.logits, batch["labels"], label_smoothing=smoothing)
         assert torch.equal(out.loss, expected)
 
@@ -194,7 +205,8 @@ VALUES, ROWS = torch.zeros(2, 3, 2, 200), torch.ones(3, 2, dtype=torch.int64)
         ({"input_values": VALUES.flatten(2)[..., :0]}, r"found \(2, 3, 0"),
         ({"input_values": VALUES.numpy()}, "input_values: expected a tensor, found ndarray"),
         ({"channel_ids": ROWS[:2]}, r"channel_ids: expected \(3, 2\).*found \(2, 2\)"),
-        ({"channel_ids": ROWS[:, 0]}, r"expected \(3, 2\) for 3 channels, found \(3,\)"),
+        ({"channel_ids": ROWS[:, 0]}, r"expected \(3, 2\) for 3 channels.*found \(3,\)"),
+        ({"channel_ids": ROWS.expand(3, 3, 2)}, r"\(2, 3, 2\) for 2 samples, found \(3, 3, 2\)"),
         ({"channel_ids": ROWS.numpy()}, "channel_ids: expected a tensor, found ndarray"),
         ({"channel_ids": ROWS.float()}, r"expected int64, found torch.float32"),
         ({"channel_ids": ROWS.bool()}, r"expected int64, found torch.bool"),
@@ -204,6 +216,7 @@ VALUES, ROWS = torch.zeros(2, 3, 2, 200), torch.ones(3, 2, dtype=torch.int64)
         ({"labels": torch.zeros(2)}, "labels need a task"),
         ({"labels": torch.zeros(3), "task": "tuab"}, r"shape \(2,\), found \(3,\)"),
         ({"labels": torch.zeros(2, 1), "task": "tuab"}, r"shape \(2,\), found \(2, 1\)"),
+        ({"labels": [0, 1], "task": "tuab"}, r"tensor of shape \(2,\), found list"),
         ({"labels": torch.tensor([0, 2]), "task": "tuab"}, "from 0 to 1 .*found 0 to 2"),
         ({"labels": torch.tensor([-100, 4]), "task": "seed-v"}, "from 0 to 4 .*found -100 to 4"),
         ({"tasks": {"tuab": {}}}, "Give either"),
@@ -239,125 +252,6 @@ def test_labels_beside_a_joint_batch_are_refused(tasked):
 def test_task_loss_needs_labels_of_the_task():
     with pytest.raises(ValueError, match=r"from 0 to 1 \(normal, abnormal\), found 0 to 5"):
         task_loss(CARDS["tuab"], torch.zeros(2, 1), torch.tensor([0, 5]))
-
-
-@pytest.mark.parametrize("encoder", [True, False], ids=["encoder-trained", "encoder-frozen"])
-@pytest.mark.parametrize("random", [False, True], ids=["plain", "dropout-and-drop-path"])
-def test_gradient_checkpointing_gives_the_same_gradients(encoder, random):
-    settings = {"drop_path_rate": 0.4, "attention_dropout": 0.2} if random else {}
-    options = {"dropout": 0.3} if random else {}
-    model = model_with_tasks("tuab", "seed-v", options=options, **settings)
-    model.set_trainable(temporal_encoder=encoder)
-    model.train()
-    tasks = {task: batch_of(task) for task in model.tasks}
-
-    def run() -> dict:
-        torch.manual_seed(5)
-        sum(out.loss for out in model(tasks=tasks).values()).backward()
-        return gradients(model)
-
-    expected = run()
-    assert set(expected) == {k for k, p in model.named_parameters() if p.requires_grad}
-    model.activation_checkpointing_enable()
-    assert_same_gradients(run(), expected, tolerance=1e-6)
-
-
-def test_drop_path_keeps_or_drops_whole_samples():
-    layer = DropPath(0.25)
-    groups = (Group(400, 3), Group(300, 2))
-    x = torch.randn(1800, 4)
-    assert torch.equal(layer.eval()(x, groups), x)
-    torch.manual_seed(0)
-    factors = layer.train()(x, groups) / x
-    for part in (factors[:1200].view(400, -1), factors[1200:].view(300, -1)):
-        assert torch.allclose(part, part[:, :1].expand_as(part))
-        kept = part[:, 0] != 0
-        assert torch.allclose(part[kept], torch.tensor(1 / 0.75))
-        assert 0.65 < kept.float().mean() < 0.85
-
-
-@pytest.mark.parametrize("threshold", [0, 10**6], ids=["fused", "plain"])
-def test_attention_dropout_acts_in_training_only(threshold, monkeypatch):
-    monkeypatch.setattr("modeling_mteeg.layers.EAGER_BELOW_TOKENS", threshold)
-    model, inputs = tiny_model(attention_dropout=0.5), inputs_of("tuab")
-    calm = model(**inputs).pooler_output
-    assert torch.allclose(calm, tiny_model()(**inputs).pooler_output, **CLOSE)
-    model.train()
-    noisy = [model(**inputs).pooler_output for _ in range(2)]
-    assert not torch.equal(*noisy) and not torch.allclose(noisy[0], calm, atol=1e-3)
-
-
-def test_drop_path_grows_with_depth():
-    model = tiny_model(num_hidden_layers=3, drop_path_rate=0.2)
-    assert [layer.drop_path.rate for layer in model.layers] == pytest.approx([0, 0.1, 0.2])
-    inputs = inputs_of("tuab")
-    calm = model(**inputs).pooler_output
-    assert torch.equal(calm, model(**inputs).pooler_output)
-    model.train()
-    assert not torch.equal(model(**inputs).pooler_output, model(**inputs).pooler_output)
-
-
-def forward_base(model):
-    return model(**inputs_of("tuab")).pooler_output
-
-
-def forward_task(model):
-    return model(**inputs_of("seed-v"), task="seed-v").logits
-
-
-def forward_training(model):
-    outputs = model(tasks={task: batch_of(task) for task in model.tasks})
-    return torch.stack([out.loss for out in outputs.values()])
-
-
-@pytest.mark.parametrize(
-    "call", [forward_base, forward_task, forward_training], ids=["base", "adapter", "training"]
-)
-def test_compiles_without_graph_breaks(call):
-    torch.compiler.reset()
-    model = model_with_tasks("tuab", "seed-v", num_hidden_layers=1)
-    model.set_adapter(None)
-    training = call is forward_training
-    model.train(training)
-    compiled = copy.deepcopy(model)
-    compiled.compile(fullgraph=True, backend="aot_eager" if training else "eager")
-    with torch.set_grad_enabled(training):
-        expected, found = call(model), call(compiled)
-    assert torch.allclose(found, expected, **CLOSE)
-    if training:
-        expected.sum().backward()
-        found.sum().backward()
-        assert_same_gradients(gradients(compiled), gradients(model))
-
-
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.005), (torch.float64, 1e-5)]
-)
-def test_loads_in_other_precisions(tasked, dtype, tolerance, tmp_path):
-    tasked.save_pretrained(tmp_path)
-    tasked.save_adapter("seed-v", tmp_path / "adapters" / "seed-v")
-    loaded = AutoModel.from_pretrained(tmp_path, dtype=dtype)
-    assert {p.dtype for p in loaded.parameters()} == {dtype}
-    loaded.load_adapter("seed-v")
-    with torch.no_grad():
-        expected = tasked(**inputs_of("seed-v"), task="seed-v").logits
-        found = loaded(**inputs_of("seed-v")).logits
-    assert found.dtype == torch.float32
-    assert (found - expected).norm() < tolerance * expected.norm()
-
-
-def test_autocast_trains_in_full_precision():
-    model = model_with_tasks("tuab", "seed-v").train()
-    tasks = {task: batch_of(task) for task in model.tasks}
-    sum(out.loss for out in model(tasks=tasks).values()).backward()
-    expected = gradients(model)
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = sum(out.loss for out in model(tasks=tasks).values())
-    loss.backward()
-    assert loss.dtype == torch.float32
-    found = gradients(model)
-    assert {gradient.dtype for gradient in found.values()} == {torch.float32}
-    assert_same_gradients(found, expected, tolerance=0.05)
 
 
 def test_saved_base_is_the_same_model(model, tmp_path):

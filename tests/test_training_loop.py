@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_corpora import save_corpora
 from training_program import (
     TASKS,
     fill_adapters,
-    make_config,
     make_trainer,
     outcome,
     run,
@@ -17,8 +19,9 @@ from training_program import (
 
 from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.modeling_mteeg import task_loss
+from modeling_mteeg.training import loop
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.setup import TrainingError, check_processes, start_accelerator
+from modeling_mteeg.training.setup import TrainingError
 
 SIZES = {"tuab": (32, 8, 8), "seed-v": (27, 9, 9), "sleep-edf": (10, 6, 6)}
 PLAIN = {"model__drop_path": 0.0, "adapter__dropout": 0.0}
@@ -211,6 +214,13 @@ def test_another_configuration_or_other_data_are_refused(corpora, tmp_path):
     other.store.identity["data of tuab"] = {"split_hash": "other"}
     with pytest.raises(CheckpointError, match="data of tuab"):
         other.resume()
+    half = make_trainer(corpora, tmp_path)
+    half.accelerator = SimpleNamespace(mixed_precision="bf16")  # from accelerate's own settings
+    assert "mixed_precision" in half._identity()
+    half.store.identity = json.loads(json.dumps(half._identity()))
+    half.accelerator = trainer.accelerator
+    with pytest.raises(CheckpointError, match="mixed_precision: checkpoint 'no', now 'bf16'"):
+        half.resume()
     assert not make_trainer(corpora, tmp_path, optimization__lr=0.02).resume("never")
     with pytest.raises(CheckpointError, match="No intact checkpoint"):
         make_trainer(corpora, tmp_path).resume("always")
@@ -237,30 +247,31 @@ def test_a_loss_that_is_no_number_stops_the_training(corpora, tmp_path):
         trainer.model.heads["seed-v"].bias.fill_(float("nan"))
     with pytest.raises(TrainingError, match="seed-v"):
         trainer.train_epoch()
+    assert trainer.store.names() == []  # never a checkpoint of it
 
 
-def test_the_same_seed_gives_the_same_model_and_another_one_another(corpora, tmp_path):
-    first, same = (make_trainer(corpora, tmp_path).model.state_dict() for _ in range(2))
-    assert all(torch.equal(first[name], same[name]) for name in first)
+def test_equal_scores_keep_the_earlier_epoch(corpora, tmp_path, monkeypatch):
+    trainer = make_trainer(corpora, tmp_path)
+    scores = iter([0.25, 0.5, 0.5])
+    monkeypatch.setattr(loop, "monitor_mean", lambda *results: next(scores))
+    run(trainer)
+    assert trainer.progress.best_epoch == 1 and trainer.progress.best_score == 0.5
 
 
-def test_numbers_of_processes():
-    check_processes(None, 1, {})
-    check_processes(1, 1, {})
-    check_processes(2, 2, {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"})
-    check_processes(1, 1, {"WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"})
-    with pytest.raises(TrainingError, match=r"expected 2, found 1.*torchrun"):
-        check_processes(2, 1, {})
-    with pytest.raises(TrainingError, match=r"torchrun"):
-        check_processes(None, 1, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
+@pytest.mark.parametrize("limit", [None, 1e-3])
+def test_gradients_are_clipped_on_request_only(corpora, tmp_path, limit):
+    trainer = make_trainer(corpora, tmp_path, optimization__clip_norm=limit)
+    norms, real = [], trainer.optimizer.step
 
+    def step():
+        grads = [p.grad.flatten() for p in trainer.trainable().values() if p.grad is not None]
+        norms.append(torch.cat(grads).norm().item())
+        real()
 
-def test_fp16_on_a_cpu_is_refused():
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(True)
-    try:
-        with pytest.raises(TrainingError, match="fp16"):
-            start_accelerator(make_config(mixed_precision="fp16"), cpu=True)
-    finally:
-        AcceleratorState._reset_state(True)
+    trainer.optimizer.step = step
+    trainer.train_epoch()
+    assert len(norms) == trainer.steps_per_epoch
+    if limit is None:
+        assert min(norms) > 1e-2
+    else:
+        assert norms == pytest.approx([limit] * len(norms), rel=1e-2)

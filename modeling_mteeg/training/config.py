@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +124,17 @@ class JointConfig:
                    "data.folder", "optimization.eval_batch_size")  # fmt: skip
         return {key: value for key, value in flat.items() if not key.startswith(outside)}
 
+    def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+        """The sampling rules of those of ``tasks`` that have one."""
+        return {task: vars(self.sampling[task]) for task in tasks if task in self.sampling}
+
     def save(self, path: str | Path) -> None:
-        """Write the configuration as YAML; :func:`load_config` reads it back."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), "utf-8")
+        """Write the configuration as YAML, whole or not at all; :func:`load_config` reads it."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), "utf-8")
+        os.replace(part, path)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -73,9 +73,7 @@ class JointTrainer:
                 tensor.copy_(broadcast(tensor))
         optimizer = build_optimizer(self.model, model.config.num_hidden_layers, self.options)
         self.optimizer = accelerator.prepare_optimizer(optimizer)
-        sampling = {task: vars(config.sampling[task]) for task in self.tasks
-                    if task in config.sampling}  # fmt: skip
-        self.mixes = training_mixes(self.corpora, sampling)
+        self.mixes = training_mixes(self.corpora, config.sampling_of(self.tasks))
         self.steps_per_epoch = self.plan(0).num_steps
         self.schedule = CosineSchedule.from_options(self.options, self.steps_per_epoch)
         self.progress = Progress()
@@ -113,6 +111,8 @@ class JointTrainer:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with this training to be continued."""
         identity = {**self.config.identity(), "seed": self.seed}
+        # What runs, where the configuration leaves it to accelerate's own.
+        identity["mixed_precision"] = self.accelerator.mixed_precision
         for task, card in self.cards.items():
             sizes = {name: len(reader) for name, reader in self.corpora[task].splits.items()}
             identity[f"data of {task}"] = {"split_hash": card.split_hash, **sizes}
@@ -153,9 +153,10 @@ class JointTrainer:
                 progress.step += 1
                 bar.update(sum(counts.values()))
                 last = progress.step == self.steps_per_epoch
-                if last or progress.step % _REPORT_EVERY == 0:
+                save = not last and progress.step % self.config.checkpoint.every_steps == 0
+                if last or save or progress.step % _REPORT_EVERY == 0:
                     bar.set_postfix(self._report(losses), refresh=False)
-                if not last and progress.step % self.config.checkpoint.every_steps == 0:
+                if save:
                     self.save_checkpoint()
 
     def train_step(self, parts: Iterable[Batches], counts: Mapping[str, int]) -> torch.Tensor:
@@ -215,7 +216,7 @@ class JointTrainer:
             for task, batch in batches.items()
         }
         with self.accelerator.autocast():
-            outputs = self.model(tasks=inputs, label_smoothing=self.options.label_smoothing)
+            outputs = self.model(tasks=inputs, smoothing=self.options.label_smoothing)
         return {task: output.loss for task, output in outputs.items()}
 
     def _report(self, losses: torch.Tensor) -> dict[str, str]:
@@ -238,7 +239,12 @@ class JointTrainer:
     def evaluate(self, split: str) -> dict[str, dict[str, float]]:
         """Every task's metrics on a split, computed by all processes together."""
         return evaluate_tasks(
-            self.model, self.corpora, split, self.options.eval_batch_size, self.accelerator
+            self.model,
+            self.corpora,
+            split,
+            self.options.eval_batch_size,
+            self.accelerator,
+            progress=True,
         )
 
     def finish_epoch(self) -> dict[str, Any]:

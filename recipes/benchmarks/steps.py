@@ -153,7 +153,7 @@ class JointStep:
     def __call__(self) -> None:
         for part in split_passes(self.batches, self.max_tokens, self.model.config.patch_size):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-                outputs = self.forward(tasks=part, label_smoothing=LABEL_SMOOTHING)
+                outputs = self.forward(tasks=part, smoothing=LABEL_SMOOTHING)
             loss = sum(
                 output.loss * (len(part[task]["labels"]) / self.samples)
                 for task, output in outputs.items()

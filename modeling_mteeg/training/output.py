@@ -1,0 +1,72 @@
+"""The output folder of a training: noted whose it is, so that no other run writes over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .config import JointConfig, load_config
+from .schema import ConfigError
+from .setup import TrainingError
+
+NOTE = "config.yaml"
+_RESULTS = ("model", "results.json", "history.json", "checkpoints", "seed-*")
+_REMEDY = (
+    "Give another --output, or --resume never, which begins anew and replaces what lies there."
+)
+
+
+def check_output(config: JointConfig) -> None:
+    """Raise where ``config.output`` holds what another training has left.
+
+    Parameters
+    ----------
+    config : JointConfig
+        The training that is about to begin or to go on. Seeds may be added to several earlier
+        ones.
+
+    Raises
+    ------
+    TrainingError
+        Results or checkpoints of another configuration (the message says which keys differ), or
+        such files without the note :func:`note_output` writes.
+    """
+    folder = Path(config.output)
+    there = sorted(path.name for name in _RESULTS for path in folder.glob(name))
+    if not there:
+        return
+    if not (folder / NOTE).is_file():
+        raise TrainingError(
+            f"{folder} holds {', '.join(there)}, but no {NOTE} that says of which training. "
+            f"{_REMEDY}"
+        )
+    try:
+        earlier = load_config(folder / NOTE)
+    except ConfigError as error:
+        raise TrainingError(f"{folder} holds another training: {error}\n{_REMEDY}") from error
+    differing = _differing(earlier, config)
+    if differing:
+        lines = "".join(
+            f"\n  - {key}: there {then!r}, now {now!r}" for key, (then, now) in differing.items()
+        )
+        raise TrainingError(f"{folder} holds another training; these differ:{lines}\n{_REMEDY}")
+
+
+def _differing(earlier: JointConfig, now: JointConfig) -> dict[str, tuple[Any, Any]]:
+    """Keys that decide the trained numbers, with both values, where they are not the same."""
+    first, second = earlier.identity(), now.identity()
+    keys = sorted(first.keys() | second.keys())
+    pairs = {key: (first.get(key, "absent"), second.get(key, "absent")) for key in keys}
+    found = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    then, seeds = set(earlier.seeds), set(now.seeds)
+    added = then <= seeds and len(then) > 1  # a single seed lies in the folder itself
+    if then != seeds and not added:
+        found["seeds"] = (list(earlier.seeds), list(now.seeds))
+    return found
+
+
+def note_output(config: JointConfig) -> Path:
+    """Note in ``config.output`` that it belongs to this training; returns the file."""
+    path = Path(config.output) / NOTE
+    config.save(path)
+    return path

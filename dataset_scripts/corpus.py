@@ -20,6 +20,7 @@ from modeling_mteeg.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.task_card import TaskCard
 
 from .reading import RecordingError, edf_duration_s, read_edf
+from .soundness import check_amplitude, check_raw_signal
 
 SIMULATED_FILE = "SIMULATED"
 
@@ -94,6 +95,8 @@ class Reading:
         Length and rate of the recording.
     filters_left_out : tuple of str
         Filters that cannot be applied at this rate, a sentence each.
+    warnings : tuple of str
+        What is odd about the signal though it is used (:mod:`dataset_scripts.soundness`).
     """
 
     windows: Iterator[tuple[Segment, np.ndarray]]
@@ -101,6 +104,7 @@ class Reading:
     seconds: float
     rate_hz: float
     filters_left_out: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class Corpus:
@@ -260,17 +264,14 @@ class Corpus:
                 f"{name}: {seconds:g} s long, shorter than one window of {card.window_s:g} s; "
                 "check that the file is complete."
             )
-        if not np.isfinite(signal).all():
-            raise RecordingError(
-                f"{name}: the signal has NaN or infinite values; download the file again or "
-                "repair it."
-            )
+        odd = check_raw_signal(signal, card.channels, name)
         settings = (rate_hz, card.rate_hz, card.highpass_hz, card.lowpass_hz, card.notch_hz)
         filters_left_out = preprocessing_info(*settings).left_out
         with warnings.catch_warnings():
             # Short simulated recordings; a real one that is short gives few windows.
             warnings.filterwarnings("ignore", message="A recording is shorter than")
             signal = preprocess(signal, *settings)
+        check_amplitude(signal, name)
         segments, left_out = self.segments(recording, signal.shape[1])
         if not segments:
             raise RecordingError(
@@ -278,7 +279,7 @@ class Corpus:
             )
         length = self.window_samples
         windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
-        return Reading(windows, left_out, seconds, rate_hz, filters_left_out)
+        return Reading(windows, left_out, seconds, rate_hz, filters_left_out, odd)
 
     def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
         """The windows of one recording: segment, and signal in microvolt (channels, samples)."""

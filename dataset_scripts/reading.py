@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,13 @@ import numpy as np
 
 from modeling_mteeg.channels import clean_name
 
+from .headers import RecordingError, read_cnt_header, read_edf_header
+
 if TYPE_CHECKING:
     from mne import Annotations
     from mne.io import BaseRaw
 
 UV_PER_V = 1e6
-
-
-class RecordingError(ValueError):
-    """A recording that cannot be used; the message names the file, the fault and the remedy."""
 
 
 def read_edf(
@@ -45,10 +42,14 @@ def read_edf(
     Raises
     ------
     RecordingError
-        The file cannot be read, a channel is missing or repeated, or its unit is unknown.
+        The header contradicts the file (:mod:`dataset_scripts.headers`), the file cannot be read,
+        a channel is missing or repeated, or its unit or range is unknown.
     """
     import mne
 
+    header = read_edf_header(path)
+    names = [clean_name(label) for label in header.labels]
+    header.check_ranges(path, [i for i, name in enumerate(names) if name in set(channels)])
     raw = _guarded(mne.io.read_raw_edf, path, preload=False)
     return pick_channels(raw, path, channels, repeated)
 
@@ -57,6 +58,7 @@ def read_cnt(path: str | Path, channels: Sequence[str]) -> tuple[np.ndarray, flo
     """Signal of a Neuroscan ``.cnt`` file; see :func:`read_edf`."""
     import mne
 
+    read_cnt_header(path)
     raw = _guarded(mne.io.read_raw_cnt, path, preload=False)
     return pick_channels(raw, path, channels)
 
@@ -100,37 +102,25 @@ def read_annotations(path: str | Path) -> Annotations:
     """Annotations of an EDF+ file: onsets and durations in seconds, descriptions."""
     import mne
 
+    read_edf_header(path)
     reader = lambda file, verbose: mne.read_annotations(file)  # noqa: E731
     return _guarded(reader, path)
 
 
 def edf_duration_s(path: str | Path) -> float:
-    """Seconds of signal by an EDF header, never more than the file can hold; 0 if unreadable."""
+    """Seconds of signal by an EDF header; 0 where the header is wrong."""
     try:
-        size = Path(path).stat().st_size
-        with open(path, "rb") as file:
-            header = file.read(256)
-        records, seconds = int(header[236:244]), float(header[244:252])
-    except (OSError, ValueError):
+        return read_edf_header(path).duration_s
+    except RecordingError:
         return 0.0
-    # A record holds at least one sample of two bytes.
-    plausible = 0 < records <= size // 2 and 0 < seconds < 1e5
-    return records * seconds if plausible else 0.0
 
 
-def cnt_duration_s(path: str | Path, bytes_per_sample: int = 4) -> float:
-    """Seconds of signal by a Neuroscan header and the file's size; 0 if unreadable."""
+def cnt_duration_s(path: str | Path) -> float:
+    """Seconds of signal by a Neuroscan header; 0 where the header is wrong."""
     try:
-        size = Path(path).stat().st_size
-        with open(path, "rb") as file:
-            header = file.read(900)
-        (channels,) = struct.unpack_from("<H", header, 370)
-        (rate_hz,) = struct.unpack_from("<H", header, 376)
-    except (OSError, struct.error):
+        return read_cnt_header(path).duration_s
+    except RecordingError:
         return 0.0
-    if not channels or not rate_hz:
-        return 0.0
-    return max(0, size - 900 - 75 * channels) / (bytes_per_sample * channels * rate_hz)
 
 
 def _guarded(reader: Callable[..., Any], path: str | Path, **options: Any) -> Any:

@@ -1,0 +1,261 @@
+"""Headers of EDF, BDF and Neuroscan files, checked against the file's real size.
+
+A header is a stranger's claim. It is read here before any library allocates memory by it: numbers
+must be numbers, sizes must fit each other, and the samples it promises must be in the file. Only
+the header itself is read, at most :data:`MOST_SIGNALS` entries of it.
+
+Sources: the EDF and EDF+ specifications (Kemp et al. 1992; Kemp and Olivan 2003); for ``.cnt`` the
+offsets of the Neuroscan header as MNE-Python's reader documents them.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MOST_SIGNALS = 2048
+"""More than any EEG amplifier records; a larger number is a broken header."""
+MOST_RATE_HZ = 100_000
+ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+_FIXED, _PER_SIGNAL = 256, 256
+_CNT_FIXED, _CNT_PER_CHANNEL = 900, 75
+_CNT_SAMPLE_BYTES = (4, 2)
+
+
+class RecordingError(ValueError):
+    """A recording that cannot be used; the message names the file, the fault and the remedy."""
+
+
+@dataclass(frozen=True)
+class EdfHeader:
+    """What an EDF or BDF header says, all of it plausible.
+
+    Parameters
+    ----------
+    records : int
+        Data records.
+    record_s : float
+        Seconds per record; 0 in files of annotations only.
+    labels, units : tuple of str
+        Of every signal.
+    samples : tuple of int
+        Samples per record of every signal.
+    digital, physical : tuple of (float, float)
+        Ranges of every signal; NaN where the header gives no number. Signals that nobody uses may
+        have none (the dummy channels of CHB-MIT): see :meth:`check_ranges`.
+    header_bytes, record_bytes : int
+        Sizes in the file.
+    """
+
+    records: int
+    record_s: float
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    samples: tuple[int, ...]
+    digital: tuple[tuple[float, float], ...]
+    physical: tuple[tuple[float, float], ...]
+    header_bytes: int
+    record_bytes: int
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of signal."""
+        return self.records * self.record_s
+
+    def check_ranges(self, path: str | Path, wanted: Sequence[int]) -> None:
+        """Raise :class:`RecordingError` where a wanted signal has no usable range, so no scale."""
+        for index in wanted:
+            for kind, (low, high) in (
+                ("digital", self.digital[index]),
+                ("physical", self.physical[index]),
+            ):
+                if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+                    raise _fault(
+                        Path(path),
+                        f"{kind} range of {self.labels[index]}: expected two different numbers, "
+                        f"found {low:g} to {high:g}",
+                    )
+
+
+def read_edf_header(path: str | Path) -> EdfHeader:
+    """Read and check the header of an EDF, EDF+ or BDF file.
+
+    Raises
+    ------
+    RecordingError
+        A field is no number or out of range, sizes contradict each other, or the file is shorter
+        than the header says. At most half a megabyte is read.
+    """
+    path = Path(path)
+    size, fixed = _size(path), _read(path, _FIXED)
+    if len(fixed) < _FIXED:
+        raise _fault(path, f"{size} bytes long, shorter than an EDF header of {_FIXED} bytes")
+    if fixed[:8].strip() not in (b"0", b"\xffBIOSEMI"):
+        raise _fault(
+            path, f"begins with {fixed[:8]!r}; expected the version 0 of EDF or BIOSEMI of BDF"
+        )
+    sample_bytes = 3 if fixed[0] == 0xFF else 2
+    signals = _whole(path, "number of signals", fixed[252:256], 1, MOST_SIGNALS)
+    stated = _whole(path, "size of the header", fixed[184:192], 0, 2**31)
+    header_bytes = _FIXED + signals * _PER_SIGNAL
+    if stated != header_bytes:
+        raise _fault(
+            path,
+            f"the header says it has {stated} bytes, but {signals} signals make {header_bytes}",
+        )
+    if size < header_bytes:
+        raise _fault(path, f"{size} bytes long, shorter than its header of {header_bytes} bytes")
+    records = _whole(path, "number of data records", fixed[236:244], 1, 2**31)
+    record_s = _number(path, "duration of a data record", fixed[244:252], 0.0, 1e6)
+    table = _read(path, header_bytes)[_FIXED:]
+    labels = tuple(part.decode("latin-1").strip() for part in _column(table, signals, 0, 16))
+    units = tuple(part.decode("latin-1").strip() for part in _column(table, signals, 96, 8))
+    samples = tuple(
+        _whole(path, f"samples per record of {label}", part, 1, 2**24)
+        for label, part in zip(labels, _column(table, signals, 216, 8), strict=True)
+    )
+    physical, digital = _ranges(table, signals, 104), _ranges(table, signals, 120)
+    record_bytes = sample_bytes * sum(samples)
+    ordinary = [n for n, label in zip(samples, labels, strict=True) if label not in ANNOTATIONS]
+    if ordinary and record_s == 0:
+        raise _fault(path, "its data records last 0 s though it has signals")
+    if ordinary and max(ordinary) > MOST_RATE_HZ * record_s:
+        raise _fault(
+            path,
+            f"{max(ordinary)} samples in {record_s:g} s are more than {MOST_RATE_HZ} Hz",
+        )
+    there = (size - header_bytes) // record_bytes
+    if there != records:
+        raise _fault(
+            path,
+            f"the header promises {records} data records ({records * record_s:g} s), the file "
+            f"holds {there} ({there * record_s:g} s): "
+            + ("it is incomplete" if there < records else "its header is wrong"),
+        )
+    return EdfHeader(
+        records, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes
+    )
+
+
+@dataclass(frozen=True)
+class CntHeader:
+    """What a Neuroscan ``.cnt`` header says.
+
+    Parameters
+    ----------
+    channels : int
+    rate_hz : int
+    data_bytes : int
+        Size of the signal part.
+    """
+
+    channels: int
+    rate_hz: int
+    data_bytes: int
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of signal at four bytes per sample, as the corpora here are recorded."""
+        return self.data_bytes / (_CNT_SAMPLE_BYTES[0] * self.channels * self.rate_hz)
+
+
+def read_cnt_header(path: str | Path) -> CntHeader:
+    """Read and check the header of a Neuroscan ``.cnt`` file; see :func:`read_edf_header`."""
+    path = Path(path)
+    size, fixed = _size(path), _read(path, _CNT_FIXED)
+    if len(fixed) < _CNT_FIXED:
+        raise _fault(path, f"{size} bytes long, shorter than a .cnt header of {_CNT_FIXED} bytes")
+    if not fixed.startswith(b"Version"):
+        raise _fault(path, f"begins with {fixed[:12]!r}; expected 'Version 3.0' of Neuroscan")
+    (channels,) = struct.unpack_from("<H", fixed, 370)
+    (rate_hz,) = struct.unpack_from("<H", fixed, 376)
+    (events_at,) = struct.unpack_from("<I", fixed, 886)
+    if not 1 <= channels <= MOST_SIGNALS:
+        raise _fault(path, f"the header says {channels} channels; expected 1 to {MOST_SIGNALS}")
+    if rate_hz < 1:
+        raise _fault(path, f"the header says a rate of {rate_hz} Hz")
+    data_at = _CNT_FIXED + _CNT_PER_CHANNEL * channels
+    if size <= data_at:
+        raise _fault(path, f"{size} bytes long, but {channels} channels need {data_at} for names")
+    # The table of events follows the signal; 0 or a place beyond 4 GB: no such table is used.
+    end = size
+    if events_at:
+        if events_at < data_at:
+            raise _fault(path, f"its events begin at byte {events_at}, before its signal")
+        if events_at > size and size < 2**32:
+            raise _fault(
+                path,
+                f"the header promises a signal of {events_at - data_at} bytes, the file holds "
+                f"{size - data_at}: it is incomplete",
+            )
+        end = min(size, events_at)
+    return CntHeader(channels, rate_hz, end - data_at)
+
+
+def _size(path: Path) -> int:
+    try:
+        if not path.is_file():
+            raise RecordingError(f"{path}: the file does not exist; download it again.")
+        return path.stat().st_size
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read ({error}); look at its rights.") from error
+
+
+def _read(path: Path, count: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read ({error}); look at its rights.") from error
+
+
+def _fault(path: Path, what: str) -> RecordingError:
+    return RecordingError(f"{path.name}: {what}; download it again or repair it.")
+
+
+def _column(table: bytes, signals: int, offset: int, width: int) -> list[bytes]:
+    """One field of every signal; the fields lie one kind after the other."""
+    start = offset * signals
+    return [table[start + i * width : start + (i + 1) * width] for i in range(signals)]
+
+
+def _text(part: bytes) -> str:
+    return part.decode("ascii", "replace").replace("\x00", " ").strip()
+
+
+def _whole(path: Path, what: str, part: bytes, low: int, high: int) -> int:
+    text = _text(part)
+    try:
+        value = int(text)
+    except ValueError:
+        raise _fault(path, f"{what}: expected a whole number, found {text!r}") from None
+    if not low <= value <= high:
+        raise _fault(path, f"{what}: expected {low} to {high}, found {value}")
+    return value
+
+
+def _number(path: Path, what: str, part: bytes, low: float, high: float) -> float:
+    text = _text(part)
+    try:
+        value = float(text)
+    except ValueError:
+        raise _fault(path, f"{what}: expected a number, found {text!r}") from None
+    if not (math.isfinite(value) and low <= value <= high):
+        raise _fault(path, f"{what}: expected {low:g} to {high:g}, found {text}")
+    return value
+
+
+def _ranges(table: bytes, signals: int, offset: int) -> tuple[tuple[float, float], ...]:
+    """(minimum, maximum) of every signal, NaN where there is no number."""
+
+    def number(part: bytes) -> float:
+        try:
+            return float(_text(part))
+        except ValueError:
+            return math.nan
+
+    lows, highs = (_column(table, signals, offset + 8 * i, 8) for i in range(2))
+    return tuple((number(low), number(high)) for low, high in zip(lows, highs, strict=True))

@@ -1,0 +1,128 @@
+"""Is a recording's signal sound? What makes it unusable, and what is only worth a warning.
+
+A signal whose windows would be wrong (not finite, in another unit than its header says, without any
+activity) is an error, so the recording is skipped. A signal that is right but odd (a flat or a
+clipped channel, as real corpora have them) is used as the published scripts use it, and the report
+names it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from modeling_mteeg.signal_checks import PLAUSIBLE_UV, amplitude_uv, flat_channels
+
+from .headers import RecordingError
+
+CLIPPED_SHARE = 1e-3
+"""Share of a channel's samples that stay at its extremes from which on it counts as clipped."""
+
+
+def check_raw_signal(signal: np.ndarray, names: Sequence[str], file: str) -> tuple[str, ...]:
+    """Check a signal as it was recorded.
+
+    Parameters
+    ----------
+    signal : numpy.ndarray
+        (channels, samples) in microvolt, before any filter.
+    names : sequence of str
+        The channels.
+    file : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    tuple of str
+        Warnings: flat channels, clipped channels.
+
+    Raises
+    ------
+    RecordingError
+        NaN or infinite values, or no activity in any channel.
+    """
+    wrong = [name for name, row in zip(names, signal, strict=True) if not np.isfinite(row).all()]
+    if wrong:
+        raise RecordingError(
+            f"{file}: NaN or infinite values in {_shown(wrong, len(names))}; download the file "
+            "again or repair it."
+        )
+    flat = flat_channels(signal[None], names)
+    if len(flat) == len(names):
+        raise RecordingError(
+            f"{file}: no channel has any activity; check that the file is the right one."
+        )
+    clipped = [
+        f"{name} ({share:.1%})"
+        for name, share in zip(names, map(clipped_share, signal), strict=True)
+        if name not in flat and share > CLIPPED_SHARE
+    ]
+    warnings = []
+    if flat:
+        warnings.append(f"flat: {_shown(flat, len(names))}")
+    if clipped:
+        warnings.append(f"clipped: {_shown(clipped, len(names))}")
+    return tuple(warnings)
+
+
+def clipped_share(channel: np.ndarray) -> float:
+    """Share of samples that repeat the sample before them at the channel's highest or lowest value.
+
+    An amplifier at its limit stays there; a signal that only touches its own extremes does not.
+    """
+    if len(channel) < 2:
+        return 0.0
+    low, high = channel.min(), channel.max()
+    at_limit = (channel == low) | (channel == high)
+    return float(np.mean(at_limit[1:] & at_limit[:-1] & (channel[1:] == channel[:-1])))
+
+
+def check_amplitude(signal_uv: np.ndarray, file: str) -> None:
+    """Raise where a filtered signal cannot be EEG in microvolt: the header's unit is wrong.
+
+    Parameters
+    ----------
+    signal_uv : numpy.ndarray
+        (channels, samples), filtered.
+    file : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    RecordingError
+        The median amplitude lies outside :data:`~modeling_mteeg.signal_checks.PLAUSIBLE_UV`.
+    """
+    found, (low, high) = amplitude_uv(signal_uv[None]), PLAUSIBLE_UV
+    if not low <= found <= high:
+        raise RecordingError(
+            f"{file}: the median amplitude is {found:.3g} microvolt after filtering; EEG has 2 to "
+            "200. The unit or the range in the header is wrong (volt or millivolt written as "
+            "microvolt, or the reverse): correct the physical dimension in the header."
+        )
+
+
+def rate_notes(rates_hz: Sequence[tuple[str, float]]) -> list[str]:
+    """A line where recordings of one corpus have several rates (all become the card's rate).
+
+    Parameters
+    ----------
+    rates_hz : sequence of (str, float)
+        Recording and its rate.
+    """
+    counts = Counter(rate for _, rate in rates_hz)
+    if len(counts) < 2:
+        return []
+    usual = counts.most_common(1)[0][0]
+    others = [f"{key} ({rate:g} Hz)" for key, rate in rates_hz if rate != usual]
+    return [
+        "Recordings have several rates ("
+        + ", ".join(f"{rate:g} Hz: {counts[rate]}" for rate in sorted(counts))
+        + f"); all were resampled. Not at {usual:g} Hz: {_shown(others, len(rates_hz))}"
+    ]
+
+
+def _shown(names: Sequence[str], of: int, most: int = 8) -> str:
+    shown = ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+    return f"{len(names)} of {of} ({shown})"

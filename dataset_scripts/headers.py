@@ -22,7 +22,6 @@ MOST_RATE_HZ = 100_000
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _FIXED, _PER_SIGNAL = 256, 256
 _CNT_FIXED, _CNT_PER_CHANNEL = 900, 75
-_CNT_SAMPLE_BYTES = (4, 2)
 
 
 class RecordingError(ValueError):
@@ -148,18 +147,22 @@ class CntHeader:
     ----------
     channels : int
     rate_hz : int
+    sample_bytes : int
+        2 or 4: whichever the stated number of samples makes of the signal part; 2 where neither
+        fits, as MNE-Python has it.
     data_bytes : int
         Size of the signal part.
     """
 
     channels: int
     rate_hz: int
+    sample_bytes: int
     data_bytes: int
 
     @property
     def duration_s(self) -> float:
-        """Seconds of signal at four bytes per sample, as the corpora here are recorded."""
-        return self.data_bytes / (_CNT_SAMPLE_BYTES[0] * self.channels * self.rate_hz)
+        """Seconds of signal."""
+        return self.data_bytes / (self.sample_bytes * self.channels * self.rate_hz)
 
 
 def read_cnt_header(path: str | Path) -> CntHeader:
@@ -192,7 +195,9 @@ def read_cnt_header(path: str | Path) -> CntHeader:
                 f"{size - data_at}: it is incomplete",
             )
         end = min(size, events_at)
-    return CntHeader(channels, rate_hz, end - data_at)
+    (samples,) = struct.unpack_from("<I", fixed, 864)
+    found = (end - data_at) // (samples * channels) if samples else 0
+    return CntHeader(channels, rate_hz, found if found in (2, 4) else 2, end - data_at)
 
 
 def _size(path: Path) -> int:

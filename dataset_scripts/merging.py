@@ -15,6 +15,7 @@ from .cards import dataset_card
 from .corpus import Corpus
 from .provenance import source_of
 from .report import Outcome, count_differences, print_result
+from .soundness import rate_notes, warning_notes
 from .splits import SPLITS, check_filled, sha256_of, shared_subjects
 
 SPLITS_FILE = "splits.json"
@@ -88,6 +89,8 @@ def write_documents(
     leaks = shared_subjects(where)
     notes = sorted({line for outcome in used for line in outcome.filters_left_out})
     notes += count_differences(corpus, used)
+    notes += rate_notes([(one.recording.key, one.rate_hz) for one in used])
+    notes += warning_notes([(one.recording.key, one.warnings) for one in used])
     card = corpus.card.replace(split_hash=manifest["hash"])
     if corpus.simulated:
         card = card.replace(

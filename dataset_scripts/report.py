@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BYTES = {"int16": 2, "float32": 4}
 REPORT_COLUMNS = (
     "recording", "status", "reason", "windows", "subject", "split", "hours", "rate_hz",
-    "windows_left_out", "file",
+    "windows_left_out", "warnings", "file",
 )  # fmt: skip
 
 
@@ -45,6 +45,8 @@ class Outcome:
         Windows of this recording that were left out: reason to number.
     filters_left_out : list of str
         Filters that cannot be applied at its rate.
+    warnings : list of str
+        What is odd about its signal though it is used.
     row_splits : numpy.ndarray, (windows,), str
         Split of every window, once the splits are made.
     """
@@ -58,6 +60,7 @@ class Outcome:
     units: list[str] = dataclasses.field(default_factory=list)
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     filters_left_out: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
     row_splits: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], dtype=str))
 
 
@@ -71,6 +74,7 @@ def write_report(path: Path, raw: Path, outcomes: Sequence[Outcome]) -> None:
         cells = (
             one.recording.key, one.status, one.reason, len(one.labels), one.recording.subject,
             split, f"{one.seconds / 3600:.4f}", f"{one.rate_hz:g}", left_out,
+            "; ".join(one.warnings),
             _relative(one.recording.path, raw),
         )  # fmt: skip
         lines.append("\t".join(" ".join(str(cell).split()) for cell in cells))

@@ -123,6 +123,25 @@ def rate_notes(rates_hz: Sequence[tuple[str, float]]) -> list[str]:
     ]
 
 
+def warning_notes(warnings: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Lines that count the recordings with each kind of warning.
+
+    Parameters
+    ----------
+    warnings : sequence of (str, sequence of str)
+        Recording and its warnings, as :func:`check_raw_signal` gives them.
+    """
+    kinds: dict[str, list[str]] = {}
+    for key, lines in warnings:
+        for line in lines:
+            kinds.setdefault(line.split(":")[0], []).append(key)
+    return [
+        f"Used though some channels are {kind}: {_shown(keys, len(warnings))} recordings; "
+        "report.tsv names the channels"
+        for kind, keys in sorted(kinds.items())
+    ]
+
+
 def _shown(names: Sequence[str], of: int, most: int = 8) -> str:
     shown = ", ".join(names[:most]) + (" ..." if len(names) > most else "")
     return f"{len(names)} of {of} ({shown})"

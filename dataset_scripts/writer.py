@@ -23,6 +23,7 @@ from typing import Any
 from modeling_mteeg.data import encode_window, window_features
 
 from .corpus import Corpus, Recording
+from .duplicates import mark_same_signal
 from .merging import SPLITS_FILE, merge, publish, window_unit, write_documents
 from .reading import RecordingError
 from .report import Outcome, print_expected, write_report
@@ -104,7 +105,7 @@ def prepare(corpus: Corpus, out: str | Path, settings: Settings | None = None) -
 
 def _select(corpus: Corpus, settings: Settings) -> list[Recording]:
     """Recordings found, with the reason where the call leaves one out."""
-    recordings = corpus.find_recordings()
+    recordings = mark_same_signal(corpus.find_recordings())
     if not any(not one.left_out for one in recordings):
         raise FileNotFoundError(
             f"{corpus.card.name}: no recording that the protocol uses below {corpus.raw} (expected "
@@ -307,6 +308,7 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
         "units": units,
         "left_out": dict(sorted(reading.left_out.items())),
         "filters_left_out": list(reading.filters_left_out),
+        "warnings": list(reading.warnings),
     }
 
 

@@ -10,14 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
-import edfio
 import numpy as np
 import pytest
 import yaml
+from physionet_files import CUES, SECONDS, report, write_run
 
 from dataset_scripts import writer
 from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
@@ -31,27 +30,6 @@ from modeling_mteeg.preprocessing import preprocess
 from modeling_mteeg.task_card import TaskCard
 
 QUIET = Settings(progress=False)
-SECONDS, RATE = 26, 160
-CUES = [(0.0, "T0"), (4.2, "T2"), (8.3, "T0"), (12.5, "T1"), (16.6, "T0"), (20.8, "T2")]
-
-
-def write_run(
-    path: Path, seed: int, channels: Sequence[str] = CARD.channels, unit: str = "uV"
-) -> None:
-    """An EDF+ file of noise by channel name, with cues, as the original names its channels."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    signals = []
-    for name in channels:
-        random = np.random.default_rng([seed, *name.encode()])
-        noise = random.normal(0, 20, SECONDS * RATE)
-        label = name.capitalize().ljust(4, ".")
-        signals.append(
-            edfio.EdfSignal(
-                noise, RATE, label=label, physical_dimension=unit, physical_range=(-200, 200)
-            )
-        )
-    cues = [edfio.EdfAnnotation(onset, 4.1, text) for onset, text in CUES]
-    edfio.Edf(signals, annotations=cues).write(path)
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +60,6 @@ def content(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def report(folder: Path) -> dict[str, dict[str, str]]:
-    """Rows of a report by recording."""
-    header, *rows = (folder / "report.tsv").read_text("utf-8").splitlines()
-    columns = header.split("\t")
-    table = [dict(zip(columns, row.split("\t"), strict=True)) for row in rows]
-    return {row["recording"]: row for row in table}
 
 
 def test_result_loads_with_card_manifest_and_report(prepared: Path) -> None:

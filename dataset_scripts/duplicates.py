@@ -1,0 +1,84 @@
+"""Recordings that are there twice under two names.
+
+A copy counts its subject double, and may put the same windows into two splits, so only the first is
+used; the other is skipped with the reason. (Two files of one name:
+:func:`~dataset_scripts.corpus.mark_repeated`.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+
+from .corpus import Recording
+
+_NAMES_BYTES = 256
+"""The fixed part of an EDF header holds names and dates; a copy may differ in them alone."""
+_PROBE_BYTES = 2**16
+
+
+def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
+    """Of recordings with the same bytes behind the first 256 all but the first carry a fault.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        In the order in which the first is kept. Those that are left out or faulty already are
+        passed on.
+
+    Notes
+    -----
+    Sizes are compared first, then a few blocks, then everything, so that hardly any file is read
+    as a whole unless it has a copy.
+    """
+    candidates = [one for one in recordings if not one.left_out and not one.fault]
+    groups: list[list[Recording]] = [candidates]
+    for property_of in (_size, _probe, _digest):
+        groups = [part for group in groups for part in _grouped(group, property_of)]
+    first = {one.key: group[0] for group in groups for one in group[1:]}
+    return [
+        dataclasses.replace(
+            one,
+            fault=f"{one.path.name}: the same signal as {first[one.key].path.name}; keep one of "
+            "the two.",
+        )
+        if one.key in first
+        else one
+        for one in recordings
+    ]
+
+
+def _grouped(
+    recordings: Iterable[Recording], property_of: Callable[[Path], Hashable]
+) -> list[list[Recording]]:
+    """Groups of two or more with the same property; unreadable files are in none."""
+    found: dict[Hashable, list[Recording]] = {}
+    for one in recordings:
+        try:
+            found.setdefault(property_of(one.path), []).append(one)
+        except OSError:  # reading it for its signal will name the fault
+            continue
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _probe(path: Path) -> bytes:
+    """Hash of three blocks: behind the names, in the middle, at the end."""
+    size = _size(path)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for start in (_NAMES_BYTES, size // 2, max(_NAMES_BYTES, size - _PROBE_BYTES)):
+            file.seek(start)
+            digest.update(file.read(_PROBE_BYTES))
+    return digest.digest()
+
+
+def _digest(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(_NAMES_BYTES)
+        return hashlib.file_digest(file, "sha256").digest()

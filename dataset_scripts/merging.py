@@ -87,7 +87,8 @@ def write_documents(
         where.setdefault(outcome.recording.subject, set()).update(outcome.row_splits.tolist())
     leaks = shared_subjects(where)
     notes = sorted({line for outcome in used for line in outcome.filters_left_out})
-    notes += count_differences(corpus, used)
+    missing = manifest.get("missing", [])
+    notes += [*missing, *count_differences(corpus, used, missing)]
     card = corpus.card.replace(split_hash=manifest["hash"])
     if corpus.simulated:
         card = card.replace(

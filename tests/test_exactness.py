@@ -55,7 +55,9 @@ def rows_of(folder: Path) -> list[dict]:
     return found
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")  # no positions
+@pytest.mark.filterwarnings(
+    "ignore:invalid value encountered in divide:RuntimeWarning"
+)  # no positions
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 @pytest.mark.parametrize(("task", "rate_hz"), CASES)
 def test_rows_are_the_plain_chain_at_the_known_windows(

@@ -13,6 +13,7 @@ import numpy as np
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
+from .completeness import names_missing, number_differs
 from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
 from .reading import RecordingError, read_edf
 
@@ -37,6 +38,12 @@ STRIDE_S = 1.0
 REPEATED = ("T8-P8",)
 """Occurs twice in most files, with the same signal."""
 SAME_SUBJECT = {21: 1}
+CASES = range(1, 24)
+"""Those of the published split; case 24 came later and is in no part of it."""
+FILES, SEIZURES = 664, 182
+"""EDF files and seizures of :data:`CASES`. With case 24 it is 686 files (the
+summaries name 676 of them) and 198 seizures."""
+_SUMMARY = re.compile(r"chb(\d{2})-summary\.txt")
 _NAME = re.compile(r"chb(\d{2})[a-z]?_.+")
 _SEIZURE = re.compile(r"Seizure(?: \d+)? (Start|End) Time:\s*(\d+)\s*sec", re.IGNORECASE)
 
@@ -85,7 +92,7 @@ class ChbMit(Corpus):
         for path in self.raw.rglob("chb*.edf"):
             match = _NAME.fullmatch(path.stem)
             case = int(match[1]) if match else 0
-            left_out = "" if 1 <= case <= 23 else "its case is in no part of the published split"
+            left_out = "" if case in CASES else "its case is in no part of the published split"
             subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
             summary = path.parent / f"chb{case:02d}-summary.txt"
             fault = ""
@@ -103,6 +110,25 @@ class ChbMit(Corpus):
             case = int(one.group.removeprefix("case-"))
             result[one.key] = "train" if case <= 19 else "validation" if case <= 21 else "test"
         return result
+
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """Cases and files that are not there, and what the numbers of files and seizures lack."""
+        there = {one.path.name for one in recordings if not one.left_out}
+        cases = [f"chb{case:02d}" for case in CASES]
+        lines = names_missing("cases", cases, (name[:5] for name in there))
+        named: dict[str, list[tuple[int, int]]] = {}
+        for path in sorted(self.raw.rglob("chb*-summary.txt")):
+            match = _SUMMARY.fullmatch(path.name)
+            if not match or int(match[1]) not in CASES:
+                continue
+            try:
+                named |= read_summary(path)
+            except RecordingError as error:
+                lines.append(f"a summary is not valid, its seizures are not counted: {error}")
+        lines += names_missing("files that the summaries name", list(named), there)
+        lines += number_differs("EDF files of cases 1 to 23", FILES, len(there))
+        found = sum(len(seizures) for seizures in named.values())
+        return lines + number_differs("seizures in the summaries of cases 1 to 23", SEIZURES, found)
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """The 16 derivations in microvolt."""

@@ -239,6 +239,16 @@ class Corpus:
         """About how many windows the recording will give (for the expected size)."""
         return int(self.duration_s(recording) // self.card.window_s)
 
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """What a whole download has and this one lacks, a sentence each with the names.
+
+        Parameters
+        ----------
+        recordings : sequence of Recording
+            All recordings below the raw folder, used or not.
+        """
+        return []
+
     # Shared ------------------------------------------------------------------------------------
 
     @property

@@ -88,7 +88,8 @@ def write_documents(
         where.setdefault(outcome.recording.subject, set()).update(outcome.row_splits.tolist())
     leaks = shared_subjects(where)
     notes = sorted({line for outcome in used for line in outcome.filters_left_out})
-    notes += count_differences(corpus, used)
+    missing = manifest.get("missing", [])
+    notes += [*missing, *count_differences(corpus, used, missing)]
     notes += rate_notes([(one.recording.key, one.rate_hz) for one in used])
     notes += warning_notes([(one.recording.key, one.warnings) for one in used])
     card = corpus.card.replace(split_hash=manifest["hash"])

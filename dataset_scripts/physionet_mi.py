@@ -10,6 +10,7 @@ from typing import ClassVar
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
+from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
 from .reading import RecordingError, read_annotations
 from .splits import cut_in_order
@@ -36,6 +37,10 @@ RUN_LABELS = {run: {"T0": "rest", "T1": "left", "T2": "right"} for run in (4, 8,
 """What a cue means, by run of imagery."""
 DROPPED_SUBJECTS = ("S088", "S090", "S092", "S100", "S104", "S106")
 """Left out by the paper, section 4.1: other sampling rates or lengths of trials."""
+SUBJECTS = tuple(
+    name for name in (f"S{number:03d}" for number in range(1, 110)) if name not in DROPPED_SUBJECTS
+)
+"""The 103 that the protocol uses."""
 _NAME = re.compile(r"(S\d{3})R(\d{2})")
 
 
@@ -101,6 +106,18 @@ class PhysionetMi(Corpus):
         """Runs in order of their names."""
         keys = sorted(one.key for one in recordings)
         return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """Subjects without any run of imagery, and single runs of the others."""
+        there = {one.path.stem for one in recordings if not one.left_out}
+        subjects = {name[:4] for name in there}
+        of_these = [one for one in SUBJECTS if one in subjects]
+        runs = [f"{one}R{run:02d}" for one in of_these for run in sorted(RUN_LABELS)]
+        whose = f"imagery runs of {len(of_these)} subject(s)"
+        return [
+            *names_missing("subjects", SUBJECTS, subjects),
+            *names_missing(whose, runs, there),
+        ]
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per cue, in order of the cues."""

@@ -1,4 +1,7 @@
-"""All corpora by one command: ``python -m dataset_scripts.prepare --raw ROOT --out ROOT``."""
+"""All corpora by one command: ``python -m dataset_scripts.prepare --raw ROOT --out ROOT``.
+
+Where their settings differ, ``--config corpora.yaml``: see :mod:`dataset_scripts.plan_file`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .command import add_writer_options
+from .plan_file import names_plan, run_plan_command
 from .registry import KNOWN_TASKS, TASKS, corpus_class
 from .settings import Settings
 from .writer import PreparationError, prepare
@@ -65,9 +69,13 @@ def prepare_corpora(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if names_plan(arguments):
+        return run_plan_command(arguments)
     parser = argparse.ArgumentParser(
         prog="python -m dataset_scripts.prepare",
-        description="Prepare several corpora: RAW/<task> becomes OUT/<task>.",
+        description="Prepare several corpora: RAW/<task> becomes OUT/<task>. Where folders or "
+        "settings differ between corpora: --config corpora.yaml (see --config x --help).",
     )
     add_writer_options(parser)
     parser.add_argument(

@@ -111,8 +111,13 @@ def window_counts(used: Sequence[Outcome]) -> dict[str, Counter[str]]:
     return counts
 
 
-def count_differences(corpus: Corpus, used: Sequence[Outcome]) -> list[str]:
-    """Lines on classes that a split lacks and on counts that differ from the known ones."""
+def count_differences(
+    corpus: Corpus, used: Sequence[Outcome], missing: Sequence[str] = ()
+) -> list[str]:
+    """Lines on classes that a split lacks and on counts that differ from the known ones.
+
+    ``missing`` is what is known to lack already: it explains a difference.
+    """
     counts = window_counts(used)
     lines = []
     for split in SPLITS:
@@ -125,9 +130,15 @@ def count_differences(corpus: Corpus, used: Sequence[Outcome]) -> list[str]:
     if found not in corpus.known_counts.values():
         known = "; ".join(f"{name}: {' / '.join(map(str, numbers))}"
                           for name, numbers in corpus.known_counts.items())  # fmt: skip
+        why = (
+            f"Why: {'; '.join(missing)}."
+            if missing
+            else "No recording is missing: it is another version of the corpus, or recordings were "
+            "skipped (`report.tsv`)."
+        )
         lines.append(
             f"Known counts (train / validation / test) are {known}; found "
-            f"{' / '.join(map(str, found))}. Another version of the corpus, or files are missing."
+            f"{' / '.join(map(str, found))}. {why}"
         )
     return lines
 

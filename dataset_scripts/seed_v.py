@@ -14,6 +14,7 @@ import numpy as np
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
+from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
 from .reading import RecordingError, cnt_duration_s, read_cnt
 from .splits import SPLITS
@@ -50,6 +51,7 @@ _LATER = (2, 1, 3, 0, 4, 4, 0, 3, 2, 1, 3, 4, 1, 2, 0)
 LABELS = {1: (4, 1, 3, 2, 0) * 3, 2: _LATER, 3: _LATER}
 """Class of every trial by session."""
 TRIALS = 15
+SUBJECTS = 16
 TRIAL_TIMES_FILE = "trial_times.json"
 _NAME = re.compile(r"(\d+)_([123])_(\d+)")
 
@@ -124,6 +126,13 @@ class SeedV(Corpus):
             label = CARD.labels[LABELS[session][trial]]
             result += windows_in_order(start, stop, self.window_samples, label, _unit(trial))
         return result, Counter()
+
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """Sessions that are not there, of 16 subjects x 3."""
+        named = [_NAME.fullmatch(one.path.stem) for one in recordings]
+        there = {f"{int(match[1])}_{match[2]}" for match in named if match}
+        wanted = [f"{subject + 1}_{session}" for subject in range(SUBJECTS) for session in LABELS]
+        return names_missing("sessions (<subject>_<session>)", wanted, there)
 
     def trial_times_s(self, session: int) -> tuple[Sequence[float], Sequence[float]]:
         """Start and end of the 15 trials of a session in seconds."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
+from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
 from .reading import RecordingError, read_annotations
 from .splits import cut_in_order
@@ -37,6 +38,16 @@ STAGES = {
 }
 NO_STAGE = {"Movement time": "MOVEMENT", "Sleep stage ?": "UNKNOWN"}
 WAKE_MARGIN_S = 30 * 60
+SUBJECTS = tuple(one for one in range(83) if one not in (39, 68, 69, 78, 79))
+"""Numbers of the sleep-cassette study's subjects."""
+LOST_NIGHTS = ("SC4132", "SC4361", "SC4521")
+"""Nights that never were published: the cassette or the laser disk failed."""
+NIGHTS = tuple(
+    night
+    for night in (f"SC4{subject:02d}{number}" for subject in SUBJECTS for number in (1, 2))
+    if night not in LOST_NIGHTS
+)
+"""All 153 of them, as the file names begin."""
 _NAME = re.compile(r"(SC4\d{2})(\d)[A-Z]\d-PSG")
 
 
@@ -104,6 +115,11 @@ class SleepEdf(Corpus):
         """Recordings in order of their names."""
         keys = sorted(one.key for one in recordings)
         return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """Nights of the sleep-cassette study that are not there."""
+        there = {one.path.name[:6] for one in recordings if not one.left_out}
+        return names_missing("nights (SC4<subject><night>)", NIGHTS, there)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """The epochs of the hypnogram, in order."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
+from .completeness import number_differs
 from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
 from .splits import train_or_validation
 
@@ -34,6 +35,13 @@ CARD = TaskCard(
     license="TUH EEG terms of use: redistribution is not allowed",
     description="Is the recording normal or abnormal? Every window has its recording's label.",
 )
+RECORDINGS = {
+    "train/normal": 1371,
+    "train/abnormal": 1346,
+    "eval/normal": 150,
+    "eval/abnormal": 126,
+}
+"""Files of v3.0.1 (2,993)."""
 
 
 class Tuab(Corpus):
@@ -96,6 +104,18 @@ class Tuab(Corpus):
             by_subject = train_or_validation([one.subject for one in group])
             result |= {one.key: by_subject[one.subject] for one in group}
         return result
+
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """Parts whose number of recordings differs from that of v3.0.1.
+
+        The names are not known without the corpus, so it is numbers only.
+        """
+        counts = Counter(one.group for one in recordings if not one.left_out)
+        return [
+            line
+            for group, expected in RECORDINGS.items()
+            for line in number_differs(f"recordings in {group} (v3.0.1)", expected, counts[group])
+        ]
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Every 10 s with the label of the recording's folder."""

@@ -13,6 +13,7 @@ import numpy as np
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
+from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
 from .reading import RecordingError
 from .splits import train_or_validation
@@ -86,6 +87,11 @@ class Tuev(Corpus):
             one.key: "test" if one.group == "eval" else by_subject[one.subject]
             for one in recordings
         }
+
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """The two parts, where one has no recording at all."""
+        there = {one.group for one in recordings if not one.left_out}
+        return names_missing("parts (edf/<part>)", ("train", "eval"), there)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per row of the ``.rec`` file, in the file's order.

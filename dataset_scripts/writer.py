@@ -22,6 +22,7 @@ from typing import Any
 
 from modeling_mteeg.data import encode_window, window_features
 
+from .completeness import missing_lines
 from .corpus import Corpus, Recording
 from .duplicates import mark_same_signal
 from .merging import SPLITS_FILE, merge, publish, window_unit, write_documents
@@ -75,6 +76,7 @@ def prepare(corpus: Corpus, out: str | Path, settings: Settings | None = None) -
             f"{card.name}: split: expected one of {list(corpus.splits)}, found {settings.split!r}."
         )
     recordings = _select(corpus, settings)
+    missing = missing_lines(corpus, recordings, settings)
     wanted = [one for one in recordings if not one.left_out]
     manifest = _protocol_manifest(corpus, wanted) if settings.split == "protocol" else None
     fingerprint = _fingerprint(corpus, settings, wanted)
@@ -95,6 +97,7 @@ def prepare(corpus: Corpus, out: str | Path, settings: Settings | None = None) -
     final = work / "final"
     shutil.rmtree(final, ignore_errors=True)
     manifest["fingerprint"] = fingerprint
+    manifest["missing"] = missing
     merge(corpus, used, manifest, work / "parts", final)
     write_documents(corpus, used, manifest, final, settings.dtype, settings.progress)
     write_report(final / REPORT_FILE, corpus.raw, outcomes)

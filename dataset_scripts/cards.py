@@ -98,6 +98,10 @@ def card_header(corpus: Corpus, card: TaskCard, used: Sequence[Outcome]) -> str:
             "eeg", card.name, "time-series-classification", *corpus.tags,
             *(["simulated"] if card.simulated else []),
         ],
+        configs=[{  # what load_dataset reads, streaming or not
+            "config_name": "default",
+            "data_files": [{"split": split, "path": f"{split}/data-*.arrow"} for split in SPLITS],
+        }],
     ).to_yaml()  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from .corpus import Corpus
 from .registry import KNOWN_TASKS
 from .settings import Settings
-from .writer import PreparationError, prepare
+from .shards import Shard
+from .writer import PreparationError, merge_shards, prepare, prepare_shard
 
 
 def add_writer_options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,28 @@ def add_writer_options(parser: argparse.ArgumentParser) -> None:
         help="share of recordings that may be unusable before the run fails (default: 0.01)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a prepared corpus")
+    jobs = parser.add_mutually_exclusive_group()
+    jobs.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="write only share I, from 1 to N, of the recordings, for --merge",
+    )
+    jobs.add_argument(
+        "--merge",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        help="make the result of the shards in OUT, or in the DIRs that were their --out",
+    )
+
+
+def prepare_as_asked(corpus: Corpus, options: argparse.Namespace, settings: Settings) -> Path:
+    """The whole corpus, one shard of it, or its shards merged, by the command line."""
+    if options.shard is not None:
+        return prepare_shard(corpus, options.out, Shard.parse(options.shard), settings)
+    if options.merge is not None:
+        return merge_shards(corpus, options.out, options.merge, settings)
+    return prepare(corpus, options.out, settings)
 
 
 def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +97,8 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
             subjects=tuple(options.subjects),
             overwrite=options.overwrite,
         )
-        folder = prepare(corpus_class(options.raw, options.protocol), options.out, settings)
+        corpus = corpus_class(options.raw, options.protocol)
+        folder = prepare_as_asked(corpus, options, settings)
     except (ValueError, OSError, PreparationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

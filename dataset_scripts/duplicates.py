@@ -33,7 +33,9 @@ def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
     Sizes are compared first, then a few blocks, then everything, so that hardly any file is read
     as a whole unless it has a copy.
     """
-    candidates = [one for one in recordings if not one.left_out and not one.fault]
+    candidates = [
+        one for one in recordings if not one.left_out and not one.fault and _has_content(one.path)
+    ]
     groups: list[list[Recording]] = [candidates]
     for property_of in (_size, _probe, _digest):
         groups = [part for group in groups for part in _grouped(group, property_of)]
@@ -61,6 +63,11 @@ def _grouped(
         except OSError:  # reading it for its signal will name the fault
             continue
     return [group for group in found.values() if len(group) > 1]
+
+
+def _has_content(path: Path) -> bool:
+    """Whether there is anything to compare; an empty file has another fault, named on reading."""
+    return path.is_file() and _size(path) > _NAMES_BYTES
 
 
 def _size(path: Path) -> int:

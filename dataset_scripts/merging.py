@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from modeling_mteeg.data import write_index
 
 from .cards import dataset_card
 from .corpus import Corpus
@@ -19,6 +21,8 @@ from .soundness import rate_notes, warning_notes
 from .splits import SPLITS, check_filled, sha256_of, shared_subjects
 
 SPLITS_FILE = "splits.json"
+PUBLISHED, REPLACED = "published", "replaced"
+"""In the working folder: a mark that the renames have begun, and the folder that was there."""
 
 
 def window_unit(outcome: Outcome, index: int) -> str:
@@ -40,16 +44,16 @@ def merge(
     corpus: Corpus,
     used: Sequence[Outcome],
     manifest: dict[str, Any],
-    parts: Path,
+    parts: Mapping[str, Path],
     final: Path,
 ) -> None:
-    """Save the splits as a ``DatasetDict``; the parts stay on disk and are never held in memory."""
+    """Save the splits as an indexed ``DatasetDict``; parts (by key) are never held in memory."""
     import datasets
 
     pieces: dict[str, list[Any]] = {split: [] for split in SPLITS}
     for outcome in used:
         outcome.row_splits = _split_of_rows(outcome, manifest)
-        part = datasets.Dataset.from_file(str(parts / f"{outcome.recording.key}.arrow"))
+        part = datasets.Dataset.from_file(str(parts[outcome.recording.key]))
         for split in SPLITS:
             rows = np.flatnonzero(outcome.row_splits == split)
             if len(rows):
@@ -72,6 +76,7 @@ def merge(
         state["_fingerprint"] = sha256_of([manifest["fingerprint"], split])[:16]
         state["_split"] = split
         state_file.write_text(json.dumps(state, indent=2, sort_keys=True), "utf-8")
+        write_index(final / split)
 
 
 def write_documents(
@@ -110,9 +115,37 @@ def write_documents(
 
 
 def publish(final: Path, target: Path) -> None:
-    """Put the finished folder in its place; an older one goes first."""
+    """Put the finished folder in its place; an older one goes first.
+
+    Two renames, so a kill may come between them: :func:`recover` puts the older one back.
+    """
+    work = final.parent
+    (work / PUBLISHED).touch()
     if target.exists():
-        old = final.parent / "replaced"
+        old = work / REPLACED
         shutil.rmtree(old, ignore_errors=True)
         os.replace(target, old)
     os.replace(final, target)
+
+
+def recover(work: Path, target: Path) -> None:
+    """Put right what a kill during or after :func:`publish` has left."""
+    shutil.rmtree(_aside(work), ignore_errors=True)
+    if not (work / PUBLISHED).exists():
+        return
+    if not target.exists() and (work / REPLACED).exists():
+        os.replace(work / REPLACED, target)
+    if (work / "final").exists():
+        (work / PUBLISHED).unlink()
+    else:
+        discard(work)
+
+
+def discard(work: Path) -> None:
+    """Remove what a published preparation needed; a kill in between leaves no half of it."""
+    os.replace(work, _aside(work))
+    shutil.rmtree(_aside(work))
+
+
+def _aside(work: Path) -> Path:
+    return work.with_name(f"{work.name}.removing")

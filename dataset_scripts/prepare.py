@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .command import add_writer_options
+from .command import add_writer_options, prepare_as_asked
+from .corpus import Corpus
 from .plan_file import names_plan, run_plan_command
 from .registry import KNOWN_TASKS, TASKS, corpus_class
 from .settings import Settings
@@ -23,6 +24,7 @@ def prepare_corpora(
     tasks: Sequence[str] = TASKS,
     num_proc: int = 1,
     settings: Settings | None = None,
+    how: Callable[[Corpus, Path, Settings], Path] = prepare,
 ) -> dict[str, Path]:
     """Prepare several corpora.
 
@@ -39,6 +41,9 @@ def prepare_corpora(
         Processes, a recording each (unless ``settings`` is given).
     settings : Settings, optional
         Everything else about writing.
+    how : callable
+        :func:`~dataset_scripts.writer.prepare`, or another function of corpus, ``out_root`` and
+        settings that gives a folder, such as one that writes a shard.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def prepare_corpora(
         )
     settings = settings or Settings(num_proc=num_proc)
     return {
-        task: prepare(reader(raw_root / task), out_root, settings)
+        task: how(reader(raw_root / task), Path(out_root), settings)
         for task, reader in classes.items()
     }
 
@@ -97,7 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_skipped=options.max_skipped,
             overwrite=options.overwrite,
         )
-        folders = prepare_corpora(options.raw, options.out, tasks, settings=settings)
+        folders = prepare_corpora(
+            options.raw,
+            options.out,
+            tasks,
+            settings=settings,
+            how=lambda corpus, _, chosen: prepare_as_asked(corpus, options, chosen),
+        )
     except (ValueError, OSError, PreparationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class Outcome:
         Filters that cannot be applied at its rate.
     warnings : list of str
         What is odd about its signal though it is used.
+    sources : list of dict
+        Its files: name, size, hashes (:mod:`dataset_scripts.sources`).
     row_splits : numpy.ndarray, (windows,), str
         Split of every window, once the splits are made.
     """
@@ -61,6 +63,7 @@ class Outcome:
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     filters_left_out: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     row_splits: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], dtype=str))
 
 

@@ -27,6 +27,7 @@ from accelerate import Accelerator
 
 from modeling_mteeg.data import (
     Corpus,
+    StreamError,
     load_corpora,
     load_corpus,
     model_inputs,
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         accelerator = start_accelerator(config)
         simulate = config.data.simulate
         data = simulated_corpora(config, accelerator) if simulate else config.data.folder
-        corpora = load_corpora(data, config.data.tasks)
+        corpora = load_corpora(data, config.data.tasks, config.data.streaming)
         training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
     except (OSError, ValueError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = folder / f"seed-{seed}" if len(config.seeds) > 1 else folder
         try:
             by_seed[seed] = train(config, corpora, accelerator, seed, folder, args.resume)
-        except (CheckpointError, TrainingError) as error:
+        except (CheckpointError, StreamError, TrainingError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
 
@@ -230,7 +231,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--config", default=CONFIGS / "joint_demo.yaml", type=Path)
-    add("--data", help="folder of prepared corpora, <data>/<task>/")
+    add("--data", help="prepared corpora, <data>/<task>/: a folder, or a URL such as s3://..., "
+        "hf://datasets/... (streamed); {task} stands for the task's name")  # fmt: skip
+    add("--streaming", action="store_true", help="fetch windows by byte range from a folder too")
     add("--tasks", help="tasks, separated by commas")
     add("--base", help="folder or Hub id of the base, instead of a preset")
     add("--method", help="mteeg, or full (plain full fine-tuning)")
@@ -254,6 +257,8 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
         found[key] = yaml.load(value, Loader=yaml_loader([]))
     if args.data is not None:
         found |= {"data.folder": args.data, "data.simulate": False}
+    if args.streaming:
+        found["data.streaming"] = True
     if args.base is not None:
         found |= {"model.base": args.base, "model.preset": None}
     if args.tasks is not None:

@@ -16,9 +16,9 @@ import datasets
 import numpy as np
 import pytest
 import yaml
-from physionet_files import CUES, SECONDS, report, write_run
+from tiny_runs import CUES, SECONDS, content, report, write_run, write_runs
 
-from dataset_scripts import writer
+from dataset_scripts import parts, writer
 from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
 from dataset_scripts.prepare import corpus_class, prepare_corpora
 from dataset_scripts.reading import edf_duration_s, read_edf
@@ -34,13 +34,7 @@ QUIET = Settings(progress=False)
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    raw = tmp_path_factory.mktemp("runs")
-    for subject in (1, 2):
-        for run in (4, 6, 8):
-            name = f"S00{subject}R{run:02d}.edf"
-            write_run(raw / f"S00{subject}" / name, 10 * subject + run)
-    write_run(raw / "S001" / "S001R03.edf", 3)
-    return raw
+    return write_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
@@ -51,15 +45,6 @@ def raw(runs: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def prepared(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(PhysionetMi(runs), tmp_path_factory.mktemp("prepared"), QUIET)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_result_loads_with_card_manifest_and_report(prepared: Path) -> None:
@@ -118,7 +103,7 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
     raw: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, written = tmp_path / "out", []
-    real = writer._write_windows
+    real = parts._write_windows
 
     def stopped(corpus, recording, part, dtype):
         if len(written) == 3:
@@ -127,7 +112,7 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
         written.append(recording.key)
         return real(corpus, recording, part, dtype)
 
-    monkeypatch.setattr(writer, "_write_windows", stopped)
+    monkeypatch.setattr(parts, "_write_windows", stopped)
     with pytest.raises(KeyboardInterrupt):
         prepare(PhysionetMi(raw), out, QUIET)
     assert not (out / CARD.name).exists()
@@ -139,7 +124,7 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
     def killed(final, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "_write_windows", counted)
+    monkeypatch.setattr(parts, "_write_windows", counted)
     with monkeypatch.context() as last_step:
         last_step.setattr(writer, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -148,7 +133,7 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
     folder = prepare(PhysionetMi(raw), out, QUIET)
     assert len(written) == 6 and len(set(written)) == 6  # no recording was written twice
     assert content(folder) == content(prepared)
-    assert [one.name for one in out.iterdir()] == [CARD.name]
+    assert {one.name for one in out.iterdir()} == {CARD.name, f".{CARD.name}.lock"}
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from physionet_files import RATE, SECONDS, report, write_run
+from tiny_runs import RATE, SECONDS, report, write_run
 
 from dataset_scripts.physionet_mi import CARD, PhysionetMi
 from dataset_scripts.reading import read_edf
@@ -167,6 +167,15 @@ def test_only_a_signal_that_stays_at_its_limit_is_clipped() -> None:
 
 def test_one_rate_needs_no_note() -> None:
     assert rate_notes([("a", 250.0), ("b", 250.0)]) == []
+
+
+def test_empty_files_are_not_copies_of_each_other(raw: Path, tmp_path: Path) -> None:
+    for name in ("S001R04.edf", "S001R06.edf"):
+        (raw / "S001" / name).write_bytes(b"")
+    settings = Settings(progress=False, max_skipped=0.5)
+    rows = report(prepare(PhysionetMi(raw), tmp_path / "out", settings))
+    for key in ("S001R04", "S001R06"):
+        assert "shorter than an EDF header" in rows[key]["reason"]
 
 
 def test_two_good_recordings_are_not_the_same_signal(raw: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import mne  # noqa: F401 (what importing it allocates is not the header's)
 import numpy as np
 import pytest
-from physionet_files import RATE, SECONDS, write_run
+from tiny_runs import RATE, SECONDS, write_run
 
 from dataset_scripts.headers import RecordingError, read_cnt_header, read_edf_header
 from dataset_scripts.physionet_mi import CARD

@@ -153,7 +153,7 @@ def test_own_and_known_corpora_are_prepared_and_trained_together(
     tasks = ["--tasks", "sleep-edf", "eegmat", "--corpus", f"{own_file}:ButtonPresses"]
     assert prepare_main(["--raw", str(raw), "--out", str(data), *tasks]) == 0
     names = ["sleep-edf", "eegmat", "button-presses"]
-    assert sorted(path.name for path in data.iterdir()) == sorted(names)
+    assert sorted(path.name for path in data.glob("[!.]*")) == sorted(names)
     options = ["--data", str(data), "--tasks", ",".join(names), "--output", str(out)]
     assert joint(*options) == 0
     results = json.loads((out / "results.json").read_text())
@@ -175,7 +175,7 @@ def test_only_own_corpora_are_prepared_where_only_those_are_named(
     (tmp_path / "raw" / "button-presses").symlink_to(presses_raw)
     arguments = ["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "data")]
     assert prepare_main([*arguments, "--corpus", f"{own_file}:ButtonPresses"]) == 0
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["button-presses"]
+    assert [path.name for path in (tmp_path / "data").glob("[!.]*")] == ["button-presses"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, DatasetDict
 
-from modeling_mteeg.data import encode_window, window_features
+from modeling_mteeg.data import encode_window, window_features, write_index
 from modeling_mteeg.task_card import TaskCard
 
 CARDS = {
@@ -36,13 +36,15 @@ def make_dataset(card: TaskCard, number: int, seed: int = 0, dtype: str = "float
 
 
 def save_corpus(folder: Path, card: TaskCard, sizes: tuple[int, int, int], **options) -> None:
-    """Write train, validation, test and the card as a prepared corpus."""
+    """Write train, validation, test, their indexes and the card as a prepared corpus."""
     names = ("train", "validation", "test")
     splits = {
         name: make_dataset(card, size, seed, **options)
         for seed, (name, size) in enumerate(zip(names, sizes, strict=True))
     }
     DatasetDict(splits).save_to_disk(str(folder))
+    for name in names:
+        write_index(folder / name)
     card.save(folder)
 
 

@@ -147,7 +147,7 @@ def record_steps(trainer: JointTrainer) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("mode", choices=("train", "gradients", "steps"))
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data")  # a folder, or a URL to stream
     parser.add_argument("out", type=Path)
     parser.add_argument("--die")
     parser.add_argument("--slow", type=float, default=0.0)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import queue
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..channels import channel_ids, clean_name
 from ..task_card import CARD_FILE, PATCH_S, TaskCard
+from .ahead import computed_ahead
 from .mixing import PAPER_TASKS, EpochPlan, SamplingRule, TaskMix, sampling_rules
-from .windows import WindowFormatError, WindowReader
+from .remote import is_url
+from .source import WindowFormatError, WindowSource
+from .streaming import SPLITS, open_streams
+from .windows import WindowReader
 
-SPLITS = ("train", "validation", "test")
-T = TypeVar("T")
 Batch = dict[str, torch.Tensor]
 
 
@@ -31,7 +31,7 @@ class Corpus:
     ----------
     card : TaskCard
         The task.
-    splits : dict of str to WindowReader
+    splits : dict of str to WindowSource
         By name: train, validation, test.
 
     Raises
@@ -41,7 +41,7 @@ class Corpus:
     """
 
     card: TaskCard
-    splits: dict[str, WindowReader]
+    splits: dict[str, WindowSource]
 
     def __post_init__(self) -> None:
         for split, reader in self.splits.items():
@@ -51,7 +51,7 @@ class Corpus:
                 raise WindowFormatError(f"Split {split!r}: {error}") from error
 
 
-def check_windows(card: TaskCard, reader: WindowReader) -> None:
+def check_windows(card: TaskCard, reader: WindowSource) -> None:
     """Raise ``WindowFormatError`` where windows contradict the task card."""
     samples = round(card.window_s * card.rate_hz)
     found: dict[str, tuple[Any, Any]] = {
@@ -113,8 +113,50 @@ def load_corpus(folder: str | Path) -> Corpus:
         raise WindowFormatError(f"{folder}: {error}") from error
 
 
-def load_corpora(data_folder: str | Path, tasks: Sequence[str]) -> dict[str, Corpus]:
-    """Open the prepared corpora of several tasks, ``<data_folder>/<task>/`` each.
+def stream_corpus(url: str | Path, **options: Any) -> Corpus:
+    """Open a prepared corpus that lies in a bucket, on the Hub, on a web server, or on disk.
+
+    Parameters
+    ----------
+    url : str or Path
+        Its folder as ``fsspec`` names it, such as ``hf://datasets/me/tuev`` or
+        ``s3://bucket/tuev``.
+    **options
+        For :class:`~modeling_mteeg.data.remote.RemoteFolder`.
+
+    Returns
+    -------
+    Corpus
+        Its splits fetch what is read, when it is read; see
+        :class:`~modeling_mteeg.data.streaming.StreamedReader`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no corpus, or it has no indexes.
+    StreamError, WindowFormatError, TaskCardError
+        It cannot be fetched, is damaged, or contradicts its task card.
+    """
+    card, readers = open_streams(url, **options)
+    try:
+        return Corpus(card, dict(readers))
+    except WindowFormatError as error:
+        raise WindowFormatError(f"{url}: {error}") from error
+
+
+def load_corpora(
+    data: str | Path, tasks: Sequence[str], streaming: bool = False
+) -> dict[str, Corpus]:
+    """Open the prepared corpora of several tasks.
+
+    Parameters
+    ----------
+    data : str or Path
+        ``<data>/<task>/`` each; or, with ``{task}`` in it, that with every task's name put in,
+        such as ``hf://datasets/me/eeg-{task}``. A URL is streamed.
+    tasks : sequence of str
+    streaming : bool
+        Fetch windows by byte range as they are needed, also from a folder.
 
     Returns
     -------
@@ -127,23 +169,47 @@ def load_corpora(data_folder: str | Path, tasks: Sequence[str]) -> dict[str, Cor
         Tasks are missing; the message lists all of them and what is there.
     ValueError
         No task, a task twice, or a folder that holds another task than its name says.
+    StreamError
+        Data cannot be fetched.
     """
-    data_folder = Path(data_folder)
     if isinstance(tasks, str) or not tasks or len(set(tasks)) != len(tasks):
         raise ValueError(f"tasks: expected one or more different names, found {tasks!r}.")
-    there = sorted(path.parent.name for path in data_folder.glob(f"*/{CARD_FILE}"))
-    missing = [task for task in tasks if task not in there]
-    if missing:
-        raise FileNotFoundError(
-            f"{data_folder}: no prepared corpus for {missing}, there are {there}. Prepare them "
-            "with `python -m dataset_scripts.<corpus> --raw ... --out ...`."
-        )
-    corpora = {task: load_corpus(data_folder / task) for task in tasks}
+    where = {task: task_location(data, task) for task in tasks}
+    if streaming or is_url(data):
+        corpora = _stream_all(where)
+    else:
+        missing = [task for task in tasks if not (Path(where[task]) / CARD_FILE).is_file()]
+        if missing:
+            there = sorted(path.parent.name for path in Path(data).glob(f"*/{CARD_FILE}"))
+            raise FileNotFoundError(
+                f"{data}: no prepared corpus for {missing}, there are {there}. Prepare them with "
+                "`python -m dataset_scripts.<corpus> --raw ... --out ...`."
+            )
+        corpora = {task: load_corpus(folder) for task, folder in where.items()}
     for task, corpus in corpora.items():
         if corpus.card.name != task:
             raise ValueError(
-                f"{data_folder / task}: expected the task {task!r}, found {corpus.card.name!r}."
+                f"{where[task]}: expected the task {task!r}, found {corpus.card.name!r}."
             )
+    return corpora
+
+
+def task_location(data: str | Path, task: str) -> str:
+    """Where a task's corpus lies: ``{task}`` replaced in ``data``, or ``<data>/<task>``."""
+    data = str(data)
+    return data.replace("{task}", task) if "{task}" in data else f"{data.rstrip('/')}/{task}"
+
+
+def _stream_all(where: Mapping[str, str]) -> dict[str, Corpus]:
+    corpora, missing = {}, []
+    for task, url in where.items():
+        try:
+            corpora[task] = stream_corpus(url)
+        except FileNotFoundError as error:
+            missing.append(f"{task}: {error}")
+    if missing:
+        lines = "".join(f"\n  - {line}" for line in missing)
+        raise FileNotFoundError(f"No prepared corpus to stream for {len(missing)} tasks:{lines}")
     return corpora
 
 
@@ -180,7 +246,7 @@ _channel_ids = functools.lru_cache(maxsize=64)(channel_ids)
 
 
 def model_inputs(
-    reader: WindowReader, card: TaskCard, rows: np.ndarray, pin_memory: bool = False
+    reader: WindowSource, card: TaskCard, rows: np.ndarray, pin_memory: bool = False
 ) -> Batch:
     """Windows as the model takes them, read straight into the tensor's memory.
 
@@ -216,9 +282,9 @@ class JointBatches:
         This process, below ``plan.world_size``.
     start_step : int
         First step, for a resumed run; ``plan.num_steps`` gives nothing.
-    prefetch : int
+    prefetch : int, optional
         Batches read ahead by a background thread; 0 reads when asked. The batches and their order
-        are the same.
+        are the same. Default: 2, or 4 at once where a corpus is streamed.
     pin_memory : bool
         Page-locked tensors for asynchronous copies to a GPU.
 
@@ -230,7 +296,8 @@ class JointBatches:
     Notes
     -----
     One thread and no DataLoader workers: reading is a conversion of mapped memory, and handing
-    tensors between processes costs more than that.
+    tensors between processes costs more than that. Streamed batches are fetched several at once,
+    each in a thread that mostly waits; at most ``prefetch`` of them are in memory.
     """
 
     def __init__(
@@ -239,7 +306,7 @@ class JointBatches:
         plan: EpochPlan,
         rank: int = 0,
         start_step: int = 0,
-        prefetch: int = 2,
+        prefetch: int | None = None,
         pin_memory: bool = False,
     ) -> None:
         for mix in plan.mixes:
@@ -254,7 +321,8 @@ class JointBatches:
                 f"expected rank below {plan.world_size} and start_step up to {plan.num_steps}, "
                 f"found rank {rank}, start_step {start_step}."
             )
-        if prefetch < 0:
+        self._remote = any(corpora[task].splits["train"].remote for task in plan.tasks)
+        if prefetch is not None and prefetch < 0:
             raise ValueError(f"prefetch: expected 0 or above, found {prefetch}.")
         self._corpora, self.plan, self.rank = corpora, plan, rank
         self.start_step, self._prefetch, self._pin_memory = start_step, prefetch, pin_memory
@@ -263,12 +331,12 @@ class JointBatches:
         return (self.plan.num_steps - self.start_step) * self.plan.slices
 
     def __iter__(self) -> Iterator[dict[str, Batch]]:
-        batches = (
-            self.batch(step, part)
+        calls = (
+            functools.partial(self.batch, step, part)
             for step in range(self.start_step, self.plan.num_steps)
             for part in range(self.plan.slices)
         )
-        return read_ahead(batches, self._prefetch)
+        return computed_ahead(calls, self._remote, self._prefetch)
 
     def batch(self, step: int, slice: int = 0) -> dict[str, Batch]:
         """This process's part of a step, by number."""
@@ -279,49 +347,3 @@ class JointBatches:
                 reader = corpus.splits["train"]
                 batch[task] = model_inputs(reader, corpus.card, rows, self._pin_memory)
         return batch
-
-
-def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """``items`` in their order, up to ``depth`` of them computed ahead in a thread.
-
-    An exception in the thread is raised where its item would have come. The thread ends with the
-    iteration, also when the iterator is closed or dropped early.
-    """
-    if depth < 1:
-        yield from items
-        return
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(kind: str, value: Any) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put((kind, value), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def fill() -> None:
-        try:
-            for item in items:
-                if not put("item", item):
-                    return
-        except BaseException as error:  # handed over and raised by the consumer
-            put("error", error)
-        else:
-            put("end", None)
-
-    thread = threading.Thread(target=fill, name="mteeg-read-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stop.set()
-        thread.join(timeout=1.0)  # it looks at `stop` every 0.1 s; never hold up an exit

@@ -9,7 +9,7 @@ seen through numpy views, and the only copy is the conversion into the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .source import DTYPES, WindowFormatError, WindowSource
+
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-DTYPES = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
 INT16_PEAK = 32767
 COLUMNS = (
     "signal", "dtype", "scale", "shape", "channels", "label", "recording", "subject", "onset_s",
 )  # fmt: skip
-
-
-class WindowFormatError(ValueError):
-    """A dataset whose rows are not windows of one shape, one montage and one number type."""
 
 
 def window_features(labels: Sequence[str]) -> Features:
@@ -139,7 +136,49 @@ def encode_window(
     }
 
 
-class WindowReader:
+def decode_window(row: Mapping[str, Any], unit_uv: float = 1.0) -> np.ndarray:
+    """The inverse of :func:`encode_window`, for rows that plain ``datasets`` gives.
+
+    Parameters
+    ----------
+    row : mapping
+        One row, from ``load_from_disk``, ``load_dataset`` or a streamed ``IterableDataset``.
+    unit_uv : float
+        Microvolt per unit of the result (100 for the model's input).
+
+    Returns
+    -------
+    np.ndarray, (channels, samples), float32
+        In microvolt / ``unit_uv``; the same numbers to the bit as :meth:`WindowReader.read`.
+
+    Raises
+    ------
+    WindowFormatError
+        Fields are missing, or the bytes do not fit the shape.
+
+    Examples
+    --------
+    >>> data = load_dataset("data/tuab", split="train", streaming=True)  # doctest: +SKIP
+    >>> data.map(lambda row: {"signal": decode_window(row)})  # doctest: +SKIP
+    """
+    missing = [name for name in ("signal", "dtype", "scale", "shape") if row.get(name) is None]
+    if missing:
+        raise WindowFormatError(f"Expected a row with a signal, missing: {missing}.")
+    if row["dtype"] not in DTYPES:
+        raise WindowFormatError(f"dtype: expected one of {sorted(DTYPES)}, found {row['dtype']!r}.")
+    number, shape = DTYPES[row["dtype"]], tuple(int(size) for size in row["shape"])
+    expected = number.itemsize * int(np.prod(shape))
+    if len(row["signal"]) != expected:
+        raise WindowFormatError(
+            f"signal: expected {expected} bytes ({row['dtype']} of shape {shape}), found "
+            f"{len(row['signal'])}."
+        )
+    signal = np.frombuffer(row["signal"], number).reshape(shape).astype(np.float32)
+    signal *= np.float32(row["scale"]) / np.float32(unit_uv)
+    return signal
+
+
+class WindowReader(WindowSource):
     """Batches of windows from a dataset of :func:`window_features`, without copies on the way.
 
     Parameters
@@ -147,19 +186,6 @@ class WindowReader:
     dataset : datasets.Dataset
         Rows as written by :func:`encode_window`; ``select``, ``shuffle`` and ``filter`` are
         honoured.
-
-    Attributes
-    ----------
-    channels : tuple of str
-        Channel names, the same in all rows.
-    shape : tuple of int
-        (channels, samples) of every window.
-    dtype : str
-        "int16" or "float32", as stored.
-    labels : np.ndarray, (n,), int64
-        Class of every row.
-    label_names : tuple of str
-        Class names.
 
     Raises
     ------
@@ -198,12 +224,6 @@ class WindowReader:
         self._scales = self._column_array("scale").astype(np.float32, copy=False)
         self._bytes, self._chunk, self._start = self._locate_signals()
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"WindowReader({len(self)} windows of {self.shape}, {self.dtype})"
-
     def __reduce__(self) -> tuple[Any, ...]:
         return WindowReader, (self._dataset,)
 
@@ -222,68 +242,11 @@ class WindowReader:
         """Onset of every row in seconds from the start of its recording, (n,) float64."""
         return self._column_array("onset_s")
 
-    def read(
-        self,
-        indices: Sequence[int] | np.ndarray,
-        out: np.ndarray | None = None,
-        unit_uv: float = 1.0,
-    ) -> np.ndarray:
-        """Windows by index.
-
-        Parameters
-        ----------
-        indices : sequence of int, (n,)
-            Rows, in any order, repeats allowed; each in [0, len(self)).
-        out : np.ndarray, (n, channels, samples), float32, optional
-            Array to write into, such as the memory of a torch tensor.
-        unit_uv : float
-            Microvolt per unit of the result (100 for the model's input).
-
-        Returns
-        -------
-        np.ndarray, (n, channels, samples), float32
-            ``out``, in microvolt / ``unit_uv``.
-
-        Raises
-        ------
-        IndexError
-            An index is outside the dataset.
-        ValueError
-            ``indices`` or ``out`` has the wrong shape or type, or ``unit_uv`` is not above 0.
-        """
-        indices = self._checked_indices(indices)
-        if not unit_uv > 0:
-            raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
-        shape = (len(indices), *self.shape)
-        if out is None:
-            out = np.empty(shape, np.float32)
-        elif out.shape != shape or out.dtype != np.float32:
-            raise ValueError(
-                f"out: expected float32 of shape {shape}, found {out.dtype} of shape {out.shape}."
-            )
-        number = DTYPES[self.dtype]
-        size = number.itemsize * self.shape[0] * self.shape[1]
-        scales = self._scales[indices] / np.float32(unit_uv)
-        chunks, starts = self._chunk[indices].tolist(), self._start[indices].tolist()
-        for row, (chunk, start, scale) in enumerate(zip(chunks, starts, scales, strict=True)):
-            view = self._bytes[chunk][start : start + size].view(number).reshape(self.shape)
-            np.copyto(out[row], view)  # then scaled in the cache: faster than one product
-            out[row] *= scale
-        return out
-
-    def _checked_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        array = np.asarray(indices)
-        if array.size == 0:
-            array = array.astype(np.int64)
-        if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise ValueError(
-                f"indices: expected whole numbers (n,), found {array.dtype} of shape {array.shape}."
-            )
-        if array.size and (array.min() < 0 or array.max() >= len(self)):
-            raise IndexError(
-                f"indices: expected 0 to {len(self) - 1}, found {array.min()} to {array.max()}."
-            )
-        return array.astype(np.int64, copy=False)
+    def _signals(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        size = self.window_bytes
+        chunks, starts = self._chunk[rows].tolist(), self._start[rows].tolist()
+        for chunk, start in zip(chunks, starts, strict=True):
+            yield self._bytes[chunk][start : start + size]
 
     def _selected_rows(self) -> np.ndarray | None:
         """Rows of the table behind ``select`` or ``shuffle``; None for all in order."""
@@ -376,7 +339,7 @@ class WindowReader:
         chunk_of, starts, sizes = (np.concatenate(part) for part in (chunk_of, starts, sizes))
         if self._rows is not None:
             chunk_of, starts, sizes = (part[self._rows] for part in (chunk_of, starts, sizes))
-        expected = DTYPES[self.dtype].itemsize * self.shape[0] * self.shape[1]
+        expected = self.window_bytes
         wrong = np.flatnonzero(sizes != expected)
         if wrong.size:
             raise WindowFormatError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..data.loading import Corpus, check_windows, model_inputs, read_ahead
-from ..data.windows import WindowReader
+from ..data.ahead import computed_ahead
+from ..data.loading import Corpus, check_windows, model_inputs
+from ..data.source import WindowSource
 from ..task_card import TaskCard
 from .metrics import PROBABILITY, TaskMetric, metric_for
 
@@ -42,7 +44,7 @@ class Predictions:
 
 def predict_task(
     model: nn.Module,
-    reader: WindowReader,
+    reader: WindowSource,
     card: TaskCard,
     batch_size: int = 64,
     accelerator: Accelerator | None = None,
@@ -56,7 +58,7 @@ def predict_task(
         Wrapped by ``accelerator.prepare`` or not; called as ``model(input_values=...,
         channel_ids=..., task=card.name)``. It is put into evaluation mode for the while; the mode
         of each of its modules is restored.
-    reader : WindowReader
+    reader : WindowSource
         The split.
     card : TaskCard
         The task.
@@ -80,8 +82,10 @@ def predict_task(
     world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
     bounds = [len(reader) * part // world for part in range(world + 1)]
     starts = range(bounds[rank], bounds[rank + 1], batch_size)
-    batches = (
-        model_inputs(reader, card, np.arange(start, min(start + batch_size, bounds[rank + 1])))
+    calls = (
+        functools.partial(
+            model_inputs, reader, card, np.arange(start, min(start + batch_size, bounds[rank + 1]))
+        )
         for start in starts
     )
     main = accelerator is None or accelerator.is_main_process
@@ -90,7 +94,7 @@ def predict_task(
     with (
         torch.no_grad(),
         _evaluation_mode(model),
-        contextlib.closing(read_ahead(batches, 2)) as ahead,
+        contextlib.closing(computed_ahead(calls, reader.remote)) as ahead,
     ):
         quiet = not (progress and main)
         for batch in tqdm(ahead, card.name, len(starts), leave=False, disable=quiet):
@@ -214,7 +218,7 @@ def confusion_counts(predictions: Predictions, card: TaskCard) -> np.ndarray:
 
 def evaluate_task(
     model: nn.Module,
-    reader: WindowReader,
+    reader: WindowSource,
     card: TaskCard,
     batch_size: int = 64,
     accelerator: Accelerator | None = None,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ..data.remote import is_url
 from ..task_card import TASK_NAME
 from .schema import ConfigError, nearest, read_section, setting, yaml_loader
 
@@ -28,9 +29,14 @@ class ModelOptions:
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
-    """Where the prepared corpora lie, which tasks to train, and whether to simulate them."""
+    """Where the prepared corpora lie, which tasks to train, and whether to simulate them.
+
+    ``folder`` may be a URL (``hf://datasets/me/eeg``, ``s3://bucket/eeg``) and may hold ``{task}``
+    in place of ``<folder>/<task>``. URLs are streamed; ``streaming`` does so from a folder too.
+    """
 
     folder: str | None = setting(None)
+    streaming: bool = setting(False)
     tasks: tuple[str, ...] = setting(TASKS)
     simulate: bool = setting(False)
 
@@ -121,7 +127,7 @@ class JointConfig:
         """
         flat = flatten(self.to_dict())
         outside = ("output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
-                   "data.folder", "optimization.eval_batch_size")  # fmt: skip
+                   "data.folder", "data.streaming", "optimization.eval_batch_size")  # fmt: skip
         return {key: value for key, value in flat.items() if not key.startswith(outside)}
 
     def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
@@ -238,6 +244,9 @@ def _check_together(tree: Mapping[str, Any], config: JointConfig, faults: list[s
                       f"id), found {found}")  # fmt: skip
     if data.folder is None and not data.simulate:
         faults.append("data: expected folder (or --data), or simulate: true; found neither")
+    folder = data.folder or ""
+    if data.simulate and (is_url(folder) or "{task}" in folder):
+        faults.append(f"data: simulated corpora go to a plain local folder, found {folder!r}")
     if config.method == "full":
         if config.adapter != AdapterOptions():
             faults.append("adapter: method full has no adapters; leave the section out")

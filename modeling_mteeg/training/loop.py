@@ -114,8 +114,10 @@ class JointTrainer:
         # What runs, where the configuration leaves it to accelerate's own.
         identity["mixed_precision"] = self.accelerator.mixed_precision
         for task, card in self.cards.items():
-            sizes = {name: len(reader) for name, reader in self.corpora[task].splits.items()}
-            identity[f"data of {task}"] = {"split_hash": card.split_hash, **sizes}
+            splits = self.corpora[task].splits
+            sizes = {name: len(reader) for name, reader in splits.items()}
+            stored = {"split_hash": card.split_hash, "dtype": splits["train"].dtype}
+            identity[f"data of {task}"] = {**stored, **sizes}
         digest = hashlib.sha256()
         for name, parameter in sorted(self.model.named_parameters()):
             if not parameter.requires_grad:

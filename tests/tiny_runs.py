@@ -1,4 +1,4 @@
-"""Small PhysioNet MI runs as EDF+ files, sound ones and others, and the report of a preparation."""
+"""A small PhysioNet MI of six runs as EDF+ files of noise, and what a prepared folder holds."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def write_run(
         )
     cues = [edfio.EdfAnnotation(onset, 4.1, text) for onset, text in CUES]
     edfio.Edf(signals, annotations=cues).write(path)
+
+
+def write_runs(raw: Path) -> Path:
+    """Three runs of imagery of two subjects, and one of execution."""
+    for subject in (1, 2):
+        for run in (4, 6, 8):
+            name = f"S00{subject}R{run:02d}.edf"
+            write_run(raw / f"S00{subject}" / name, 10 * subject + run)
+    write_run(raw / "S001" / "S001R03.edf", 3)
+    return raw
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def report(folder: Path) -> dict[str, dict[str, str]]:

@@ -1,0 +1,39 @@
+"""One preparation of a folder at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class PreparationError(RuntimeError):
+    """A preparation that ended without its dataset; what was done is kept for the next start."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Hold ``<folder>/.<name>.lock``, which the system frees when the process ends, however.
+
+    Raises
+    ------
+    PreparationError
+        Another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".{name}.lock"
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise PreparationError(
+            f"{folder / name}: another process is preparing it now (it holds {path}). Wait until "
+            "it has ended, or choose another --out; to work on one corpus in several jobs, give "
+            "each its own --shard."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,215 @@
+"""Parts: the windows of one recording as one Arrow file, and what says that it is whole.
+
+A part is written under another name and renamed, its description after it. So a part with a
+description is complete, whenever the process was killed; which settings and which files it was
+made from stands in the description, and a part that does not fit any more is written again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from modeling_mteeg.data import encode_window, window_features
+
+from .corpus import Corpus, Recording
+from .locking import PreparationError
+from .reading import RecordingError
+from .report import Outcome
+from .sources import Source, changed_ns, content_digest, differences
+
+ROWS_PER_BATCH = 256
+BAR_FORMAT = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of EEG [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+Job = tuple[Corpus, Recording, Path, str, str, list[Source]]
+"""Arguments of :func:`write_part`."""
+
+
+def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outcome]:
+    """Write the parts that are missing; an outcome for every recording."""
+    from tqdm import tqdm
+
+    hours = {one.key: corpus.duration_s(one) / 3600 for corpus, one, *_ in jobs}
+    name = jobs[0][0].card.name if jobs else ""
+    outcomes = []
+    with tqdm(
+        total=sum(hours.values()) + 1e-9,  # a sum in another order may be a bit larger
+        desc=name,
+        unit="h",
+        bar_format=BAR_FORMAT,
+        disable=not progress,
+    ) as bar:
+        for outcome in _run(jobs, num_proc):
+            outcomes.append(outcome)
+            bar.update(hours[outcome.recording.key])
+            if outcome.status == "skipped" and progress:
+                bar.write(f"{name}: {outcome.recording.key} skipped: {outcome.reason}")
+    return outcomes
+
+
+def remove_strangers(folder: Path, keys: Sequence[str]) -> None:
+    """Remove what dead processes left, and parts of recordings that are not wanted any more."""
+    wanted = {f"{key}{suffix}" for key in keys for suffix in (".arrow", ".json")}
+    for path in folder.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+
+
+def _run(jobs: Sequence[Job], num_proc: int) -> Iterator[Outcome]:
+    """Outcomes of the jobs as they are done."""
+    if num_proc == 1 or len(jobs) < 2:
+        yield from (write_part(*job) for job in jobs)
+        return
+    workers = min(num_proc, len(jobs))
+    with ProcessPoolExecutor(workers, _process_context(), _end_with_parent) as pool:
+        futures = [pool.submit(write_part, *job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise PreparationError(
+                "A process ended without a word, mostly for want of memory: every process holds "
+                "one recording. What is done is kept: start again with a smaller --num-proc."
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _process_context() -> BaseContext:
+    """Where the system can, one server imports the libraries once and every process is its copy."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["mne", "datasets", __name__])
+    return context
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: it must not write beside the next start."""
+    parent = parent_process()
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def write_part(
+    corpus: Corpus,
+    recording: Recording,
+    folder: Path,
+    dtype: str,
+    settings: str,
+    sources: list[Source],
+) -> Outcome:
+    """Windows of one recording as ``<key>.arrow``, with ``<key>.json`` that says what is in it.
+
+    Parameters
+    ----------
+    corpus, recording, folder, dtype
+    settings : str
+        Hash of the settings that a part depends on.
+    sources : list of Source
+        The recording's files as they are now.
+
+    Returns
+    -------
+    Outcome
+        A whole part of these settings and files is not written again. A recording that could not
+        be used is tried again, for the fault may have been the disk's.
+    """
+    known, _ = read_part(recording, folder, settings, sources)
+    if known is not None and known.status == "used":
+        return known
+    times = [changed_ns(file) for file in recording.files]
+    files = [{**one, "sha256": content_digest(path)}
+             for one, path in zip(sources, recording.files, strict=True)]  # fmt: skip
+    part, size = folder / f"{recording.key}.arrow", 0
+    try:
+        content = _write_windows(corpus, recording, part, dtype)
+        if times != [changed_ns(file) for file in recording.files]:
+            raise RecordingError(
+                f"{recording.path.name}: the file was changed while it was read; start again when "
+                "the download is complete."
+            )
+        size = part.stat().st_size
+    except RecordingError as error:
+        content = {"status": "skipped", "reason": str(error)}
+    content["sources"] = files
+    described = folder / f"{recording.key}.json"
+    temporary = described.with_suffix(f".json.{os.getpid()}")
+    text = json.dumps({"settings": settings, "bytes": size, "times": times, "outcome": content})
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, described)
+    return Outcome(recording, **content)
+
+
+def read_part(
+    recording: Recording, folder: Path, settings: str, sources: Sequence[Source]
+) -> tuple[Outcome | None, str]:
+    """A recording's outcome by the description in ``folder``; or None, and what is wrong with it.
+
+    The reason is empty where there is no description.
+    """
+    try:
+        known = json.loads((folder / f"{recording.key}.json").read_text("utf-8"))
+        outcome = Outcome(recording, **known["outcome"])
+        then, size, times = known["settings"], int(known["bytes"]), list(known["times"])
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return None, f"its description is damaged ({type(error).__name__})"
+    part = folder / f"{recording.key}.arrow"
+    if then != settings:
+        return None, "made with other settings, or by another version"
+    touched = [changed_ns(file) != time for file, time in zip(recording.files, times, strict=False)]
+    changes = differences(outcome.sources, sources, recording.files, touched)
+    if changes:
+        return None, "; ".join(changes)
+    if outcome.status == "used" and not (part.is_file() and part.stat().st_size == size):
+        return None, f"its windows are missing or incomplete in {part.name}"
+    return outcome, ""
+
+
+def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str) -> dict[str, Any]:
+    """Write one Arrow file; returns the fields of its :class:`Outcome`."""
+    from datasets.arrow_writer import ArrowWriter
+
+    reading = corpus.read(recording)
+    card = corpus.card
+    labels, units = [], []
+    temporary = part.with_suffix(f".arrow.{os.getpid()}")
+    features = window_features(card.labels)
+    with ArrowWriter(
+        features=features, path=str(temporary), writer_batch_size=ROWS_PER_BATCH
+    ) as writer:
+        for segment, signal in reading.windows:
+            onset_s = segment.start / card.rate_hz
+            row = encode_window(
+                signal, card.channels, segment.label, recording.key, recording.subject, onset_s,
+                dtype,
+            )  # fmt: skip
+            writer.write(features.encode_example(row))
+            labels.append(segment.label)
+            units.append(f"{recording.key}/{segment.unit}" if segment.unit else recording.key)
+        writer.finalize()
+    os.replace(temporary, part)
+    return {
+        "status": "used",
+        "seconds": reading.seconds,
+        "rate_hz": reading.rate_hz,
+        "labels": labels,
+        "units": units,
+        "left_out": dict(sorted(reading.left_out.items())),
+        "filters_left_out": list(reading.filters_left_out),
+        "warnings": list(reading.warnings),
+    }

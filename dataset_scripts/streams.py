@@ -1,0 +1,86 @@
+"""Windows straight from the downloaded files, with nothing written: to look, and to try things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modeling_mteeg.data import encode_window, window_features
+
+from .corpus import Corpus, Recording
+from .planning import Plan
+from .settings import Settings
+from .splits import SPLITS
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+
+def stream(corpus: Corpus, split: str | None = None, dtype: str = "int16") -> IterableDataset:
+    """The rows of a prepared corpus, read and preprocessed when they are asked for.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    split : {"train", "validation", "test"}, optional
+        By the protocol; default: all windows.
+    dtype : {"int16", "float32"}
+
+    Returns
+    -------
+    datasets.IterableDataset
+        The rows of the prepared split, in its order, with its features. A shard of it is a
+        recording, so a ``DataLoader`` with workers shares the recordings out.
+
+    Raises
+    ------
+    ValueError
+        The split is unknown.
+    SplitError, FileNotFoundError
+        As in :func:`dataset_scripts.writer.prepare`.
+    RecordingError
+        While iterating: a recording cannot be used. (A preparation would report it and go on.)
+    """
+    from datasets import IterableDataset
+
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}.")
+    plan = Plan.make(corpus, Settings(dtype=dtype))
+    assignments = plan.manifest["assignments"] if split is not None else None
+    return IterableDataset.from_generator(
+        _rows,
+        features=window_features(corpus.card.labels),
+        gen_kwargs={
+            "recordings": list(plan.wanted),
+            "corpus": corpus,
+            "assignments": assignments,
+            "split": split,
+            "dtype": dtype,
+        },
+    )
+
+
+def _rows(
+    recordings: Sequence[Recording],
+    corpus: Corpus,
+    assignments: dict[str, str] | None,
+    split: str | None,
+    dtype: str,
+) -> Iterator[dict[str, Any]]:
+    card = corpus.card
+    for one in recordings:
+        if assignments is not None and not _may_hold(assignments, one.key, split):
+            continue
+        for segment, signal in corpus.read(one).windows:
+            unit = f"{one.key}/{segment.unit}" if segment.unit else one.key
+            if assignments is None or assignments[unit] == split:
+                onset_s = segment.start / card.rate_hz
+                row = encode_window(
+                    signal, card.channels, segment.label, one.key, one.subject, onset_s, dtype
+                )
+                yield {**row, "label": card.labels.index(segment.label)}
+
+
+def _may_hold(assignments: dict[str, str], key: str, split: str | None) -> bool:
+    """Whether a recording as a whole is in another split; then it need not be read."""
+    return assignments.get(key, split) == split

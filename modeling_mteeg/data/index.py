@@ -1,0 +1,207 @@
+"""Where every window's signal lies in its file: the index that makes a prepared corpus streamable.
+
+``<split>/index.parquet`` has a row per window with the file, the first byte of the signal in it,
+its CRC-32, and the small columns. A reader that holds it fetches the windows of the next steps by
+byte range, so training from a bucket sees the same windows in the same order as from local disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .source import DTYPES, WindowFormatError
+from .windows import WindowReader
+
+INDEX_FILE = "index.parquet"
+INDEX_VERSION = 1
+_META = b"mteeg"
+_SCHEMA = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("offset", pa.int64()),
+        ("crc32", pa.uint32()),
+        ("scale", pa.float32()),
+        ("label", pa.int32()),
+        ("recording", pa.string()),
+        ("subject", pa.string()),
+        ("onset_s", pa.float64()),
+    ]
+)
+_ALWAYS = ("file", "offset", "crc32", "scale", "label")
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitIndex:
+    """The index of one split.
+
+    Parameters
+    ----------
+    files : tuple of str
+        Names of the Arrow files, in the order of the rows.
+    file, offset, crc32 : np.ndarray, (n,)
+        File number (int32), first byte (int64) and CRC-32 (uint32) of every signal.
+    scale : np.ndarray, (n,), float32
+    label : np.ndarray, (n,), int64
+    dtype : str
+        "int16" or "float32".
+    shape : tuple of int
+        (channels, samples).
+    channels, labels : tuple of str
+        Names.
+    """
+
+    files: tuple[str, ...]
+    file: np.ndarray
+    offset: np.ndarray
+    crc32: np.ndarray
+    scale: np.ndarray
+    label: np.ndarray
+    dtype: str
+    shape: tuple[int, int]
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def write_index(folder: str | Path) -> Path:
+    """Write the index of one saved split.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A split as ``datasets`` saves it (``state.json``, Arrow files), such as ``data/tuab/train``.
+
+    Returns
+    -------
+    Path
+        ``<folder>/index.parquet``; its bytes are a function of the split's.
+
+    Raises
+    ------
+    WindowFormatError
+        The rows are not windows, or are a selection that is not what the files hold.
+    """
+    from datasets import load_from_disk
+
+    folder = Path(folder)
+    data = load_from_disk(str(folder))
+    reader = WindowReader(data)
+    state = json.loads((folder / "state.json").read_text("utf-8"))
+    if state.get("_indices_data_files"):
+        raise WindowFormatError(f"{folder}: expected all rows in their order, found a selection.")
+    names = [entry["filename"] for entry in state["_data_files"]]
+    meta = {
+        "version": INDEX_VERSION,
+        "files": names,
+        "dtype": reader.dtype,
+        "shape": list(reader.shape),
+        "channels": list(reader.channels),
+        "labels": list(reader.label_names),
+    }
+    columns: dict[str, list[Any]] = {"file": [], "offset": [], "crc32": []}
+    for number, name in enumerate(names):
+        for offset, crc32 in _signal_places(folder / name):
+            columns["file"].append(number)
+            columns["offset"].append(offset)
+            columns["crc32"].append(crc32)
+    if len(columns["file"]) != len(reader):
+        raise WindowFormatError(
+            f"{folder}: expected {len(reader)} rows in its files, found {len(columns['file'])}."
+        )
+    small = {
+        "scale": reader._scales,
+        "label": reader.labels,
+        "recording": reader.recordings,
+        "subject": reader.subjects,
+        "onset_s": reader.onsets_s,
+    }
+    table = pa.table({**columns, **small}, schema=_SCHEMA.with_metadata({_META: json.dumps(meta)}))
+    pq.write_table(table, folder / INDEX_FILE, compression="zstd")
+    return folder / INDEX_FILE
+
+
+def _signal_places(path: Path) -> Iterator[tuple[int, int]]:
+    """First byte and CRC-32 of every signal of an Arrow stream, one record batch at a time."""
+    with pa.memory_map(str(path)) as source:
+        whole = source.read_buffer(source.size())  # no copy: addresses below are inside of it
+        with pa.ipc.open_stream(whole) as batches:
+            for batch in batches:
+                column = batch.column("signal")
+                large = pa.types.is_large_binary(column.type)
+                _, offsets, data = column.buffers()
+                offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
+                offsets = offsets[column.offset : column.offset + len(column) + 1].tolist()
+                start = data.address - whole.address
+                if not 0 <= start <= whole.size - data.size:
+                    raise WindowFormatError(
+                        f"{path}: the signals are stored compressed; save without compression."
+                    )
+                view = memoryview(data)
+                for first, last in itertools.pairwise(offsets):
+                    yield start + first, zlib.crc32(view[first:last])
+
+
+def read_index(content: bytes, where: str) -> SplitIndex:
+    """The index from the bytes of its file; ``where`` names it in messages.
+
+    Raises
+    ------
+    WindowFormatError
+        The file is damaged, of another version, or contradicts itself.
+    """
+    try:
+        table = pq.read_table(io.BytesIO(content), columns=list(_ALWAYS))
+        meta = json.loads((table.schema.metadata or {})[_META])
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise WindowFormatError(f"{where}: not an index of windows ({error}).") from error
+    if meta.get("version") != INDEX_VERSION:
+        raise WindowFormatError(
+            f"{where}: expected version {INDEX_VERSION}, found {meta.get('version')!r}; write it "
+            "again with modeling_mteeg.data.write_index."
+        )
+    column = {name: table.column(name).to_numpy() for name in _ALWAYS}
+    shape, files = tuple(meta["shape"]), tuple(meta["files"])
+    faults = []
+    if not len(table):
+        faults.append("no rows")
+    elif column["file"].min() < 0 or column["file"].max() >= len(files):
+        faults.append(f"file numbers outside {len(files)} files")
+    elif column["offset"].min() < 0:
+        faults.append("negative offsets")
+    elif not 0 <= column["label"].min() <= column["label"].max() < len(meta["labels"]):
+        faults.append(f"labels outside {len(meta['labels'])} classes")
+    if meta["dtype"] not in DTYPES:
+        faults.append(f"unknown number type {meta['dtype']!r}")
+    if len(shape) != 2 or shape[0] != len(meta["channels"]) or min(shape) < 1:
+        faults.append(f"shape {shape} for {len(meta['channels'])} channels")
+    if any("/" in name or "\\" in name for name in files):
+        faults.append(f"files outside its folder: {files}")
+    if faults:
+        raise WindowFormatError(f"{where}: damaged: {'; '.join(faults)}. Write it again.")
+    return SplitIndex(
+        files,
+        column["file"],
+        column["offset"],
+        column["crc32"],
+        column["scale"].astype(np.float32, copy=False),
+        column["label"].astype(np.int64),
+        meta["dtype"],
+        (int(shape[0]), int(shape[1])),
+        tuple(meta["channels"]),
+        tuple(meta["labels"]),
+    )
+
+
+def read_index_column(content: bytes, name: str) -> np.ndarray:
+    """One of the columns that :func:`read_index` leaves out: recording, subject, onset_s."""
+    return pq.read_table(io.BytesIO(content), columns=[name]).column(name).to_numpy()

@@ -1,0 +1,134 @@
+"""What every source of windows has in common, wherever the bytes lie: reading by row number."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+DTYPES = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
+
+
+class WindowFormatError(ValueError):
+    """A dataset whose rows are not windows of one shape, one montage and one number type."""
+
+
+class WindowSource(ABC):
+    """The windows of one split, by row number.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Channel names, the same in all rows.
+    shape : tuple of int
+        (channels, samples) of every window.
+    dtype : str
+        "int16" or "float32", as stored.
+    labels : np.ndarray, (n,), int64
+        Class of every row.
+    label_names : tuple of str
+        Class names.
+    remote : bool
+        Whether reading waits for a network, so that several batches should be on their way at
+        once.
+    """
+
+    remote = False
+    channels: tuple[str, ...]
+    shape: tuple[int, int]
+    dtype: str
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    _scales: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} windows of {self.shape}, {self.dtype})"
+
+    @property
+    @abstractmethod
+    def subjects(self) -> np.ndarray:
+        """Subject of every row, (n,) array of str."""
+
+    @property
+    @abstractmethod
+    def recordings(self) -> np.ndarray:
+        """Recording of every row, (n,) array of str."""
+
+    @property
+    @abstractmethod
+    def onsets_s(self) -> np.ndarray:
+        """Onset of every row in seconds from the start of its recording, (n,) float64."""
+
+    @abstractmethod
+    def _signals(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """The stored bytes of each of ``rows`` in turn, (:attr:`window_bytes`,) uint8."""
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of a stored signal."""
+        return DTYPES[self.dtype].itemsize * self.shape[0] * self.shape[1]
+
+    def read(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        out: np.ndarray | None = None,
+        unit_uv: float = 1.0,
+    ) -> np.ndarray:
+        """Windows by index.
+
+        Parameters
+        ----------
+        indices : sequence of int, (n,)
+            Rows, in any order, repeats allowed; each in [0, len(self)).
+        out : np.ndarray, (n, channels, samples), float32, optional
+            Array to write into, such as the memory of a torch tensor.
+        unit_uv : float
+            Microvolt per unit of the result (100 for the model's input).
+
+        Returns
+        -------
+        np.ndarray, (n, channels, samples), float32
+            ``out``, in microvolt / ``unit_uv``.
+
+        Raises
+        ------
+        IndexError
+            An index is outside the dataset.
+        ValueError
+            ``indices`` or ``out`` has the wrong shape or type, or ``unit_uv`` is not above 0.
+        """
+        indices = self._checked_indices(indices)
+        if not unit_uv > 0:
+            raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
+        shape = (len(indices), *self.shape)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        elif out.shape != shape or out.dtype != np.float32:
+            raise ValueError(
+                f"out: expected float32 of shape {shape}, found {out.dtype} of shape {out.shape}."
+            )
+        number = DTYPES[self.dtype]
+        scales = self._scales[indices] / np.float32(unit_uv)
+        for row, (signal, scale) in enumerate(zip(self._signals(indices), scales, strict=True)):
+            view = signal.view(number).reshape(self.shape)
+            np.copyto(out[row], view)  # then scaled in the cache: faster than one product
+            out[row] *= scale
+        return out
+
+    def _checked_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        array = np.asarray(indices)
+        if array.size == 0:
+            array = array.astype(np.int64)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices: expected whole numbers (n,), found {array.dtype} of shape {array.shape}."
+            )
+        if array.size and (array.min() < 0 or array.max() >= len(self)):
+            raise IndexError(
+                f"indices: expected 0 to {len(self) - 1}, found {array.min()} to {array.max()}."
+            )
+        return array.astype(np.int64, copy=False)

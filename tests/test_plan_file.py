@@ -136,6 +136,32 @@ def test_a_broken_simulation_is_a_fault_of_the_file(tmp_path) -> None:
     assert "interrupted" in faults(path)[0]
 
 
+OWN = """
+from dataset_scripts.corpus import Corpus
+from modeling_mteeg.task_card import TaskCard
+
+class Own(Corpus):
+    card = TaskCard("own-task", ("a", "b"), ("C3", "C4"), window_s=1)
+
+class Again(Own):
+    pass
+"""
+
+
+def test_corpora_of_ones_own_go_by_file_and_class(tmp_path) -> None:
+    file = tmp_path / "own_corpora_of_a_plan.py"
+    file.write_text(OWN)
+    raw = {"raw": str(tmp_path)}
+    path = write(tmp_path / "c.yaml", out="x", corpora={f"{file}:Own": raw, "tuev": raw})
+    plan = read_plan(path, overwrite=["own-task"])
+    assert [(c.card.name, s.overwrite) for c, s in plan.corpora] == [
+        ("own-task", True), ("tuev", False),
+    ]  # fmt: skip
+    path = write(tmp_path / "c.yaml", out="x", corpora={f"{file}:Own": raw, f"{file}:Again": raw})
+    (fault,) = faults(path)
+    assert "own-task is in the file already" in fault
+
+
 # Preparing ---------------------------------------------------------------------------------------
 
 

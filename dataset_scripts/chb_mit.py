@@ -35,16 +35,20 @@ CARD = TaskCard(
     ),
 )
 STRIDE_S = 1.0
+BIOT_STRIDE_S, BIOT_MARGIN_S = 5.0, 1.0
 REPEATED = ("T8-P8",)
 """Occurs twice in most files, with the same signal."""
 SAME_SUBJECT = {21: 1}
 CASES = range(1, 24)
 """Those of the published split; case 24 came later and is in no part of it."""
+BIOT_LEFT_OUT = (12, 13, 17)
+"""Cases that BIOT's script does not read: their channels change between files."""
 FILES, SEIZURES = 664, 182
 """EDF files and seizures of :data:`CASES`. With case 24 it is 686 files (the
 summaries name 676 of them) and 198 seizures."""
 _SUMMARY = re.compile(r"chb(\d{2})-summary\.txt")
 _NAME = re.compile(r"chb(\d{2})[a-z]?_.+")
+_PLAIN_NAME = re.compile(r"chb\d{2}_\d{2}")
 _SEIZURE = re.compile(r"Seizure(?: \d+)? (Start|End) Time:\s*(\d+)\s*sec", re.IGNORECASE)
 
 
@@ -60,6 +64,15 @@ class ChbMit(Corpus):
     than a window gives one window centred on it, so that no seizure is lost. Background windows
     lie wholly outside the seizures and those centred windows, without overlap, from the start of
     every region between seizures on.
+
+    ``--protocol biot`` is that of BIOT's published scripts (datasets/CHB-MIT/process1.py and
+    process2.py), which CBraMod and others follow. Cases 21 and 22 validate, 23 and 24 test, the
+    others but 12, 13 and 17 train; files with a name other than ``chbNN_MM.edf`` are not read.
+    Windows of 10 s without overlap over the whole recording are ``seizure`` where a seizure starts
+    or ends in them, so one that lies wholly within a long seizure is ``background``. Then come
+    windows at a stride of 5 s from 1 s before a seizure to 1 s after it, all of them ``seizure``
+    even where the seizure has just ended. Different from the scripts: a window that the recording's
+    end would cut short is left out, and times are not shifted by one sample of 256 Hz.
     """
 
     card = CARD
@@ -83,7 +96,10 @@ class ChbMit(Corpus):
     tags = ("seizure-detection", "epilepsy")
     protocols: ClassVar[dict[str, str]] = {
         "paper": "cases 1 to 19 train, 20 and 21 validate, 22 and 23 test; seizures cut with a "
-        "stride of 1 s, the rest without overlap"
+        "stride of 1 s, the rest without overlap",
+        "biot": "cases 21 and 22 validate, 23 and 24 test, the others but 12, 13, 17 train; "
+        "windows without overlap are seizure where one starts or ends in them, and more windows of "
+        "seizure every 5 s around each (BIOT's scripts)",
     }
 
     def find_recordings(self) -> list[Recording]:
@@ -92,7 +108,11 @@ class ChbMit(Corpus):
         for path in self.raw.rglob("chb*.edf"):
             match = _NAME.fullmatch(path.stem)
             case = int(match[1]) if match else 0
-            left_out = "" if case in CASES else "its case is in no part of the published split"
+            left_out = ""
+            if self._split(case) is None:
+                left_out = "its case is in no part of the published split"
+            elif self.protocol == "biot" and not _PLAIN_NAME.fullmatch(path.stem):
+                left_out = "BIOT's script reads names like chb01_02.edf only"
             subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
             summary = path.parent / f"chb{case:02d}-summary.txt"
             fault = ""
@@ -108,14 +128,23 @@ class ChbMit(Corpus):
         result = {}
         for one in recordings:
             case = int(one.group.removeprefix("case-"))
-            result[one.key] = "train" if case <= 19 else "validation" if case <= 21 else "test"
+            result[one.key] = self._split(case)
         return result
+
+    def _split(self, case: int) -> str | None:
+        """Split of a case; None: it is in no part."""
+        first = 20 if self.protocol == "paper" else 21  # of two that validate, then two that test
+        if not 1 <= case <= first + 3 or (self.protocol == "biot" and case in BIOT_LEFT_OUT):
+            return None
+        return "train" if case < first else "validation" if case < first + 2 else "test"
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Cases and files that are not there, and what the numbers of files and seizures lack."""
         there = {one.path.name for one in recordings if not one.left_out}
-        cases = [f"chb{case:02d}" for case in CASES]
+        cases = [f"chb{case:02d}" for case in range(1, 25) if self._split(case)]
         lines = names_missing("cases", cases, (name[:5] for name in there))
+        if self.protocol != "paper":
+            return lines  # no count is known
         named: dict[str, list[tuple[int, int]]] = {}
         for path in sorted(self.raw.rglob("chb*-summary.txt")):
             match = _SUMMARY.fullmatch(path.name)
@@ -149,6 +178,8 @@ class ChbMit(Corpus):
                 f"{recording.path.name}: {seconds:g} s long, but {summary.name} has a seizure to "
                 f"{seizures[-1][1]} s; the file is incomplete."
             )
+        if self.protocol == "biot":
+            return cut_as_biot(seizures, samples, CARD.rate_hz, self.window_samples)
         return cut_seizures(seizures, samples, CARD.rate_hz, self.window_samples), Counter()
 
 
@@ -188,6 +219,36 @@ def cut_seizures(
         result += windows_in_order(free_from, start, length, "background")
         free_from = max(free_from, stop)
     return sorted(result, key=lambda segment: segment.start)
+
+
+def cut_as_biot(
+    seizures_s: Sequence[tuple[float, float]], samples: int, rate_hz: float, length: int
+) -> tuple[list[Segment], Counter[str]]:
+    """Windows by BIOT's rules; see the notes of :class:`ChbMit`, and :func:`cut_seizures`.
+
+    Returns
+    -------
+    list of Segment
+        In order of their starts; windows around seizures repeat parts of the others.
+    Counter
+        Windows that the recording's end would cut short.
+    """
+    result, left_out = [], Counter()
+    window_s = length / rate_hz
+    for start in range(0, samples - length + 1, length):
+        start_s = start / rate_hz
+        borders = (second for seizure in seizures_s for second in seizure)
+        touched = any(start_s < second <= start_s + window_s for second in borders)
+        result.append(Segment(start, "seizure" if touched else "background"))
+    for start_s, end_s in seizures_s:
+        first = round(max(start_s - BIOT_MARGIN_S, 0) * rate_hz)
+        stop = min(round((end_s + BIOT_MARGIN_S) * rate_hz), samples)
+        for start in range(first, stop, round(BIOT_STRIDE_S * rate_hz)):
+            if start + length > samples:
+                left_out["beyond the end of the recording"] += 1
+            else:
+                result.append(Segment(start, "seizure"))
+    return sorted(result, key=lambda segment: segment.start), left_out
 
 
 def read_summary(path: Path) -> dict[str, list[tuple[int, int]]]:

@@ -80,6 +80,13 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
         default=next(iter(corpus_class.protocols)),
         help=protocols.replace("%", "%%"),
     )
+    if corpus_class.seeded_protocols:
+        parser.add_argument(
+            "--split-seed",
+            type=int,
+            help="seed of the shuffled split, for --protocol "
+            f"{' or '.join(corpus_class.seeded_protocols)} (default: 0)",
+        )
     parser.add_argument(
         "--split",
         choices=corpus_class.splits,
@@ -97,7 +104,9 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
             subjects=tuple(options.subjects),
             overwrite=options.overwrite,
         )
-        corpus = corpus_class(options.raw, options.protocol)
+        corpus = corpus_class(
+            options.raw, options.protocol, split_seed=getattr(options, "split_seed", None)
+        )
         folder = prepare_as_asked(corpus, options, settings)
     except (ValueError, OSError, PreparationError) as error:
         print(f"error: {error}", file=sys.stderr)

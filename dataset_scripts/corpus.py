@@ -127,13 +127,15 @@ class Corpus:
         Folder of the download.
     protocol : str, optional
         One of :attr:`protocols`; the first by default.
+    split_seed : int, optional
+        Seed of the split, for :attr:`seeded_protocols` only; 0 by default.
 
     Raises
     ------
     FileNotFoundError
         ``raw`` is not a folder.
     ValueError
-        The protocol is unknown.
+        The protocol is unknown, or a seed was given for one that has none.
     """
 
     card: ClassVar[TaskCard]
@@ -155,13 +157,17 @@ class Corpus:
     """More tags of the dataset card."""
     protocols: ClassVar[dict[str, str]] = {"default": "as its class says"}
     """Ways to label, cut and split, by name; the first is used where nobody asks for another."""
+    seeded_protocols: ClassVar[tuple[str, ...]] = ()
+    """Protocols whose split is a shuffle: ``split_seed`` decides it."""
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
     """Ways to split; ``within-subject`` is for corpora whose windows do not overlap and whose
     labels change within a recording."""
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {}
     """Windows in train, validation and test by version of the corpus, where a study gives them."""
 
-    def __init__(self, raw: str | Path, protocol: str | None = None) -> None:
+    def __init__(
+        self, raw: str | Path, protocol: str | None = None, split_seed: int | None = None
+    ) -> None:
         self.raw = Path(raw)
         if not self.raw.is_dir():
             raise FileNotFoundError(
@@ -175,9 +181,23 @@ class Corpus:
                 f"found {protocol!r}."
             )
         self.protocol = protocol
+        seeded = protocol in self.seeded_protocols
+        if split_seed is not None and (not seeded or split_seed < 0):
+            raise ValueError(
+                f"{self.card.name}: split_seed: expected 0 or above, and a protocol that shuffles "
+                f"({', '.join(self.seeded_protocols) or 'this corpus has none'}), found "
+                f"{split_seed} for protocol {protocol!r}."
+            )
+        self.split_seed = (split_seed or 0) if seeded else None
         self.simulation = _read_simulation(self.raw)
         self.simulated = self.simulation is not None
         """Whether ``raw`` has a ``SIMULATED`` file."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the split, as manifest and card give it."""
+        seed = "" if self.split_seed is None else f", seed {self.split_seed}"
+        return f"protocol: {self.protocol}{seed}"
 
     # What a corpus must say --------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from modeling_mteeg.task_card import TaskCard
@@ -41,6 +42,13 @@ SUBJECTS = tuple(
     name for name in (f"S{number:03d}" for number in range(1, 110)) if name not in DROPPED_SUBJECTS
 )
 """The 103 that the protocol uses."""
+FOUR_CLASS_CARD = CARD.replace(
+    labels=CARD.labels[:4],
+    description="Which movement is imagined in the 4 s after the cue: left or right fist, both "
+    "fists, or both feet?",
+)
+FOUR_CLASS_BORDERS = (70, 89)
+"""Last subject of train and of validation."""
 _NAME = re.compile(r"(S\d{3})R(\d{2})")
 
 
@@ -55,6 +63,10 @@ class PhysionetMi(Corpus):
     -----
     With too few recordings for that, ``--split within-subject`` cuts every subject's windows of
     every class 64/16/20 in order: a single-subject run.
+
+    ``--protocol four-class`` is the one of CBraMod and of most published figures: the four
+    movements without rest, all 109 subjects, of which 1 to 70 train, 71 to 89 validate and 90 to
+    109 test. The task card then has four labels.
     """
 
     card = CARD
@@ -77,9 +89,18 @@ class PhysionetMi(Corpus):
     tags = ("motor-imagery", "brain-computer-interface")
     protocols: ClassVar[dict[str, str]] = {
         "paper": "runs in order of their names, 64 % train, 16 % validate, 20 % test; windows of "
-        "[0, 4) s after each cue"
+        "[0, 4) s after each cue",
+        "four-class": "without rest; subjects 1 to 70 train, 71 to 89 validate, 90 to 109 test",
     }
     splits = ("protocol", "within-subject")
+
+    def __init__(
+        self, raw: str | Path, protocol: str | None = None, split_seed: int | None = None
+    ) -> None:
+        super().__init__(raw, protocol, split_seed)
+        self.four_class = self.protocol == "four-class"
+        if self.four_class:
+            self.card = FOUR_CLASS_CARD
 
     def find_recordings(self) -> list[Recording]:
         """Runs by name; those that are not of imagery and six subjects are left out."""
@@ -89,7 +110,7 @@ class PhysionetMi(Corpus):
             subject, run = (match[1], int(match[2])) if match else ("", 0)
             if not match:
                 left_out = "its name is not like S001R04.edf"
-            elif subject in DROPPED_SUBJECTS:
+            elif subject in DROPPED_SUBJECTS and not self.four_class:
                 left_out = (
                     f"subject {subject} is dropped by the protocol (sampling rate or trial length "
                     "differs from the others')"
@@ -103,7 +124,9 @@ class PhysionetMi(Corpus):
         return mark_repeated(found)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
-        """Runs in order of their names."""
+        """Runs in order of their names, or subjects by number."""
+        if self.four_class:
+            return {one.key: _split_of_subject(int(one.subject[1:])) for one in recordings}
         keys = sorted(one.key for one in recordings)
         return dict(zip(keys, cut_in_order(len(keys)), strict=True))
 
@@ -111,11 +134,12 @@ class PhysionetMi(Corpus):
         """Subjects without any run of imagery, and single runs of the others."""
         there = {one.path.stem for one in recordings if not one.left_out}
         subjects = {name[:4] for name in there}
-        of_these = [one for one in SUBJECTS if one in subjects]
+        wanted = sorted({*SUBJECTS, *DROPPED_SUBJECTS}) if self.four_class else SUBJECTS
+        of_these = [one for one in wanted if one in subjects]
         runs = [f"{one}R{run:02d}" for one in of_these for run in sorted(RUN_LABELS)]
         whose = f"imagery runs of {len(of_these)} subject(s)"
         return [
-            *names_missing("subjects", SUBJECTS, subjects),
+            *names_missing("subjects", wanted, subjects),
             *names_missing(whose, runs, there),
         ]
 
@@ -130,7 +154,9 @@ class PhysionetMi(Corpus):
                     f"{recording.path.name}: unknown cue {code!r} at {cue['onset']:g} s; expected "
                     f"{', '.join(meaning)}."
                 )
-            if start + self.window_samples > samples:
+            if meaning[code] not in self.card.labels:
+                left_out["a cue of rest"] += 1
+            elif start + self.window_samples > samples:
                 left_out["beyond the end of the recording"] += 1
             else:
                 result.append(Segment(start, meaning[code]))
@@ -141,6 +167,11 @@ class PhysionetMi(Corpus):
             )
         result.sort(key=lambda segment: segment.start)
         return result, left_out
+
+
+def _split_of_subject(number: int) -> str:
+    train, validation = FOUR_CLASS_BORDERS
+    return "train" if number <= train else "validation" if number <= validation else "test"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

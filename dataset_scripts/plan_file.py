@@ -44,6 +44,8 @@ class CorpusSection:
         Folder of the download.
     protocol : str, optional
         One of the corpus's; its first by default.
+    split_seed : int, optional
+        For protocols that shuffle.
     split : {"protocol", "within-subject"}
     subjects : tuple of str
         Use these subjects only; empty: all.
@@ -53,6 +55,7 @@ class CorpusSection:
 
     raw: str = ""
     protocol: str | None = None
+    split_seed: int | None = setting(None, ">= 0")
     split: str = setting("protocol", "protocol|within-subject")
     subjects: tuple[str, ...] = ()
     num_proc: int | None = setting(None, ">= 1")
@@ -179,7 +182,7 @@ def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus
     if len(faults) > before:
         return None
     try:
-        return reader(section.raw, section.protocol)
+        return reader(section.raw, section.protocol, split_seed=section.split_seed)
     except (ValueError, OSError) as error:
         faults.append(f"{where}: {error}")
         return None

@@ -72,6 +72,7 @@ class Plan:
         return {
             "format version": FORMAT_VERSION,
             "protocol": corpus.protocol,
+            "split seed": corpus.split_seed,
             "split": self.settings.split,
             "dtype": self.settings.dtype,
             "simulated": [corpus.simulated, corpus.simulation],
@@ -159,4 +160,4 @@ def _protocol_manifest(corpus: Corpus, wanted: Sequence[Recording]) -> dict[str,
             "windows in order, within each class."
         )
     check_filled(corpus.card.name, counts, remedies)
-    return make_manifest(corpus.card.name, f"protocol: {corpus.protocol}", assignments)
+    return make_manifest(corpus.card.name, corpus.rule, assignments)

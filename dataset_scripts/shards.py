@@ -198,6 +198,8 @@ def _command(plan: Plan, shard: Shard, out: Path) -> str:
         words += ["--dtype", settings.dtype]
     if corpus.protocol != next(iter(corpus.protocols)):
         words += ["--protocol", corpus.protocol]
+    if corpus.split_seed:
+        words += ["--split-seed", str(corpus.split_seed)]
     if settings.split != "protocol":
         words += ["--split", settings.split]
     if settings.subjects:

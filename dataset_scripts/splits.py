@@ -42,10 +42,22 @@ def cut_in_order(count: int, shares: Sequence[float] = ORDER_SHARES) -> list[str
     return [SPLITS[0]] * first + [SPLITS[1]] * (second - first) + [SPLITS[2]] * (count - second)
 
 
-def train_or_validation(subjects: Sequence[str], share: float = TRAIN_SHARE) -> dict[str, str]:
-    """Split of subjects: the first ``floor(share * n)`` of the sorted names train, the others
-    validate."""
+def train_or_validation(
+    subjects: Sequence[str], share: float = TRAIN_SHARE, seed: int | None = None
+) -> dict[str, str]:
+    """Split of subjects: the first ``floor(share * n)`` of the names train, the others validate.
+
+    Parameters
+    ----------
+    subjects : sequence of str
+    share : float
+    seed : int, optional
+        Orders the names by the SHA-256 of seed and name, a shuffle that is the same everywhere;
+        without it they are sorted.
+    """
     ordered = sorted(set(subjects))
+    if seed is not None:
+        ordered.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     border = int(len(ordered) * share)
     return {one: SPLITS[0] if i < border else SPLITS[1] for i, one in enumerate(ordered)}
 

@@ -56,7 +56,10 @@ class Tuab(Corpus):
     the abnormal recordings apart, the first ``floor(0.8 n)`` of the sorted subjects train. A
     subject with recordings of both kinds may so occur in train and in validation; that is printed
     and written to the card. ``--protocol disjoint`` sorts all subjects together instead, so that
-    no subject is in both, at the price of other counts.
+    no subject is in both, at the price of other counts. ``--protocol labram`` is that of LaBraM's
+    published script (dataset_maker/make_TUAB.py): the same shares within normal and abnormal apart,
+    of the subjects in random order. The script sets no seed, so its split is another on every run;
+    here ``--split-seed`` decides it and is written down.
     """
 
     card = CARD
@@ -73,7 +76,9 @@ class Tuab(Corpus):
         "paper": "the published evaluation set tests; of the published training set 80/20 of "
         "the sorted subjects train and validate, within normal and abnormal apart",
         "disjoint": "80/20 of all sorted subjects: none in both train and validation",
+        "labram": "as paper, with the subjects in random order (LaBraM's script, with a seed)",
     }
+    seeded_protocols = ("labram",)
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {"v3.0.1": (297_103, 75_407, 36_945)}
 
     def find_recordings(self) -> list[Recording]:
@@ -101,7 +106,7 @@ class Tuab(Corpus):
             groups = [[one for one in training if one.group.endswith(f"/{label}")]
                       for label in CARD.labels]  # fmt: skip
         for group in groups:
-            by_subject = train_or_validation([one.subject for one in group])
+            by_subject = train_or_validation([one.subject for one in group], seed=self.split_seed)
             result |= {one.key: by_subject[one.subject] for one in group}
         return result
 

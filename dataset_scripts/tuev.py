@@ -44,6 +44,11 @@ class Tuev(Corpus):
     recording it goes on at the other end, as in the published scripts. The published evaluation
     set is the test set; of the training set the first ``floor(0.8 n)`` of the sorted subjects
     train, the others validate.
+
+    Notes
+    -----
+    ``--protocol labram`` takes the subjects in random order instead, as LaBraM's and BIOT's
+    published scripts do; ``--split-seed`` decides it and is written down.
     """
 
     card = CARD
@@ -58,8 +63,10 @@ class Tuev(Corpus):
     tags = ("event-detection", "clinical")
     protocols: ClassVar[dict[str, str]] = {
         "paper": "the published evaluation set tests; of the published training set the first "
-        "80 % of the sorted subjects train, the others validate"
+        "80 % of the sorted subjects train, the others validate",
+        "labram": "as paper, with the subjects in random order (LaBraM's script, with a seed)",
     }
+    seeded_protocols = ("labram",)
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {
         "v2.0.0": (67_436, 15_634, 29_421),
         "v2.0.1": (68_445, 15_487, 29_421),
@@ -82,7 +89,8 @@ class Tuev(Corpus):
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""
-        by_subject = train_or_validation([one.subject for one in recordings if one.group != "eval"])
+        training = [one.subject for one in recordings if one.group != "eval"]
+        by_subject = train_or_validation(training, seed=self.split_seed)
         return {
             one.key: "test" if one.group == "eval" else by_subject[one.subject]
             for one in recordings

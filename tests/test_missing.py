@@ -26,9 +26,10 @@ SEED_SESSIONS = [f"{s}_{k}" for s in range(1, 17) for k in (1, 2, 3)]
 
 
 def touch(raw: Path, *names: str) -> None:
+    """Files that are no recordings, each with another content, as copies would be noticed."""
     for name in names:
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
-        (raw / name).touch()
+        (raw / name).write_text(name * 64)
 
 
 def missing(reader: type[Corpus], raw: Path) -> list[str]:
@@ -154,7 +155,7 @@ def test_original_summaries_count(recordings_dir: Path) -> None:
 
 
 class QuickSignals:
-    """Noise in place of the signals, so that empty files do."""
+    """Noise in place of the signals, so that any files do."""
 
     def load(self, recording):
         seconds = self.card.window_s * 2

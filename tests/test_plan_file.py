@@ -181,17 +181,18 @@ def cues(corpus, recording, samples):
 
 @pytest.fixture
 def plan_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two sessions of SEED-V, whose files are empty, and six runs of PhysioNet MI, whose files are
-    replaced by noise."""
+    """Two sessions of SEED-V, whose files are no recordings, and six runs of PhysioNet MI, whose
+    signals are replaced by noise."""
     monkeypatch.setattr(PhysionetMi, "load", noise)
     monkeypatch.setattr(PhysionetMi, "segments", cues)
     (tmp_path / "films").mkdir()
     for name in ("1_1_20180416.cnt", "1_2_20180511.cnt"):
-        (tmp_path / "films" / name).touch()
+        (tmp_path / "films" / name).write_text(name * 64)  # no two are copies
     for subject in ("S001", "S002"):
         (tmp_path / "imagery" / subject).mkdir(parents=True)
         for run in (4, 6, 8):
-            (tmp_path / "imagery" / subject / f"{subject}R{run:02d}.edf").touch()
+            name = f"{subject}R{run:02d}.edf"
+            (tmp_path / "imagery" / subject / name).write_text(name * 64)
     corpora = {
         "seed-v": {"raw": str(tmp_path / "films")},
         "physionet-mi": {"raw": str(tmp_path / "imagery"), "dtype": "float32"},

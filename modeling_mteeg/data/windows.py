@@ -267,8 +267,11 @@ class WindowReader:
         chunks, starts = self._chunk[indices].tolist(), self._start[indices].tolist()
         for row, (chunk, start, scale) in enumerate(zip(chunks, starts, scales, strict=True)):
             view = self._bytes[chunk][start : start + size].view(number).reshape(self.shape)
-            np.copyto(out[row], view)  # then scaled in the cache: faster than one product
-            out[row] *= scale
+            if number == np.float32:
+                np.multiply(view, scale, out=out[row])
+            else:  # converted, then scaled in the cache: faster than one product of both types
+                np.copyto(out[row], view)
+                out[row] *= scale
         return out
 
     def _checked_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:

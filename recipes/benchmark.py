@@ -1,10 +1,12 @@
 """Speed and memory, measured side by side: ``python recipes/benchmark.py``.
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
-fine-tuned) on the six tasks' real shapes, and measures what a task costs: switching, disk, memory.
+fine-tuned) on the six tasks' real shapes, preparing and reading data with plain MNE and a plain
+memmap, and measures what a task costs: switching, disk, memory.
 Figures are medians; the ratios hold within one run on one machine, nothing else.
 
-    python recipes/benchmark.py                      # Base, 16 samples a task, this machine
+    python recipes/benchmark.py                      # all parts; Base, 16 samples a task
+    python recipes/benchmark.py data                 # or some of: steps data footprint
     python recipes/benchmark.py --device cuda        # on a GPU
     python recipes/benchmark.py --out table.md       # the tables as Markdown
 """
@@ -20,10 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from benchmarks.data import data_table
 from benchmarks.footprint import footprint
 from benchmarks.steps import VARIANTS, num_processes, operations
 from benchmarks.worker import Worker
 from tqdm.auto import tqdm
+
+PARTS = ("steps", "data", "footprint")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,13 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if args.threads:
         torch.set_num_threads(args.threads)
-    text = "\n\n".join(
-        [
-            machine(device),
-            step_table(args, device),
-            footprint_table(args.preset),
-        ]
-    )
+    parts = {
+        "steps": lambda: step_table(args, device),
+        "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
+        "footprint": lambda: footprint_table(args.preset),
+    }
+    chosen = [name for name in parts if not args.parts or name in args.parts]
+    text = "\n\n".join([machine(device), *(parts[name]() for name in chosen)])
     print(text)
     if args.out:
         Path(args.out).write_text(text + "\n", "utf-8")
@@ -152,6 +157,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)} (default: all)")
     add("--preset", default="base", choices=("tiny", "base", "large", "huge"))
     add("--samples", type=int, default=16, help="samples of each task in a step")
     add("--repeats", type=int, default=5, help="rounds that count")
@@ -159,8 +165,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=int, help="CPU threads (default: all)")
     add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add("--compile", action="store_true", help="torch.compile on a CPU too (needs a compiler)")
+    add("--minutes", type=float, default=20, help="data: length of a recording")
+    add("--recordings", type=int, default=8, help="data: recordings, at least 4")
     add("--out", help="write the tables to this file")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    unknown = sorted(set(args.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
+    return args
 
 
 if __name__ == "__main__":

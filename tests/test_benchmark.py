@@ -130,7 +130,9 @@ def test_operations_are_those_of_the_products(steps):
 @pytest.mark.slow
 def test_the_command_prints_every_variant_and_the_footprint(steps, tmp_path):
     table = tmp_path / "table.md"
-    arguments = "--preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 2".split()
+    arguments = (
+        "steps footprint --preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 2"
+    ).split()
     subprocess.run(
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
     )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import concatenate_datasets, load_from_disk
-from range_server import serving
+from range_server import HubServer, running, serving
 from tiny_corpora import CARDS, make_dataset, save_corpora
 
 from modeling_mteeg.data import (
@@ -300,3 +300,61 @@ def test_the_index_is_a_function_of_the_split(tmp_path):
     write_index(tmp_path / "picked")
     reader = StreamedReader(RemoteFolder(tmp_path), "picked")
     assert reader.onsets_s.tolist() == [6.0, 2.0]
+
+
+@pytest.fixture
+def hub(data, monkeypatch):
+    """A Hub whose store is another server; its store's ``fault`` knows the addresses."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    with serving(data) as store, running(HubServer(store)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(
+            "https://huggingface.co", server.url
+        )
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        huggingface_hub.HfFileSystem.clear_instance_cache()
+        huggingface_hub.utils.close_session()
+        yield server
+        huggingface_hub.HfFileSystem.clear_instance_cache()
+        huggingface_hub.utils.close_session()
+
+
+HUB = "hf://datasets/me/eeg/tuab"
+
+
+def test_the_hub_is_asked_once_a_file_and_its_store_for_the_windows(hub, data):
+    reader = stream_corpus(HUB, **QUICK).splits["train"]
+    expected = load_corpora(data, ["tuab"])["tuab"].splits["train"].read(range(40))
+    before = hub.asked
+    found = np.concatenate([reader.read([row]) for row in range(40)])
+    assert np.array_equal(found, expected)
+    assert hub.asked == before + 1 and len(hub.store.requests) == 40
+
+
+def test_an_address_that_has_expired_is_asked_for_anew(hub, data):
+    reader = stream_corpus(HUB, **QUICK).splits["train"]
+    expected = load_corpora(data, ["tuab"])["tuab"].splits["train"].read(range(40))
+    reader.read([0])
+    hub.store.fault = lambda number, path: None if path.endswith("%2F2") else "403"
+    assert np.array_equal(reader.read([5, 39]), expected[[5, 39]])
+    assert hub.signature == 2
+
+
+def test_a_store_that_fails_leaves_the_way_through_the_hub(hub, data):
+    """The second attempt goes through the Hub, which forwards it with a fresh address."""
+    reader = stream_corpus(HUB, **QUICK).splits["train"]
+    expected = load_corpora(data, ["tuab"])["tuab"].splits["train"].read(range(40))
+    hub.store.fault = lambda number, path: "503" if path.endswith("%2F1") else None
+    assert np.array_equal(reader.read([7]), expected[[7]])
+    assert hub.signature == 2
+    hub.store.fault = lambda number, path: "403"
+    with pytest.raises(StreamError, match="refused"):
+        reader.read([8])
+
+
+def test_a_repository_without_the_corpus_is_named(hub):
+    with pytest.raises(FileNotFoundError, match=r"chb-mit/task\.json"):
+        load_corpora("hf://datasets/me/eeg", ["chb-mit"])

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .hub_links import HubLinks
+
 PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """What no second attempt mends."""
 PERMANENT_STATUS = (400, 401, 403, 404, 405, 410)
@@ -69,8 +71,10 @@ class RemoteFolder:
         except (ImportError, ValueError) as error:
             raise StreamError(f"{self.url}: cannot be opened: {error}") from error
         self._path = path.rstrip("/")
+        on_hub = "hf" in _protocols(self._fs)
         # Its buffered files would read megabytes ahead of every window.
-        self._options = {"cache_type": "none"} if "hf" in _protocols(self._fs) else {}
+        self._options = {"cache_type": "none"} if on_hub else {}
+        self._links = HubLinks(self._fs) if on_hub else None
         self._random = random.Random()
 
     def __repr__(self) -> str:
@@ -111,7 +115,7 @@ class RemoteFolder:
                 pause = min(LONGEST_WAIT_S, self.wait_s * 2 ** (attempt - 1))
                 time.sleep(pause * self._random.uniform(0.75, 1.25))
             failed = []
-            outcomes = self._once([ranges[index] for index in pending])
+            outcomes = self._once([ranges[index] for index in pending], attempt)
             for index, outcome in zip(pending, outcomes, strict=True):
                 name, start, stop = ranges[index]
                 wanted = None if start is None or stop is None else stop - start
@@ -138,7 +142,7 @@ class RemoteFolder:
         """Raise what waiting does not mend."""
         if not isinstance(error, Exception):
             raise error
-        status = getattr(error, "status", None)
+        status = _status(error)
         if isinstance(error, FileNotFoundError):
             raise FileNotFoundError(f"{self.url}/{name}: not found.") from error
         if isinstance(error, PERMANENT) or status in PERMANENT_STATUS:
@@ -147,7 +151,9 @@ class RemoteFolder:
                 "credentials."
             ) from error
 
-    def _once(self, ranges: Sequence[tuple[str, int | None, int | None]]) -> list[Any]:
+    def _once(
+        self, ranges: Sequence[tuple[str, int | None, int | None]], attempt: int
+    ) -> list[Any]:
         """One attempt: bytes or an exception for every range."""
         paths = [f"{self._path}/{name}" for name, _, _ in ranges]
         starts, stops = [part[1] for part in ranges], [part[2] for part in ranges]
@@ -155,11 +161,34 @@ class RemoteFolder:
             return self._fs.cat_ranges(
                 paths, starts, stops, on_error="return", batch_size=self.concurrency
             )
-        if len(paths) == 1:
-            return [self._one(paths[0], starts[0], stops[0])]
-        return list(self._pool.map(self._one, paths, starts, stops))
+        outcomes: list[Any] = [None] * len(paths)
+        if self._links is not None and starts[0] is not None and attempt % 2 == 0:
+            outcomes = self._through_links(paths, starts, stops)
+        rest = [i for i, outcome in enumerate(outcomes)
+                if outcome is None or isinstance(outcome, LookupError)]  # fmt: skip
+        asked = [(paths[i], starts[i], stops[i]) for i in rest]
+        several = len(asked) > 1
+        for i, outcome in zip(
+            rest,
+            self._pool.map(self._one, asked) if several else map(self._one, asked),
+            strict=True,
+        ):
+            outcomes[i] = outcome
+        return outcomes
 
-    def _one(self, path: str, start: int | None, stop: int | None) -> Any:
+    def _through_links(self, paths: list[str], starts: list[Any], stops: list[Any]) -> list[Any]:
+        """From the stores behind the Hub; every second attempt goes through the Hub itself."""
+        try:
+            outcomes = self._links.fetch(paths, starts, stops, self.concurrency)
+        except Exception as error:
+            return [error] * len(paths)
+        # A store knows no credentials: what it refuses, the Hub judges at the next attempt.
+        return [StreamError(f"the store refused: {outcome}")
+                if _status(outcome) in PERMANENT_STATUS
+                or isinstance(outcome, PERMANENT) else outcome for outcome in outcomes]  # fmt: skip
+
+    def _one(self, asked: tuple[str, int | None, int | None]) -> Any:
+        path, start, stop = asked
         # Every file system has its own exceptions; all are judged in one place, `_patiently`.
         try:
             return self._fs.cat_file(path, start=start, end=stop, **self._options)
@@ -174,3 +203,9 @@ class RemoteFolder:
 def _protocols(file_system: Any) -> tuple[str, ...]:
     protocol = file_system.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _status(error: Any) -> int | None:
+    """HTTP status of an answer, as aiohttp (``status``) and the Hub's client have it."""
+    response = getattr(error, "response", None)
+    return getattr(error, "status", getattr(response, "status_code", None))

@@ -109,6 +109,7 @@ def test_a_step_trains(steps, variant):
     assert moved > 0.9 * len(trained)
 
 
+@pytest.mark.slow
 def test_the_compiled_step_trains(steps, monkeypatch):
     """The GPU's variant, traced and differentiated by the compiler, without code for a device."""
     compiler = functools.partial(torch.compile, backend="aot_eager")

@@ -195,10 +195,10 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
         for segment, signal in reading.windows:
             onset_s = segment.start / card.rate_hz
             row = encode_window(
-                signal, card.channels, segment.label, recording.key, recording.subject, onset_s,
-                dtype,
+                signal, card.channels, features["label"].str2int(segment.label), recording.key,
+                recording.subject, onset_s, dtype,
             )  # fmt: skip
-            writer.write(features.encode_example(row))
+            writer.write(row)  # nothing in it is left to encode
             labels.append(segment.label)
             units.append(f"{recording.key}/{segment.unit}" if segment.unit else recording.key)
         writer.finalize()

@@ -74,9 +74,10 @@ def clipped_share(channel: np.ndarray) -> float:
     """
     if len(channel) < 2:
         return 0.0
-    low, high = channel.min(), channel.max()
-    at_limit = (channel == low) | (channel == high)
-    return float(np.mean(at_limit[1:] & at_limit[:-1] & (channel[1:] == channel[:-1])))
+    places = np.flatnonzero((channel == channel.min()) | (channel == channel.max()))
+    values = channel[places]
+    stays = (np.diff(places) == 1) & (values[1:] == values[:-1])
+    return float(np.count_nonzero(stays) / (len(channel) - 1))
 
 
 def check_amplitude(signal_uv: np.ndarray, file: str) -> None:

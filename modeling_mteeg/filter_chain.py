@@ -234,12 +234,28 @@ class OneProduct:
         """(channels, samples) to (channels, samples_out)."""
         fft = _fft()
         offset = block.mean(axis=1, dtype=np.float64, keepdims=True)
-        x = np.subtract(block, offset, dtype=np.float64).astype(np.float32)
-        spectrum = fft.rfft(_reflect(x, self.reach, self.reach), n=self.length)
-        spectrum = spectrum[:, : len(self.gain)]
+        spectrum = fft.rfft(self._continued(block, offset))[:, : len(self.gain)]
         spectrum *= self.gain
         out = fft.irfft(spectrum, n=self.length_out)[:, : self.samples_out]
-        return out + (offset * self.gain_dc).astype(np.float32)
+        out += (offset * self.gain_dc).astype(np.float32)
+        return out
+
+    def _continued(self, block: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        """The block less its offset, reflected at both ends, float32 (channels, length)."""
+        (rows, samples), reach = block.shape, self.reach
+        out = np.zeros((rows, self.length), dtype=np.float32)
+        inner = out[:, reach : reach + samples]
+        np.subtract(block, offset, out=inner, dtype=np.float64, casting="same_kind")
+        np.subtract(2 * inner[:, :1], inner[:, reach:0:-1], out=out[:, :reach])
+        tail = inner[:, samples - 1 - reach : samples - 1][:, ::-1]
+        np.subtract(2 * inner[:, -1:], tail, out=out[:, reach + samples :][:, :reach])
+        return out
+
+
+@functools.lru_cache(maxsize=2)
+def one_product(chain: Chain, samples: int) -> OneProduct | None:
+    """The product for recordings of ``samples``, where there is one; many are equally long."""
+    return OneProduct(chain, samples) if OneProduct.fits(chain, samples) else None
 
 
 def _same_ratio(padded: int, after: int, minimum: int) -> tuple[int, int]:

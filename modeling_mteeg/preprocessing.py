@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .filter_chain import Chain, OneProduct, notch_edges, stepwise
+from .filter_chain import Chain, notch_edges, one_product, stepwise
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def preprocess(
             stacklevel=2,
         )
     out = np.empty((signal.shape[0], info.samples_out(samples)), dtype=np.float32)
-    plan = OneProduct(info, samples) if OneProduct.fits(info, samples) else None
+    plan = one_product(info, samples)
     length = plan.length if plan else 4 * samples
     step = max(1, _BLOCK_BYTES // (8 * length))
     for start in range(0, signal.shape[0], step):

@@ -115,8 +115,11 @@ class WindowSource(ABC):
         scales = self._scales[indices] / np.float32(unit_uv)
         for row, (signal, scale) in enumerate(zip(self._signals(indices), scales, strict=True)):
             view = signal.view(number).reshape(self.shape)
-            np.copyto(out[row], view)  # then scaled in the cache: faster than one product
-            out[row] *= scale
+            if number == np.float32:
+                np.multiply(view, scale, out=out[row])
+            else:  # converted, then scaled in the cache: faster than one product of both types
+                np.copyto(out[row], view)
+                out[row] *= scale
         return out
 
     def _checked_indices(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:

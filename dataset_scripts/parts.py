@@ -77,7 +77,7 @@ def _run(jobs: Sequence[Job], num_proc: int) -> Iterator[Outcome]:
             raise PreparationError(
                 "A process ended without a word, mostly for want of memory: every process holds "
                 "one recording. What is done is kept: start again with a smaller --num-proc. (A "
-                "script of your own must call this below if __name__ == \"__main__\": since every "
+                'script of your own must call this below if __name__ == "__main__": since every '
                 "process imports it.)"
             ) from error
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from modeling_mteeg.task_card import TaskCard
 from .command import run_command
 from .completeness import names_missing, number_differs
 from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .headers import RecordingWarning
 from .reading import RecordingError, read_edf
 
 CARD = TaskCard(
@@ -43,6 +45,8 @@ CASES = range(1, 24)
 """Those of the published split; case 24 came later and is in no part of it."""
 BIOT_LEFT_OUT = (12, 13, 17)
 """Cases that BIOT's script does not read: their channels change between files."""
+UNNAMED_CASE = 24
+"""Its summary names 12 of its 22 files, those with seizures."""
 FILES, SEIZURES = 664, 182
 """EDF files and seizures of :data:`CASES`. With case 24 it is 686 files (the
 summaries name 676 of them) and 198 seizures."""
@@ -72,7 +76,13 @@ class ChbMit(Corpus):
     or ends in them, so one that lies wholly within a long seizure is ``background``. Then come
     windows at a stride of 5 s from 1 s before a seizure to 1 s after it, all of them ``seizure``
     even where the seizure has just ended. Different from the scripts: a window that the recording's
-    end would cut short is left out, and times are not shifted by one sample of 256 Hz.
+    end would cut short is left out, times are not shifted by one sample of 256 Hz, and a file that
+    lacks channels is skipped where the scripts fill zeros.
+
+    Three files of case 12, with 13 of the 198 seizures, hold electrodes against one reference
+    instead of derivations: their derivations are the exact differences of two electrodes, and the
+    report says so. The summary of case 24 names the files with seizures only; the others are taken
+    as free of them, as BIOT's scripts take them.
     """
 
     card = CARD
@@ -161,22 +171,31 @@ class ChbMit(Corpus):
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """The 16 derivations in microvolt."""
-        return read_edf(recording.path, CARD.channels, repeated=REPEATED)
+        return read_edf(recording.path, CARD.channels, repeated=REPEATED, derive=True)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Seizures with a stride of 1 s, the rest without overlap."""
         summary = recording.companions[0]
         seizures = read_summary(summary).get(recording.path.name)
+        if seizures is None and recording.group == f"case-{UNNAMED_CASE}":
+            warnings.warn(
+                f"{summary.name} does not name the file, which is taken as free of seizures: "
+                f"{recording.path.name}",
+                RecordingWarning,
+                stacklevel=2,
+            )
+            seizures = []
         if seizures is None:
             raise RecordingError(
                 f"{recording.path.name}: not named in {summary.name}, so its seizures are unknown; "
                 "download both again."
             )
         seconds = samples / CARD.rate_hz
-        if seizures and seizures[-1][1] > seconds + 1:
+        last = max((end for _, end in seizures), default=0)
+        if last > seconds + 1:
             raise RecordingError(
                 f"{recording.path.name}: {seconds:g} s long, but {summary.name} has a seizure to "
-                f"{seizures[-1][1]} s; the file is incomplete."
+                f"{last} s; the file is incomplete."
             )
         if self.protocol == "biot":
             return cut_as_biot(seizures, samples, CARD.rate_hz, self.window_samples)

@@ -19,6 +19,7 @@ import numpy as np
 from modeling_mteeg.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.task_card import TaskCard
 
+from .headers import RecordingWarning
 from .reading import RecordingError, edf_duration_s, read_edf
 from .soundness import check_amplitude, check_raw_signal
 
@@ -45,6 +46,8 @@ class Recording:
         Why the protocol does not use it; empty: it is used.
     fault : str
         Why it cannot be used although the protocol would; empty: nothing known yet.
+    repeated : bool
+        Whether it is a copy of another one, and so has no place in the split.
     """
 
     key: str
@@ -54,6 +57,7 @@ class Recording:
     group: str = ""
     left_out: str = ""
     fault: str = ""
+    repeated: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -286,6 +290,31 @@ class Corpus:
         """
         if recording.fault:
             raise RecordingError(recording.fault)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RecordingWarning)
+            # Short simulated recordings; a real one that is short gives few windows.
+            warnings.filterwarnings("ignore", message="A recording is shorter than")
+            signal, seconds, rate_hz, odd = self._preprocessed(recording)
+            segments, left_out = self.segments(recording, signal.shape[1])
+        if not segments:
+            raise RecordingError(
+                f"{recording.path.name}: no window (left out: {dict(left_out) or 'none'}); check "
+                "its annotations."
+            )
+        length = self.window_samples
+        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
+        filters_left_out = preprocessing_info(rate_hz, *self._settings()).left_out
+        odd += _recording_warnings(caught)
+        return Reading(windows, left_out, seconds, rate_hz, filters_left_out, odd)
+
+    def _settings(self) -> tuple[float | None, ...]:
+        card = self.card
+        return card.rate_hz, card.highpass_hz, card.lowpass_hz, card.notch_hz
+
+    def _preprocessed(
+        self, recording: Recording
+    ) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
+        """Signal at the card's rate; seconds, rate and oddities of what was recorded."""
         card, name = self.card, recording.path.name
         signal, rate_hz = self.load(recording)
         seconds = signal.shape[1] / rate_hz
@@ -295,21 +324,8 @@ class Corpus:
                 "check that the file is complete."
             )
         odd = check_raw_signal(signal, card.channels, name)
-        settings = (rate_hz, card.rate_hz, card.highpass_hz, card.lowpass_hz, card.notch_hz)
-        filters_left_out = preprocessing_info(*settings).left_out
-        with warnings.catch_warnings():
-            # Short simulated recordings; a real one that is short gives few windows.
-            warnings.filterwarnings("ignore", message="A recording is shorter than")
-            signal = preprocess(signal, *settings)
-        check_amplitude(signal, name)
-        segments, left_out = self.segments(recording, signal.shape[1])
-        if not segments:
-            raise RecordingError(
-                f"{name}: no window (left out: {dict(left_out) or 'none'}); check its annotations."
-            )
-        length = self.window_samples
-        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
-        return Reading(windows, left_out, seconds, rate_hz, filters_left_out, odd)
+        signal = preprocess(signal, rate_hz, *self._settings())
+        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
 
     def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
         """The windows of one recording: segment, and signal in microvolt (channels, samples)."""
@@ -327,11 +343,23 @@ def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
                 f"{one.path.name}: a second file of recording {one.key}, beside {first[one.key]}; "
                 "keep one of the two."
             )
-            one = Recording(f"{one.key}~{len(result)}", one.subject, one.path, fault=fault)
+            key = f"{one.key}~{len(result)}"
+            one = Recording(key, one.subject, one.path, fault=fault, repeated=True)
         else:
             first[one.key] = one.path
         result.append(one)
     return result
+
+
+def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Texts of the warnings about a recording; the others are given on."""
+    texts = []
+    for one in caught:
+        if issubclass(one.category, RecordingWarning):
+            texts.append(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return tuple(dict.fromkeys(texts))
 
 
 def windows_in_order(start: int, stop: int, length: int, label: str, unit: str = "") -> list:

@@ -45,6 +45,7 @@ def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
             one,
             fault=f"{one.path.name}: the same signal as {first[one.key].path.name}; keep one of "
             "the two.",
+            repeated=True,
         )
         if one.key in first
         else one

@@ -19,6 +19,12 @@ from pathlib import Path
 MOST_SIGNALS = 2048
 """More than any EEG amplifier records; a larger number is a broken header."""
 MOST_RATE_HZ = 100_000
+LEAST_RATE_HZ = 50
+"""EEG is recorded at 100 Hz and more. A header that says 0.1 Hz would make hours of signal out of a
+few samples, and more memory than any machine has."""
+VOLT_UNITS = ("uV", "\u00b5V", "\u03bcV", "\x83\xcaV", "mV", "V")
+"""Units that readers scale rightly, microvolt in the spellings that recording systems write. MNE
+takes any other (``UV``, ``nV``) for volt."""
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _FIXED, _PER_SIGNAL = 256, 256
 _CNT_FIXED, _CNT_PER_CHANNEL = 900, 75
@@ -26,6 +32,14 @@ _CNT_FIXED, _CNT_PER_CHANNEL = 900, 75
 
 class RecordingError(ValueError):
     """A recording that cannot be used; the message names the file, the fault and the remedy."""
+
+
+class RecordingWarning(UserWarning):
+    """What is odd about a recording that is used: ``kind: details``, for the report.
+
+    Readers raise it with :func:`warnings.warn`; :meth:`~dataset_scripts.corpus.Corpus.read`
+    collects it.
+    """
 
 
 @dataclass(frozen=True)
@@ -44,9 +58,13 @@ class EdfHeader:
         Samples per record of every signal.
     digital, physical : tuple of (float, float)
         Ranges of every signal; NaN where the header gives no number. Signals that nobody uses may
-        have none (the dummy channels of CHB-MIT): see :meth:`check_ranges`.
+        have none (the dummy channels of CHB-MIT): see :meth:`check_signals`.
     header_bytes, record_bytes : int
         Sizes in the file.
+    start : str
+        Date and time of the start, as written.
+    continuous : bool
+        False where the records have gaps (EDF+D).
     """
 
     records: int
@@ -58,14 +76,44 @@ class EdfHeader:
     physical: tuple[tuple[float, float], ...]
     header_bytes: int
     record_bytes: int
+    start: str = ""
+    continuous: bool = True
 
     @property
     def duration_s(self) -> float:
         """Seconds of signal."""
         return self.records * self.record_s
 
-    def check_ranges(self, path: str | Path, wanted: Sequence[int]) -> None:
-        """Raise :class:`RecordingError` where a wanted signal has no usable range, so no scale."""
+    def check_signals(self, path: str | Path, wanted: Sequence[int]) -> None:
+        """Raise :class:`RecordingError` unless the wanted signals are voltages of one rate.
+
+        What the other signals claim does not matter, nobody reads them.
+        """
+        path = Path(path)
+        if not self.continuous:
+            raise RecordingError(
+                f"{path.name}: its records have gaps (EDF+D), so its times are not those of the "
+                "annotations; convert it to continuous files."
+            )
+        unknown = [f"{self.labels[i]} ({self.units[i]!r})" for i in wanted
+                   if self.units[i] not in VOLT_UNITS]  # fmt: skip
+        if unknown:
+            raise RecordingError(
+                f"{path.name}: the header gives no unit of voltage for {', '.join(unknown)}; write "
+                "the physical dimension (uV) into the header."
+            )
+        self._check_ranges(path, wanted)
+        rates = {self.labels[i]: self.samples[i] / self.record_s for i in wanted}
+        if len(set(rates.values())) > 1:
+            raise RecordingError(
+                f"{path.name}: the task's channels have different rates: "
+                + ", ".join(f"{label} {rate:g} Hz" for label, rate in rates.items())
+                + "; resample them to one."
+            )
+        _check_rate(path, max(rates.values(), default=LEAST_RATE_HZ))
+
+    def _check_ranges(self, path: Path, wanted: Sequence[int]) -> None:
+        """Every wanted signal needs a range, or it has no scale."""
         for index in wanted:
             for kind, (low, high) in (
                 ("digital", self.digital[index]),
@@ -73,7 +121,7 @@ class EdfHeader:
             ):
                 if not (math.isfinite(low) and math.isfinite(high)) or low == high:
                     raise _fault(
-                        Path(path),
+                        path,
                         f"{kind} range of {self.labels[index]}: expected two different numbers, "
                         f"found {low:g} to {high:g}",
                     )
@@ -135,8 +183,9 @@ def read_edf_header(path: str | Path) -> EdfHeader:
             + ("it is incomplete" if there < records else "its header is wrong"),
         )
     return EdfHeader(
-        records, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes
-    )
+        records, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes,
+        start=_text(fixed[168:184]), continuous=not fixed[192:236].startswith(b"EDF+D"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -152,17 +201,34 @@ class CntHeader:
         fits, as MNE-Python has it.
     data_bytes : int
         Size of the signal part.
+    labels : tuple of str
+        Of every channel.
+    scales : tuple of float
+        Sensitivity times calibration of every channel: 204.8 times its microvolt per count.
     """
 
     channels: int
     rate_hz: int
     sample_bytes: int
     data_bytes: int
+    labels: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
 
     @property
     def duration_s(self) -> float:
         """Seconds of signal."""
         return self.data_bytes / (self.sample_bytes * self.channels * self.rate_hz)
+
+    def check_signals(self, path: str | Path, wanted: Sequence[int]) -> None:
+        """Raise :class:`RecordingError` where a wanted channel has no usable scale or rate."""
+        _check_rate(Path(path), self.rate_hz)
+        wrong = [f"{self.labels[i]} ({self.scales[i]:g})" for i in wanted
+                 if not (math.isfinite(self.scales[i]) and self.scales[i])]  # fmt: skip
+        if wrong:
+            raise _fault(
+                Path(path),
+                f"calibration: expected finite numbers other than 0, found {', '.join(wrong)}",
+            )
 
 
 def read_cnt_header(path: str | Path) -> CntHeader:
@@ -197,7 +263,23 @@ def read_cnt_header(path: str | Path) -> CntHeader:
         end = min(size, events_at)
     (samples,) = struct.unpack_from("<I", fixed, 864)
     found = (end - data_at) // (samples * channels) if samples else 0
-    return CntHeader(channels, rate_hz, found if found in (2, 4) else 2, end - data_at)
+    table = _read(path, data_at)[_CNT_FIXED:]
+    blocks = [table[at : at + _CNT_PER_CHANNEL] for at in range(0, len(table), _CNT_PER_CHANNEL)]
+    labels = tuple(_text(block[:10].split(b"\0")[0]) for block in blocks)
+    scales = tuple(
+        struct.unpack_from("<f", block, 59)[0] * struct.unpack_from("<f", block, 71)[0]
+        for block in blocks
+    )
+    width = found if found in (2, 4) else 2
+    return CntHeader(channels, rate_hz, width, end - data_at, labels, scales)
+
+
+def _check_rate(path: Path, rate_hz: float) -> None:
+    if not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
+        raise _fault(
+            path,
+            f"a rate of {rate_hz:g} Hz by its header; expected {LEAST_RATE_HZ} to {MOST_RATE_HZ}",
+        )
 
 
 def _size(path: Path) -> int:

@@ -16,7 +16,7 @@ from .settings import Settings
 from .sources import Source, changed_ns, describe_sources, differences
 from .splits import SPLITS, check_filled, make_manifest, sha256_of
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever the same recordings and settings would give other files than before."""
 SOURCES_FILE = "sources.json"
 """In a prepared corpus: the settings and files that it was made from."""
@@ -151,7 +151,7 @@ def _select(corpus: Corpus, settings: Settings) -> list[Recording]:
 
 def _protocol_manifest(corpus: Corpus, wanted: Sequence[Recording]) -> dict[str, Any]:
     """The protocol's split of the recordings; an empty one is an error."""
-    assignments = corpus.assign([one for one in wanted if not one.fault])
+    assignments = corpus.assign([one for one in wanted if not one.repeated])
     counts = {split: list(assignments.values()).count(split) for split in SPLITS}
     remedies = [f"Check that {corpus.raw} holds the whole corpus ({corpus.layout})."]
     if "within-subject" in corpus.splits:

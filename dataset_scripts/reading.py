@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeling_mteeg.channels import clean_name
+from modeling_mteeg.channels import ELECTRODES, clean_name
 
-from .headers import RecordingError, read_cnt_header, read_edf_header
+from .headers import (
+    ANNOTATIONS,
+    RecordingError,
+    RecordingWarning,
+    read_cnt_header,
+    read_edf_header,
+)
 
 if TYPE_CHECKING:
     from mne import Annotations
     from mne.io import BaseRaw
 
 UV_PER_V = 1e6
+MISSPELT = {"01": "O1", "02": "O2"}
+"""Digits for letters, in two files of CHB-MIT (``chb12_28.edf``, ``chb12_29.edf``)."""
 
 
 def read_edf(
-    path: str | Path, channels: Sequence[str], repeated: Sequence[str] = ()
+    path: str | Path,
+    channels: Sequence[str],
+    repeated: Sequence[str] = (),
+    derive: bool = False,
 ) -> tuple[np.ndarray, float]:
     """Signal of an EDF or EDF+ file.
 
@@ -32,6 +44,9 @@ def read_edf(
         Clean names, in the order in which they are wanted.
     repeated : sequence of str
         Names that may occur more than once; the first is taken.
+    derive : bool
+        Take a bipolar channel that is not there as the difference of its two electrodes where both
+        are recorded against one reference: (A - R) - (B - R) is A - B.
 
     Returns
     -------
@@ -44,56 +59,128 @@ def read_edf(
     RecordingError
         The header contradicts the file (:mod:`dataset_scripts.headers`), the file cannot be read,
         a channel is missing or repeated, or its unit or range is unknown.
+
+    Notes
+    -----
+    Only the channels that are wanted are read: MNE brings all that it reads to the highest rate.
     """
     import mne
 
     header = read_edf_header(path)
-    names = [clean_name(label) for label in header.labels]
-    header.check_ranges(path, [i for i, name in enumerate(names) if name in set(channels)])
-    raw = _guarded(mne.io.read_raw_edf, path, preload=False)
-    return pick_channels(raw, path, channels, repeated)
+    rows = find_rows(header.labels, Path(path).name, channels, repeated, derive)
+    used = sorted({index for pair in rows for index in pair if index is not None})
+    header.check_signals(path, used)
+    kept = {header.labels[index] for index in used} | set(ANNOTATIONS)
+    others = sorted(set(header.labels) - kept)
+    raw = _guarded(mne.io.read_raw_edf, path, preload=False, exclude=others)
+    return pick_channels(raw, path, channels, repeated, derive)
 
 
 def read_cnt(path: str | Path, channels: Sequence[str]) -> tuple[np.ndarray, float]:
     """Signal of a Neuroscan ``.cnt`` file; see :func:`read_edf`."""
     import mne
 
-    read_cnt_header(path)
+    header = read_cnt_header(path)
+    rows = find_rows(header.labels, Path(path).name, channels)
+    header.check_signals(path, [index for index, _ in rows])
     raw = _guarded(mne.io.read_raw_cnt, path, preload=False)
     return pick_channels(raw, path, channels)
 
 
+def find_rows(
+    names: Sequence[str],
+    file: str,
+    channels: Sequence[str],
+    repeated: Sequence[str] = (),
+    derive: bool = False,
+) -> list[tuple[int, int | None]]:
+    """Which of a file's channels make up those that are wanted.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names in the file.
+    file : str
+        Name of the file, for messages.
+    channels, repeated, derive
+        As for :func:`read_edf`.
+
+    Returns
+    -------
+    list of (int, int or None)
+        For every wanted channel its place in the file; where it is derived, the places of the
+        electrode and of the one to subtract.
+    """
+    found: dict[str, list[int]] = {}
+    for index, original in enumerate(names):
+        found.setdefault(clean_name(original), []).append(index)
+    lacking = [channel for channel in channels if channel not in found]
+    derived = _differences(found, lacking) if derive else {}
+    missing = [channel for channel in lacking if channel not in derived]
+    if missing:
+        raise RecordingError(
+            f"{file}: channels missing: {', '.join(missing)}; found {', '.join(found)}. The task "
+            f"needs all of its {len(channels)} channels."
+        )
+    twice = [one for one in channels if len(found.get(one, ())) > 1 and one not in repeated]
+    if twice:
+        raise RecordingError(
+            f"{file}: channels that occur more than once: {', '.join(twice)}; keep one of each."
+        )
+    return [(found[one][0], None) if one in found else derived[one] for one in channels]
+
+
+def _differences(found: dict[str, list[int]], wanted: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Places of the two electrodes of every wanted derivation that one reference makes possible."""
+    electrodes: dict[str, dict[str, int]] = {}  # reference -> electrode -> place
+    for name, indices in found.items():
+        electrode, _, reference = name.partition("-")
+        electrode = MISSPELT.get(electrode, electrode)
+        if electrode in ELECTRODES:
+            electrodes.setdefault(reference, {}).setdefault(electrode, indices[0])
+    result = {}
+    for channel in wanted:
+        anode, _, cathode = channel.partition("-")
+        for _, there in sorted(electrodes.items()):
+            if anode in there and cathode in there:
+                result[channel] = (there[anode], there[cathode])
+                break
+    return result
+
+
 def pick_channels(
-    raw: BaseRaw, path: str | Path, channels: Sequence[str], repeated: Sequence[str] = ()
+    raw: BaseRaw,
+    path: str | Path,
+    channels: Sequence[str],
+    repeated: Sequence[str] = (),
+    derive: bool = False,
 ) -> tuple[np.ndarray, float]:
     """Channels of an open recording by name, (channels, samples) in microvolt, and the rate."""
     name = Path(path).name
-    found: dict[str, list[int]] = {}
-    for index, original in enumerate(raw.ch_names):
-        found.setdefault(clean_name(original), []).append(index)
-    missing = [channel for channel in channels if channel not in found]
-    if missing:
-        raise RecordingError(
-            f"{name}: channels missing: {', '.join(missing)}; found {', '.join(found)}. The task "
-            f"needs all of its {len(channels)} channels."
-        )
-    twice = [one for one in channels if len(found[one]) > 1 and one not in repeated]
-    if twice:
-        raise RecordingError(
-            f"{name}: channels that occur more than once: {', '.join(twice)}; keep one of each."
-        )
+    rows = find_rows(raw.ch_names, name, channels, repeated, derive)
     units = getattr(raw, "_orig_units", None) or {}
-    picks = np.array([found[channel][0] for channel in channels])
+    picks = np.array([index for index, _ in rows])
     unknown = [raw.ch_names[pick] for pick in picks if units.get(raw.ch_names[pick]) == "n/a"]
     if unknown:
         raise RecordingError(
             f"{name}: the header gives no unit of voltage for {', '.join(unknown)}; write the "
             "physical dimension (uV) into the header."
         )
-    ordered = np.sort(picks)
+    ordered = np.unique([index for pair in rows for index in pair if index is not None])
     data = _guarded(lambda _, **kw: raw.get_data(picks=ordered, **kw), path)
     if not np.array_equal(ordered, picks):  # a copy, of what may be gigabytes
-        data = data[np.searchsorted(ordered, picks)]
+        recorded, data = data, data[np.searchsorted(ordered, picks)]
+        for row, (_, second) in enumerate(rows):
+            if second is not None:
+                data[row] -= recorded[np.searchsorted(ordered, second)]
+    derived = [channel for channel, (_, one) in zip(channels, rows, strict=True) if one is not None]
+    if derived:
+        warnings.warn(
+            f"derived: {len(derived)} of {len(channels)}, differences of two electrodes against "
+            f"one reference ({', '.join(derived)})",
+            RecordingWarning,
+            stacklevel=2,
+        )
     data *= UV_PER_V
     return data, float(raw.info["sfreq"])
 

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from modeling_mteeg.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
+from .headers import read_edf_header
 from .reading import RecordingError, read_annotations
 from .splits import cut_in_order
 
@@ -37,7 +40,7 @@ STAGES = {
     "Sleep stage R": "REM",
 }
 NO_STAGE = {"Movement time": "MOVEMENT", "Sleep stage ?": "UNKNOWN"}
-WAKE_MARGIN_S = 30 * 60
+WAKE_EPOCHS = 60
 SUBJECTS = tuple(one for one in range(83) if one not in (39, 68, 69, 78, 79))
 """Numbers of the sleep-cassette study's subjects."""
 LOST_NIGHTS = ("SC4132", "SC4361", "SC4521")
@@ -60,8 +63,9 @@ class SleepEdf(Corpus):
 
     Notes
     -----
-    ``--protocol wake-30min`` keeps only 30 minutes of wake before the first and after the last
-    epoch of sleep, as DeepSleepNet and TinySleepNet do; the paper does not mention it.
+    ``--protocol wake-30min`` keeps only 60 epochs (30 minutes) before the first and after the last
+    epoch of sleep, counted once movement and unknown stages have left, as the published scripts of
+    DeepSleepNet and TinySleepNet do; the paper does not mention it.
     """
 
     card = CARD
@@ -121,6 +125,17 @@ class SleepEdf(Corpus):
         there = {one.path.name[:6] for one in recordings if not one.left_out}
         return names_missing("nights (SC4<subject><night>)", NIGHTS, there)
 
+    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+        """Both channels in microvolt; the hypnogram must start when the recording does."""
+        psg, hypnogram = (read_edf_header(path) for path in recording.files)
+        if psg.start != hypnogram.start:
+            raise RecordingError(
+                f"{recording.companions[0].name}: starts at {hypnogram.start}, but "
+                f"{recording.path.name} at {psg.start}; they are not of one night. Download both "
+                "again."
+            )
+        return super().load(recording)
+
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """The epochs of the hypnogram, in order."""
         path, rate, length = recording.companions[0], CARD.rate_hz, self.window_samples
@@ -137,7 +152,7 @@ class SleepEdf(Corpus):
                     result.append(Segment(start, STAGES[stage]))
         result.sort(key=lambda segment: segment.start)
         if self.protocol == "wake-30min":
-            kept = trim_wake(result, round(WAKE_MARGIN_S * rate))
+            kept = trim_wake(result, WAKE_EPOCHS)
             left_out["wake far from sleep"] = len(result) - len(kept)
             result = kept
         return result, left_out
@@ -163,13 +178,12 @@ def read_stages(path: Path) -> list[tuple[float, float, str]]:
     return stages
 
 
-def trim_wake(segments: Sequence[Segment], margin: int) -> list[Segment]:
-    """Segments in order, without those more than ``margin`` samples before or after all sleep."""
-    asleep = [segment.start for segment in segments if segment.label != "W"]
+def trim_wake(segments: Sequence[Segment], epochs: int) -> list[Segment]:
+    """Segments in order, without those more than ``epochs`` before or after all sleep."""
+    asleep = [index for index, segment in enumerate(segments) if segment.label != "W"]
     if not asleep:
         return list(segments)
-    first, last = asleep[0] - margin, asleep[-1] + margin
-    return [segment for segment in segments if first <= segment.start <= last]
+    return list(segments[max(0, asleep[0] - epochs) : asleep[-1] + epochs + 1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

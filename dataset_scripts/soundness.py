@@ -20,6 +20,12 @@ from .headers import RecordingError
 CLIPPED_SHARE = 1e-3
 """Share of a channel's samples that stay at its extremes from which on it counts as clipped."""
 
+AT_REST = 1e-4
+"""Share of the others' amplitude below which a channel carries nothing."""
+OTHER_UNIT = 300.0
+"""Ratio to the median channel's amplitude from which on one channel is named; units differ by a
+factor of 1000."""
+
 
 def check_raw_signal(signal: np.ndarray, names: Sequence[str], file: str) -> tuple[str, ...]:
     """Check a signal as it was recorded.
@@ -80,28 +86,44 @@ def clipped_share(channel: np.ndarray) -> float:
     return float(np.count_nonzero(stays) / (len(channel) - 1))
 
 
-def check_amplitude(signal_uv: np.ndarray, file: str) -> None:
-    """Raise where a filtered signal cannot be EEG in microvolt: the header's unit is wrong.
+def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> tuple[str, ...]:
+    """Check that a filtered signal can be EEG in microvolt: else the header's unit is wrong.
 
     Parameters
     ----------
     signal_uv : numpy.ndarray
         (channels, samples), filtered.
+    names : sequence of str
+        The channels.
     file : str
         Name of the file, for messages.
+
+    Returns
+    -------
+    tuple of str
+        Warnings: channels whose amplitude differs from the others' as units do.
 
     Raises
     ------
     RecordingError
         The median amplitude lies outside :data:`~modeling_mteeg.signal_checks.PLAUSIBLE_UV`.
     """
-    found, (low, high) = amplitude_uv(signal_uv[None]), PLAUSIBLE_UV
+    amplitudes = np.array([amplitude_uv(row[None, None]) for row in signal_uv])
+    active = amplitudes > AT_REST * amplitudes.max()
+    found, (low, high) = float(np.median(amplitudes[active])) if active.any() else 0.0, PLAUSIBLE_UV
     if not low <= found <= high:
         raise RecordingError(
             f"{file}: the median amplitude is {found:.3g} microvolt after filtering; EEG has 2 to "
             "200. The unit or the range in the header is wrong (volt or millivolt written as "
             "microvolt, or the reverse): correct the physical dimension in the header."
         )
+    ratios = amplitudes / found
+    foreign = [
+        f"{name} (times {ratio:.2g})"
+        for name, ratio in zip(names, ratios, strict=True)
+        if ratio > OTHER_UNIT or AT_REST < ratio < 1 / OTHER_UNIT
+    ]
+    return (f"unlike the others in amplitude: {_shown(foreign, len(names))}",) if foreign else ()
 
 
 def rate_notes(rates_hz: Sequence[tuple[str, float]]) -> list[str]:
@@ -130,17 +152,22 @@ def warning_notes(warnings: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     Parameters
     ----------
     warnings : sequence of (str, sequence of str)
-        Recording and its warnings, as :func:`check_raw_signal` gives them.
+        Recording and its warnings, each ``kind: details``, as :func:`check_raw_signal` gives them.
     """
     kinds: dict[str, list[str]] = {}
     for key, lines in warnings:
         for line in lines:
             kinds.setdefault(line.split(":")[0], []).append(key)
     return [
-        f"Used though some channels are {kind}: {_shown(keys, len(warnings))} recordings; "
-        "report.tsv names the channels"
+        f"Used though {_sentence(kind)}: {_shown(keys, len(warnings))} recordings; "
+        "report.tsv has the details"
         for kind, keys in sorted(kinds.items())
     ]
+
+
+def _sentence(kind: str) -> str:
+    """A kind of warning is a sentence of its own, or something that channels are."""
+    return kind if " is " in kind or " are " in kind else f"some channels are {kind}"
 
 
 def _shown(names: Sequence[str], of: int, most: int = 8) -> str:

@@ -85,7 +85,7 @@ class Tuab(Corpus):
         """EDF files whose folders name set and label; subject is the name's first part."""
         found = []
         for path in self.raw.rglob("*.edf"):
-            part, label, montage = path.parts[-4:-1]
+            part, label, montage = ("", "", "", *path.parts)[-4:-1]
             left_out = ""
             if part not in ("train", "eval") or label not in CARD.labels:
                 left_out = f"not in a folder of {self.layout}"

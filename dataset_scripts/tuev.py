@@ -77,7 +77,7 @@ class Tuev(Corpus):
         the folder."""
         found = []
         for path in self.raw.rglob("*.edf"):
-            part, folder = path.parts[-3:-1]
+            part, folder = ("", "", *path.parts)[-3:-1]
             subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
             left_out = "" if part in ("train", "eval") else f"not in a folder of {self.layout}"
             events = path.with_suffix(".rec")

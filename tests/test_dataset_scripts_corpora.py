@@ -310,9 +310,10 @@ def test_hypnogram_of_every_stage(recordings_dir: Path) -> None:
 
 def test_wake_is_kept_up_to_the_margin() -> None:
     segments = [Segment(at, "W" if at not in (50, 60) else "N2") for at in range(0, 120, 10)]
-    assert [one.start for one in trim_wake(segments, 20)] == list(range(30, 90, 10))
+    assert [one.start for one in trim_wake(segments, 2)] == list(range(30, 90, 10))
+    assert trim_wake(segments, 9) == segments  # there is less wake than the margin
     wake = [one for one in segments if one.label == "W"]
-    assert trim_wake(wake, 20) == wake
+    assert trim_wake(wake, 2) == wake
 
 
 def test_psg_is_paired_with_its_hypnogram(tmp_path: Path) -> None:

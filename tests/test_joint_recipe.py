@@ -39,7 +39,8 @@ def joint():
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     save_corpora(folder, SIZES)
-    save_corpus(folder / "tuab", CARDS["tuab"].replace(simulated=True), SIZES["tuab"])
+    card = CARDS["tuab"].replace(simulated=True, split_hash="0123456789abcdef" * 4)
+    save_corpus(folder / "tuab", card, SIZES["tuab"])
     return folder
 
 
@@ -66,6 +67,8 @@ def test_the_whole_recipe(joint, data, tmp_path, capsys):
     for task in SIZES:
         card = model.load_adapter(task)
         assert card.simulated == card.results["simulated"] == (task == "tuab")
+        assert card.split_hash == TaskCard.load(data / task).split_hash
+        assert (card.split_hash is not None) == (task == "tuab")
         reader = load_corpus(data / task).splits["test"]
         found = evaluate_task(model, reader, card)
         for metric, summary in results["test"][task].items():

@@ -88,7 +88,7 @@ def test_dying_anywhere_costs_only_what_was_not_done(
 
 @pytest.mark.parametrize("place", ["file:5", "folder:1", "folder:2", "folder:3"])
 def test_dying_while_an_older_result_is_replaced_loses_neither(
-    place: str, runs: Path, whole: dict[str, bytes], tmp_path: Path
+    place: str, runs: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch
 ) -> None:
     """The older one is back, or the new one is there, at the next start whatever it asks for."""
     prepare(PhysionetMi(runs), tmp_path / "new", OTHER)
@@ -101,11 +101,13 @@ def test_dying_while_an_older_result_is_replaced_loses_neither(
     copy = Path(shutil.copytree(out, tmp_path / "copy"))
     assert content(prepare(PhysionetMi(runs), out, OTHER)) == new
     assert {path.name for path in out.iterdir()} == LEFT
+    keys = written(monkeypatch)
     if place == "folder:3":
         with pytest.raises(FileExistsError, match="dtype: 'float32' there, 'int16' asked for"):
             prepare(PhysionetMi(runs), copy, QUIET)
     else:
         assert content(prepare(PhysionetMi(runs), copy, QUIET)) == whole
+    assert not keys
 
 
 def kill(raw: Path, out: Path, num_proc: int, place: str, *more: str) -> None:

@@ -66,6 +66,12 @@ def test_shares_are_disjoint_complete_and_balanced(count: int) -> None:
     assert all(owner[one.key] == i + 1 for i, share in enumerate(shares) for one in share)
 
 
+def test_a_long_recording_weighs_as_much_as_many_short_ones() -> None:
+    found, lengths = recordings({"long": 100.0, **{f"r{i:03d}": 1.0 for i in range(100)}})
+    owner = assign_shards(found, lambda one: lengths[one.key], 2)
+    assert [key for key in owner if owner[key] == owner["long"]] == ["long"]
+
+
 def test_recordings_of_unknown_length_are_shared_out_by_number() -> None:
     found, _ = recordings(dict.fromkeys("abcdefghij", 0.0))
     owner = assign_shards(found, lambda one: 0.0, 4)

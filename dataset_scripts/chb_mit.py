@@ -43,16 +43,24 @@ REPEATED = ("T8-P8",)
 SAME_SUBJECT = {21: 1}
 CASES = range(1, 24)
 """Those of the published split; case 24 came later and is in no part of it."""
-BIOT_LEFT_OUT = (12, 13, 17)
-"""Cases that BIOT's script does not read: their channels change between files."""
-UNNAMED_CASE = 24
-"""Its summary names 12 of its 22 files, those with seizures."""
+BIOT_FILES: dict[int, Sequence[int]] = {
+    case: range(first, last + 1)
+    for case, first, last in (
+        (1, 1, 46), (2, 1, 35), (3, 1, 38), (4, 1, 43), (5, 1, 39), (6, 1, 24), (7, 1, 19),
+        (8, 2, 29), (9, 1, 19), (10, 1, 89), (11, 1, 99), (14, 1, 42), (15, 1, 63), (16, 1, 19),
+        (18, 1, 36), (19, 1, 30), (20, 1, 68), (21, 1, 33), (22, 1, 77), (23, 6, 20),
+    )
+} | {24: (1, *range(3, 22))}  # fmt: skip
+"""Numbers MM of the files chbNN_MM.edf that BIOT's process1.py reads, by case. Cases 12, 13 and 17,
+whose channels change between files, are not among them."""
+UNNAMED = tuple(f"chb24_{number:02d}.edf" for number in (2, 5, 8, 10, 12, 16, 18, 19, 20, 22))
+"""Files that the summary of case 24 leaves out; no seizure is marked in them."""
 FILES, SEIZURES = 664, 182
 """EDF files and seizures of :data:`CASES`. With case 24 it is 686 files (the
 summaries name 676 of them) and 198 seizures."""
 _SUMMARY = re.compile(r"chb(\d{2})-summary\.txt")
 _NAME = re.compile(r"chb(\d{2})[a-z]?_.+")
-_PLAIN_NAME = re.compile(r"chb\d{2}_\d{2}")
+_BIOT_NAME = re.compile(r"chb\d{2}_(\d{2})")
 _SEIZURE = re.compile(r"Seizure(?: \d+)? (Start|End) Time:\s*(\d+)\s*sec", re.IGNORECASE)
 
 
@@ -71,18 +79,20 @@ class ChbMit(Corpus):
 
     ``--protocol biot`` is that of BIOT's published scripts (datasets/CHB-MIT/process1.py and
     process2.py), which CBraMod and others follow. Cases 21 and 22 validate, 23 and 24 test, the
-    others but 12, 13 and 17 train; files with a name other than ``chbNN_MM.edf`` are not read.
-    Windows of 10 s without overlap over the whole recording are ``seizure`` where a seizure starts
-    or ends in them, so one that lies wholly within a long seizure is ``background``. Then come
-    windows at a stride of 5 s from 1 s before a seizure to 1 s after it, all of them ``seizure``
-    even where the seizure has just ended. Different from the scripts: a window that the recording's
-    end would cut short is left out, times are not shifted by one sample of 256 Hz, and a file that
-    lacks channels is skipped where the scripts fill zeros.
+    others train, but for 12, 13 and 17, which the scripts do not read; nor do they read names other
+    than ``chbNN_MM.edf`` and numbers beyond those of :data:`BIOT_FILES`. Windows of 10 s without
+    overlap over the whole recording are ``seizure`` where a seizure starts or ends in them, so one
+    that lies wholly within a long seizure is ``background``. Then come windows at a stride of 5 s
+    from 1 s before a seizure to 1 s after it, all of them ``seizure`` even where the seizure has
+    just ended. Different from the scripts: a window that the recording's end would cut short is
+    left out; times are not shifted by one sample of 256 Hz (the labels are the same, the windows
+    around seizures start 4 ms later); a file that lacks channels is skipped where the scripts fill
+    zeros; the signal is filtered as the paper has it, theirs is not.
 
     Three files of case 12, with 13 of the 198 seizures, hold electrodes against one reference
     instead of derivations: their derivations are the exact differences of two electrodes, and the
-    report says so. The summary of case 24 names the files with seizures only; the others are taken
-    as free of them, as BIOT's scripts take them.
+    report says so. The summary of case 24 names the files with seizures only; the others
+    (:data:`UNNAMED`) are taken as free of them, as BIOT's scripts take them.
     """
 
     card = CARD
@@ -108,8 +118,9 @@ class ChbMit(Corpus):
         "paper": "cases 1 to 19 train, 20 and 21 validate, 22 and 23 test; seizures cut with a "
         "stride of 1 s, the rest without overlap",
         "biot": "cases 21 and 22 validate, 23 and 24 test, the others but 12, 13, 17 train; "
-        "windows without overlap are seizure where one starts or ends in them, and more windows of "
-        "seizure every 5 s around each (BIOT's scripts)",
+        "windows without overlap are seizure where one starts or ends in them (background where "
+        "they lie wholly inside it), and more windows of seizure every 5 s around each; files that "
+        "the summary of case 24 does not name have no seizures (BIOT's scripts)",
     }
 
     def find_recordings(self) -> list[Recording]:
@@ -121,8 +132,8 @@ class ChbMit(Corpus):
             left_out = ""
             if self._split(case) is None:
                 left_out = "its case is in no part of the published split"
-            elif self.protocol == "biot" and not _PLAIN_NAME.fullmatch(path.stem):
-                left_out = "BIOT's script reads names like chb01_02.edf only"
+            elif self.protocol == "biot" and not _read_by_biot(path.stem, case):
+                left_out = "BIOT's scripts do not read this file"
             subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
             summary = path.parent / f"chb{case:02d}-summary.txt"
             fault = ""
@@ -143,8 +154,9 @@ class ChbMit(Corpus):
 
     def _split(self, case: int) -> str | None:
         """Split of a case; None: it is in no part."""
-        first = 20 if self.protocol == "paper" else 21  # of two that validate, then two that test
-        if not 1 <= case <= first + 3 or (self.protocol == "biot" and case in BIOT_LEFT_OUT):
+        biot = self.protocol == "biot"
+        first = 21 if biot else 20  # of two that validate, then two that test
+        if case not in (BIOT_FILES if biot else CASES):
             return None
         return "train" if case < first else "validation" if case < first + 2 else "test"
 
@@ -177,7 +189,7 @@ class ChbMit(Corpus):
         """Seizures with a stride of 1 s, the rest without overlap."""
         summary = recording.companions[0]
         seizures = read_summary(summary).get(recording.path.name)
-        if seizures is None and recording.group == f"case-{UNNAMED_CASE}":
+        if seizures is None and recording.path.name in UNNAMED:
             warnings.warn(
                 f"{summary.name} does not name the file, which is taken as free of seizures: "
                 f"{recording.path.name}",
@@ -238,6 +250,11 @@ def cut_seizures(
         result += windows_in_order(free_from, start, length, "background")
         free_from = max(free_from, stop)
     return sorted(result, key=lambda segment: segment.start)
+
+
+def _read_by_biot(name: str, case: int) -> bool:
+    match = _BIOT_NAME.fullmatch(name)
+    return bool(match) and int(match[1]) in BIOT_FILES[case]
 
 
 def cut_as_biot(

@@ -64,9 +64,11 @@ class PhysionetMi(Corpus):
     With too few recordings for that, ``--split within-subject`` cuts every subject's windows of
     every class 64/16/20 in order: a single-subject run.
 
-    ``--protocol four-class`` is the one of CBraMod and of most published figures: the four
-    movements without rest, all 109 subjects, of which 1 to 70 train, 71 to 89 validate and 90 to
-    109 test. The task card then has four labels.
+    ``--protocol four-class`` has the labels, windows and split of CBraMod's published script
+    (preprocessing/preprocessing_physio.py), and of most published figures: the four movements
+    without rest, all 109 subjects, of which 1 to 70 train, 71 to 89 validate and 90 to 109 test.
+    The task card then has four labels. Filters and reference stay the paper's: the script has an
+    average reference, a high-pass of 0.3 Hz and a notch of 60 Hz.
     """
 
     card = CARD
@@ -90,7 +92,8 @@ class PhysionetMi(Corpus):
     protocols: ClassVar[dict[str, str]] = {
         "paper": "runs in order of their names, 64 % train, 16 % validate, 20 % test; windows of "
         "[0, 4) s after each cue",
-        "four-class": "without rest; subjects 1 to 70 train, 71 to 89 validate, 90 to 109 test",
+        "four-class": "without rest, all 109 subjects: 1 to 70 train, 71 to 89 validate, 90 to 109 "
+        "test (CBraMod's script)",
     }
     splits = ("protocol", "within-subject")
 

@@ -41,6 +41,7 @@ STAGES = {
 }
 NO_STAGE = {"Movement time": "MOVEMENT", "Sleep stage ?": "UNKNOWN"}
 WAKE_EPOCHS = 60
+"""Wake that DeepSleepNet keeps on either side of sleep: 30 minutes."""
 SUBJECTS = tuple(one for one in range(83) if one not in (39, 68, 69, 78, 79))
 """Numbers of the sleep-cassette study's subjects."""
 LOST_NIGHTS = ("SC4132", "SC4361", "SC4521")
@@ -63,9 +64,11 @@ class SleepEdf(Corpus):
 
     Notes
     -----
-    ``--protocol wake-30min`` keeps only 60 epochs (30 minutes) before the first and after the last
-    epoch of sleep, counted once movement and unknown stages have left, as the published scripts of
-    DeepSleepNet and TinySleepNet do; the paper does not mention it.
+    ``--protocol deepsleepnet`` keeps only 30 minutes of wake before the first and after the last
+    epoch of sleep, as DeepSleepNet's published script (prepare_physionet.py); the paper does not
+    mention it. They are 60 epochs, counted without movement time and unknown stages, which have
+    left before. TinySleepNet's script counts those as sleep and removes them afterwards, so that it
+    may keep more wake. The split is the same; those studies cross-validate over subjects.
     """
 
     card = CARD
@@ -90,7 +93,8 @@ class SleepEdf(Corpus):
     protocols: ClassVar[dict[str, str]] = {
         "paper": "all epochs with one of the five stages; recordings in order of their names, "
         "64 % train, 16 % validate, 20 % test",
-        "wake-30min": "only 30 min of wake around sleep; the same split",
+        "deepsleepnet": "only 30 min of wake before the first and after the last epoch of sleep "
+        "(DeepSleepNet's script); the split of paper",
     }
     splits = ("protocol", "within-subject")
 
@@ -151,7 +155,7 @@ class SleepEdf(Corpus):
                 else:
                     result.append(Segment(start, STAGES[stage]))
         result.sort(key=lambda segment: segment.start)
-        if self.protocol == "wake-30min":
+        if self.protocol == "deepsleepnet":
             kept = trim_wake(result, WAKE_EPOCHS)
             left_out["wake far from sleep"] = len(result) - len(kept)
             result = kept

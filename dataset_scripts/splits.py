@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,10 @@ def cut_in_order(count: int, shares: Sequence[float] = ORDER_SHARES) -> list[str
 
 
 def train_or_validation(
-    subjects: Sequence[str], share: float = TRAIN_SHARE, seed: int | None = None
+    subjects: Sequence[str],
+    share: float = TRAIN_SHARE,
+    seed: int | None = None,
+    round_up: bool = False,
 ) -> dict[str, str]:
     """Split of subjects: the first ``floor(share * n)`` of the names train, the others validate.
 
@@ -54,11 +58,14 @@ def train_or_validation(
     seed : int, optional
         Orders the names by the SHA-256 of seed and name, a shuffle that is the same everywhere;
         without it they are sorted.
+    round_up : bool
+        ``ceil(share * n)`` train instead.
     """
     ordered = sorted(set(subjects))
     if seed is not None:
         ordered.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    border = int(len(ordered) * share)
+    exact = round(len(ordered) * share, 6)  # 0.8 is no binary fraction
+    border = math.ceil(exact) if round_up else math.floor(exact)
     return {one: SPLITS[0] if i < border else SPLITS[1] for i, one in enumerate(ordered)}
 
 

@@ -47,8 +47,11 @@ class Tuev(Corpus):
 
     Notes
     -----
-    ``--protocol labram`` takes the subjects in random order instead, as LaBraM's and BIOT's
-    published scripts do; ``--split-seed`` decides it and is written down.
+    ``--protocol labram`` draws ``floor(0.2 n)`` of the training subjects at random for validation,
+    as LaBraM's published script (dataset_maker/make_TUEV.py) and BIOT's do. They seed the draw, but
+    draw from a set of names, whose order is another in every Python process, so that their split
+    cannot be had again; here ``--split-seed`` decides it and is written down. The windows are the
+    same.
     """
 
     card = CARD
@@ -64,7 +67,8 @@ class Tuev(Corpus):
     protocols: ClassVar[dict[str, str]] = {
         "paper": "the published evaluation set tests; of the published training set the first "
         "80 % of the sorted subjects train, the others validate",
-        "labram": "as paper, with the subjects in random order (LaBraM's script, with a seed)",
+        "labram": "as paper, with 20 % of the training subjects drawn at random for validation "
+        "(LaBraM's script, with a seed that holds)",
     }
     seeded_protocols = ("labram",)
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {
@@ -90,7 +94,8 @@ class Tuev(Corpus):
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""
         training = [one.subject for one in recordings if one.group != "eval"]
-        by_subject = train_or_validation(training, seed=self.split_seed)
+        drawn = self.protocol == "labram"
+        by_subject = train_or_validation(training, seed=self.split_seed, round_up=drawn)
         return {
             one.key: "test" if one.group == "eval" else by_subject[one.subject]
             for one in recordings

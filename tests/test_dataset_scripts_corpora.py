@@ -297,7 +297,7 @@ def test_original_hypnogram_gives_the_known_epochs(recordings_dir: Path, tmp_pat
     }  # fmt: skip
     starts = np.array([one.start for one in segments])
     assert (np.diff(starts) == 30 * RATE).all()
-    trimmed, _ = SleepEdf(tmp_path, protocol="wake-30min").segments(recording, samples)
+    trimmed, _ = SleepEdf(tmp_path, protocol="deepsleepnet").segments(recording, samples)
     assert len(trimmed) == 841  # the published number of epochs of this night
 
 

@@ -58,13 +58,14 @@ def test_a_corpus_wins_over_the_file_and_the_command_line_over_both(tmp_path) ->
     path = write(
         tmp_path / "corpora.yaml", out="data", num_proc=3, dtype="float32", max_skipped=0.5,
         corpora={
-            "sleep-edf": {"raw": str(tmp_path), "protocol": "wake-30min", "split": "within-subject",
-                          "subjects": ["SC400"], "num_proc": 1, "dtype": "int16", "max_skipped": 0},
+            "sleep-edf": {"raw": str(tmp_path), "protocol": "deepsleepnet",
+                          "split": "within-subject", "subjects": ["SC400"], "num_proc": 1,
+                          "dtype": "int16", "max_skipped": 0},
             "seed-v": {"raw": str(tmp_path), "subjects": [1, 16]},
         },
     )  # fmt: skip
     (sleep, first), (_, second) = read_plan(path).corpora
-    assert sleep.protocol == "wake-30min"
+    assert sleep.protocol == "deepsleepnet"
     assert first == Settings(split="within-subject", max_skipped=0, subjects=("SC400",))
     seed_v_names = ("1", "16")  # numbers in YAML, names to the reader
     assert second == Settings(num_proc=3, dtype="float32", max_skipped=0.5, subjects=seed_v_names)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .completeness import missing_lines
+from .completeness import missing_lines, some_names
 from .corpus import Corpus, Recording
 from .duplicates import mark_same_signal
 from .report import Outcome
@@ -20,7 +20,6 @@ FORMAT_VERSION = 3
 """Raised whenever the same recordings and settings would give other files than before."""
 SOURCES_FILE = "sources.json"
 """In a prepared corpus: the settings and files that it was made from."""
-SHOWN = 8
 
 
 @dataclasses.dataclass
@@ -109,19 +108,13 @@ class Plan:
         wanted = {one.key: one for one in self.wanted}
         for what, keys in (("gone", files.keys() - wanted), ("new", wanted.keys() - files.keys())):
             if keys:
-                lines.append(f"recordings that are {what}: {shortened(sorted(keys))}")
+                lines.append(f"recordings that are {what}: {some_names(sorted(keys))}")
         made_ns = path.stat().st_mtime_ns
         for key in sorted(wanted.keys() & files.keys()):
             touched = [changed_ns(file) >= made_ns for file in wanted[key].files]
             changes = differences(files[key], self.sources[key], wanted[key].files, touched)
             lines += [f"{key}: {change}" for change in changes]
         return lines
-
-
-def shortened(items: Sequence[str], most: int = SHOWN) -> str:
-    """The first items, and how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more
 
 
 def _select(corpus: Corpus, settings: Settings) -> list[Recording]:

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .completeness import some_names
 from .corpus import Corpus, Recording
 from .locking import PreparationError, locked
 from .merging import discard, merge, publish, recover, window_unit, write_documents
 from .parts import Job, remove_strangers, write_parts
-from .planning import SOURCES_FILE, Plan, shortened
+from .planning import SOURCES_FILE, Plan
 from .report import Outcome, print_expected, write_report
 from .settings import Settings
 from .shards import Shard, collect_shards, finish_shard, shard_folders, start_shard
@@ -192,7 +193,7 @@ def _already_prepared(target: Path, work: Path, plan: Plan) -> bool:
     if changes:
         raise FileExistsError(
             f"{target}: holds something else than these files and settings give "
-            f"({shortened(changes)}). Choose another --out, or replace it with --overwrite."
+            f"({some_names(changes)}). Choose another --out, or replace it with --overwrite."
         )
     if plan.settings.progress:
         print(f"{target}: already prepared from these files with these settings.")

@@ -1,0 +1,17 @@
+"""The subcommands of ``mteeg``, one file each; a new one is a row in ``COMMANDS``.
+
+A command's module has ``SUMMARY`` (one line), ``add_arguments(parser)`` and ``run(args)``. Modules
+are imported to build the parser, so they import what they need when they run.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from . import convert, show
+
+COMMANDS: dict[str, ModuleType] = {
+    "convert": convert,
+    "show": show,
+}
+"""Subcommands by name."""

@@ -1,0 +1,1 @@
+"""From a recording to answers: sliding windows, probabilities over time, events, pictures."""

@@ -1,7 +1,7 @@
 """MTEEG: one pre-trained LaBraM, one low-rank adapter and head per EEG task.
 
 Importing this package registers its classes with transformers' ``AutoConfig``, ``AutoModel`` and
-``AutoFeatureExtractor``.
+``AutoFeatureExtractor``, and ``pipeline("eeg-classification")``.
 """
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
@@ -10,11 +10,14 @@ from .channels import CHANNEL_NAMES, UnknownChannelError, channel_ids, clean_nam
 from .configuration_mteeg import MteegConfig
 from .feature_extraction_mteeg import MteegFeatureExtractor
 from .modeling_mteeg import MteegModel, MteegOutput, MteegPreTrainedModel
+from .pipeline import EegClassificationPipeline
+from .pipeline import register as _register_pipeline
 from .task_card import TaskCard, TaskCardError
 
 __version__ = "0.1.0"
 __all__ = [
     "CHANNEL_NAMES",
+    "EegClassificationPipeline",
     "MteegConfig",
     "MteegFeatureExtractor",
     "MteegModel",
@@ -36,3 +39,4 @@ for _class, _auto in (
     (MteegFeatureExtractor, "AutoFeatureExtractor"),
 ):
     _class.register_for_auto_class(_auto)
+_register_pipeline()

@@ -165,10 +165,10 @@ class MteegAttention(nn.Module):
     def _interface(self, tokens: int, values: torch.Tensor, need_weights: bool):
         """Attention function for a sequence length: the configured one, or plain if that wins."""
         name = self.config._attn_implementation
-        plain_wins = values.device.type == "cpu" and (
-            tokens < EAGER_BELOW_TOKENS or values.dtype in (torch.bfloat16, torch.float16)
-        )
-        if need_weights or name in (None, "eager") or (name == "sdpa" and plain_wins):
+        if need_weights or name in (None, "eager"):  # first: an exported graph knows no length
+            return eager_attention
+        half = values.dtype in (torch.bfloat16, torch.float16)
+        if name == "sdpa" and values.device.type == "cpu" and (half or tokens < EAGER_BELOW_TOKENS):
             return eager_attention
         return ALL_ATTENTION_FUNCTIONS[name]
 

@@ -113,6 +113,13 @@ def test_temporal_table_is_used_as_it_is_up_to_its_length(model):
         assert torch.equal(model._temporal_rows(patches), model.temporal_embedding[:patches])
 
 
+@pytest.mark.parametrize("patches", [1, 2, 15, 16, 17, 30, 44, 256])
+def test_an_exported_graph_has_the_same_rows_without_a_branch(model, monkeypatch, patches):
+    rows = model._temporal_rows(patches)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert torch.equal(model._temporal_rows(patches), rows)
+
+
 @pytest.mark.parametrize("patches", [17, 30, 31])
 def test_longer_windows_interpolate_the_temporal_table(patches):
     model = tiny_model()

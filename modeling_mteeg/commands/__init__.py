@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, show
+from . import convert, export, show
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
+    "export": export,
     "show": show,
 }
 """Subcommands by name."""

@@ -1,0 +1,45 @@
+"""``mteeg export``: one task as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "merge one adapter into its base and write an ONNX file, checked against PyTorch"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--base", required=True, metavar="B", help="folder or Hub id of the base")
+    parser.add_argument(
+        "--task", required=True, metavar="T", help="task beside the base, a folder, or owner/repo"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="file that ends in .onnx, or a folder, where it becomes <task>.onnx",
+    )
+    parser.add_argument("--opset", type=int, default=18, metavar="N", help="18 (default) to 23")
+    parser.add_argument("--revision", metavar="R", help="branch, tag or commit of the base")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    import sys
+
+    from ..export import TOLERANCE, export_onnx
+    from ..modeling_mteeg import MteegModel
+
+    model = MteegModel.from_pretrained(args.base, revision=args.revision or "main")
+    beside = "/" not in args.task  # a repository of its own has revisions of its own
+    card = model.load_adapter(args.task, revision=args.revision if beside else None)
+    print(f"exporting {card.name} (seconds; minutes for the largest models) ...", file=sys.stderr)
+    made = export_onnx(model, card.name, args.out, opset=args.opset, overwrite=args.overwrite)
+    print(
+        f"{card.name}: {len(made.shapes)} shapes, largest difference from PyTorch "
+        f"{made.max_difference:.1e} (limit {TOLERANCE:g}; from its float32 result "
+        f"{made.float32_difference:.1e})"
+    )
+    size = made.path.stat().st_size / 1e6
+    print(f"saved {made.path} ({size:.1f} MB, opset {made.opset}) and {made.sidecar}")

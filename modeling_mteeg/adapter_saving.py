@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ def _digest(state: dict[str, torch.Tensor], rounded: torch.dtype = torch.float32
 def _plain_name(name: str) -> str:
     """Name of a weight as in a model without adapters."""
     return name.replace(".base_layer.", ".")
+
+
+def _write_model_card(folder: Path) -> None:
+    """Write ``README.md`` where the whole package is there to make it."""
+    try:
+        from modeling_mteeg.cards import write_cards
+    except ModuleNotFoundError as error:  # this is the copy of the code beside a base's weights
+        if (error.name or "").partition(".")[0] != "modeling_mteeg":
+            raise
+        return
+    write_cards(folder)
 
 
 class AdapterSavingMixin:
@@ -139,8 +151,10 @@ class AdapterSavingMixin:
             head.weight.copy_(state["head.weight"])
             head.bias.copy_(state["head.bias"])
 
-    def save_adapter(self, name: str, folder: str | Path, **card_changes: Any) -> Path:
-        """Write a task's adapter, head and card into ``folder``.
+    def save_adapter(
+        self, name: str, folder: str | Path, *, model_card: bool = True, **card_changes: Any
+    ) -> Path:
+        """Write a task's adapter, head and card into ``folder``, and a model card.
 
         Parameters
         ----------
@@ -148,6 +162,9 @@ class AdapterSavingMixin:
             A task the model holds.
         folder : str or Path
             Made if needed. Files of an earlier save are replaced one by one, the card last.
+        model_card : bool
+            Whether to write ``README.md`` too (:func:`modeling_mteeg.cards.write_cards`; one that
+            a person wrote or changed is kept). The code beside a base's weights cannot.
         **card_changes
             Fields of the card to set, such as ``results``.
 
@@ -155,6 +172,11 @@ class AdapterSavingMixin:
         -------
         Path
             The folder.
+
+        Notes
+        -----
+        Results of a task that was loaded and has been trained on since are left out, with a
+        warning: they belong to other weights.
         """
         from .lora import lora_config
 
@@ -165,6 +187,13 @@ class AdapterSavingMixin:
             "hidden_size": self.config.hidden_size,
             "name_or_path": str(self.config._name_or_path or ""),
         }
+        if "results" not in card_changes and self._results_are_stale(name, state, base):
+            card_changes["results"] = None
+            warnings.warn(
+                f"Task {name!r} has changed since it was loaded: its results are left out, they "
+                "are those of other weights. Give results=... of these.",
+                stacklevel=2,
+            )
         card = self.tasks[name].replace(base=base, **card_changes)
         lora = {key: value for key, value in state.items() if not key.startswith("head.")}
         head = {key[5:]: value for key, value in state.items() if key.startswith("head.")}
@@ -174,7 +203,20 @@ class AdapterSavingMixin:
             config.base_model_name_or_path = base["name_or_path"] or None
             config.inference_mode = True
             config.target_modules = sorted(config.target_modules)  # a set's order is random
-        return replace_files(Path(folder), lora, head, config, card)
+        place = replace_files(Path(folder), lora, head, config, card)
+        if model_card:
+            _write_model_card(place)
+        return place
+
+    def _results_are_stale(self, name: str, state: dict[str, torch.Tensor], base: dict) -> bool:
+        """Whether a loaded task's results are those of other weights than its present ones."""
+        card, digest = self.tasks[name], self._loaded_digests.get(name)
+        if digest is None or not card.results:
+            return False
+        return (
+            digest != _digest(state)
+            or (card.base or {}).get("fingerprint") != (base["fingerprint"])
+        )
 
     def load_adapter(
         self,
@@ -236,6 +278,7 @@ class AdapterSavingMixin:
             raise AdapterError(f"{folder}: {error}") from error
         self.active_adapter = card.name
         self._published.add(card.name)
+        self._loaded_digests[card.name] = _digest(self.adapter_state_dict(card.name))
         self.set_trainable()
         return card
 

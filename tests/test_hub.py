@@ -76,13 +76,13 @@ def fresh(base: str | None = None) -> MteegModel:
     return model
 
 
-def test_pushing_uploads_the_four_files(hub):
+def test_pushing_uploads_the_four_files_and_the_card(hub):
     model = model_with_tasks("tuab")
     address = model.push_adapter("tuab", "me/tuab-adapter", private=True, token="secret")
     assert address == "https://hub/me/tuab-adapter/commit/1"
     create, upload = hub.calls
     assert create == ("create_repo", "me/tuab-adapter", {"private": True, "exist_ok": True})
-    assert upload[1:3] == ("me/tuab-adapter", None) and upload[4] == FILES
+    assert upload[1:3] == ("me/tuab-adapter", None) and upload[4] == FILES | {"README.md"}
     assert "tuab" in upload[3] and hub.tokens == ["secret"]
 
 
@@ -112,7 +112,7 @@ def test_a_head_alone_is_two_files(hub):
     model.add_adapter("tuab", card=CARDS["tuab"], location="none")
     randomize(model)
     model.push_adapter("tuab", "me/head")
-    assert hub.calls[-1][4] == {"head.safetensors", "task.json"}
+    assert hub.calls[-1][4] == {"head.safetensors", "task.json", "README.md"}
     loaded = fresh()
     loaded.load_adapter("me/head")
     assert torch.equal(logits_of(loaded)["tuab"], logits_of(model)["tuab"])

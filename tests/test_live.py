@@ -242,3 +242,12 @@ def test_wrong_use_is_an_error(model):
             LivePredictor(model, "tuab", ELECTRODES, 256)
     finally:
         model.eval()
+
+
+def test_a_model_that_cannot_be_prepared_answers_too(model, monkeypatch):
+    signal = recording(160, 30.0)
+    expected = feed(LivePredictor(model, "tuab", ELECTRODES, 160), signal)
+    monkeypatch.setattr("modeling_mteeg.prediction.live.is_preparable", lambda model: False)
+    live = LivePredictor(model, "tuab", ELECTRODES, 160)
+    assert not live._prepared
+    np.testing.assert_allclose(rows(feed(live, signal), "tuab"), rows(expected, "tuab"), atol=1e-5)

@@ -16,6 +16,7 @@ from ..preprocessing import preprocessing_info
 from ..recording_sources import Source, read_channels
 from ..signal_checks import SignalError, check_unit, flat_channels, unit_factor
 from ..task_card import TaskCard
+from .fast_forward import FastForward, is_preparable
 from .sliding import SlidingWindows
 from .stream_filter import StreamFilter
 
@@ -96,9 +97,10 @@ class LivePredictor:
     Parameters
     ----------
     model : MteegModel
-        In evaluation mode, with the tasks loaded.
+        In evaluation mode, with the tasks loaded. On a CPU its weights are copied, see
+        :class:`fast_forward.FastForward`.
     tasks : str or sequence of str
-        One task, or several that share filters and the forward pass.
+        One task, or several that share the filters.
     channels : sequence of str
         Names of the rows of the chunks. Rows that no task needs are ignored; a bipolar channel
         that is not among them is derived as the difference of its two electrodes.
@@ -171,6 +173,9 @@ class LivePredictor:
         self._copies = _copies(self.channels)
         members = [_TaskWindows(model.tasks[name], source, stride_s) for name in names]
         self._groups = self._grouped(members, samples, highpass_hz)
+        self._prepared: dict[str, FastForward] = {}
+        if is_preparable(model):
+            self._prepared = {name: FastForward(model, name) for name in names}
         for group in self._groups:
             group.needed(lookahead_s)  # an impossible lookahead is an error before the first chunk
         self.samples_in = 0
@@ -279,24 +284,27 @@ class LivePredictor:
         batches = [batch for batch in batches if len(batch[1])]
         if not batches:
             return []
-        inputs = {}
-        for member, _, windows in batches:
+        results = []
+        for member, onsets, windows in batches:
             if not member.checked:
                 check_unit(windows[:1], self.unit)
                 member.checked = True
-            values = torch.from_numpy(windows / np.float32(member.card.scale_uv))
-            inputs[member.card.name] = {
-                "input_values": values.to(self.model.device),
-                "channel_ids": member.ids,
-            }
-        with torch.inference_mode():
-            outputs = self.model(tasks=inputs)
-        results = []
-        for member, onsets, windows in batches:
-            probabilities = member.card.probabilities(outputs[member.card.name].logits).cpu()
-            for onset, window, row in zip(onsets, windows, probabilities.tolist(), strict=True):
+            rows = self._probabilities(member, windows)
+            for onset, window, row in zip(onsets, windows, rows, strict=True):
                 results.append(_result(member, int(onset), window, row))
         return sorted(results, key=lambda result: result.end_s)
+
+    def _probabilities(self, member: _TaskWindows, windows: np.ndarray) -> list[list[float]]:
+        """Class probabilities of every window."""
+        card = member.card
+        values = torch.from_numpy(windows / np.float32(card.scale_uv))
+        if card.name in self._prepared:
+            logits = self._prepared[card.name](values, member.ids)
+        else:
+            with torch.inference_mode():
+                values = values.to(self.model.device)
+                logits = self.model(values, member.ids, task=card.name).logits
+        return card.probabilities(logits).tolist()
 
     def _check_open(self) -> None:
         if self._finished:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, export, show
+from . import convert, export, predict, show
 
 COMMANDS: dict[str, ModuleType] = {
-    "convert": convert,
+    "predict": predict,
     "export": export,
+    "convert": convert,
     "show": show,
 }
-"""Subcommands by name."""
+"""Subcommands by name, in the order of ``mteeg --help``."""

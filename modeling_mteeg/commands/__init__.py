@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, export, predict, show
+from . import convert, explain, export, predict, show
 
 COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
+    "explain": explain,
     "export": export,
     "convert": convert,
     "show": show,

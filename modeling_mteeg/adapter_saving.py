@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from .adapter_files import (
     AdapterError,
     find_adapter_folder,
     read_adapter_config,
+    read_shapes,
     read_tensors,
     replace_files,
 )
 from .adapters import options_of_head
+from .checked_files import check_no_scripts
 from .task_card import TaskCard, TaskCardError, check_task_name
 
 _HEAD = ("head.weight", "head.bias")
@@ -299,17 +302,43 @@ class AdapterSavingMixin:
     def _read_task(
         self, card: TaskCard, folder: Path
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Checked options and tensors of a task, as they lie in its folder."""
-        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        """Checked options and tensors of a task, as they lie in its folder.
+
+        Shapes are compared first, by the headers alone: what the card and the options claim decides
+        about memory only where the files bear it out.
+        """
+        from .lora import check_shapes
+
         options = options_of_head()
-        if card.adapter == "lora":
-            options = read_adapter_config(folder)
-            state.update(read_tensors(folder / LORA_FILE))
+        shapes = {f"head.{key}": shape for key, shape in read_shapes(folder / HEAD_FILE).items()}
         try:
-            self._check_options(options)
+            check_no_scripts(folder)
+            self._check_head(card, shapes)
+            if card.adapter == "lora":
+                options = read_adapter_config(folder)
+                self._check_options(options)
+                lora = read_shapes(folder / LORA_FILE)
+                check_shapes(self, card.name, lora, options)
+                shapes |= lora
+        except AdapterError:
+            raise
         except ValueError as error:
             raise AdapterError(f"{folder}: {error}") from error
+        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        if card.adapter == "lora":
+            state.update(read_tensors(folder / LORA_FILE))
         return options, state
+
+    def _check_head(self, card: TaskCard, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ``ValueError`` where a head's tensors are not those of the card's labels."""
+        outputs = card.num_outputs
+        expected = {"head.weight": (outputs, self.config.hidden_size), "head.bias": (outputs,)}
+        for key, shape in expected.items():
+            if shapes.get(key) != shape:
+                found = shapes.get(key, "nothing")
+                raise ValueError(
+                    f"Task {card.name!r}: {key}: expected shape {shape}, found {found}."
+                )
 
     def _check_base(self, card: TaskCard, folder: Path) -> None:
         """Refuse an adapter that was made for another base."""

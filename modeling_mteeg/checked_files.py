@@ -7,6 +7,7 @@ nothing is allocated by a number that a file merely claims. docs/safety.md says 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,14 +46,18 @@ def read_json(path: Path) -> Any:
     if len(content) > MAX_JSON_BYTES:
         raise UnsafeFileError(f"{path}: expected at most {MAX_JSON_BYTES:,} bytes, found more.")
     try:
-        value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise UnsafeFileError(f"{path} is not valid JSON: {shortened(error)}.") from error
-    level = [value]
+    level = [("", value)]
     for _ in range(MAX_JSON_DEPTH):
-        level = [part for one in level for part in _parts(one)]
+        for key, number in level:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UnsafeFileError(
+                    f"{path}: {shortened(key)}: expected a number, found {number}, which JSON does "
+                    "not have."
+                )
+        level = [part for key, one in level for part in _parts(key, one)]
     if level:
         raise UnsafeFileError(f"{path}: expected at most {MAX_JSON_DEPTH} levels, found more.")
     return value
@@ -162,11 +167,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _parts(value: Any) -> list[Any]:
+def _parts(key: str, value: Any) -> list[tuple[str, Any]]:
+    """What a mapping or a list holds, under the name of the key that it stands at."""
     if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+        return list(value.items())
+    return [(key, part) for part in value] if isinstance(value, list) else []

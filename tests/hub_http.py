@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import time
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,7 +21,8 @@ class Fault:
     """What goes wrong with requests that match: ``times`` of them, after ``skip`` that pass.
 
     ``kind`` is a status, ``cut`` (the connection ends in the middle of what is sent or received),
-    ``garble`` (as many bytes, others) or ``slow`` (``seconds`` late).
+    ``lost`` (all is done, but the answer does not come), ``garble`` (as many bytes, others) or
+    ``held`` (nothing happens until ``go`` is set).
     """
 
     kind: int | str
@@ -29,8 +30,8 @@ class Fault:
     path: str = ""
     times: float = float("inf")
     skip: int = 0
-    seconds: float = 0.0
     met: int = 0
+    go: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def meets(self, method: str, path: str) -> bool:
         """Count a request, and say whether it fails."""
@@ -71,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
     """Reading, answering, faults and the log; what is answered is the subclasses' matter."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize, disable_nagle_algorithm = -1, True  # one packet an answer: no 40 ms of waiting
     hub: HubServer
     routes: tuple[tuple[str, str, str], ...] = ()
 
@@ -106,8 +108,8 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(length)
         if self.headers.get("Transfer-Encoding") == "chunked":
             self.body = self._chunks()
-        if kind == "slow":
-            time.sleep(self.fault.seconds)
+        if kind == "held":
+            self.fault.go.wait(60)
         try:
             if isinstance(kind, int):
                 raise HubError(kind, f"the test wants a {kind}")
@@ -143,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
             first, last = int(found[1]), min(int(found[2] or len(data) - 1), len(data) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
             data, status = data[first : last + 1], 206
+        if self.fault and self.fault.kind == "lost":
+            raise _Cut
         if self.fault and self.fault.kind == "garble":
             data = bytes(255 - byte for byte in data)
         self.status = status

@@ -82,7 +82,7 @@ def find_adapter_folder(
             looked.append(str(folder))
             if folder.is_dir():
                 return folder
-        elif _split_repo(base) == (base, ""):
+        elif split_repo(base) == (base, ""):
             try:
                 return fetch_task(base, f"{ADAPTERS}/{name}/", revision or base_commit, token)
             except TaskNotThereError as error:
@@ -92,7 +92,7 @@ def find_adapter_folder(
     if Path(name).is_dir():
         return Path(name)
     looked.append(f"the folder {name}")
-    repo, inner = _split_repo(name)
+    repo, inner = split_repo(name)
     if repo:
         try:
             return fetch_task(repo, inner, revision, token)
@@ -113,7 +113,7 @@ def _beside(base: str | None) -> str:
     return f"Beside the base there are: {', '.join(names) or 'none'}. "
 
 
-def _split_repo(name: str) -> tuple[str, str]:
+def split_repo(name: str) -> tuple[str, str]:
     """Repository and folder in it of ``owner/repo[/folder]``; two empty strings for a path."""
     parts = name.split("/")
     if len(parts) < 2 or ".." in parts or not all(map(_REPO_PART.fullmatch, parts)):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .adapter_files import ADAPTERS, CONFIG_FILE, FILES
+from .adapter_files import ADAPTERS, CONFIG_FILE, FILES, split_repo
 from .hub import explain
 from .task_card import CARD_FILE, TASK_NAME
-
-Files = Mapping[str, "Path | bytes"]
-"""Path in the repository to a file or its content."""
 
 
 class HubError(OSError):
@@ -24,7 +23,7 @@ class PushRefusedError(ValueError):
 
 
 def push_files(
-    files: Files,
+    files: Mapping[str, Path],
     repo: str,
     *,
     message: str,
@@ -38,7 +37,7 @@ def push_files(
 
     Parameters
     ----------
-    files : mapping of str to Path or bytes
+    files : mapping of str to Path
         Path in the repository to what goes there.
     repo : str
         ``owner/repo``, made if needed.
@@ -96,7 +95,7 @@ def _open(api: Any, repo: str, private: bool | None, branch: str | None) -> Any:
 
 
 def _commit(
-    api: Any, repo: str, parent: str, files: Files, gone: list[str], message: str,
+    api: Any, repo: str, parent: str, files: Mapping[str, Path], gone: list[str], message: str,
     revision: str | None, create_pr: bool,
 ) -> str:  # fmt: skip
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -154,18 +153,18 @@ def push_task(folder: Path, repo: str, prefix: str = "", base: str = "", **optio
     """
     prefix = prefix.strip("/")
     beside = prefix.startswith(f"{ADAPTERS}/") and TASK_NAME.fullmatch(prefix[len(ADAPTERS) + 1 :])
-    files = task_files(folder, repo if beside else base)
-    fingerprint = json.loads(files[CARD_FILE])["base"]["fingerprint"]
+    with tempfile.TemporaryDirectory() as place:
+        files = stage_task(folder, Path(place), repo if beside else base)
+        sent = {_join(prefix, name): path for name, path in files.items()}
+        fingerprint = json.loads(files[CARD_FILE].read_text("utf-8"))["base"]["fingerprint"]
 
-    def review(api: Any, there: Any) -> list[str]:
-        if beside:
-            _check_beside(api, repo, there, fingerprint, prefix)
-        paths = {sibling.rfilename for sibling in there.siblings or ()}
-        return sorted(path for path in paths & {_join(prefix, file) for file in FILES}
-                      if path not in sent)  # fmt: skip
+        def review(api: Any, there: Any) -> list[str]:
+            if beside:
+                _check_beside(api, repo, there, fingerprint, prefix)
+            old = {sibling.rfilename for sibling in there.siblings or ()}
+            return sorted(old & {_join(prefix, file) for file in FILES} - set(sent))
 
-    sent = {_join(prefix, name): content for name, content in files.items()}
-    return push_files(sent, repo, review=review, **options)
+        return push_files(sent, repo, review=review, **options)
 
 
 def _join(prefix: str, name: str) -> str:
@@ -200,30 +199,55 @@ def read_json(api: Any, repo: str, path: str, commit: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def task_files(folder: Path, base: str) -> dict[str, Path | bytes]:
-    """Files of a task, those of its base's name rewritten: a folder's path means nothing elsewhere.
+def stage_task(folder: Path, place: Path, base: str) -> dict[str, Path]:
+    """Copy a task, the name of its base written anew: a folder's path means nothing elsewhere.
 
     Parameters
     ----------
     folder : Path
-        As ``save_adapter`` writes it.
+        As ``save_adapter`` writes it; of further files only the model card and pictures are taken.
+    place : Path
+        An empty folder.
     base : str
         ``owner/repo``; empty: what the files say, if it is such a name and no path.
+
+    Returns
+    -------
+    dict of str to Path
+        Name in the task's folder to the copy.
     """
-    files: dict[str, Path | bytes] = {
-        file: folder / file for file in FILES if (folder / file).is_file()
-    }
+    place.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_file() and is_of_a_task(path.name):
+            shutil.copy(path, place / path.name)
     card = json.loads((folder / CARD_FILE).read_text("utf-8"))
     name = base or str((card.get("base") or {}).get("name_or_path") or "")
-    if not base and (Path(name).exists() or name.count("/") != 1 or name.startswith(("/", "."))):
+    if not base and (Path(name).exists() or split_repo(name) != (name, "")):
         name = ""
     card["base"] = {**(card.get("base") or {}), "name_or_path": name}
-    files[CARD_FILE] = _json_bytes(card)
-    if CONFIG_FILE in files:
+    _write_json(place / CARD_FILE, card)
+    if (place / CONFIG_FILE).exists():
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-        files[CONFIG_FILE] = _json_bytes({**config, "base_model_name_or_path": name or None})
-    return files
+        _write_json(place / CONFIG_FILE, {**config, "base_model_name_or_path": name or None})
+    write_model_cards(place)
+    return {path.name: path for path in sorted(place.iterdir())}
 
 
-def _json_bytes(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+def is_of_a_task(name: str) -> bool:
+    """Whether a file belongs to a task on the Hub: its four files, model card and pictures."""
+    return name in (*FILES, "README.md") or (name.endswith(".png") and not name.startswith("."))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def write_model_cards(folder: Path) -> None:
+    """Write the model cards of a base or task, where the package has the part that makes them."""
+    try:
+        from modeling_mteeg.cards import write_cards
+    except ModuleNotFoundError as error:  # the copy of the code beside a base's weights
+        if (error.name or "").partition(".")[0] != "modeling_mteeg":
+            raise
+        return
+    write_cards(folder)

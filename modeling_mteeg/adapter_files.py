@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ CONFIG_FILE = "adapter_config.json"
 HEAD_FILE = "head.safetensors"
 ADAPTERS = "adapters"
 FILES = (LORA_FILE, CONFIG_FILE, HEAD_FILE, CARD_FILE)
+_REPO_PART = re.compile(r"\w[\w.-]*")
 _OTHER_OPTIONS = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -56,24 +58,33 @@ class AdapterError(ValueError):
 
 
 def find_adapter_folder(
-    name: str, base: str | None, revision: str | None = None, token: str | bool | None = None
+    name: str,
+    base: str | None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    base_commit: str | None = None,
 ) -> Path:
     """Folder that holds a task's files.
 
     Parameters
     ----------
     name : str
-        Task name, folder, or ``owner/repo``.
+        Task name, folder, ``owner/repo``, or a folder in one, such as ``owner/repo/adapters/tuab``.
     base : str or None
         Folder or Hub repository the base came from.
     revision, token
         For the Hub.
+    base_commit : str or None
+        Commit of the base's repository: tasks beside it are taken from there where ``revision``
+        does not say otherwise.
 
     Raises
     ------
     AdapterError
         Nothing found; says where it looked and what is there.
     """
+    from .hub import TaskNotThereError, fetch_task
+
     looked = []
     if TASK_NAME.fullmatch(name) and base:
         if Path(base).is_dir():
@@ -81,19 +92,22 @@ def find_adapter_folder(
             looked.append(str(folder))
             if folder.is_dir():
                 return folder
-        elif _is_repo(base):
-            looked.append(f"{ADAPTERS}/{name} of {base} on the Hub")
-            folder = _download(base, f"{ADAPTERS}/{name}/", revision, token)
-            if folder is not None:
-                return folder
+        elif split_repo(base) == (base, ""):
+            try:
+                return fetch_task(base, f"{ADAPTERS}/{name}/", revision or base_commit, token)
+            except TaskNotThereError as error:
+                looked.append(f"{ADAPTERS}/{name} of {base} on the Hub ({error})")
+                if base_commit and not revision:
+                    looked[-1] += " (the base's own; revision='main' looks at the newest)"
     if Path(name).is_dir():
         return Path(name)
     looked.append(f"the folder {name}")
-    if _is_repo(name):
-        looked.append(f"{name} on the Hub")
-        folder = _download(name, "", revision, token)
-        if folder is not None:
-            return folder
+    repo, inner = split_repo(name)
+    if repo:
+        try:
+            return fetch_task(repo, inner, revision, token)
+        except TaskNotThereError as error:
+            looked.append(f"{name} on the Hub ({error})")
     raise AdapterError(
         f"No adapter {name!r}: looked at {', '.join(looked)}. {_beside(base)}"
         "Give a task beside the base, a folder, or owner/repo."
@@ -109,46 +123,12 @@ def _beside(base: str | None) -> str:
     return f"Beside the base there are: {', '.join(names) or 'none'}. "
 
 
-def _is_repo(name: str) -> bool:
-    """Whether ``name`` has the form owner/repo and is no path."""
+def split_repo(name: str) -> tuple[str, str]:
+    """Repository and folder in it of ``owner/repo[/folder]``; two empty strings for a path."""
     parts = name.split("/")
-    return len(parts) == 2 and all(parts) and not name.startswith((".", "~", "/"))
-
-
-def _download(
-    repo: str, prefix: str, revision: str | None, token: str | bool | None
-) -> Path | None:
-    """Fetch a task's files from the Hub; None where the repository has no task there."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    where = {"repo_id": repo, "revision": revision, "token": token}
-    card = None
-    try:
-        card = hf_hub_download(filename=f"{prefix}{CARD_FILE}", **where)
-        wanted = [HEAD_FILE]
-        if TaskCard.load(card).adapter == "lora":
-            wanted += [LORA_FILE, CONFIG_FILE]
-        for file in wanted:
-            hf_hub_download(filename=f"{prefix}{file}", **where)
-    except LocalEntryNotFoundError as error:
-        raise AdapterError(
-            f"{repo} could not be reached, and {prefix or 'its task'} is not in the cache: {error}"
-        ) from error
-    except (EntryNotFoundError, RepositoryNotFoundError) as error:
-        if card is None:
-            return None
-        raise AdapterError(
-            f"{prefix}{file} of {repo} is missing; a task is made of {', '.join(FILES)}. Push it "
-            "again."
-        ) from error
-    except OSError as error:
-        raise AdapterError(f"{repo} could not be reached: {error}") from error
-    return Path(card).parent
+    if len(parts) < 2 or ".." in parts or not all(map(_REPO_PART.fullmatch, parts)):
+        return "", ""
+    return "/".join(parts[:2]), "".join(f"{part}/" for part in parts[2:])
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

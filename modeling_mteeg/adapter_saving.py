@@ -7,6 +7,7 @@ peft's format, ``head.safetensors``, and the task card ``task.json``.
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from .task_card import TaskCard, TaskCardError, check_task_name
 
 _HEAD = ("head.weight", "head.bias")
 
+logger = logging.getLogger(__name__)
+
 
 def _digest(state: dict[str, torch.Tensor], rounded: torch.dtype = torch.float32) -> str:
     """SHA-256 of names, shapes and values, the values rounded to a dtype and taken in float32."""
@@ -48,22 +51,36 @@ def _plain_name(name: str) -> str:
     return name.replace(".base_layer.", ".")
 
 
-def _write_model_card(folder: Path) -> None:
-    """Write ``README.md`` where the whole package is there to make it."""
-    try:
-        from modeling_mteeg.cards import write_cards
-    except ModuleNotFoundError as error:  # this is the copy of the code beside a base's weights
-        if (error.name or "").partition(".")[0] != "modeling_mteeg":
-            raise
-        return
-    write_cards(folder)
-
-
 class AdapterSavingMixin:
     """Files and fingerprints of a :class:`modeling_mteeg.MteegModel` and its tasks."""
 
     # A checkpoint of transformers' Trainer holds tasks too; the base in it is loaded without them.
     _keys_to_ignore_on_load_unexpected = (r"\.lora_[AB]\.", r"^heads\.")
+    _base_commit: str | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a base from a folder or the Hub; as in ``transformers.PreTrainedModel``.
+
+        The commit of a base on the Hub is kept, so that :meth:`load_adapter` takes the tasks beside
+        it from the same commit.
+        """
+        from .hub import commit_of
+
+        name = str(pretrained_model_name_or_path)
+        options = {
+            key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs
+        }
+        pinned = commit_of(name, kwargs.get("revision"), **options)
+        if pinned is not None:
+            kwargs["revision"] = pinned
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if pinned is not None and model.config._name_or_path == name:
+            model._base_commit = pinned.resolved
+        return loaded
 
     def base_state_dict(self) -> dict[str, torch.Tensor]:
         """Weights of the base alone, under their plain names (no adapters, no heads)."""
@@ -103,7 +120,8 @@ class AdapterSavingMixin:
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save the base, shared temporal encoder included, without any task.
 
-        Tasks are saved by :meth:`save_adapter`; beside their base they go to
+        Where the folder has no ``preprocessor_config.json``, the feature extractor's settings are
+        written, too. Tasks are saved by :meth:`save_adapter`; beside their base they go to
         ``<save_directory>/adapters/<task>``. Keywords are those of
         ``transformers.PreTrainedModel.save_pretrained``.
 
@@ -117,8 +135,32 @@ class AdapterSavingMixin:
             kwargs["state_dict"] = {_plain_name(name): value for name, value in state.items()}
         else:
             kwargs["state_dict"] = self.base_state_dict()
+            self._save_extractor(Path(save_directory))
         self._note_fingerprint()
         super().save_pretrained(save_directory, **kwargs)
+
+    def _save_extractor(self, folder: Path) -> None:
+        """Write the feature extractor's settings, those of the base that this model came from."""
+        from transformers.utils import FEATURE_EXTRACTOR_NAME
+
+        from .feature_extraction_mteeg import MteegFeatureExtractor
+
+        if folder.is_file() or (folder / FEATURE_EXTRACTOR_NAME).exists():
+            return
+        extractor, origin = MteegFeatureExtractor(), self.config._name_or_path
+        if origin:
+            try:
+                extractor = MteegFeatureExtractor.from_pretrained(
+                    origin, revision=self._base_commit, local_files_only=True
+                )
+            except (OSError, ValueError):
+                logger.warning(
+                    "%s: no %s written, since that of %s is not on this machine; save the feature "
+                    "extractor there, too.", folder, FEATURE_EXTRACTOR_NAME, origin,
+                )  # fmt: skip
+                return
+        type(extractor).register_for_auto_class("AutoFeatureExtractor")
+        extractor.save_pretrained(folder)
 
     def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
         """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
@@ -208,7 +250,9 @@ class AdapterSavingMixin:
             config.target_modules = sorted(config.target_modules)  # a set's order is random
         place = replace_files(Path(folder), lora, head, config, card)
         if model_card:
-            _write_model_card(place)
+            from .hub_push import write_model_cards
+
+            write_model_cards(place)
         return place
 
     def _results_are_stale(self, name: str, state: dict[str, torch.Tensor], base: dict) -> bool:
@@ -236,8 +280,9 @@ class AdapterSavingMixin:
         Parameters
         ----------
         name_or_path : str or Path
-            Looked up in this order: ``adapters/<name>`` of the base's own folder or Hub repository,
-            a folder, a Hub repository ``owner/repo``.
+            Looked up in this order: ``adapters/<name>`` of the base's own folder or Hub repository
+            (at the commit the base was loaded from), a folder, a Hub repository ``owner/repo`` or a
+            folder in one.
         adapter_name : str, optional
             Name in this model; default: the card's.
         revision, token
@@ -291,7 +336,7 @@ class AdapterSavingMixin:
         """Folder of a task and its card."""
         try:
             folder = find_adapter_folder(
-                str(name_or_path), self.config._name_or_path, revision, token
+                str(name_or_path), self.config._name_or_path, revision, token, self._base_commit
             )
             return folder, TaskCard.load(folder)
         except (FileNotFoundError, TaskCardError) as error:
@@ -369,11 +414,14 @@ class AdapterSavingMixin:
         repo_id: str,
         *,
         path_in_repo: str = "",
+        base: str = "",
         private: bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
         token: str | bool | None = None,
         commit_message: str | None = None,
     ) -> str:
-        """Upload a task to the Hub and return the commit's address.
+        """Upload a task to the Hub as one commit and return the commit's address.
 
         Parameters
         ----------
@@ -382,17 +430,40 @@ class AdapterSavingMixin:
         repo_id : str
             ``owner/repo``, made if needed. To lay a task beside its base, give the base's
             repository and ``path_in_repo="adapters/<name>"``.
-        """
-        from huggingface_hub import HfApi
+        path_in_repo : str
+            Folder in the repository.
+        base : str
+            Repository of the base, to be named in the files; by default that which this model came
+            from, and beside a base that one.
+        private : bool, optional
+            True: the repository must be private.
+        revision : str, optional
+            Branch, made if needed.
+        create_pr : bool
+            Make a pull request instead.
+        token : str or bool, optional
+            As everywhere in ``huggingface_hub``.
+        commit_message : str, optional
+            Title of the commit.
 
-        api = HfApi(token=token)
+        Raises
+        ------
+        PushRefusedError
+            The repository's base is another one, or it is public and should be private.
+        HubError
+            The push failed. The repository is as it was, and what had arrived is not sent again.
+        """
+        from .hub_push import push_task
+
         with tempfile.TemporaryDirectory() as folder:
-            self.save_adapter(name, folder)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            info = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                path_in_repo=path_in_repo or None,
-                commit_message=commit_message or f"Upload the adapter and head of task {name}",
+            return push_task(
+                self.save_adapter(name, folder),
+                repo_id,
+                path_in_repo,
+                base,
+                message=commit_message or f"Upload the adapter and head of task {name}",
+                private=private,
+                revision=revision,
+                create_pr=create_pr,
+                token=token,
             )
-        return str(getattr(info, "commit_url", info))

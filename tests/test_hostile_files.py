@@ -342,7 +342,7 @@ def test_weights_of_a_base_that_lie_are_refused(base, header, length):
 )  # fmt: skip
 def test_settings_that_claim_too_much_are_refused(base, fields):
     changed(base / "preprocessor_config.json", **fields)
-    with pytest.raises(ValueError, match="(?i)expected"):
+    with pytest.raises(ValueError, match=r"(?i)expected"):
         AutoFeatureExtractor.from_pretrained(base)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, show
+from . import convert, push, show
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
+    "push": push,
     "show": show,
 }
 """Subcommands by name."""

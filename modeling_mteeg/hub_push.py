@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .adapter_files import ADAPTERS, CONFIG_FILE, FILES, split_repo
-from .hub import explain
+from .hub import HubError, explain
 from .task_card import CARD_FILE, TASK_NAME
-
-
-class HubError(OSError):
-    """The Hub did not take what was pushed; the message says why and what to do."""
 
 
 class PushRefusedError(ValueError):

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
 from .configuration_mteeg import MteegConfig
+from .hub_mixin import HubMixin
 from .layers import Group, MteegLayer, Route, TemporalEncoder
 from .task_card import TaskCard
 
@@ -123,7 +124,7 @@ class MteegPreTrainedModel(PreTrainedModel):
                 init.trunc_normal_(table, std=std)
 
 
-class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
+class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedModel):
     """LaBraM backbone that holds any number of tasks' adapters and heads.
 
     The temporal encoder is shared by all tasks; the transformer's linear layers carry a low-rank

@@ -11,7 +11,8 @@ from tiny_models import CARDS, logits_of, model_with_tasks, randomize, tiny_mode
 from transformers import AutoFeatureExtractor, AutoModel
 
 from modeling_mteeg import MteegFeatureExtractor, MteegModel
-from modeling_mteeg.hub_push import HubError, PushRefusedError
+from modeling_mteeg.hub import HubError
+from modeling_mteeg.hub_push import PushRefusedError
 
 FILES = {"adapter_model.safetensors", "adapter_config.json", "head.safetensors", "task.json"}
 
@@ -143,6 +144,8 @@ def test_what_did_not_change_is_not_sent_again(hub):
 def test_a_token_that_may_not_write_is_told_what_to_do(hub, token, words):
     with pytest.raises(HubError, match=rf"{words}.*Nothing was sent\."):
         model_with_tasks("tuab").push_adapter("tuab", "me/tuab", token=token)
+    with pytest.raises(HubError, match=words):
+        tiny_model().push_to_hub("me/tuab", token=token)
     assert not hub.repos
 
 

@@ -1,4 +1,4 @@
-"""Saving, loading and publishing a base and the tasks that stand on it.
+"""Saving and loading a base and the tasks that stand on it.
 
 In a folder a task is four files: ``adapter_config.json`` and ``adapter_model.safetensors`` in
 peft's format, ``head.safetensors``, and the task card ``task.json``.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,31 +55,6 @@ class AdapterSavingMixin:
 
     # A checkpoint of transformers' Trainer holds tasks too; the base in it is loaded without them.
     _keys_to_ignore_on_load_unexpected = (r"\.lora_[AB]\.", r"^heads\.")
-    _base_commit: str | None = None
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Load a base from a folder or the Hub; as in ``transformers.PreTrainedModel``.
-
-        The commit of a base on the Hub is kept, so that :meth:`load_adapter` takes the tasks beside
-        it from the same commit.
-        """
-        from .hub import commit_of
-
-        name = str(pretrained_model_name_or_path)
-        options = {
-            key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs
-        }
-        pinned = commit_of(name, kwargs.get("revision"), **options)
-        if pinned is not None:
-            kwargs["revision"] = pinned
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        if pinned is not None and model.config._name_or_path == name:
-            model._base_commit = pinned.resolved
-        return loaded
 
     def base_state_dict(self) -> dict[str, torch.Tensor]:
         """Weights of the base alone, under their plain names (no adapters, no heads)."""
@@ -151,7 +125,7 @@ class AdapterSavingMixin:
         if origin:
             try:
                 extractor = MteegFeatureExtractor.from_pretrained(
-                    origin, revision=self._base_commit, local_files_only=True
+                    origin, revision=self.base_commit, local_files_only=True
                 )
             except (OSError, ValueError):
                 logger.warning(
@@ -336,7 +310,7 @@ class AdapterSavingMixin:
         """Folder of a task and its card."""
         try:
             folder = find_adapter_folder(
-                str(name_or_path), self.config._name_or_path, revision, token, self._base_commit
+                str(name_or_path), self.config._name_or_path, revision, token, self.base_commit
             )
             return folder, TaskCard.load(folder)
         except (FileNotFoundError, TaskCardError) as error:
@@ -406,64 +380,4 @@ class AdapterSavingMixin:
                 f"{str(base.get('fingerprint'))[:12]} ({base.get('name_or_path') or 'unnamed'}); "
                 f"this model's is {mine[:12]}. An adapter is right only on the base it was trained "
                 "with, its temporal encoder included: load that base."
-            )
-
-    def push_adapter(
-        self,
-        name: str,
-        repo_id: str,
-        *,
-        path_in_repo: str = "",
-        base: str = "",
-        private: bool | None = None,
-        revision: str | None = None,
-        create_pr: bool = False,
-        token: str | bool | None = None,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload a task to the Hub as one commit and return the commit's address.
-
-        Parameters
-        ----------
-        name : str
-            A task the model holds.
-        repo_id : str
-            ``owner/repo``, made if needed. To lay a task beside its base, give the base's
-            repository and ``path_in_repo="adapters/<name>"``.
-        path_in_repo : str
-            Folder in the repository.
-        base : str
-            Repository of the base, to be named in the files; by default that which this model came
-            from, and beside a base that one.
-        private : bool, optional
-            True: the repository must be private.
-        revision : str, optional
-            Branch, made if needed.
-        create_pr : bool
-            Make a pull request instead.
-        token : str or bool, optional
-            As everywhere in ``huggingface_hub``.
-        commit_message : str, optional
-            Title of the commit.
-
-        Raises
-        ------
-        PushRefusedError
-            The repository's base is another one, or it is public and should be private.
-        HubError
-            The push failed. The repository is as it was, and what had arrived is not sent again.
-        """
-        from .hub_push import push_task
-
-        with tempfile.TemporaryDirectory() as folder:
-            return push_task(
-                self.save_adapter(name, folder),
-                repo_id,
-                path_in_repo,
-                base,
-                message=commit_message or f"Upload the adapter and head of task {name}",
-                private=private,
-                revision=revision,
-                create_pr=create_pr,
-                token=token,
             )

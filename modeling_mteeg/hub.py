@@ -16,6 +16,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOGIN = "log in (hf auth login), set HF_TOKEN, or pass token="
 
 
+class HubError(OSError):
+    """The Hub did not take what was pushed; the message says why and what to do."""
+
+
 class TaskNotThereError(LookupError):
     """A repository, a revision or a folder in it that does not exist; the message says which."""
 

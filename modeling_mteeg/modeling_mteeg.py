@@ -18,6 +18,7 @@ from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
 from .base_files import check_weights, refuse_pickles
 from .configuration_mteeg import MteegConfig
+from .hub_mixin import HubMixin
 from .layers import Group, MteegLayer, Route, TemporalEncoder
 from .task_card import TaskCard
 
@@ -153,7 +154,7 @@ class MteegPreTrainedModel(PreTrainedModel):
                 init.trunc_normal_(table, std=std)
 
 
-class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
+class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedModel):
     """LaBraM backbone that holds any number of tasks' adapters and heads.
 
     The temporal encoder is shared by all tasks; the transformer's linear layers carry a low-rank

@@ -21,9 +21,8 @@ from .adapter_files import (
     read_adapter_config,
     read_tensors,
 )
-from .hub import explain
+from .hub import HubError, explain
 from .hub_push import (
-    HubError,
     PushRefusedError,
     base_fingerprint,
     is_of_a_task,

@@ -94,7 +94,7 @@ def data_record(location: str, corpus: Corpus) -> dict[str, Any]:
     source = manifest.get("source")
     source = source if isinstance(source, dict) else {}
     return {
-        "location": location,
+        "location": location if is_url(location) else None,  # a path means nothing elsewhere
         "windows": {split: len(reader) for split, reader in corpus.splits.items()},
         "rule": manifest.get("rule"),
         "fingerprint": manifest.get("fingerprint"),

@@ -27,8 +27,8 @@ from .adapter_files import (
     replace_files,
 )
 from .adapters import options_of_head
-from .checked_files import check_no_scripts
-from .task_card import TaskCard, TaskCardError, check_task_name
+from .checked_files import UnsafeFileError, check_no_scripts, check_place
+from .task_card import CARD_FILE, TaskCard, TaskCardError, check_task_name
 
 _HEAD = ("head.weight", "head.bias")
 
@@ -312,8 +312,9 @@ class AdapterSavingMixin:
             folder = find_adapter_folder(
                 str(name_or_path), self.config._name_or_path, revision, token, self.base_commit
             )
+            check_place(folder / CARD_FILE)
             return folder, TaskCard.load(folder)
-        except (FileNotFoundError, TaskCardError) as error:
+        except (FileNotFoundError, TaskCardError, UnsafeFileError) as error:
             raise AdapterError(
                 f"{error} A task is made of {', '.join(FILES)}: save or download it again."
             ) from error

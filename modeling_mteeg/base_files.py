@@ -33,7 +33,7 @@ def refuse_pickles(place: str | Path | None, options: dict[str, Any]) -> Iterato
     UnsafeFileError
         There are none but pickled weights.
     """
-    if options.get("use_safetensors", True) is not True or options.get("gguf_file"):
+    if options.get("use_safetensors") is False or options.get("gguf_file"):
         raise ValueError(
             f"{place}: expected safetensors weights, found use_safetensors="
             f"{options.get('use_safetensors')!r}, gguf_file={options.get('gguf_file')!r}. Pickled "

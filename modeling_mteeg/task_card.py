@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
-from .checked_files import check_place, read_json, shortened
+from .checked_files import read_json, shortened
 
 CARD_FILE = "task.json"
 TASK_NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -288,7 +288,7 @@ class TaskCard:
         if not path.is_file():
             raise FileNotFoundError(f"No task card: expected {path}.")
         try:
-            fields = read_json(check_place(path))
+            fields = read_json(path)
         except ValueError as error:
             raise TaskCardError(f"{path} is not a task card: {error}") from error
         try:

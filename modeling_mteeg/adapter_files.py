@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .checked_files import (
+    UnsafeFileError,
+    check_place,
+    pickled_beside,
+    read_json,
+    shortened,
+    tensor_shapes,
+)
 from .task_card import CARD_FILE, TASK_NAME, TaskCard
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ CONFIG_FILE = "adapter_config.json"
 HEAD_FILE = "head.safetensors"
 ADAPTERS = "adapters"
 FILES = (LORA_FILE, CONFIG_FILE, HEAD_FILE, CARD_FILE)
+_REPO_PART = re.compile(r"\w[\w.-]*")
 _OTHER_OPTIONS = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -40,30 +49,42 @@ _OTHER_OPTIONS = (
 )
 """Options of peft that change what an adapter computes, and that this model does not have."""
 
+_CODE = ("auto_mapping", "auto_map", "custom_pipelines")
+"""Keys by which a configuration names code; an adapter has none."""
+
 
 class AdapterError(ValueError):
     """An adapter that cannot be found, is damaged, or belongs to another base."""
 
 
 def find_adapter_folder(
-    name: str, base: str | None, revision: str | None = None, token: str | bool | None = None
+    name: str,
+    base: str | None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    base_commit: str | None = None,
 ) -> Path:
     """Folder that holds a task's files.
 
     Parameters
     ----------
     name : str
-        Task name, folder, or ``owner/repo``.
+        Task name, folder, ``owner/repo``, or a folder in one, such as ``owner/repo/adapters/tuab``.
     base : str or None
         Folder or Hub repository the base came from.
     revision, token
         For the Hub.
+    base_commit : str or None
+        Commit of the base's repository: tasks beside it are taken from there where ``revision``
+        does not say otherwise.
 
     Raises
     ------
     AdapterError
         Nothing found; says where it looked and what is there.
     """
+    from .hub import TaskNotThereError, fetch_task
+
     looked = []
     if TASK_NAME.fullmatch(name) and base:
         if Path(base).is_dir():
@@ -71,19 +92,22 @@ def find_adapter_folder(
             looked.append(str(folder))
             if folder.is_dir():
                 return folder
-        elif _is_repo(base):
-            looked.append(f"{ADAPTERS}/{name} of {base} on the Hub")
-            folder = _download(base, f"{ADAPTERS}/{name}/", revision, token)
-            if folder is not None:
-                return folder
+        elif split_repo(base) == (base, ""):
+            try:
+                return fetch_task(base, f"{ADAPTERS}/{name}/", revision or base_commit, token)
+            except TaskNotThereError as error:
+                looked.append(f"{ADAPTERS}/{name} of {base} on the Hub ({error})")
+                if base_commit and not revision:
+                    looked[-1] += " (the base's own; revision='main' looks at the newest)"
     if Path(name).is_dir():
         return Path(name)
     looked.append(f"the folder {name}")
-    if _is_repo(name):
-        looked.append(f"{name} on the Hub")
-        folder = _download(name, "", revision, token)
-        if folder is not None:
-            return folder
+    repo, inner = split_repo(name)
+    if repo:
+        try:
+            return fetch_task(repo, inner, revision, token)
+        except TaskNotThereError as error:
+            looked.append(f"{name} on the Hub ({error})")
     raise AdapterError(
         f"No adapter {name!r}: looked at {', '.join(looked)}. {_beside(base)}"
         "Give a task beside the base, a folder, or owner/repo."
@@ -99,46 +123,12 @@ def _beside(base: str | None) -> str:
     return f"Beside the base there are: {', '.join(names) or 'none'}. "
 
 
-def _is_repo(name: str) -> bool:
-    """Whether ``name`` has the form owner/repo and is no path."""
+def split_repo(name: str) -> tuple[str, str]:
+    """Repository and folder in it of ``owner/repo[/folder]``; two empty strings for a path."""
     parts = name.split("/")
-    return len(parts) == 2 and all(parts) and not name.startswith((".", "~", "/"))
-
-
-def _download(
-    repo: str, prefix: str, revision: str | None, token: str | bool | None
-) -> Path | None:
-    """Fetch a task's files from the Hub; None where the repository has no task there."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    where = {"repo_id": repo, "revision": revision, "token": token}
-    card = None
-    try:
-        card = hf_hub_download(filename=f"{prefix}{CARD_FILE}", **where)
-        wanted = [HEAD_FILE]
-        if TaskCard.load(card).adapter == "lora":
-            wanted += [LORA_FILE, CONFIG_FILE]
-        for file in wanted:
-            hf_hub_download(filename=f"{prefix}{file}", **where)
-    except LocalEntryNotFoundError as error:
-        raise AdapterError(
-            f"{repo} could not be reached, and {prefix or 'its task'} is not in the cache: {error}"
-        ) from error
-    except (EntryNotFoundError, RepositoryNotFoundError) as error:
-        if card is None:
-            return None
-        raise AdapterError(
-            f"{prefix}{file} of {repo} is missing; a task is made of {', '.join(FILES)}. Push it "
-            "again."
-        ) from error
-    except OSError as error:
-        raise AdapterError(f"{repo} could not be reached: {error}") from error
-    return Path(card).parent
+    if len(parts) < 2 or ".." in parts or not all(map(_REPO_PART.fullmatch, parts)):
+        return "", ""
+    return "/".join(parts[:2]), "".join(f"{part}/" for part in parts[2:])
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -146,14 +136,24 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise AdapterError(
-            f"{path} is missing; a task is made of {', '.join(FILES)}. Save or download it again."
-        )
+    read_shapes(path)
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise AdapterError(f"{path} is damaged ({error}). Save or download it again.") from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes in a safetensors file, from its header; errors as of :func:`read_tensors`."""
+    if not path.is_file():
+        raise AdapterError(
+            f"{path} is missing; a task is made of {', '.join(FILES)}. Save or download it again."
+            f"{pickled_beside(path.parent)}"
+        )
+    try:
+        return tensor_shapes(path)
+    except (UnsafeFileError, OSError) as error:
+        raise AdapterError(f"{error} Save or download it again.") from error
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
@@ -170,29 +170,32 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise AdapterError(f"{path} is missing; a task is made of {', '.join(FILES)}.")
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_json(check_place(path))
         targets = tuple(sorted(config["target_modules"]))
         rank, alpha = config["r"], config["lora_alpha"]
         dropout = float(config.get("lora_dropout") or 0.0)
         numbers = type(rank) is int and type(alpha) in (int, float)
         numbers = numbers and 0 < rank <= 4096 and 0 < alpha < 1e9
+    except UnsafeFileError as error:
+        raise AdapterError(str(error)) from error
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
-        raise AdapterError(f"{path} is damaged: {error!r}.") from error
+        raise AdapterError(f"{path} is damaged: {shortened(repr(error))}.") from error
     location = next((key for key, value in LOCATIONS.items() if sorted(value) == list(targets)), "")
-    unknown = [key for key in _OTHER_OPTIONS if config.get(key)]
+    unknown = [key for key in (*_OTHER_OPTIONS, *_CODE) if config.get(key)]
     unknown += [f"bias={config['bias']!r}"] if config.get("bias", "none") != "none" else []
     if config.get("peft_type") != "LORA" or not location or unknown or not numbers:
         raise AdapterError(
             f"{path}: expected a LORA adapter on one of {list(LOCATIONS.values())} without further "
-            f"options, found type {config.get('peft_type')!r} on {list(targets)}, rank {rank!r}, "
-            f"alpha {alpha!r}, {unknown or 'no'} further options."
+            f"options, found type {shortened(config.get('peft_type'))!r} on "
+            f"{shortened(list(targets))}, rank {shortened(rank)}, alpha {shortened(alpha)}, "
+            f"{unknown or 'no'} further options."
         )
     ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
     separate = ranks == {"qkv": 3 * rank}
     if (ranks or alphas) and not (separate and _same_scaling(alphas, 3 * alpha)):
         raise AdapterError(
             f"{path}: expected one rank and one alpha for all layers, or three times both for qkv "
-            f"alone, found the patterns {ranks} and {alphas}."
+            f"alone, found the patterns {shortened(ranks)} and {shortened(alphas)}."
         )
     return {
         "rank": rank,

@@ -1,4 +1,4 @@
-"""Saving, loading and publishing a base and the tasks that stand on it.
+"""Saving and loading a base and the tasks that stand on it.
 
 In a folder a task is four files: ``adapter_config.json`` and ``adapter_model.safetensors`` in
 peft's format, ``head.safetensors``, and the task card ``task.json``.
@@ -7,8 +7,9 @@ peft's format, ``head.safetensors``, and the task card ``task.json``.
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ from .adapter_files import (
     AdapterError,
     find_adapter_folder,
     read_adapter_config,
+    read_shapes,
     read_tensors,
     replace_files,
 )
 from .adapters import options_of_head
-from .task_card import TaskCard, TaskCardError, check_task_name
+from .checked_files import UnsafeFileError, check_no_scripts, check_place
+from .task_card import CARD_FILE, TaskCard, TaskCardError, check_task_name
 
 _HEAD = ("head.weight", "head.bias")
+
+logger = logging.getLogger(__name__)
 
 
 def _digest(state: dict[str, torch.Tensor], rounded: torch.dtype = torch.float32) -> str:
@@ -43,17 +48,6 @@ def _digest(state: dict[str, torch.Tensor], rounded: torch.dtype = torch.float32
 def _plain_name(name: str) -> str:
     """Name of a weight as in a model without adapters."""
     return name.replace(".base_layer.", ".")
-
-
-def _write_model_card(folder: Path) -> None:
-    """Write ``README.md`` where the whole package is there to make it."""
-    try:
-        from modeling_mteeg.cards import write_cards
-    except ModuleNotFoundError as error:  # this is the copy of the code beside a base's weights
-        if (error.name or "").partition(".")[0] != "modeling_mteeg":
-            raise
-        return
-    write_cards(folder)
 
 
 class AdapterSavingMixin:
@@ -100,7 +94,8 @@ class AdapterSavingMixin:
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Save the base, shared temporal encoder included, without any task.
 
-        Tasks are saved by :meth:`save_adapter`; beside their base they go to
+        Where the folder has no ``preprocessor_config.json``, the feature extractor's settings are
+        written, too. Tasks are saved by :meth:`save_adapter`; beside their base they go to
         ``<save_directory>/adapters/<task>``. Keywords are those of
         ``transformers.PreTrainedModel.save_pretrained``.
 
@@ -114,8 +109,32 @@ class AdapterSavingMixin:
             kwargs["state_dict"] = {_plain_name(name): value for name, value in state.items()}
         else:
             kwargs["state_dict"] = self.base_state_dict()
+            self._save_extractor(Path(save_directory))
         self._note_fingerprint()
         super().save_pretrained(save_directory, **kwargs)
+
+    def _save_extractor(self, folder: Path) -> None:
+        """Write the feature extractor's settings, those of the base that this model came from."""
+        from transformers.utils import FEATURE_EXTRACTOR_NAME
+
+        from .feature_extraction_mteeg import MteegFeatureExtractor
+
+        if folder.is_file() or (folder / FEATURE_EXTRACTOR_NAME).exists():
+            return
+        extractor, origin = MteegFeatureExtractor(), self.config._name_or_path
+        if origin:
+            try:
+                extractor = MteegFeatureExtractor.from_pretrained(
+                    origin, revision=self.base_commit, local_files_only=True
+                )
+            except (OSError, ValueError):
+                logger.warning(
+                    "%s: no %s written, since that of %s is not on this machine; save the feature "
+                    "extractor there, too.", folder, FEATURE_EXTRACTOR_NAME, origin,
+                )  # fmt: skip
+                return
+        type(extractor).register_for_auto_class("AutoFeatureExtractor")
+        extractor.save_pretrained(folder)
 
     def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
         """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
@@ -205,7 +224,9 @@ class AdapterSavingMixin:
             config.target_modules = sorted(config.target_modules)  # a set's order is random
         place = replace_files(Path(folder), lora, head, config, card)
         if model_card:
-            _write_model_card(place)
+            from .hub_push import write_model_cards
+
+            write_model_cards(place)
         return place
 
     def _results_are_stale(self, name: str, state: dict[str, torch.Tensor], base: dict) -> bool:
@@ -233,8 +254,9 @@ class AdapterSavingMixin:
         Parameters
         ----------
         name_or_path : str or Path
-            Looked up in this order: ``adapters/<name>`` of the base's own folder or Hub repository,
-            a folder, a Hub repository ``owner/repo``.
+            Looked up in this order: ``adapters/<name>`` of the base's own folder or Hub repository
+            (at the commit the base was loaded from), a folder, a Hub repository ``owner/repo`` or a
+            folder in one.
         adapter_name : str, optional
             Name in this model; default: the card's.
         revision, token
@@ -289,10 +311,11 @@ class AdapterSavingMixin:
         """Folder of a task and its card."""
         try:
             folder = find_adapter_folder(
-                str(name_or_path), self.config._name_or_path, revision, token
+                str(name_or_path), self.config._name_or_path, revision, token, self.base_commit
             )
+            check_place(folder / CARD_FILE)
             return folder, TaskCard.load(folder)
-        except (FileNotFoundError, TaskCardError) as error:
+        except (FileNotFoundError, TaskCardError, UnsafeFileError) as error:
             raise AdapterError(
                 f"{error} A task is made of {', '.join(FILES)}: save or download it again."
             ) from error
@@ -300,17 +323,43 @@ class AdapterSavingMixin:
     def _read_task(
         self, card: TaskCard, folder: Path
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Checked options and tensors of a task, as they lie in its folder."""
-        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        """Checked options and tensors of a task, as they lie in its folder.
+
+        Shapes are compared first, by the headers alone: what the card and the options claim decides
+        about memory only where the files bear it out.
+        """
+        from .lora import check_shapes
+
         options = options_of_head()
-        if card.adapter == "lora":
-            options = read_adapter_config(folder)
-            state.update(read_tensors(folder / LORA_FILE))
+        shapes = {f"head.{key}": shape for key, shape in read_shapes(folder / HEAD_FILE).items()}
         try:
-            self._check_options(options)
+            check_no_scripts(folder)
+            self._check_head(card, shapes)
+            if card.adapter == "lora":
+                options = read_adapter_config(folder)
+                self._check_options(options)
+                lora = read_shapes(folder / LORA_FILE)
+                check_shapes(self, card.name, lora, options)
+                shapes |= lora
+        except AdapterError:
+            raise
         except ValueError as error:
             raise AdapterError(f"{folder}: {error}") from error
+        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        if card.adapter == "lora":
+            state.update(read_tensors(folder / LORA_FILE))
         return options, state
+
+    def _check_head(self, card: TaskCard, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ``ValueError`` where a head's tensors are not those of the card's labels."""
+        outputs = card.num_outputs
+        expected = {"head.weight": (outputs, self.config.hidden_size), "head.bias": (outputs,)}
+        for key, shape in expected.items():
+            if shapes.get(key) != shape:
+                found = shapes.get(key, "nothing")
+                raise ValueError(
+                    f"Task {card.name!r}: {key}: expected shape {shape}, found {found}."
+                )
 
     def _check_base(self, card: TaskCard, folder: Path) -> None:
         """Refuse an adapter that was made for another base."""
@@ -334,37 +383,3 @@ class AdapterSavingMixin:
                 f"this model's is {mine[:12]}. An adapter is right only on the base it was trained "
                 "with, its temporal encoder included: load that base."
             )
-
-    def push_adapter(
-        self,
-        name: str,
-        repo_id: str,
-        *,
-        path_in_repo: str = "",
-        private: bool | None = None,
-        token: str | bool | None = None,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload a task to the Hub and return the commit's address.
-
-        Parameters
-        ----------
-        name : str
-            A task the model holds.
-        repo_id : str
-            ``owner/repo``, made if needed. To lay a task beside its base, give the base's
-            repository and ``path_in_repo="adapters/<name>"``.
-        """
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_adapter(name, folder)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            info = api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                path_in_repo=path_in_repo or None,
-                commit_message=commit_message or f"Upload the adapter and head of task {name}",
-            )
-        return str(getattr(info, "commit_url", info))

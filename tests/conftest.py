@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_server import HubServer, hub_running, point_client
 
 
 def _shared(part: str) -> Path:
@@ -26,3 +28,13 @@ def golden_dir() -> Path:
 def recordings_dir() -> Path:
     """Excerpts of real recordings (PhysioNet)."""
     return _shared("recordings")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[HubServer]:
+    """A Hub on this machine; this process's client talks to it, with no token."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with hub_running() as server:
+        point_client(server, tmp_path / "hub-home", monkeypatch.setattr)
+        yield server

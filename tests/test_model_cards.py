@@ -7,6 +7,7 @@ form is known.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -153,7 +154,10 @@ def test_the_licence_is_apache_only_where_the_files_tell_it(tmp_path):
     started = saved(tmp_path / "a", (0,), {"start_kind": "base", "start": "x"}, simulated=True)
     assert ModelCard.load(started / "README.md").data.license == "unknown"
     given = saved(tmp_path / "b", (0,))
+    with pytest.raises(ValueError, match="license_id: expected a name"):
+        write_cards(given, "my own -->")
     write_cards(given, "cc-by-4.0")
+    write_cards(given)  # what was given stays, as when the folder is pushed
     for place in (given, given / "adapters/tuab"):
         card = ModelCard.load(place / "README.md")
         assert card.data.license == "cc-by-4.0"
@@ -219,6 +223,20 @@ def test_without_matplotlib_there_is_no_picture_and_no_word_of_it(tmp_path, monk
         assert not (place / "curves.png").exists()
 
 
+def test_the_picture_of_the_same_curves_stays(three, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(three / "adapters/tuab", tmp_path / "task"))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text, picture = ((folder / name).read_bytes() for name in ("README.md", "curves.png"))
+    write_cards(folder)
+    assert (folder / "README.md").read_bytes() == text
+    assert (folder / "curves.png").read_bytes() == picture
+    card = TaskCard.load(folder)
+    card.results["training"]["history"][0]["train_loss"] = 9.0
+    card.save(folder)
+    write_cards(folder)
+    assert not (folder / "curves.png").exists(), "it showed other curves"
+
+
 def test_text_of_a_card_cannot_break_out_of_its_place(tmp_path):
     model = tiny_model()
     odd = "# a | b\n---\n# Title\n"
@@ -264,6 +282,7 @@ def test_the_command_is_that_of_the_launcher(tmp_path, monkeypatch):
     for words, expected in (
         (["python3", "/x/bin/accelerate", "launch", "r.py", "a b"], "accelerate launch r.py 'a b'"),
         (["/x/torchrun", "--nproc_per_node", "2", "r.py"], "torchrun --nproc_per_node 2 r.py"),
+        (["python", "-m", "torch.distributed.run", "r.py"], "python -m torch.distributed.run r.py"),
         (["bash"], "python r.py --x 1"),
         ([], "python r.py --x 1"),
     ):

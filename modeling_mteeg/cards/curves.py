@@ -26,7 +26,7 @@ def has_curve(curve: Curve) -> bool:
     return max(map(len, (curve.train_loss, curve.monitor))) > 1
 
 
-def save_curves(tasks: Mapping[str, TaskFacts], selected: Any, path: Path) -> None:
+def save_curves(tasks: Mapping[str, TaskFacts], selected: Any, path: Path, mark: str) -> None:
     """Draw the curves of one or several tasks.
 
     Parameters
@@ -37,6 +37,8 @@ def save_curves(tasks: Mapping[str, TaskFacts], selected: Any, path: Path) -> No
         Epoch whose weights were kept, from 0; a vertical line.
     path : Path
         A PNG.
+    mark : str
+        Comment in the file, to know the picture of these curves again.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -68,7 +70,7 @@ def save_curves(tasks: Mapping[str, TaskFacts], selected: Any, path: Path) -> No
         figure.legend(*score.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     names = next(iter(tasks)) if alone else f"{len(tasks)} tasks"
     figure.suptitle(f"Training of {names}" + (", simulated data" if simulated else ""))
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    figure.savefig(path, dpi=100, metadata={"Software": None, "Comment": mark})
 
 
 def _line(axes: Any, values: tuple[float, ...], label: str, **style: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
+from ..checked_files import check_place, read_json, tensor_shapes
 from ..task_card import CARD_FILE, TaskCard
 
 RECORD_FILE = "training.json"
@@ -156,17 +156,11 @@ def base_facts(folder: Path) -> BaseFacts:
 
 def _parameters(folder: Path) -> int:
     """Number of weights, from the headers of the safetensors files."""
-    from safetensors import SafetensorError, safe_open
-
-    total = 0
-    for path in sorted(folder.glob("model*.safetensors")):
-        try:
-            with safe_open(path, framework="numpy") as file:
-                names = list(file.keys())
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-        except (SafetensorError, OSError) as error:
-            raise CardError(f"{path} is damaged ({error}). Save or download it again.") from error
-    return total
+    try:
+        shapes = [tensor_shapes(path) for path in sorted(folder.glob("model*.safetensors"))]
+    except (OSError, ValueError) as error:
+        raise CardError(f"{error} Save or download it again.") from error
+    return sum(math.prod(shape) for file in shapes for shape in file.values())
 
 
 def _options(folder: Path) -> dict[str, Any]:
@@ -179,9 +173,9 @@ def _options(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CardError(f"{path} cannot be read: {error}.") from error
+        content = read_json(check_place(path))
+    except (OSError, ValueError) as error:
+        raise CardError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CardError(f"{path}: expected a mapping, found {type(content).__name__}.")
     return content

@@ -14,8 +14,9 @@ from .curves import can_draw, has_curve, save_curves
 from .facts import CURVES_FILE, CardError, TaskFacts, base_facts, is_adapter, is_base, task_facts
 
 CARD_NAME = "README.md"
-_MARK = "<!-- modeling_mteeg {}: made from the files beside it; a changed text is kept -->"
-_MARKED = re.compile(r"\n" + _MARK.format("([0-9a-f]{16})") + r"\n\Z")
+_MARK = "<!-- modeling_mteeg {}{}: made from the files beside it; a changed text is kept -->"
+_MARKED = re.compile(r"\n" + _MARK.format("([0-9a-f]{16})", "(?: licence ([^ :]+))?") + r"\n\Z")
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]:
@@ -31,7 +32,8 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
         A base (``config.json`` and weights, tasks in ``adapters/``), or a task's folder.
     license_id : str, optional
         Licence of the weights as the Hub names it (``mit``, ``cc-by-4.0``). Default:
-        ``apache-2.0`` where random weights were trained on simulated recordings, else ``unknown``.
+        that of the card that is there, if it was given; else ``apache-2.0`` where random weights
+        were trained on simulated recordings, and ``unknown`` otherwise.
 
     Returns
     -------
@@ -42,8 +44,15 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
     ------
     CardError
         Neither a base nor a task, or its files are damaged.
+    ValueError
+        The licence is no name of the Hub's.
     """
     folder = Path(folder)
+    if license_id is not None and not _LICENSE.fullmatch(license_id):
+        raise ValueError(
+            f"license_id: expected a name such as 'mit' or 'cc-by-4.0' "
+            f"(https://hf.co/docs/hub/repositories-licenses), found {license_id!r}."
+        )
     if is_adapter(folder):
         return _write_adapter(folder, license_id)
     if not is_base(folder):
@@ -56,7 +65,8 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
     if _may_write(folder):
         tasks = {task.card.name: task for task in facts.tasks}
         picture = _draw(folder, tasks, facts.training.get("epoch"))
-        written.append(_write(folder, base_card(facts, license_id, picture)))
+        given = license_id or _given_license(folder)
+        written.append(_write(folder, base_card(facts, given, picture), given))
     for place in sorted((folder / ADAPTERS).glob("*")):
         if is_adapter(place):
             written += _write_adapter(place, license_id)
@@ -74,7 +84,8 @@ def _write_adapter(folder: Path, license_id: str | None) -> list[Path]:
         return []
     facts = task_facts(folder)
     picture = _draw(folder, {facts.card.name: facts}, facts.training.get("epoch"))
-    return [_write(folder, adapter_card(facts, license_id, picture))]
+    given = license_id or _given_license(folder)
+    return [_write(folder, adapter_card(facts, given, picture), given)]
 
 
 def _may_write(folder: Path) -> bool:
@@ -82,22 +93,40 @@ def _may_write(folder: Path) -> bool:
     return not path.exists() or is_own_card(path.read_text("utf-8", errors="replace"))
 
 
-def _write(folder: Path, text: str) -> Path:
+def _given_license(folder: Path) -> str | None:
+    """Licence that somebody gave for the card that is there."""
+    path = folder / CARD_NAME
+    mark = _MARKED.search(path.read_text("utf-8", errors="replace")) if path.is_file() else None
+    return mark[2] if mark else None
+
+
+def _write(folder: Path, text: str, license_id: str | None) -> Path:
     path, part = folder / CARD_NAME, folder / f".{CARD_NAME}.part"
-    part.write_text(f"{text}\n{_MARK.format(_digest(text))}\n", "utf-8", newline="\n")
+    mark = _MARK.format(_digest(text), f" licence {license_id}" if license_id else "")
+    part.unlink(missing_ok=True)
+    part.write_text(f"{text}\n{mark}\n", "utf-8", newline="\n")
     os.replace(part, path)
     return path
 
 
 def _draw(folder: Path, tasks: dict[str, TaskFacts], selected: object) -> bool:
-    """Draw the curves if there are any; whether the picture lies there. An old one is removed."""
+    """Draw the curves if there are any; whether the picture lies there.
+
+    The picture of the same curves stays; that of others, and a stranger's, goes.
+    """
     path = folder / CURVES_FILE
+    drawn = {name: facts for name, facts in tasks.items() if has_curve(facts.curve)}
+    shown = [(name, facts.curve, facts.card.monitor, facts.card.simulated)
+             for name, facts in drawn.items()]  # fmt: skip
+    mark = _digest(repr((shown, selected)))
+    if drawn and path.is_file() and mark.encode() in path.read_bytes():
+        return True
     path.unlink(missing_ok=True)
-    with_curve = {name: facts for name, facts in tasks.items() if has_curve(facts.curve)}
-    if not with_curve or not can_draw():
+    if not drawn or not can_draw():
         return False
     part = folder / f".{CURVES_FILE}.part.png"
-    save_curves(with_curve, selected, part)
+    part.unlink(missing_ok=True)
+    save_curves(drawn, selected, part, mark)
     os.replace(part, path)
     return True
 

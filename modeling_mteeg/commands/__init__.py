@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, explain, export, predict, show
+from . import convert, explain, export, predict, push, show
 
 COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
     "explain": explain,
     "export": export,
+    "push": push,
     "convert": convert,
     "show": show,
 }

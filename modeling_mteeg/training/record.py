@@ -37,6 +37,7 @@ PACKAGES = (
     "mne",
 )
 _LAUNCHERS = ("accelerate", "torchrun")
+_LAUNCHING_MODULES = ("accelerate.commands.launch", "torch.distributed.run")
 _MANIFEST = "splits.json"
 
 
@@ -67,6 +68,8 @@ def _launched() -> list[str] | None:
     for place, word in enumerate(words[:3]):
         if Path(word).stem in _LAUNCHERS:
             return [Path(word).stem, *words[place + 1 :]]
+        if word in _LAUNCHING_MODULES:
+            return ["python", "-m", *words[place:]]
     return None
 
 
@@ -94,7 +97,7 @@ def data_record(location: str, corpus: Corpus) -> dict[str, Any]:
     source = manifest.get("source")
     source = source if isinstance(source, dict) else {}
     return {
-        "location": location,
+        "location": location if is_url(location) else None,  # a path means nothing elsewhere
         "windows": {split: len(reader) for split, reader in corpus.splits.items()},
         "rule": manifest.get("rule"),
         "fingerprint": manifest.get("fingerprint"),

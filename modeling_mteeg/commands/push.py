@@ -1,0 +1,56 @@
+"""``mteeg push``: a base with its tasks, or one task, to the Hub."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "push a base with its tasks, or one task, to the Hub as one commit"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("folder", help="a base with adapters/<task>, as recipes/joint.py writes it, or one task")
+    add("--repo", required=True, metavar="OWNER/REPO", help="made if needed")
+    add("--task", action="append", default=[], metavar="TASK",
+        help="this task beside the base only; may be repeated (default: all)")  # fmt: skip
+    add("--base", default="", metavar="OWNER/REPO",
+        help="of one task: where its base is, to be named in its files")  # fmt: skip
+    add("--private", action="store_true", help="the repository must be private")
+    add("--revision", metavar="BRANCH", help="push to this branch, made if needed")
+    add("--create-pr", action="store_true", help="make a pull request instead")
+    add("--message", default="", metavar="TEXT", help="title of the commit")
+    add("--prune", action="store_true",
+        help="delete tasks in the repository that belong to another base")  # fmt: skip
+    add("--check", action="store_true", help="say what would go, and send nothing")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from ..publishing import publish, read_publication
+
+    if args.create_pr and args.revision:
+        raise ValueError("expected --revision or --create-pr, found both: a pull request is made "
+                         "against the default branch.")  # fmt: skip
+    found = read_publication(args.folder, args.task)
+    what = ["base"] if found.base else []
+    print(f"{found.folder}: {', '.join([*what, *found.tasks])}, "
+          f"fingerprint of the base {found.fingerprint[:12]}: checked")  # fmt: skip
+    for note in found.notes:
+        print(f"note: {note}")
+    if found.left_out:
+        rest = f" and {len(found.left_out) - 8} more" if len(found.left_out) > 8 else ""
+        print(f"stays here: {', '.join(found.left_out[:8])}{rest}")
+    if args.check:
+        return
+    address = publish(
+        found,
+        args.repo,
+        base=args.base,
+        prune=args.prune,
+        message=args.message,
+        private=args.private or None,
+        revision=args.revision,
+        create_pr=args.create_pr,
+    )
+    print(f"pushed {address}")

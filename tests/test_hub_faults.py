@@ -176,6 +176,20 @@ def test_a_download_that_stays_cut_leaves_nothing_half(hub, model, tmp_path):
     assert torch.equal(logits_of(loaded)["tuab"], model.before)
 
 
+def test_a_push_in_the_middle_of_a_load_does_not_mix_two_revisions(hub, model):
+    held, loaded = hub.fail("held", "HEAD", "head.safetensors", times=1), tiny_model()
+    load = threading.Thread(target=loaded.load_adapter, args=("me/base/adapters/tuab",))
+    load.start()
+    while not held.met:
+        assert load.is_alive()
+        load.join(0.01)
+    model.push_adapter("tuab", "me/base", **BESIDE)
+    held.go.set()
+    load.join(60)
+    assert torch.equal(logits_of(loaded)["tuab"], model.before)
+    assert loads(model)
+
+
 def test_other_bytes_of_the_right_length_are_noticed(hub, model, tmp_path):
     fault = hub.fail("garble", "GET", "/files/", times=1)
     loaded = tiny_model()

@@ -47,8 +47,12 @@ def _plain_name(name: str) -> str:
 class AdapterSavingMixin:
     """Files and fingerprints of a :class:`modeling_mteeg.MteegModel` and its tasks."""
 
-    # A checkpoint of transformers' Trainer holds tasks too; the base in it is loaded without them.
-    _keys_to_ignore_on_load_unexpected = (r"\.lora_[AB]\.", r"^heads\.")
+    # A checkpoint of transformers' Trainer holds tasks too, a folder of masked pre-training the
+    # layers that predict codes; the base in either is loaded without them.
+    _keys_to_ignore_on_load_unexpected = (
+        *(r"\.lora_[AB]\.", r"^heads\."),
+        *(r"^mask_token$", r"^norm\.", r"^lm_head\."),
+    )
 
     def base_state_dict(self) -> dict[str, torch.Tensor]:
         """Weights of the base alone, under their plain names (no adapters, no heads)."""
@@ -77,7 +81,7 @@ class AdapterSavingMixin:
             return self.config.fingerprint
         return digest
 
-    def _note_fingerprint(self) -> None:
+    def note_fingerprint(self) -> None:
         """Write the fingerprint, and those of the rounded weights, into the configuration."""
         state, fingerprint = self.base_state_dict(), self.fingerprint()
         if fingerprint != self.config.fingerprint or not self.config.rounded_fingerprints:
@@ -102,7 +106,9 @@ class AdapterSavingMixin:
             kwargs["state_dict"] = {_plain_name(name): value for name, value in state.items()}
         else:
             kwargs["state_dict"] = self.base_state_dict()
-        self._note_fingerprint()
+        self.note_fingerprint()
+        if getattr(self.config, "auto_map", None):  # as loaded from a folder of pre-training
+            self.config.auto_map.pop("AutoModelForPreTraining", None)
         super().save_pretrained(save_directory, **kwargs)
 
     def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "intermediate_size": 400,
         "temporal_channels": 4,
         "layer_scale_init": 0.1,
+        "num_codes": 256,
     },
     "base": {
         "hidden_size": 200,
@@ -51,6 +52,7 @@ _SIZES = (
     "temporal_channels",
     "num_spatial",
     "num_temporal",
+    "num_codes",
 )
 # Fields of every transformers configuration that are not declared as dataclass fields.
 _INHERITED = {"attn_implementation", "output_attentions"}
@@ -58,7 +60,7 @@ _INHERITED = {"attn_implementation", "output_attentions"}
 
 @strict
 class MteegConfig(PreTrainedConfig):
-    """Configuration of :class:`MteegModel`.
+    """Configuration of :class:`MteegModel` and :class:`MteegForPreTraining`.
 
     Parameters
     ----------
@@ -76,10 +78,16 @@ class MteegConfig(PreTrainedConfig):
         Rows of the temporal table; longer inputs interpolate it linearly.
     layer_norm_eps : float
         Epsilon of every LayerNorm.
-    layer_scale_init : float
-        Start value of the layer scales gamma_1 and gamma_2.
+    layer_scale_init : float or None
+        Start value of the layer scales gamma_1 and gamma_2; None for no layer scale.
     qkv_bias : bool
         Whether attention has biases on query and value (a published option, off by default).
+    qk_norm : bool
+        Whether attention normalises queries and keys.
+    num_codes : int
+        Codes of the neural tokenizer that masked pre-training predicts.
+    mask_ratio : float
+        Share of the patches that masked pre-training hides; the rest is hidden in the same step.
     attention_dropout, drop_path_rate : float
         Dropout on attention weights; stochastic depth, growing linearly over the layers.
     initializer_range : float
@@ -115,8 +123,11 @@ class MteegConfig(PreTrainedConfig):
     num_spatial: int = 128
     num_temporal: int = 16
     layer_norm_eps: float = 1e-6
-    layer_scale_init: float | int = 0.1
+    layer_scale_init: float | int | None = 0.1
     qkv_bias: bool = False
+    qk_norm: bool = True
+    num_codes: int = 8192
+    mask_ratio: float = 0.5
     attention_dropout: float | int = 0.0
     drop_path_rate: float | int = 0.0
     initializer_range: float = 0.02
@@ -133,6 +144,10 @@ class MteegConfig(PreTrainedConfig):
                 raise ValueError(
                     f"{name}: expected a number in [0, 1), found {getattr(self, name)}."
                 )
+        if not 0 < self.mask_ratio < 1:
+            raise ValueError(
+                f"mask_ratio: expected a number between 0 and 1, found {self.mask_ratio}."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads; found "
@@ -156,6 +171,11 @@ class MteegConfig(PreTrainedConfig):
         return self.hidden_size // self.num_attention_heads
 
     @classmethod
+    def presets(cls) -> dict[str, dict[str, Any]]:
+        """Sizes by name."""
+        return PRESETS
+
+    @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> "MteegConfig":
         """Configuration of a published size.
 
@@ -171,12 +191,13 @@ class MteegConfig(PreTrainedConfig):
         ValueError
             The preset is not known, or a field.
         """
-        if preset not in PRESETS:
-            raise ValueError(f"preset: expected one of {sorted(PRESETS)}, found {preset!r}.")
+        presets = cls.presets()
+        if preset not in presets:
+            raise ValueError(f"preset: expected one of {sorted(presets)}, found {preset!r}.")
         known = {field.name for field in dataclasses.fields(cls)} | _INHERITED
         unknown = sorted(set(overrides) - known)
         if unknown:
             raise ValueError(
                 f"Unknown fields {unknown}; expected some of {sorted(known - {'fingerprint'})}."
             )
-        return cls(**{**PRESETS[preset], **overrides})
+        return cls(**{**presets[preset], **overrides})

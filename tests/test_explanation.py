@@ -1,4 +1,4 @@
-"""``mteeg explain``: the windows are the recording's, the values are the model's, files are made."""
+"""``mteeg explain``: the recording's windows, the model's values, and the files that it makes."""
 
 from __future__ import annotations
 

@@ -118,9 +118,9 @@ def test_temporal_table_is_used_as_it_is_up_to_its_length(model):
 
 @pytest.mark.parametrize("patches", [1, 2, 15, 16, 17, 30, 44, 256])
 def test_an_exported_graph_has_the_same_rows_without_a_branch(model, monkeypatch, patches):
-    rows = model._temporal_rows(patches)
+    rows = temporal_rows(model.temporal_embedding, patches)
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    assert torch.equal(model._temporal_rows(patches), rows)
+    assert torch.equal(temporal_rows(model.temporal_embedding, patches), rows)
 
 
 @pytest.mark.parametrize("patches", [17, 30, 31])

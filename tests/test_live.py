@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_live import ELECTRODES, feed, rows
 from tiny_models import CARDS, model_with_tasks
 from tiny_recordings import pink_eeg
 
 from modeling_mteeg import MteegFeatureExtractor
-from modeling_mteeg.prediction.live import LivePredictor, LiveResult
+from modeling_mteeg.prediction.live import LivePredictor
 from modeling_mteeg.prediction.stream_transform import grid_shift
 from modeling_mteeg.preprocessing import preprocessing_info
 from modeling_mteeg.signal_checks import SignalError
-
-ELECTRODES = ["FP1", "FP2", "C3", "T3", "A1", "F7", "T7", "P3", "FPZ", "CZ", "PZ", "OZ"]
-"""Enough for tuab, tuev, and (derived) chb-mit and sleep-edf, with one that no task needs."""
 
 TASKS = ("tuab", "tuev", "chb-mit", "sleep-edf")
 
@@ -41,20 +39,6 @@ def of_file(model, task: str, signal, rate_hz, stride_s=None, names=ELECTRODES) 
     inputs = MteegFeatureExtractor()(source, task=card, stride_s=stride_s)
     with torch.no_grad():
         return card.probabilities(model(**inputs, task=task).logits).numpy()
-
-
-def feed(live: LivePredictor, signal: np.ndarray, size: int | None = None) -> list[LiveResult]:
-    """All results of chunks of one size, or of random ones."""
-    rng, results, place = np.random.default_rng(5), [], 0
-    while place < signal.shape[1]:
-        step = int(rng.integers(0, 4000)) if size is None else size
-        results += live.push(signal[:, place : place + step])
-        place += step
-    return results + live.finish()
-
-
-def rows(results: list[LiveResult], task: str) -> np.ndarray:
-    return np.array([list(one.probabilities.values()) for one in results if one.task == task])
 
 
 @pytest.mark.parametrize("rate_hz", [100, 128, 160, 200, 250, 256, 500])

@@ -251,7 +251,7 @@ def test_a_model_that_cannot_be_prepared_answers_too(model, monkeypatch):
 
 
 def test_missing_channels_are_named_and_left_out_where_the_card_allows(model, caplog):
-    signal = recording(160, 40.0)
+    signal = recording(160, 50.0)
     with pytest.raises(SignalError, match="A1"):
         LivePredictor(model, "tuev", ELECTRODES[:4], 160)
     live = LivePredictor(model, "tuev", ELECTRODES[:4], 160, allow_missing=1)

@@ -14,6 +14,7 @@ from typing import Any
 
 from .corpus import SIMULATED_FILE, Corpus
 from .report import Outcome
+from .splits import SPLITS
 
 CHECKSUMS_FILE = "SIMULATED.sha256"
 """In the format of ``sha256sum``: a line ``<hash>  <path>`` for every file."""
@@ -66,16 +67,26 @@ def source_of(corpus: Corpus, used: Sequence[Outcome]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``reader`` name of the class, ``protocol``, ``simulation`` (content of the ``SIMULATED``
-        file, or None) and ``made_by_simulator``: whether every file that was read is one that the
-        simulator wrote, unchanged.
+        ``reader`` name of the class, ``protocol``, ``version`` (of the corpus, where its windows
+        are as many as a study counted in one; else None), ``simulation`` (content of the
+        ``SIMULATED`` file, or None) and ``made_by_simulator``: whether every file that was read is
+        one that the simulator wrote, unchanged.
     """
     return {
         "reader": type(corpus).__name__,
         "protocol": corpus.protocol,
+        "version": known_version(corpus, used),
         "simulation": corpus.simulation,
         "made_by_simulator": corpus.simulation is not None and _all_written(corpus, used),
     }
+
+
+def known_version(corpus: Corpus, used: Sequence[Outcome]) -> str | None:
+    """Version of a corpus by the number of its windows in train, validation and test."""
+    if corpus.simulated or corpus.protocol != "paper":
+        return None
+    counts = tuple(sum(int((one.row_splits == split).sum()) for one in used) for split in SPLITS)
+    return next((name for name, known in corpus.known_counts.items() if known == counts), None)
 
 
 def _all_written(corpus: Corpus, used: Sequence[Outcome]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -12,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .checked_files import (
+    UnsafeFileError,
+    check_place,
+    pickled_beside,
+    read_json,
+    shortened,
+    tensor_shapes,
+)
 from .task_card import CARD_FILE, TASK_NAME, TaskCard
 
 if TYPE_CHECKING:
@@ -41,6 +48,9 @@ _OTHER_OPTIONS = (
     "use_rslora",
 )
 """Options of peft that change what an adapter computes, and that this model does not have."""
+
+_CODE = ("auto_mapping", "auto_map", "custom_pipelines")
+"""Keys by which a configuration names code; an adapter has none."""
 
 
 class AdapterError(ValueError):
@@ -126,14 +136,24 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise AdapterError(
-            f"{path} is missing; a task is made of {', '.join(FILES)}. Save or download it again."
-        )
+    read_shapes(path)
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise AdapterError(f"{path} is damaged ({error}). Save or download it again.") from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes in a safetensors file, from its header; errors as of :func:`read_tensors`."""
+    if not path.is_file():
+        raise AdapterError(
+            f"{path} is missing; a task is made of {', '.join(FILES)}. Save or download it again."
+            f"{pickled_beside(path.parent)}"
+        )
+    try:
+        return tensor_shapes(path)
+    except (UnsafeFileError, OSError) as error:
+        raise AdapterError(f"{error} Save or download it again.") from error
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
@@ -150,29 +170,32 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise AdapterError(f"{path} is missing; a task is made of {', '.join(FILES)}.")
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_json(check_place(path))
         targets = tuple(sorted(config["target_modules"]))
         rank, alpha = config["r"], config["lora_alpha"]
         dropout = float(config.get("lora_dropout") or 0.0)
         numbers = type(rank) is int and type(alpha) in (int, float)
         numbers = numbers and 0 < rank <= 4096 and 0 < alpha < 1e9
+    except UnsafeFileError as error:
+        raise AdapterError(str(error)) from error
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
-        raise AdapterError(f"{path} is damaged: {error!r}.") from error
+        raise AdapterError(f"{path} is damaged: {shortened(repr(error))}.") from error
     location = next((key for key, value in LOCATIONS.items() if sorted(value) == list(targets)), "")
-    unknown = [key for key in _OTHER_OPTIONS if config.get(key)]
+    unknown = [key for key in (*_OTHER_OPTIONS, *_CODE) if config.get(key)]
     unknown += [f"bias={config['bias']!r}"] if config.get("bias", "none") != "none" else []
     if config.get("peft_type") != "LORA" or not location or unknown or not numbers:
         raise AdapterError(
             f"{path}: expected a LORA adapter on one of {list(LOCATIONS.values())} without further "
-            f"options, found type {config.get('peft_type')!r} on {list(targets)}, rank {rank!r}, "
-            f"alpha {alpha!r}, {unknown or 'no'} further options."
+            f"options, found type {shortened(config.get('peft_type'))!r} on "
+            f"{shortened(list(targets))}, rank {shortened(rank)}, alpha {shortened(alpha)}, "
+            f"{unknown or 'no'} further options."
         )
     ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
     separate = ranks == {"qkv": 3 * rank}
     if (ranks or alphas) and not (separate and _same_scaling(alphas, 3 * alpha)):
         raise AdapterError(
             f"{path}: expected one rank and one alpha for all layers, or three times both for qkv "
-            f"alone, found the patterns {ranks} and {alphas}."
+            f"alone, found the patterns {shortened(ranks)} and {shortened(alphas)}."
         )
     return {
         "rank": rank,

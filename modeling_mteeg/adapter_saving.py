@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ from .adapter_files import (
     AdapterError,
     find_adapter_folder,
     read_adapter_config,
+    read_shapes,
     read_tensors,
     replace_files,
 )
 from .adapters import options_of_head
-from .task_card import TaskCard, TaskCardError, check_task_name
+from .checked_files import UnsafeFileError, check_no_scripts, check_place
+from .task_card import CARD_FILE, TaskCard, TaskCardError, check_task_name
 
 _HEAD = ("head.weight", "head.bias")
 
@@ -166,8 +170,10 @@ class AdapterSavingMixin:
             head.weight.copy_(state["head.weight"])
             head.bias.copy_(state["head.bias"])
 
-    def save_adapter(self, name: str, folder: str | Path, **card_changes: Any) -> Path:
-        """Write a task's adapter, head and card into ``folder``.
+    def save_adapter(
+        self, name: str, folder: str | Path, *, model_card: bool = True, **card_changes: Any
+    ) -> Path:
+        """Write a task's adapter, head and card into ``folder``, and a model card.
 
         Parameters
         ----------
@@ -175,6 +181,9 @@ class AdapterSavingMixin:
             A task the model holds.
         folder : str or Path
             Made if needed. Files of an earlier save are replaced one by one, the card last.
+        model_card : bool
+            Whether to write ``README.md`` too (:func:`modeling_mteeg.cards.write_cards`; one that
+            a person wrote or changed is kept). The code beside a base's weights cannot.
         **card_changes
             Fields of the card to set, such as ``results``.
 
@@ -182,6 +191,11 @@ class AdapterSavingMixin:
         -------
         Path
             The folder.
+
+        Notes
+        -----
+        Results of a task that was loaded and has been trained on since are left out, with a
+        warning: they belong to other weights.
         """
         from .lora import lora_config
 
@@ -192,6 +206,13 @@ class AdapterSavingMixin:
             "hidden_size": self.config.hidden_size,
             "name_or_path": str(self.config._name_or_path or ""),
         }
+        if "results" not in card_changes and self._results_are_stale(name, state, base):
+            card_changes["results"] = None
+            warnings.warn(
+                f"Task {name!r} has changed since it was loaded: its results are left out, they "
+                "are those of other weights. Give results=... of these.",
+                stacklevel=2,
+            )
         card = self.tasks[name].replace(base=base, **card_changes)
         lora = {key: value for key, value in state.items() if not key.startswith("head.")}
         head = {key[5:]: value for key, value in state.items() if key.startswith("head.")}
@@ -201,7 +222,22 @@ class AdapterSavingMixin:
             config.base_model_name_or_path = base["name_or_path"] or None
             config.inference_mode = True
             config.target_modules = sorted(config.target_modules)  # a set's order is random
-        return replace_files(Path(folder), lora, head, config, card)
+        place = replace_files(Path(folder), lora, head, config, card)
+        if model_card:
+            from .hub_push import write_model_cards
+
+            write_model_cards(place)
+        return place
+
+    def _results_are_stale(self, name: str, state: dict[str, torch.Tensor], base: dict) -> bool:
+        """Whether a loaded task's results are those of other weights than its present ones."""
+        card, digest = self.tasks[name], self._loaded_digests.get(name)
+        if digest is None or not card.results:
+            return False
+        return (
+            digest != _digest(state)
+            or (card.base or {}).get("fingerprint") != (base["fingerprint"])
+        )
 
     def load_adapter(
         self,
@@ -264,6 +300,7 @@ class AdapterSavingMixin:
             raise AdapterError(f"{folder}: {error}") from error
         self.active_adapter = card.name
         self._published.add(card.name)
+        self._loaded_digests[card.name] = _digest(self.adapter_state_dict(card.name))
         self.set_trainable()
         return card
 
@@ -275,8 +312,9 @@ class AdapterSavingMixin:
             folder = find_adapter_folder(
                 str(name_or_path), self.config._name_or_path, revision, token, self.base_commit
             )
+            check_place(folder / CARD_FILE)
             return folder, TaskCard.load(folder)
-        except (FileNotFoundError, TaskCardError) as error:
+        except (FileNotFoundError, TaskCardError, UnsafeFileError) as error:
             raise AdapterError(
                 f"{error} A task is made of {', '.join(FILES)}: save or download it again."
             ) from error
@@ -284,17 +322,43 @@ class AdapterSavingMixin:
     def _read_task(
         self, card: TaskCard, folder: Path
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Checked options and tensors of a task, as they lie in its folder."""
-        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        """Checked options and tensors of a task, as they lie in its folder.
+
+        Shapes are compared first, by the headers alone: what the card and the options claim decides
+        about memory only where the files bear it out.
+        """
+        from .lora import check_shapes
+
         options = options_of_head()
-        if card.adapter == "lora":
-            options = read_adapter_config(folder)
-            state.update(read_tensors(folder / LORA_FILE))
+        shapes = {f"head.{key}": shape for key, shape in read_shapes(folder / HEAD_FILE).items()}
         try:
-            self._check_options(options)
+            check_no_scripts(folder)
+            self._check_head(card, shapes)
+            if card.adapter == "lora":
+                options = read_adapter_config(folder)
+                self._check_options(options)
+                lora = read_shapes(folder / LORA_FILE)
+                check_shapes(self, card.name, lora, options)
+                shapes |= lora
+        except AdapterError:
+            raise
         except ValueError as error:
             raise AdapterError(f"{folder}: {error}") from error
+        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
+        if card.adapter == "lora":
+            state.update(read_tensors(folder / LORA_FILE))
         return options, state
+
+    def _check_head(self, card: TaskCard, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise ``ValueError`` where a head's tensors are not those of the card's labels."""
+        outputs = card.num_outputs
+        expected = {"head.weight": (outputs, self.config.hidden_size), "head.bias": (outputs,)}
+        for key, shape in expected.items():
+            if shapes.get(key) != shape:
+                found = shapes.get(key, "nothing")
+                raise ValueError(
+                    f"Task {card.name!r}: {key}: expected shape {shape}, found {found}."
+                )
 
     def _check_base(self, card: TaskCard, folder: Path) -> None:
         """Refuse an adapter that was made for another base."""

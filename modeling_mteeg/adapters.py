@@ -35,6 +35,7 @@ class AdapterMixin:
         self.active_adapter: str | None = None
         self.adapter_options: dict[str, dict[str, Any]] = {}
         self._published: set[str] = set()
+        self._loaded_digests: dict[str, str] = {}
 
     @property
     def has_adapters(self) -> bool:
@@ -225,6 +226,7 @@ class AdapterMixin:
             self.peft_config.pop(name, None)
         del self.heads[name], self.tasks[name], self.adapter_options[name]
         self._published.discard(name)
+        self._loaded_digests.pop(name, None)
         if self.active_adapter == name:
             self.active_adapter = None
 

@@ -6,6 +6,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .checked_files import shortened
+
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "hidden_size": 100,
@@ -42,16 +44,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Published sizes (LaBraM, table of configurations), and ``tiny`` for the demo and the tests."""
 
-_SIZES = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "patch_size",
-    "temporal_channels",
-    "num_spatial",
-    "num_temporal",
-)
+_LARGEST = {
+    "hidden_size": 16_384,
+    "num_hidden_layers": 1024,
+    "num_attention_heads": 1024,
+    "intermediate_size": 65_536,
+    "patch_size": 16_384,
+    "temporal_channels": 1024,
+    "num_spatial": 65_536,
+    "num_temporal": 65_536,
+}
+"""Sizes, and the largest that a configuration may claim: twenty times those of Huge. The modules of
+a model are made before its weights are read, so a number in a file must not decide alone."""
 # Fields of every transformers configuration that are not declared as dataclass fields.
 _INHERITED = {"attn_implementation", "output_attentions"}
 
@@ -125,9 +129,17 @@ class MteegConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        for name in _SIZES:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}.")
+        for name, largest in _LARGEST.items():
+            if not 1 <= getattr(self, name) <= largest:
+                raise ValueError(
+                    f"{name}: expected at least 1, found {shortened(getattr(self, name))} (at most "
+                    f"{largest:,})."
+                )
+        for name in ("layer_norm_eps", "layer_scale_init", "initializer_range"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise ValueError(
+                    f"{name}: expected a number of 0 or above, found {getattr(self, name)}."
+                )
         for name in ("attention_dropout", "drop_path_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(

@@ -23,7 +23,7 @@ from .signal_checks import (
     flat_channels,
     unit_factor,
 )
-from .task_card import TaskCard
+from .task_card import MAX_RATE_HZ, TaskCard
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
     ) -> None:
         preprocessing_info(1e9, rate_hz, highpass_hz, lowpass_hz, notch_hz)
         channel_ids((), bipolar)
+        if rate_hz > MAX_RATE_HZ:  # recordings are resampled to it
+            raise ValueError(f"rate_hz: expected at most {MAX_RATE_HZ:g}, found {rate_hz:g}.")
         if not (isinstance(scale_uv, (int, float)) and scale_uv > 0):
             raise ValueError(f"scale_uv: expected a number above 0, found {scale_uv!r}.")
         if rate_hz != patch_size:

@@ -63,6 +63,13 @@ class HubMixin:
                 f"{repo_id}: {explain(error, repo_id)} A push is one commit: all of it or nothing."
             ) from error
 
+    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
+        """Lay a model card made of facts where transformers laid one of blanks, then upload."""
+        from .hub_push import replace_blank_card
+
+        replace_blank_card(Path(working_dir), self.config.fingerprint)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
     def push_adapter(
         self,
         name: str,

@@ -247,3 +247,18 @@ def write_model_cards(folder: Path) -> None:
             raise
         return
     write_cards(folder)
+
+
+def replace_blank_card(folder: Path, fingerprint: str | None) -> None:
+    """Make the model card anew where it says nothing, or is this package's for another base.
+
+    The card that the repository has already, with results perhaps, stays otherwise.
+    """
+    path = folder / "README.md"
+    text = path.read_text("utf-8") if path.is_file() else ""
+    blank = "Model Card for Model ID" in text and "[More Information Needed]" in text
+    other = "<!-- modeling_mteeg" in text and str(fingerprint) not in text
+    if blank:
+        path.unlink()
+    if blank or other or not text:
+        write_model_cards(folder)

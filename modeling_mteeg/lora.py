@@ -11,6 +11,7 @@ This module imports peft; import it where adapters are used.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -313,6 +314,43 @@ def export_state(model: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
     return state
 
 
+def check_shapes(
+    model: nn.Module,
+    adapter: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    options: Mapping[str, Any],
+) -> None:
+    """Whether tensors of these shapes are an adapter of ``options`` for a model; nothing is made.
+
+    Raises
+    ------
+    ValueError
+        Tensors are missing, left over or of another shape; the first ones are named.
+    """
+    rank, expected = options["rank"], {}
+    for name, layer in model.named_modules():
+        target, layer = name.rpartition(".")[2], getattr(layer, "base_layer", layer)
+        if isinstance(layer, nn.Linear) and target in LOCATIONS[options["location"]]:
+            blocks = 3 if options["separate_qkv"] and target == "qkv" else 1
+            expected[f"base_model.model.{name}.lora_A.weight"] = (blocks * rank, layer.in_features)
+            expected[f"base_model.model.{name}.lora_B.weight"] = (layer.out_features, blocks * rank)
+    faults = [f"missing {key}" for key in expected if key not in shapes]
+    faults += [f"unexpected {key}" for key in shapes if key not in expected]
+    faults += [
+        f"{key}: expected {shape}, found {shapes[key]}"
+        for key, shape in expected.items()
+        if key in shapes and shapes[key] != shape
+    ]
+    raise_faults(adapter, faults)
+
+
+def raise_faults(adapter: str, faults: list[str]) -> None:
+    """Raise ``ValueError`` with the first of the faults, if there are any."""
+    if faults:
+        shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
+        raise ValueError(f"Adapter {adapter!r} does not fit this model: {shown}.")
+
+
 def import_state(model: nn.Module, adapter: str, state: dict[str, torch.Tensor]) -> None:
     """Fill an adapter from :func:`export_state`'s tensors; all must be there and fit.
 
@@ -337,9 +375,7 @@ def import_state(model: nn.Module, adapter: str, state: dict[str, torch.Tensor])
         if tensor.shape != target.shape:
             faults.append(f"{key}: expected {tuple(target.shape)}, found {tuple(tensor.shape)}")
         filled.append((target, tensor))
-    if faults:
-        shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
-        raise ValueError(f"Adapter {adapter!r} does not fit this model: {shown}.")
+    raise_faults(adapter, faults)
     with torch.no_grad():
         for target, tensor in filled:
             target.copy_(tensor)

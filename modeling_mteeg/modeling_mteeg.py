@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from transformers.utils import ModelOutput
 
 from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
+from .base_files import check_weights, refuse_pickles
 from .configuration_mteeg import MteegConfig
 from .hub_mixin import HubMixin
 from .layers import Group, MteegLayer, Route, TemporalEncoder
@@ -98,6 +101,33 @@ class MteegPreTrainedModel(PreTrainedModel):
     _no_split_modules = ("MteegLayer", "TemporalEncoder")
     _supports_sdpa = True
     _supports_attention_backend = True
+    _fresh_weights = True
+    """Whether a checkpoint may lack weights that are then made anew (heads of other classes)."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load weights from a folder or the Hub; as in ``transformers.PreTrainedModel``.
+
+        Raises
+        ------
+        UnsafeFileError
+            Only pickled weights are there, or the files are not what they should be; see
+            :mod:`modeling_mteeg.checked_files`.
+        """
+        with refuse_pickles(pretrained_model_name_or_path, kwargs):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    @classmethod
+    def _load_pretrained_model(cls, model, state_dict, checkpoint_files, load_config, *args, **kw):
+        """Check the files, their headers alone, before anything is allocated."""
+        if state_dict is None:
+            strict = not (cls._fresh_weights or load_config.ignore_mismatched_sizes)
+            check_weights(model, checkpoint_files or (), strict)
+        return super()._load_pretrained_model(
+            model, state_dict, checkpoint_files, load_config, *args, **kw
+        )
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -131,6 +161,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
     adapter for each task; every task has its own head (paper, section 3.3). See
     :class:`modeling_mteeg.adapters.AdapterMixin` for adding, loading and saving tasks.
     """
+
+    _fresh_weights = False
 
     def __init__(self, config: MteegConfig):
         super().__init__(config)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
+from .checked_files import read_json, shortened
 
 CARD_FILE = "task.json"
 TASK_NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -21,6 +22,12 @@ LOSSES = ("binary_cross_entropy", "cross_entropy")
 BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
 MULTICLASS_METRICS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")
 PATCH_S = 1.0
+MAX_NAMES = {"labels": 4096, "channels": 1024, "metrics": 64}
+"""Most entries of a list; a head is as wide as it has labels, before any weight is read."""
+MAX_NAME_LENGTH = 200
+MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
+"""Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
+_LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
 _LINEAR_LAYERS = ("qkv", "proj", "fc1", "fc2")
 _EMPTY = nn.ModuleDict()
 
@@ -37,10 +44,14 @@ def check_task_name(name: str) -> str:
     of the layers that carry adapters would themselves be taken for such layers, and attributes of
     PyTorch's modules (``train``, ``type``, ``keys`` ...) cannot name a part of one.
     """
-    if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
+    if (
+        not isinstance(name, str)
+        or not TASK_NAME.fullmatch(name[: MAX_NAME_LENGTH + 1])
+        or (len(name) > MAX_NAME_LENGTH)
+    ):
         raise ValueError(
             f"Task name: expected lower-case letters, digits and dashes, a letter first "
-            f"(such as 'seed-v'), found {name!r}."
+            f"(such as 'seed-v'), at most {MAX_NAME_LENGTH} characters, found {name!r}."
         )
     if name in _LINEAR_LAYERS or hasattr(_EMPTY, name):
         raise ValueError(
@@ -140,14 +151,21 @@ class TaskCard:
             value = getattr(self, key)
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
                 wrong.append(f"{key}: expected a list of strings, found {value!r}")
+            elif len(value) > MAX_NAMES[key] or any(len(one) > MAX_NAME_LENGTH for one in value):
+                wrong.append(f"{key}: expected at most {MAX_NAMES[key]} names of at most "
+                             f"{MAX_NAME_LENGTH} characters, found {len(value)}, the longest of "
+                             f"{max(map(len, value))}")  # fmt: skip
         optional = ("highpass_hz", "lowpass_hz", "notch_hz")
         for key in ("window_s", "rate_hz", "scale_uv", *optional):
             value = getattr(self, key)
             if value is None and key in optional:
                 continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not 0 < value < 1e9:
-                wrong.append(f"{key}: expected a number above 0, found {value!r}")
+            largest = _LARGEST.get(key, 1e9)
+            if not number or not 0 < value <= largest:
+                wrong.append(
+                    f"{key}: expected a number above 0, found {value!r} (at most {largest:g})"
+                )
         for key in ("base", "results"):
             if not isinstance(getattr(self, key), (dict, type(None))):
                 wrong.append(f"{key}: expected a mapping or null, found {getattr(self, key)!r}")
@@ -229,8 +247,12 @@ class TaskCard:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, as they stand in ``task.json``."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Plain types only, as they stand in ``task.json``.
+
+        NaN and infinity among the results, which JSON does not have, become null.
+        """
+        text = json.dumps(dataclasses.asdict(self))
+        return json.loads(text, parse_constant=lambda name: None)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TaskCard:
@@ -266,10 +288,10 @@ class TaskCard:
         if not path.is_file():
             raise FileNotFoundError(f"No task card: expected {path}.")
         try:
-            fields = json.loads(path.read_text("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise TaskCardError(f"{path} is not a task card: {error}.") from error
+            fields = read_json(path)
+        except ValueError as error:
+            raise TaskCardError(f"{path} is not a task card: {error}") from error
         try:
             return cls.from_dict(fields)
         except ValueError as error:
-            raise TaskCardError(f"{path}: {error}") from error
+            raise TaskCardError(f"{path}: {shortened(error, 1000)}") from error

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.config import ConfigError, JointConfig, load_config
 from modeling_mteeg.training.loop import JointTrainer
 from modeling_mteeg.training.output import check_output, note_output
+from modeling_mteeg.training.record import command_line, note_seeds, start_record, task_results
 from modeling_mteeg.training.report import results_table, save_model, summarize, write_json
 from modeling_mteeg.training.schema import yaml_loader
 from modeling_mteeg.training.setup import TrainingError, start_accelerator
@@ -62,19 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     describe(config, corpora, accelerator)
     if accelerator.is_main_process:
         note_output(config)
+    record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
 
     by_seed = {}
     for seed in config.seeds:
-        folder = Path(config.output)
-        folder = folder / f"seed-{seed}" if len(config.seeds) > 1 else folder
         try:
-            by_seed[seed] = train(config, corpora, accelerator, seed, folder, args.resume)
+            by_seed[seed] = train(config, corpora, accelerator, seed, record, args.resume)
         except (CheckpointError, StreamError, TrainingError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
 
     if accelerator.is_main_process:
         summary = summarize(by_seed)
+        for seed in config.seeds:
+            note_seeds(seed_folder(config, seed) / "model", summary, config.seeds)
         cards = {task: corpus.card for task, corpus in corpora.items()}
         path = write_json(
             Path(config.output) / "results.json",
@@ -97,10 +99,11 @@ def train(
     corpora: dict[str, Corpus],
     accelerator: Accelerator,
     seed: int,
-    folder: Path,
+    record: Mapping[str, Any],
     resume: str,
 ) -> dict[str, dict[str, float]]:
     """One training: epochs, selection on validation, one test, the saved folder."""
+    folder = seed_folder(config, seed)
     if config.tracker != "none":
         accelerator.init_trackers(f"tensorboard-seed-{seed}")
     trainer = JointTrainer(config, corpora, accelerator, seed, folder)
@@ -127,22 +130,29 @@ def train(
     trainer.select_best()
     test = trainer.evaluate("test")
     if accelerator.is_main_process:
-        selected = trainer.progress.history[trainer.progress.best_epoch]
-        shared = {"seed": seed, "epoch": selected["epoch"], "method": config.method}
+        progress = trainer.progress
+        own = {"seed": seed, "epoch": progress.best_epoch, "history": progress.history,
+               "trainable_parameters": trained}  # fmt: skip
+        record = {**record, **own, "test": summarize({seed: test})}
         results = {
-            task: {**shared, "simulated": corpora[task].card.simulated,
-                   "validation": selected["validation"][task], "test": test[task]}
+            task: task_results(record, task, test[task], corpora[task].card.simulated)
             for task in trainer.tasks
-        }  # fmt: skip
-        saved = save_model(trainer.model, folder / "model", results)
-        write_json(folder / "history.json", trainer.progress.history)
-        print(f"saved {saved}, selected epoch {selected['epoch'] + 1}")
+        }
+        saved = save_model(trainer.model, folder / "model", results, record)
+        write_json(folder / "history.json", progress.history)
+        print(f"saved {saved}, selected epoch {progress.best_epoch + 1}")
         check_saved(saved, trainer, corpora)
     for tracker in accelerator.trackers:
         tracker.finish()
     accelerator.trackers.clear()  # the next seed has its own
     accelerator.wait_for_everyone()
     return test
+
+
+def seed_folder(config: JointConfig, seed: int) -> Path:
+    """Where a seed's checkpoints and model go: the output folder, or its own in it."""
+    folder = Path(config.output)
+    return folder / f"seed-{seed}" if len(config.seeds) > 1 else folder
 
 
 def check_saved(folder: Path, trainer: JointTrainer, corpora: dict[str, Corpus]) -> None:

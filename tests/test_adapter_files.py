@@ -32,6 +32,7 @@ from modeling_mteeg.adapter_files import AdapterError
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 FILES = {"adapter_model.safetensors", "adapter_config.json", "head.safetensors", "task.json"}
+CARD = {"README.md"}
 
 
 def publish(model: MteegModel, folder: Path) -> Path:
@@ -64,10 +65,10 @@ def test_a_base_is_saved_without_any_task(published):
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["MteegModel"]
 
 
-def test_a_task_is_four_files(published):
+def test_a_task_is_four_files_and_a_model_card(published):
     folder, _ = published
     for task in CARDS:
-        assert {path.name for path in (folder / "adapters" / task).iterdir()} == FILES
+        assert {path.name for path in (folder / "adapters" / task).iterdir()} == FILES | CARD
 
 
 def test_base_and_six_tasks_saved_and_loaded_are_bit_for_bit_equal(published):
@@ -102,9 +103,8 @@ def test_every_kind_of_adapter_saved_and_loaded_is_equal(options, tmp_path):
         assert kept == pytest.approx(default | options)
     again = loaded.save_adapter("tuab", tmp_path / "again")
     loaded.save_adapter("tuab", again)
-    assert set(contents(again)) == (
-        FILES if loaded.has_adapters else {"head.safetensors", "task.json"}
-    )
+    files = FILES if loaded.has_adapters else {"head.safetensors", "task.json"}
+    assert set(contents(again)) == files | CARD
     for name in {"adapter_model.safetensors", "head.safetensors"} & set(contents(again)):
         assert contents(again)[name] == contents(tmp_path / "adapters" / "tuab")[name]
 

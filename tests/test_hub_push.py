@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from hub_server import OTHER, READ, WRITE
+from huggingface_hub import HfApi, ModelCard
 from tiny_models import CARDS, logits_of, model_with_tasks, randomize, tiny_model
 from transformers import AutoFeatureExtractor, AutoModel
 
@@ -37,6 +38,27 @@ def test_a_pushed_base_is_the_base(hub):
     assert isinstance(AutoFeatureExtractor.from_pretrained("me/base"), MteegFeatureExtractor)
 
 
+def test_a_pushed_base_has_a_card_of_facts(hub):
+    model = tiny_model()
+    model.push_to_hub("me/base")
+    card = ModelCard.load("me/base")
+    assert model.fingerprint() in card.text and "More Information" not in card.text
+    assert card.data.library_name == "transformers" and "mteeg" in card.data.tags
+    mine = "# Mine\n\nWith results, perhaps.\n"
+    HfApi(token=WRITE).upload_file(
+        path_or_fileobj=mine.encode(), path_in_repo="README.md", repo_id="me/base"
+    )
+    other = tiny_model(seed=1)
+    other.push_to_hub("me/base")
+    assert ModelCard.load("me/base").text.strip() == mine.strip(), "a person wrote it"
+    HfApi(token=WRITE).upload_file(
+        path_or_fileobj=str(card).encode(), path_in_repo="README.md", repo_id="me/base"
+    )
+    other.push_to_hub("me/base")
+    text = ModelCard.load("me/base").text
+    assert other.fingerprint() in text and model.fingerprint() not in text
+
+
 def test_a_base_keeps_the_settings_of_the_extractor_it_came_with(hub, tmp_path):
     tiny_model().save_pretrained(tmp_path / "first")
     MteegFeatureExtractor(notch_hz=60.0).save_pretrained(tmp_path / "first")
@@ -52,7 +74,7 @@ def test_a_pushed_task_is_four_files_in_one_commit(hub):
     address = model.push_adapter("tuab", "me/tuab-adapter", private=True)
     repo = hub.repo("me/tuab-adapter")
     assert repo.private and address == f"{hub.url}/me/tuab-adapter/commit/{repo.head}"
-    assert set(repo.files()) == FILES | {".gitattributes"}
+    assert set(repo.files()) == FILES | {".gitattributes", "README.md"}
     assert [one.title for one in repo.history("main")] == [
         "Upload the adapter and head of task tuab",
         "initial commit",
@@ -69,7 +91,7 @@ def test_a_head_alone_is_two_files_and_replaces_an_adapter(hub):
     randomize(model)
     model.push_adapter("tuab", "me/head")
     files = hub.repo("me/head").files()
-    assert set(files) == {"head.safetensors", "task.json", ".gitattributes"}
+    assert set(files) == {"head.safetensors", "task.json", ".gitattributes", "README.md"}
     loaded = tiny_model()
     loaded.load_adapter("me/head")
     assert torch.equal(logits_of(loaded)["tuab"], logits_of(model)["tuab"])

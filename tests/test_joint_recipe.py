@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from tiny_corpora import CARDS, save_corpora, save_corpus
 from transformers import AutoModel
 
@@ -138,12 +139,29 @@ def test_no_run_writes_over_the_results_of_another(joint, data, tmp_path, capsys
 def test_a_seed_may_be_added_to_several(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 0
-    first = {seed: contents(out / f"seed-{seed}/model") for seed in (0, 1)}
+    first = {seed: read_folder(out / f"seed-{seed}/model") for seed in (0, 1)}
+    assert stated_seeds(out / "seed-0/model") == [0, 1]
     capsys.readouterr()
     assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1,2")) == 0
     assert capsys.readouterr().out.count("all epochs are done already") == 2
-    assert {seed: contents(out / f"seed-{seed}/model") for seed in (0, 1)} == first
+    assert {seed: read_folder(out / f"seed-{seed}/model") for seed in (0, 1)} == first
+    for seed in (0, 1, 2):  # what each says of all of them is new
+        assert stated_seeds(out / f"seed-{seed}/model") == [0, 1, 2]
     assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 2
+
+
+def stated_seeds(folder: Path) -> list[int]:
+    """Seeds in the results of a saved model, the same in its files and its model cards."""
+    seeds = json.loads((folder / "training.json").read_text())["seeds"]
+    for place in (folder, folder / "adapters/seed-v"):
+        (entry,) = ModelCard.load(place / "README.md").data.to_dict()["model-index"]
+        for metric in entry["results"][0]["metrics"]:
+            assert metric["args"]["seeds"] == seeds
+            assert len(metric["args"]["values"]) == len(seeds)
+            assert metric["args"]["std"] == pytest.approx(
+                statistics.stdev(metric["args"]["values"]), abs=2e-6
+            )
+    return seeds
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

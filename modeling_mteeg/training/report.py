@@ -11,24 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..cards import METRIC_TITLES, RECORD_FILE, write_cards
 from ..feature_extraction_mteeg import MteegFeatureExtractor
 from ..modeling_mteeg import MteegModel
 from ..task_card import TaskCard
 
 Results = Mapping[str, Mapping[str, float]]
-_TITLES = {
-    "balanced_accuracy": "bal. accuracy",
-    "auc_pr": "AUC-PR",
-    "auroc": "AUROC",
-    "cohen_kappa": "Cohen's kappa",
-    "weighted_f1": "weighted F1",
-}
 
 
 def save_model(
-    model: MteegModel, folder: str | Path, results: Mapping[str, Mapping[str, Any]]
+    model: MteegModel,
+    folder: str | Path,
+    results: Mapping[str, Mapping[str, Any]],
+    record: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write base, feature extractor, and every task's adapter with its results in the card.
+    """Write base, feature extractor, every task's adapter with its results, and model cards.
 
     The folder is written aside and then put in the place of an earlier one, so that it is whole
     whenever it is there: ``<folder>`` is the base, ``<folder>/adapters/<task>`` an adapter.
@@ -39,6 +36,8 @@ def save_model(
     folder : str or Path
     results : mapping of str to mapping
         For the card of each task; numbers that are NaN become null.
+    record : mapping, optional
+        How the training came about (:mod:`modeling_mteeg.training.record`).
     """
     folder = Path(folder)
     temporary, old = (folder.with_name(f".{folder.name}-{end}") for end in ("writing", "old"))
@@ -47,7 +46,11 @@ def save_model(
     model.save_pretrained(temporary)
     MteegFeatureExtractor().save_pretrained(temporary)
     for task in model.tasks:
-        model.save_adapter(task, temporary / "adapters" / task, results=plain(results[task]))
+        place = temporary / "adapters" / task
+        model.save_adapter(task, place, model_card=False, results=plain(results[task]))
+    if record is not None:
+        write_json(temporary / RECORD_FILE, record)
+    write_cards(temporary)
     if folder.exists():
         os.rename(folder, old)
     os.rename(temporary, folder)
@@ -61,8 +64,8 @@ def summarize(by_seed: Mapping[int, Results]) -> dict[str, dict[str, dict[str, A
     Returns
     -------
     dict
-        Task to metric to ``mean``, ``std`` (of a sample, n - 1; None for one seed) and ``values``
-        in the order of the seeds.
+        Task to metric to ``mean``, ``std`` (of a sample, n - 1; None for one seed,
+        NaN where a value is) and ``values`` in the order of the seeds.
     """
     summary: dict[str, dict[str, dict[str, Any]]] = {}
     first = next(iter(by_seed.values()))
@@ -70,7 +73,9 @@ def summarize(by_seed: Mapping[int, Results]) -> dict[str, dict[str, dict[str, A
         summary[task] = {}
         for metric in metrics:
             values = [results[task][metric] for results in by_seed.values()]
-            spread = statistics.stdev(values) if len(values) > 1 else None
+            spread = None
+            if len(values) > 1:
+                spread = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
             summary[task][metric] = {
                 "mean": statistics.fmean(values), "std": spread, "values": values
             }  # fmt: skip
@@ -81,8 +86,8 @@ def results_table(
     summary: Mapping[str, Mapping[str, Mapping[str, Any]]], cards: Mapping[str, TaskCard]
 ) -> str:
     """The summary as text, a row a task; says which data were simulated."""
-    shown = [metric for metric in _TITLES if any(metric in row for row in summary.values())]
-    rows = [["task", "data", "windows", *(_TITLES[metric] for metric in shown)]]
+    shown = [metric for metric in METRIC_TITLES if any(metric in row for row in summary.values())]
+    rows = [["task", "data", "windows", *(METRIC_TITLES[metric] for metric in shown)]]
     for task, metrics in summary.items():
         data = "simulated" if cards[task].simulated else (cards[task].corpus or "-")
         windows = metrics.get("num_samples", {}).get("mean", 0)

@@ -1,0 +1,18 @@
+"""Model cards made from the files of a folder: ``write_cards(folder)``.
+
+``facts`` reads, ``metadata`` makes the YAML header, ``base`` and ``adapter`` the text, ``curves``
+the picture, ``writing`` puts them beside the weights. Nothing here is needed to load or to predict,
+and the code beside a base's weights does not have it.
+"""
+
+from .facts import CURVES_FILE, METRIC_TITLES, RECORD_FILE, CardError
+from .writing import CARD_NAME, write_cards
+
+__all__ = [
+    "CARD_NAME",
+    "CURVES_FILE",
+    "CardError",
+    "METRIC_TITLES",
+    "RECORD_FILE",
+    "write_cards",
+]

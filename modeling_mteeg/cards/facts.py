@@ -1,0 +1,220 @@
+"""What the files of a base or of a task say about it; everything a model card may state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
+from ..checked_files import check_place, read_json, tensor_shapes
+from ..task_card import CARD_FILE, TaskCard
+
+RECORD_FILE = "training.json"
+"""How a base was trained, as joint training writes it beside the weights."""
+CURVES_FILE = "curves.png"
+METRIC_TITLES = {
+    "balanced_accuracy": "bal. accuracy",
+    "auc_pr": "AUC-PR",
+    "auroc": "AUROC",
+    "cohen_kappa": "Cohen's kappa",
+    "weighted_f1": "weighted F1",
+}
+
+
+class CardError(ValueError):
+    """A folder that no model card can be made of."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric on the test split: ``mean`` over seeds (None: undefined), ``std`` (n - 1) or None.
+
+    ``values`` are in the order of the seeds.
+    """
+
+    metric: str
+    mean: float | None
+    std: float | None
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A task's training, an entry an epoch; what is missing is an empty tuple."""
+
+    train_loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+    monitor: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """A task's card and what its ``results`` say.
+
+    Parameters
+    ----------
+    card : TaskCard
+    scores : tuple of Score
+        In the order of the card's metrics; empty: none recorded.
+    seeds : tuple of int
+        Seeds behind the scores; empty: not stated.
+    test_windows : int or None
+    training : mapping
+        Record of the training (command, packages ...); empty: none.
+    data : mapping
+        Windows of each split, rule of the split, fingerprint of the data.
+    curve : Curve
+    options : mapping
+        Adapter options: rank and where; empty for a head alone.
+    """
+
+    card: TaskCard
+    scores: tuple[Score, ...] = ()
+    seeds: tuple[int, ...] = ()
+    test_windows: int | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    curve: Curve = Curve()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """A base: its configuration, the number of its parameters, its record and its tasks."""
+
+    config: Mapping[str, Any]
+    parameters: int
+    training: Mapping[str, Any]
+    tasks: tuple[TaskFacts, ...]
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a task's weights (a prepared corpus has a task card too)."""
+    return (folder / CARD_FILE).is_file() and (folder / HEAD_FILE).is_file()
+
+
+def is_base(folder: Path) -> bool:
+    """Whether a folder holds a base."""
+    return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+
+
+def task_facts(folder: Path) -> TaskFacts:
+    """Read a task's folder.
+
+    Raises
+    ------
+    CardError
+        A file is missing or damaged.
+    """
+    try:
+        card = TaskCard.load(folder)
+        options = _options(folder) if card.adapter == "lora" else {}
+    except (OSError, ValueError) as error:
+        raise CardError(f"{folder}: no model card can be made: {error}") from error
+    results = _mapping(card.results)
+    training = _mapping(results.get("training"))
+    own = _mapping(results.get("test"))
+    over_seeds = _mapping(results.get("test_over_seeds"))
+    scores, seeds = _scores(card, over_seeds), _numbers(results.get("seeds"))
+    if not scores:  # one training, or figures that a user gave to save_adapter()
+        values = own or results
+        single = {metric: {"mean": values[metric], "values": [values[metric]]}
+                  for metric in card.metrics if metric in values}  # fmt: skip
+        scores, seeds = _scores(card, single), _numbers([results.get("seed")])
+    windows = _finite(own.get("num_samples"))
+    return TaskFacts(
+        card=card,
+        scores=scores,
+        seeds=tuple(int(seed) for seed in seeds),
+        test_windows=None if windows is None else int(windows),
+        training=training,
+        data=_mapping(training.get("data")),
+        curve=_curve(training, card.monitor),
+        options=options,
+    )
+
+
+def base_facts(folder: Path) -> BaseFacts:
+    """Read a base's folder and the tasks beside it.
+
+    Raises
+    ------
+    CardError
+        A file is missing or damaged.
+    """
+    config = _read_json(folder / "config.json")
+    record = _read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {}
+    places = sorted((folder / ADAPTERS).glob("*")) if (folder / ADAPTERS).is_dir() else []
+    tasks = {facts.card.name: facts for facts in map(task_facts, filter(is_adapter, places))}
+    order = [name for name in _mapping(record.get("data")) if name in tasks]
+    names = [*order, *(name for name in tasks if name not in order)]
+    return BaseFacts(config, _parameters(folder), record, tuple(tasks[name] for name in names))
+
+
+def _parameters(folder: Path) -> int:
+    """Number of weights, from the headers of the safetensors files."""
+    try:
+        shapes = [tensor_shapes(path) for path in sorted(folder.glob("model*.safetensors"))]
+    except (OSError, ValueError) as error:
+        raise CardError(f"{error} Save or download it again.") from error
+    return sum(math.prod(shape) for file in shapes for shape in file.values())
+
+
+def _options(folder: Path) -> dict[str, Any]:
+    from ..adapter_files import read_adapter_config
+
+    if not (folder / CONFIG_FILE).is_file():
+        raise CardError(f"{folder / CONFIG_FILE} is missing.")
+    return read_adapter_config(folder)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(check_place(path))
+    except (OSError, ValueError) as error:
+        raise CardError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CardError(f"{path}: expected a mapping, found {type(content).__name__}.")
+    return content
+
+
+def _scores(card: TaskCard, summary: Mapping[str, Any]) -> tuple[Score, ...]:
+    found = []
+    for metric in card.metrics:
+        entry = _mapping(summary.get(metric))
+        if entry:
+            values = entry.get("values")
+            values = values if isinstance(values, list) else []
+            found.append(Score(metric, _finite(entry.get("mean")), _finite(entry.get("std")),
+                               tuple(_finite(value) for value in values)))  # fmt: skip
+    return tuple(found)
+
+
+def _curve(training: Mapping[str, Any], monitor: str) -> Curve:
+    history = training.get("history")
+    entries = [_mapping(entry) for entry in history] if isinstance(history, list) else []
+    validation = [_mapping(entry.get("validation")) for entry in entries]
+    series = (
+        [entry.get("train_loss") for entry in entries],
+        [entry.get("loss") for entry in validation],
+        [entry.get(monitor) for entry in validation],
+    )
+    return Curve(*(tuple(values) if None not in map(_finite, values) else () for values in series))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """The values if all are finite numbers, else nothing."""
+    values = values if isinstance(values, Sequence) and not isinstance(values, str) else ()
+    return tuple(values) if None not in map(_finite, values) else ()
+
+
+def _finite(value: Any) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if number and math.isfinite(value) else None

@@ -1,0 +1,135 @@
+"""The YAML header of a model card, in the Hub's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .facts import METRIC_TITLES, BaseFacts, TaskFacts
+
+OWN_LICENSE = "apache-2.0"
+"""Licence of weights that come from random values and simulated recordings alone."""
+UNKNOWN_LICENSE = "unknown"
+"""The Hub's word where nobody has said."""
+_REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
+    """YAML of a base."""
+    tasks = facts.tasks
+    start = _mapping_value(facts.training, "config", "model", "base")
+    return _yaml(
+        title,
+        tasks,
+        license_id or default_license(tasks, facts.training),
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        base_model=repo_id(start),
+        datasets=_datasets([_mapping_value(facts.training, "config", "data", "folder")], tasks),
+        tags=["eeg", "mteeg", "labram", "lora", "multi-task-learning", *names(tasks)],
+    )
+
+
+def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
+    """YAML of a task."""
+    lora = facts.card.adapter == "lora"
+    location = facts.data.get("location")
+    return _yaml(
+        title,
+        [facts],
+        license_id or default_license([facts], facts.training),
+        library_name="peft" if lora else "transformers",
+        base_model=repo_id((facts.card.base or {}).get("name_or_path")),
+        datasets=_datasets([location], [facts]),
+        tags=["eeg", "mteeg", "labram", *(["lora"] if lora else []), facts.card.name],
+    )
+
+
+def default_license(tasks: Sequence[TaskFacts], training: Any) -> str:
+    """Licence of the weights where nobody gave one: the files tell it for simulated data alone."""
+    random_start = _mapping_value(training, "start_kind") == "random"
+    simulated = bool(tasks) and all(facts.card.simulated for facts in tasks)
+    return OWN_LICENSE if random_start and simulated else UNKNOWN_LICENSE
+
+
+def repo_id(value: Any) -> str | None:
+    """``value`` if it names a Hub repository and no folder here."""
+    named = isinstance(value, str) and _REPO.fullmatch(value) and not Path(value).exists()
+    return value if named else None
+
+
+def names(tasks: Iterable[TaskFacts]) -> list[str]:
+    """Names of the tasks."""
+    return [facts.card.name for facts in tasks]
+
+
+def _datasets(locations: Iterable[Any], tasks: Sequence[TaskFacts]) -> list[str] | None:
+    """Hub datasets among the locations of data."""
+    found = []
+    for location in locations:
+        prefix = "hf://datasets/"
+        if isinstance(location, str) and location.startswith(prefix):
+            for task in names(tasks):
+                path = location.removeprefix(prefix).replace("{task}", task)
+                found.append(repo_id("/".join(path.partition("@")[0].split("/")[:2])))
+    return sorted({name for name in found if name}) or None
+
+
+def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    simulated = any(facts.card.simulated for facts in tasks)
+    results = [
+        EvalResult(
+            task_type="other",
+            task_name=f"EEG classification: {facts.card.name}",
+            dataset_type=facts.card.name,
+            dataset_name=facts.card.corpus or facts.card.name,
+            dataset_split="test",
+            dataset_args={
+                key: value
+                for key, value in (
+                    ("simulated", facts.card.simulated),
+                    ("split_hash", facts.card.split_hash),
+                    ("fingerprint", facts.data.get("fingerprint")),
+                )
+                if value is not None
+            },
+            metric_type=score.metric,
+            metric_name=METRIC_TITLES.get(score.metric, score.metric),
+            metric_value=round(score.mean, 6),
+            metric_args=_args(facts, score.std, score.values),
+        )
+        for facts in tasks
+        for score in facts.scores
+        if score.mean is not None
+    ]
+    metrics = list(dict.fromkeys(score.metric for facts in tasks for score in facts.scores))
+    tags = [*fields.pop("tags"), *(["simulated"] if simulated else [])]
+    return ModelCardData(
+        license=license_id,
+        tags=list(dict.fromkeys(tags)),
+        metrics=metrics or None,
+        model_name=title if results else None,
+        eval_results=results or None,
+        **fields,
+    ).to_yaml()
+
+
+def _args(facts: TaskFacts, std: float | None, values: Sequence[float | None]) -> dict[str, Any]:
+    """What stands beside a metric's value: seeds, deviation, the values, the test windows."""
+    found = {
+        "seeds": list(facts.seeds) or None,
+        "std": None if std is None else round(std, 6),
+        "values": [None if value is None else round(value, 6) for value in values],
+        "windows": facts.test_windows,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _mapping_value(tree: Any, *keys: str) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree

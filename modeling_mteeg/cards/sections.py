@@ -1,0 +1,186 @@
+"""Parts of the text that the cards of a base and of a task share."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .facts import CURVES_FILE, METRIC_TITLES, Score, TaskFacts
+
+NOT_A_DEVICE = (
+    "Research on methods only. It is no medical device and no part of one: nothing it puts out may "
+    "guide the diagnosis, monitoring or treatment of a person."
+)
+SIMULATED = (
+    "**Simulated data**: {what} trained on recordings that a program made. No person was recorded, "
+    "and the results say nothing about people."
+)
+SOURCES = (
+    "Method: MTEEG, A Multi-Task Learning Framework for Enhanced Electroencephalography Analysis "
+    "Using Low-Rank Adaptation. Backbone: LaBraM (Jiang, Zhao, Lu, Large Brain Model for Learning "
+    "Generic Representations with Tremendous EEG Data in BCI, 2024)."
+)
+
+
+def results(tasks: Sequence[TaskFacts]) -> list[str]:
+    """The table of test results and what is needed to read it."""
+    scored = [facts for facts in tasks if facts.scores]
+    if not scored:
+        return ["Not stated: the files hold no results."]
+    there = {score.metric for facts in scored for score in facts.scores}
+    metrics = [name for name in METRIC_TITLES if name in there]
+    metrics += sorted(there.difference(METRIC_TITLES))
+    header = ["task", "data", "test windows", "seeds", *(titled(name) for name in metrics)]
+    rows = []
+    for facts in scored:
+        by_name = {score.metric: score for score in facts.scores}
+        seeds = ", ".join(map(str, facts.seeds)) or "not stated"
+        windows = "not stated" if facts.test_windows is None else f"{facts.test_windows:,}"
+        cells = [score_text(by_name[name]) if name in by_name else "" for name in metrics]
+        rows.append([facts.card.name, kind_of_data(facts), windows, seeds, *cells])
+    several = any(len(facts.seeds) > 1 for facts in scored)
+    reading = (
+        "Mean ± standard deviation (of a sample, n - 1) over the seeds, each tested once."
+        if several
+        else "One training, tested once: no deviation."
+    )
+    left_out = [facts.card.name for facts in tasks if not facts.scores]
+    without = f" Without recorded results: {', '.join(left_out)}." if left_out else ""
+    return [table(header, rows, text_columns=2), f"Test split. {reading}{without}"]
+
+
+def score_text(score: Score) -> str:
+    """``0.533 ± 0.012``."""
+    if score.mean is None:
+        return "undefined"
+    return f"{score.mean:.3f}" + ("" if score.std is None else f" ± {score.std:.3f}")
+
+
+def kind_of_data(facts: TaskFacts) -> str:
+    """``simulated``, ``recorded``, or that nobody said what the data are."""
+    if facts.card.simulated:
+        return "simulated"
+    return "recorded" if facts.card.corpus else "not stated"
+
+
+def data_rows(facts: TaskFacts) -> list[tuple[str, str]]:
+    """Where a task's data come from and how they were split, a fact a row."""
+    card, data = facts.card, facts.data
+    windows = data.get("windows")
+    windows = windows if isinstance(windows, Mapping) else {}
+    sizes = " / ".join(grouped(number) for number in windows.values())
+    return [
+        ("corpus", card.corpus or "not stated"),
+        _version(facts),
+        ("kind", kind_of_data(facts)),
+        ("licence of the data", card.license or "not stated"),
+        (f"windows ({' / '.join(windows)})" if sizes else "windows", sizes or "not stated"),
+        ("split", str(data.get("rule") or "not stated")),
+        ("split hash", code(card.split_hash)),
+        ("fingerprint of the prepared data", code(data.get("fingerprint"))),
+    ]
+
+
+def _version(facts: TaskFacts) -> tuple[str, str]:
+    """The corpus's version: found by its counts, else in its name; of what is simulated, how."""
+    if facts.card.simulated:
+        simulation = facts.data.get("simulation")
+        return "simulation", settings(simulation) if simulation else "not stated"
+    named = re.search(r"\bv?\d+(\.\d+)+\b", facts.card.corpus)
+    found = facts.data.get("version") or (named[0] if named else None)
+    return "version", str(found or "not stated")
+
+
+def settings(value: Any) -> str:
+    """A mapping's values that are set, as text."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{key} {part}" for key, part in value.items() if part is not None)
+
+
+def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
+    """Command, figures, versions and picture of a training."""
+    if not record.get("command"):
+        return ["Not stated: the files hold no record of a training."]
+    where = [str(record.get("device") or ""), f"precision {record.get('precision')}"]
+    number = record.get("processes")
+    where.append(f"{number} process{'' if number == 1 else 'es'}")
+    rows = [
+        ("method", str(record.get("method"))),
+        ("start", str(record.get("start"))),
+        ("temporal encoder", "trained" if record.get("train_temporal_encoder") else "frozen"),
+        ("trained parameters", grouped(record.get("trainable_parameters"))),
+        ("seed of these weights", str(record.get("seed"))),
+        ("weights kept", f"epoch {_next(record.get('epoch'))} of {record.get('epochs')}, the best "
+                         "on validation"),
+        ("where", ", ".join(part for part in where if part)),
+        ("versions", settings(record.get("packages") or {})),
+    ]  # fmt: skip
+    parts = [f"```bash\n{record['command']}\n```", facts_table(rows)]
+    if has_picture:
+        parts.append(f"![Loss and validation over the epochs]({CURVES_FILE})")
+    return parts
+
+
+def license_text(license_id: str, tasks: Sequence[TaskFacts]) -> str:
+    """Licence of the weights, and that the data have their own."""
+    unknown = license_id == "unknown"
+    weights = "not stated by who made them" if unknown else license_id
+    text = f"Licence of the weights: {weights}."
+    return f"{text} The data have their own licence, named under Data." if tasks else text
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Markdown; columns after the first ``text_columns`` are set to the right."""
+    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
+    lines = [[*map(cell, header)], rule, *([*map(cell, row)] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def facts_table(rows: Sequence[tuple[str, str]]) -> str:
+    """A fact a row."""
+    return "\n".join(["| | |", "|---|---|", *(f"| {cell(k)} | {cell(v)} |" for k, v in rows)])
+
+
+def cell(text: Any) -> str:
+    """``text`` on one line, so that it stays within its cell."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def sentence(text: str) -> str:
+    """``text`` as one paragraph that is no heading, table, list or HTML."""
+    plain = " ".join(text.split())
+    return plain if plain[0].isalnum() else f"\\{plain}"
+
+
+def code(value: Any) -> str:
+    """``value`` as code, or that there is none."""
+    return f"`{value}`" if value else "not stated"
+
+
+def grouped(value: Any) -> str:
+    """``1,234``."""
+    return f"{value:,}" if isinstance(value, int) else "not stated"
+
+
+def titled(metric: str) -> str:
+    """A metric's name for people."""
+    return METRIC_TITLES.get(metric, metric)
+
+
+def joined(header: str, sections: Sequence[str]) -> str:
+    """The whole card: prose wrapped at 100; tables, headings and code as they are."""
+    body = "\n\n".join(_wrap(section) for section in sections)
+    return f"---\n{header.strip()}\n---\n\n{body}\n"
+
+
+def _wrap(section: str) -> str:
+    if "\n" in section or section.startswith(("#", "|", "!", "```")):
+        return section
+    return textwrap.fill(section, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def _next(epoch: Any) -> Any:
+    return epoch + 1 if isinstance(epoch, int) else epoch

@@ -1,0 +1,135 @@
+"""Cards put beside the weights, so that what a person wrote there is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from ..adapter_files import ADAPTERS
+from .adapter import adapter_card
+from .base import base_card
+from .curves import can_draw, has_curve, save_curves
+from .facts import CURVES_FILE, CardError, TaskFacts, base_facts, is_adapter, is_base, task_facts
+
+CARD_NAME = "README.md"
+_MARK = "<!-- modeling_mteeg {}{}: made from the files beside it; a changed text is kept -->"
+_MARKED = re.compile(r"\n" + _MARK.format("([0-9a-f]{16})", "(?: licence ([^ :]+))?") + r"\n\Z")
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]:
+    """Write ``README.md`` of a base and of the tasks beside it, or of one task.
+
+    Everything in it comes from the files of the folder; what they do not hold is called not
+    recorded. Where matplotlib is installed and the epochs of a training are recorded, their curves
+    lie beside the card.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A base (``config.json`` and weights, tasks in ``adapters/``), or a task's folder.
+    license_id : str, optional
+        Licence of the weights as the Hub names it (``mit``, ``cc-by-4.0``). Default:
+        that of the card that is there, if it was given; else ``apache-2.0`` where random weights
+        were trained on simulated recordings, and ``unknown`` otherwise.
+
+    Returns
+    -------
+    list of Path
+        The cards written. A card that somebody wrote or changed is kept, and is not among them.
+
+    Raises
+    ------
+    CardError
+        Neither a base nor a task, or its files are damaged.
+    ValueError
+        The licence is no name of the Hub's.
+    """
+    folder = Path(folder)
+    if license_id is not None and not _LICENSE.fullmatch(license_id):
+        raise ValueError(
+            f"license_id: expected a name such as 'mit' or 'cc-by-4.0' "
+            f"(https://hf.co/docs/hub/repositories-licenses), found {license_id!r}."
+        )
+    if is_adapter(folder):
+        return _write_adapter(folder, license_id)
+    if not is_base(folder):
+        raise CardError(
+            f"{folder}: expected a base (config.json, model.safetensors) or a task (task.json, "
+            "head.safetensors); found neither."
+        )
+    facts = base_facts(folder)
+    written = []
+    if _may_write(folder):
+        tasks = {task.card.name: task for task in facts.tasks}
+        picture = _draw(folder, tasks, facts.training.get("epoch"))
+        given = license_id or _given_license(folder)
+        written.append(_write(folder, base_card(facts, given, picture), given))
+    for place in sorted((folder / ADAPTERS).glob("*")):
+        if is_adapter(place):
+            written += _write_adapter(place, license_id)
+    return written
+
+
+def is_own_card(text: str) -> bool:
+    """Whether a card is as :func:`write_cards` left it."""
+    mark = _MARKED.search(text)
+    return mark is not None and mark[1] == _digest(text[: mark.start()])
+
+
+def _write_adapter(folder: Path, license_id: str | None) -> list[Path]:
+    if not _may_write(folder):
+        return []
+    facts = task_facts(folder)
+    picture = _draw(folder, {facts.card.name: facts}, facts.training.get("epoch"))
+    given = license_id or _given_license(folder)
+    return [_write(folder, adapter_card(facts, given, picture), given)]
+
+
+def _may_write(folder: Path) -> bool:
+    path = folder / CARD_NAME
+    return not path.exists() or is_own_card(path.read_text("utf-8", errors="replace"))
+
+
+def _given_license(folder: Path) -> str | None:
+    """Licence that somebody gave for the card that is there."""
+    path = folder / CARD_NAME
+    mark = _MARKED.search(path.read_text("utf-8", errors="replace")) if path.is_file() else None
+    return mark[2] if mark else None
+
+
+def _write(folder: Path, text: str, license_id: str | None) -> Path:
+    path, part = folder / CARD_NAME, folder / f".{CARD_NAME}.part"
+    mark = _MARK.format(_digest(text), f" licence {license_id}" if license_id else "")
+    part.unlink(missing_ok=True)
+    part.write_text(f"{text}\n{mark}\n", "utf-8", newline="\n")
+    os.replace(part, path)
+    return path
+
+
+def _draw(folder: Path, tasks: dict[str, TaskFacts], selected: object) -> bool:
+    """Draw the curves if there are any; whether the picture lies there.
+
+    The picture of the same curves stays; that of others, and a stranger's, goes.
+    """
+    path = folder / CURVES_FILE
+    drawn = {name: facts for name, facts in tasks.items() if has_curve(facts.curve)}
+    shown = [(name, facts.curve, facts.card.monitor, facts.card.simulated)
+             for name, facts in drawn.items()]  # fmt: skip
+    mark = _digest(repr((shown, selected)))
+    if drawn and path.is_file() and mark.encode() in path.read_bytes():
+        return True
+    path.unlink(missing_ok=True)
+    if not drawn or not can_draw():
+        return False
+    part = folder / f".{CURVES_FILE}.part.png"
+    part.unlink(missing_ok=True)
+    save_curves(drawn, selected, part, mark)
+    os.replace(part, path)
+    return True
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

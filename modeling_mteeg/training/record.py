@@ -1,0 +1,207 @@
+"""How a training came about, written beside its weights: what model cards are made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from ..adapter_files import ADAPTERS
+from ..cards import RECORD_FILE, write_cards
+from ..data import Corpus
+from ..data.loading import task_location
+from ..data.remote import RemoteFolder, is_url
+from ..task_card import CARD_FILE, TaskCard
+from .config import JointConfig
+from .report import plain, write_json
+
+FORMAT = 1
+PACKAGES = (
+    "modeling-mteeg",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "safetensors",
+    "numpy",
+    "scikit-learn",
+    "mne",
+)
+_LAUNCHERS = ("accelerate", "torchrun")
+_LAUNCHING_MODULES = ("accelerate.commands.launch", "torch.distributed.run")
+_MANIFEST = "splits.json"
+
+
+def command_line(script: str | Path, arguments: Sequence[str] | None = None) -> str:
+    """The command as it can be typed again.
+
+    Parameters
+    ----------
+    script : str or Path
+        The recipe.
+    arguments : sequence of str, optional
+        Of a call from Python; by default the process's own, with the launcher in front that
+        started it (``accelerate launch ...``, ``torchrun ...``).
+    """
+    if arguments is not None:
+        return shlex.join(["python", str(script), *map(str, arguments)])
+    return shlex.join(_launched() or ["python", *sys.argv])
+
+
+def _launched() -> list[str] | None:
+    """Words of the launcher's command if one started this process."""
+    import psutil
+
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return None
+    for place, word in enumerate(words[:3]):
+        if Path(word).stem in _LAUNCHERS:
+            return [Path(word).stem, *words[place + 1 :]]
+        if word in _LAUNCHING_MODULES:
+            return ["python", "-m", *words[place:]]
+    return None
+
+
+def package_versions() -> dict[str, str]:
+    """Python and the packages that decide what a training computes, those installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def data_record(location: str, corpus: Corpus) -> dict[str, Any]:
+    """What a prepared corpus says of itself: windows, rule of the split, fingerprint.
+
+    Parameters
+    ----------
+    location : str
+        Its folder or URL.
+    corpus : Corpus
+    """
+    manifest = _manifest(location)
+    source = manifest.get("source")
+    source = source if isinstance(source, dict) else {}
+    return {
+        "location": location if is_url(location) else None,  # a path means nothing elsewhere
+        "windows": {split: len(reader) for split, reader in corpus.splits.items()},
+        "rule": manifest.get("rule"),
+        "fingerprint": manifest.get("fingerprint"),
+        "version": source.get("version"),
+        "reader": source.get("reader"),
+        "simulation": source.get("simulation"),
+    }
+
+
+def _manifest(location: str) -> dict[str, Any]:
+    """The split manifest; empty where the data were made by something else and have none."""
+    try:
+        if is_url(location):
+            content = RemoteFolder(location).read(_MANIFEST)
+        else:
+            content = (Path(location) / _MANIFEST).read_bytes()
+        manifest = json.loads(content)
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def start_record(
+    config: JointConfig,
+    corpora: Mapping[str, Corpus],
+    data: str | Path,
+    accelerator: Accelerator,
+    command: str,
+) -> dict[str, Any]:
+    """What is known of a run before it trains, the same for every seed."""
+    options = config.model
+    return {
+        "format": FORMAT,
+        "command": command,
+        "method": config.method,
+        "start": options.base or f"size {options.preset!r}, random weights",
+        "start_kind": "base" if options.base else "random",
+        "train_temporal_encoder": config.train_temporal_encoder,
+        "epochs": config.optimization.epochs,
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+        "packages": package_versions(),
+        "data": {
+            task: data_record(task_location(data, task), corpus) for task, corpus in corpora.items()
+        },
+        "config": config.to_dict(),
+    }
+
+
+def task_results(
+    record: Mapping[str, Any], task: str, test: Mapping[str, float], simulated: bool
+) -> dict[str, Any]:
+    """``results`` of one task's card.
+
+    Parameters
+    ----------
+    record : mapping
+        A seed's record: that of :func:`start_record` and ``seed``, ``epoch``, ``history``,
+        ``trainable_parameters``.
+    task : str
+    test : mapping
+        Metrics on the test split.
+    simulated : bool
+        Whether the data were.
+    """
+    history = record["history"]
+    outside = ("config", "format", "test")  # the base's record has them
+    training = {key: value for key, value in record.items() if key not in outside}
+    training["data"] = record["data"][task]
+    training["history"] = [
+        {"train_loss": entry["train_loss"].get(task), "validation": entry["validation"][task]}
+        for entry in history
+    ]
+    return {
+        "seed": record["seed"],
+        "epoch": record["epoch"],
+        "method": record["method"],
+        "simulated": simulated,
+        "validation": history[record["epoch"]]["validation"][task],
+        "test": dict(test),
+        "training": training,
+    }
+
+
+def note_seeds(
+    folder: str | Path, summary: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]
+) -> None:
+    """Put the results over several seeds into a saved folder, and make its cards anew.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What ``save_model`` wrote, of one of the seeds.
+    summary : mapping
+        Of ``summarize``: task to metric to ``mean``, ``std`` and ``values``.
+    seeds : sequence of int
+    """
+    folder = Path(folder)
+    for task, metrics in summary.items():
+        place = folder / ADAPTERS / task
+        card = TaskCard.load(place)
+        results = {**(card.results or {}), "seeds": list(seeds), "test_over_seeds": plain(metrics)}
+        write_json(place / CARD_FILE, card.replace(results=results).to_dict())
+    record = json.loads((folder / RECORD_FILE).read_text("utf-8"))
+    write_json(folder / RECORD_FILE, record | {"seeds": list(seeds), "test": dict(summary)})
+    write_cards(folder)

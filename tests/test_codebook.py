@@ -110,7 +110,18 @@ def test_a_loaded_codebook_is_not_started_again():
     other = codebook(kmeans_start=True)
     other.load_state_dict(trained.state_dict())
     assert torch.equal(trained(tokens).indices, other(tokens).indices)
-    assert all(torch.equal(v, other.state_dict()[k]) for k, v in trained.state_dict().items())
+    others = other.state_dict()
+    assert all(torch.equal(value, others[name]) for name, value in trained.state_dict().items())
+
+
+def test_an_untrained_state_is_started_anew():
+    book, untrained = codebook(kmeans_start=True), codebook(kmeans_start=True).state_dict()
+    book(unit_tokens(100))
+    book.load_state_dict(untrained)
+    book(unit_tokens(100, seed=2))
+    assert book.started and book.updates == 1
+    drift = (book.codes - untrained["codes"]).norm(dim=1)
+    assert drift.min() > 0.05
 
 
 def test_fewer_tokens_than_codes_leave_the_rest_random_and_dead():

@@ -91,6 +91,7 @@ def test_one_pass_gives_loss_logits_and_gradients_of_two_plain_passes(case):
     without = {name for name, parameter in parameters.items() if parameter.grad is None}
     assert without == set(parameters) - set(names.values())
     assert without == {"mteeg.fc_norm.weight", "mteeg.fc_norm.bias"}
+    assert without == {name for name, p in parameters.items() if not p.requires_grad}
     whole = torch.cat([leaf.grad.flatten() for leaf in leaves.values()]).norm()
     for theirs, ours in names.items():
         expected = leaves[theirs].grad.reshape(parameters[ours].shape)

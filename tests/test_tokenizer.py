@@ -193,8 +193,14 @@ def test_spectra_are_standardised_per_sample():
 
 def test_saved_and_loaded_is_equal(tmp_path):
     model = MteegTokenizerModel(MteegTokenizerConfig.from_preset("tiny")).train()
+    assert not model.codebook.started and not model.codebook.usage.any()
     model(**batch("seed-v"))
     model.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["auto_map"] == {
+        "AutoConfig": "configuration_tokenizer.MteegTokenizerConfig",
+        "AutoModel": "tokenizer_mteeg.MteegTokenizerModel",
+    }
     loaded = AutoModel.from_pretrained(tmp_path)
     assert type(loaded) is MteegTokenizerModel and not loaded.training
     assert loaded.codebook.started and loaded.codebook.updates == 1

@@ -30,13 +30,13 @@ def is_preparable(model: Any) -> bool:
 
 
 class FastForward:
-    """Logits of one task, from a copy of its weights.
+    """Logits of one task, from its weights in another form.
 
     Parameters
     ----------
     model : MteegModel
-        In evaluation mode, float32, on a CPU. It keeps all of its tasks; what is trained in it
-        later is not seen here.
+        In evaluation mode, float32, on a CPU. It keeps all of its tasks and is not changed; after
+        training it further, make a new object.
     task : str
         One of the model's tasks.
 

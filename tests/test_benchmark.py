@@ -165,6 +165,13 @@ def test_latency_prints_every_row(latency):
         assert f"| {name} | " in text and f"- {name}: " in text
 
 
+def test_what_less_delay_costs_is_nothing_without_it_and_grows(latency):
+    rows = [line.split(" | ") for line in latency.delay_table(60.0).splitlines()[4:]]
+    shares = [float(row[3].rstrip("% |")) for row in rows if row[0] == "| 0.1"]
+    assert len(rows) > len(shares) == len(latency.LOOKAHEADS_S)
+    assert shares[0] == 0 and shares == sorted(shares) and shares[-1] > 10
+
+
 @pytest.mark.slow
 def test_the_command_prints_every_variant_and_the_footprint(steps, tmp_path):
     table = tmp_path / "table.md"

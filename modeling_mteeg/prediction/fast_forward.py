@@ -18,6 +18,8 @@ from ..inputs import check_inputs
 from ..layers import MteegLayer
 
 _SCORE_BYTES = 2**20  # of attention weights that are held at a time: a core's own cache
+_LINE = 16  # float32 numbers in a cache line, and in a vector register of 512 bits
+_NEVER = -1e9  # a score whose exponential is 0 beside any other
 _PACKED = torch.ops.mkldnn  # oneDNN's products with weights in its own order, and GELU with them
 
 
@@ -30,13 +32,13 @@ def is_preparable(model: Any) -> bool:
 
 
 class FastForward:
-    """Logits of one task, from a copy of its weights.
+    """Logits of one task, from its weights in another form.
 
     Parameters
     ----------
     model : MteegModel
-        In evaluation mode, float32, on a CPU. It keeps all of its tasks; what is trained in it
-        later is not seen here.
+        In evaluation mode, float32, on a CPU. It keeps all of its tasks and is not changed; after
+        training it further, make a new object.
     task : str
         One of the model's tasks.
 
@@ -51,7 +53,8 @@ class FastForward:
     - Attention's LayerNorm of queries and keys: their mean over a head is linear, so it is taken
       off the projection's weights; sums of squares over 20 values, and the scales that go back to
       them, are products with a matrix of blocks, since short sums are slow one by one.
-    - Attention goes head by head, so that its weights stay in the cache, in one buffer.
+    - Attention takes a few heads at a time, so that their weights stay in the cache, in a buffer
+      whose rows begin at cache lines.
     - The convolutions' matrices are built once. GroupNorm is two numbers per column.
     - The last linear layer acts on the mean over tokens, which is what the head sees.
     """
@@ -66,7 +69,7 @@ class FastForward:
         self.model, self.task, self.head = model, task, model.heads[task]
         self.heads = model.config.num_attention_heads
         self.rows = 1 + max(len(model.tasks[task].channels), 1) * model.tasks[task].patches
-        self._scores = torch.empty(0)
+        self._room: _Room | None = None
         with torch.inference_mode():
             encoder = model.temporal_encoder
             self.norms = (encoder.norm1, encoder.norm2, encoder.norm3)
@@ -114,8 +117,12 @@ class FastForward:
             x = torch.addmm(bias, x, matrix).unflatten(0, (batch, -1))
             steps = x.shape[-1] // norm.num_channels
             # Statistics of a group from those of its columns (step by step, channel by channel).
-            columns = torch.var_mean(x, dim=1, unbiased=False)
-            spread, mean = (part.view(batch, steps, norm.num_groups, -1) for part in columns)
+            columns = x.mean(1, keepdim=True)
+            away = x - columns
+            spread, mean = (
+                part.reshape(batch, steps, norm.num_groups, -1)
+                for part in ((away * away).mean(1), columns)
+            )
             between, middle = torch.var_mean(mean, dim=(1, 3), unbiased=False)
             scale = torch.rsqrt(spread.mean((1, 3)) + between + norm.eps)
             repeats = norm.num_channels // norm.num_groups
@@ -125,12 +132,47 @@ class FastForward:
             x = F.gelu(x).flatten(0, 1)
         return x.unflatten(0, (batch, -1))
 
-    def scores(self, tokens: int) -> torch.Tensor:
-        """A buffer (heads at a time, tokens, tokens) for attention weights."""
-        count = max(1, _SCORE_BYTES // (4 * tokens * tokens))
-        if self._scores.shape != (count, tokens, tokens):
-            self._scores = torch.empty(count, tokens, tokens)
-        return self._scores
+    def room(self, sequences: int, tokens: int) -> _Room:
+        """Buffers for attention, kept for the next layer and window of the same shape."""
+        if self._room is None or self._room.shape != (sequences, tokens):
+            self._room = _Room(sequences, tokens, self.model.config.head_dim)
+        return self._room
+
+
+class _Room:
+    """Buffers of attention over ``sequences`` (samples times heads) of ``tokens`` tokens.
+
+    Rows of attention weights begin at a cache line, so there are up to 15 keys more than tokens. To
+    these every query has a score so low that their weights are exactly 0: queries end with a 1
+    that meets 0 in the real keys and ``_NEVER`` in the others.
+    """
+
+    def __init__(self, sequences: int, tokens: int, head_dim: int) -> None:
+        self.shape = sequences, tokens
+        keys = -(-tokens // _LINE) * _LINE
+        self.query = torch.ones(sequences, tokens, head_dim + 1)
+        self.key = torch.zeros(sequences, head_dim + 1, keys)
+        self.key[:, head_dim, tokens:] = _NEVER
+        self.value = torch.zeros(sequences, head_dim, keys)
+        at_once = min(max(1, _SCORE_BYTES // (4 * tokens * keys)), sequences)
+        self.scores = torch.empty(at_once, tokens, keys)
+        self.context = torch.empty(sequences, head_dim, tokens)
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """(batch, tokens, heads, head_dim) each, queries scaled, to (batch * tokens, width)."""
+        batch, tokens, heads, head_dim = query.shape
+        apart = (batch, heads)
+        self.query.unflatten(0, apart)[..., :head_dim].copy_(query.transpose(1, 2))
+        self.key.unflatten(0, apart)[:, :, :head_dim, :tokens].copy_(key.permute(0, 2, 3, 1))
+        self.value.unflatten(0, apart)[..., :tokens].copy_(value.permute(0, 2, 3, 1))
+        for start in range(0, len(self.query), len(self.scores)):
+            part = slice(start, start + len(self.scores))
+            held = self.scores[: len(self.query[part])]
+            torch.bmm(self.query[part], self.key[part], out=held)
+            torch.softmax(held, -1, out=held)
+            torch.bmm(self.value[part], held.transpose(1, 2), out=self.context[part])
+        context = self.context.view(batch, heads * head_dim, tokens)
+        return context.transpose(1, 2).reshape(batch * tokens, -1)
 
 
 class _Layer:
@@ -169,22 +211,11 @@ class _Layer:
         both, value = projected[:, : 2 * width], projected[:, 2 * width :]
         deviation = torch.mm(both * both, self.mean).add_(self.eps).rsqrt_()
         both = torch.addcmul(self.shift, both, torch.mm(deviation, self.spread))
-        by_head = (batch, -1, heads, width // heads)
-        query = both[:, :width].unflatten(0, (batch, -1)).view(by_head).transpose(1, 2)
-        query = query.flatten(0, 1)  # (batch * heads, tokens, head_dim)
-        key, value = (
-            part.unflatten(0, (batch, -1)).view(by_head).permute(0, 2, 3, 1).flatten(0, 1)
-            for part in (both[:, width:], value)
-        )  # (batch * heads, head_dim, tokens)
-        scores = self.owner.scores(query.shape[1])
-        context = torch.empty_like(value)
-        for start in range(0, len(query), len(scores)):
-            part = slice(start, start + len(scores))
-            held = scores[: len(query[part])]
-            torch.bmm(query[part], key[part], out=held)
-            torch.softmax(held, -1, out=held)
-            torch.bmm(value[part], held.transpose(1, 2), out=context[part])
-        return context.view(batch, width, -1).transpose(1, 2).reshape(-1, width)
+        query, key, value = (
+            part.view(batch, -1, heads, width // heads)
+            for part in (both[:, :width], both[:, width:], value)
+        )
+        return self.owner.room(batch * heads, query.shape[1]).attend(query, key, value)
 
 
 class _Product:

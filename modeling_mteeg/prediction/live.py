@@ -99,8 +99,8 @@ class LivePredictor:
     Parameters
     ----------
     model : MteegModel
-        In evaluation mode, with the tasks loaded. On a CPU its weights are copied, see
-        :class:`fast_forward.FastForward`.
+        In evaluation mode, with the tasks loaded. On a CPU, in float32, its weights are taken once
+        in a form that is faster for single windows: :class:`fast_forward.FastForward`.
     tasks : str or sequence of str
         One task, or several that share the filters.
     channels : sequence of str

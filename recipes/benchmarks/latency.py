@@ -14,7 +14,7 @@ from modeling_mteeg import MteegConfig, MteegModel, TaskCard, channel_ids
 from modeling_mteeg.prediction.live import LivePredictor
 from modeling_mteeg.prediction.sliding import SlidingWindows
 from modeling_mteeg.prediction.stream_filter import StreamFilter
-from modeling_mteeg.preprocessing import preprocessing_info
+from modeling_mteeg.preprocessing import preprocess, preprocessing_info
 
 from .plain import PlainLabram
 
@@ -24,6 +24,7 @@ CHANNELS = (
 RATE_HZ = 256
 WINDOW_S = 10
 WARM_UP = 5
+LOOKAHEADS_S = (None, 15.0, 10.0, 5.0, 2.0, 1.0, 0.0)
 
 ROWS = {
     "plain forward": "the published network's forward pass alone, on a window that is ready",
@@ -94,7 +95,7 @@ def latency_table(preset: str, windows: int) -> str:
     return (
         f"Latency: {preset}, {len(CHANNELS)} channels, {WINDOW_S} s at {RATE_HZ} Hz, one thread, "
         f"float32, {windows} windows, all rows in turn; the ratio is the median of the windows' "
-        f"own ratios.\n\n" + "\n".join(rows) + f"\n\n{notes}"
+        f"own ratios.\n\n" + "\n".join(rows) + f"\n\n{notes}\n\n{delay_table()}"
     )
 
 
@@ -112,3 +113,40 @@ def measure(contestants: Contestants, windows: int) -> dict[str, list[float]]:
             if turn >= WARM_UP:
                 seconds[name].append(taken)
     return seconds
+
+
+def delay_table(seconds: float = 300.0) -> str:
+    """What less delay costs: the error of a signal whose future was not waited for."""
+    signal = simulated_eeg(seconds)
+    rows = ["| high-pass Hz | lookahead s | delay s | error, share of the signal |"]
+    rows.append("|---|---|---|---|")
+    for highpass_hz in (0.1, 0.5, 1.0):
+        exact = preprocess(signal, RATE_HZ, highpass_hz=highpass_hz)
+        for lookahead_s in LOOKAHEADS_S:
+            info = preprocessing_info(RATE_HZ, highpass_hz=highpass_hz)
+            stage, parts = StreamFilter(info, len(signal), signal.shape[1], hop_s=1.0), []
+            if lookahead_s is not None and lookahead_s > stage.delay_s:
+                continue
+            for start in range(0, signal.shape[1], RATE_HZ):
+                parts.append(stage.push(signal[:, start : start + RATE_HZ]))
+                if lookahead_s is not None:
+                    parts.append(stage.drain(lookahead_s))
+            error = np.concatenate([*parts, stage.finish()], axis=1) - exact
+            share = np.sqrt(np.mean(error**2) / np.mean(exact**2))
+            delay_s = stage.delay_s if lookahead_s is None else lookahead_s
+            named = "all" if lookahead_s is None else f"{lookahead_s:g}"
+            rows.append(f"| {highpass_hz:g} | {named} | {delay_s:.1f} | {share:.1%} |")
+    return (
+        "Less delay than the filters reach to, on simulated EEG whose amplitude falls with 1/f "
+        "(RMS, a second at a time, against the whole recording).\n\n" + "\n".join(rows)
+    )
+
+
+def simulated_eeg(seconds: float, channels: int = 4) -> np.ndarray:
+    """Simulated microvolt (channels, samples): 30 RMS, amplitude falling with 1/f above 0.3 Hz."""
+    rng = np.random.default_rng(0)
+    samples = round(seconds * RATE_HZ)
+    hz = np.fft.rfftfreq(samples, 1 / RATE_HZ)
+    spectrum = rng.standard_normal((channels, len(hz), 2)) @ [1, 1j]
+    signal = np.fft.irfft(spectrum / np.maximum(hz, 0.3), n=samples)
+    return 30 * signal / signal.std(axis=1, keepdims=True)

@@ -53,8 +53,12 @@ def _plain_name(name: str) -> str:
 class AdapterSavingMixin:
     """Files and fingerprints of a :class:`modeling_mteeg.MteegModel` and its tasks."""
 
-    # A checkpoint of transformers' Trainer holds tasks too; the base in it is loaded without them.
-    _keys_to_ignore_on_load_unexpected = (r"\.lora_[AB]\.", r"^heads\.")
+    # A checkpoint of transformers' Trainer holds tasks too, a folder of masked pre-training the
+    # layers that predict codes; the base in either is loaded without them.
+    _keys_to_ignore_on_load_unexpected = (
+        *(r"\.lora_[AB]\.", r"^heads\."),
+        *(r"^mask_token$", r"^norm\.", r"^lm_head\."),
+    )
 
     def base_state_dict(self) -> dict[str, torch.Tensor]:
         """Weights of the base alone, under their plain names (no adapters, no heads)."""
@@ -83,7 +87,7 @@ class AdapterSavingMixin:
             return self.config.fingerprint
         return digest
 
-    def _note_fingerprint(self) -> None:
+    def note_fingerprint(self) -> None:
         """Write the fingerprint, and those of the rounded weights, into the configuration."""
         state, fingerprint = self.base_state_dict(), self.fingerprint()
         if fingerprint != self.config.fingerprint or not self.config.rounded_fingerprints:
@@ -110,7 +114,9 @@ class AdapterSavingMixin:
         else:
             kwargs["state_dict"] = self.base_state_dict()
             self._save_extractor(Path(save_directory))
-        self._note_fingerprint()
+        self.note_fingerprint()
+        if getattr(self.config, "auto_map", None):  # as loaded from a folder of pre-training
+            self.config.auto_map.pop("AutoModelForPreTraining", None)
         super().save_pretrained(save_directory, **kwargs)
 
     def _save_extractor(self, folder: Path) -> None:

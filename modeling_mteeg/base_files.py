@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from .checked_files import UnsafeFileError, pickled_beside, tensor_shapes
+from .checked_files import FLOATS, UnsafeFileError, pickled_beside, tensor_shapes
 
+_COUNTERS = {torch.int64: "I64", torch.bool: "BOOL"}
+"""Types of a model's buffers that are no weights, such as counts of a codebook."""
 _NO_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
 
 
@@ -81,6 +84,8 @@ def check_weights(model: nn.Module, files: Iterable[str | Path], complete: bool)
         missing or of another shape than the configuration says.
     """
     paths = [Path(file) for file in files]
+    kinds = {_COUNTERS.get(tensor.dtype, FLOATS[0]) for tensor in model.state_dict().values()}
+    kinds = (*FLOATS, *sorted(kinds - set(FLOATS)))
     shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
         if path.suffix != ".safetensors":
@@ -90,7 +95,7 @@ def check_weights(model: nn.Module, files: Iterable[str | Path], complete: bool)
             )
         if path.parent.resolve() != paths[0].parent.resolve():
             raise UnsafeFileError(f"{path} lies outside the folder of {paths[0]}; it is not read.")
-        shapes |= tensor_shapes(path)
+        shapes |= tensor_shapes(path, kinds)
     if complete:
         _check_complete(model, shapes, paths[0].parent if paths else None)
 
@@ -99,6 +104,9 @@ def _check_complete(
     model: nn.Module, shapes: Mapping[str, tuple[int, ...]], folder: Path | None
 ) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."  # the base inside a larger model's file
+    if not expected.keys() & shapes.keys():
+        shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
     faults = [f"{name} is missing" for name in expected if name not in shapes]
     faults += [
         f"{name}: expected {shape}, found {shapes[name]}"

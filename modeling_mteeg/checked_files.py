@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,20 @@ def check_place(path: Path) -> Path:
     return path
 
 
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(path: Path, kinds_allowed: Sequence[str] = FLOATS) -> dict[str, tuple[int, ...]]:
     """Names and shapes in a safetensors file, from its header alone.
+
+    Parameters
+    ----------
+    path : Path
+    kinds_allowed : sequence of str
+        Types of numbers, as safetensors names them.
 
     Raises
     ------
     UnsafeFileError
         A link to somewhere else, a header that is too long or does not describe the file to the
-        byte, or numbers that are not floating-point.
+        byte, or numbers of another type.
     OSError
         It cannot be read.
     """
@@ -118,10 +124,10 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     except (SafetensorError, ValueError) as error:
         raise UnsafeFileError(f"{path} is damaged ({shortened(error)}).") from error
-    wrong = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in FLOATS]
+    wrong = [f"{name} ({kind})" for name, kind in kinds.items() if kind not in kinds_allowed]
     if wrong:
         raise UnsafeFileError(
-            f"{path}: expected floating-point tensors ({', '.join(FLOATS)}), found {wrong[:3]}."
+            f"{path}: expected tensors of type {', '.join(kinds_allowed)}, found {wrong[:3]}."
         )
     return shapes
 

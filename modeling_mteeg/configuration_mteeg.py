@@ -16,6 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "intermediate_size": 400,
         "temporal_channels": 4,
         "layer_scale_init": 0.1,
+        "num_codes": 256,
     },
     "base": {
         "hidden_size": 200,
@@ -53,6 +54,7 @@ _LARGEST = {
     "temporal_channels": 1024,
     "num_spatial": 65_536,
     "num_temporal": 65_536,
+    "num_codes": 1_048_576,
 }
 """Sizes, and the largest that a configuration may claim: twenty times those of Huge. The modules of
 a model are made before its weights are read, so a number in a file must not decide alone."""
@@ -62,7 +64,7 @@ _INHERITED = {"attn_implementation", "output_attentions"}
 
 @strict
 class MteegConfig(PreTrainedConfig):
-    """Configuration of :class:`MteegModel`.
+    """Configuration of :class:`MteegModel` and :class:`MteegForPreTraining`.
 
     Parameters
     ----------
@@ -80,10 +82,16 @@ class MteegConfig(PreTrainedConfig):
         Rows of the temporal table; longer inputs interpolate it linearly.
     layer_norm_eps : float
         Epsilon of every LayerNorm.
-    layer_scale_init : float
-        Start value of the layer scales gamma_1 and gamma_2.
+    layer_scale_init : float or None
+        Start value of the layer scales gamma_1 and gamma_2; None for no layer scale.
     qkv_bias : bool
         Whether attention has biases on query and value (a published option, off by default).
+    qk_norm : bool
+        Whether attention normalises queries and keys.
+    num_codes : int
+        Codes of the neural tokenizer that masked pre-training predicts.
+    mask_ratio : float
+        Share of the patches that masked pre-training hides; the rest is hidden in the same step.
     attention_dropout, drop_path_rate : float
         Dropout on attention weights; stochastic depth, growing linearly over the layers.
     initializer_range : float
@@ -119,8 +127,11 @@ class MteegConfig(PreTrainedConfig):
     num_spatial: int = 128
     num_temporal: int = 16
     layer_norm_eps: float = 1e-6
-    layer_scale_init: float | int = 0.1
+    layer_scale_init: float | int | None = 0.1
     qkv_bias: bool = False
+    qk_norm: bool = True
+    num_codes: int = 8192
+    mask_ratio: float = 0.5
     attention_dropout: float | int = 0.0
     drop_path_rate: float | int = 0.0
     initializer_range: float = 0.02
@@ -136,6 +147,8 @@ class MteegConfig(PreTrainedConfig):
                     f"{largest:,})."
                 )
         for name in ("layer_norm_eps", "layer_scale_init", "initializer_range"):
+            if name == "layer_scale_init" and self.layer_scale_init is None:
+                continue
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(
                     f"{name}: expected a number of 0 or above, found {getattr(self, name)}."
@@ -145,6 +158,10 @@ class MteegConfig(PreTrainedConfig):
                 raise ValueError(
                     f"{name}: expected a number in [0, 1), found {getattr(self, name)}."
                 )
+        if not 0 < self.mask_ratio < 1:
+            raise ValueError(
+                f"mask_ratio: expected a number between 0 and 1, found {self.mask_ratio}."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads; found "
@@ -168,6 +185,11 @@ class MteegConfig(PreTrainedConfig):
         return self.hidden_size // self.num_attention_heads
 
     @classmethod
+    def presets(cls) -> dict[str, dict[str, Any]]:
+        """Sizes by name."""
+        return PRESETS
+
+    @classmethod
     def from_preset(cls, preset: str, **overrides: Any) -> "MteegConfig":
         """Configuration of a published size.
 
@@ -183,12 +205,13 @@ class MteegConfig(PreTrainedConfig):
         ValueError
             The preset is not known, or a field.
         """
-        if preset not in PRESETS:
-            raise ValueError(f"preset: expected one of {sorted(PRESETS)}, found {preset!r}.")
+        presets = cls.presets()
+        if preset not in presets:
+            raise ValueError(f"preset: expected one of {sorted(presets)}, found {preset!r}.")
         known = {field.name for field in dataclasses.fields(cls)} | _INHERITED
         unknown = sorted(set(overrides) - known)
         if unknown:
             raise ValueError(
                 f"Unknown fields {unknown}; expected some of {sorted(known - {'fingerprint'})}."
             )
-        return cls(**{**PRESETS[preset], **overrides})
+        return cls(**{**presets[preset], **overrides})

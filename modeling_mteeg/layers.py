@@ -145,7 +145,10 @@ def eager_attention(
 
 
 class MteegAttention(nn.Module):
-    """Multi-head self-attention with LayerNorm on queries and keys (section 3.2)."""
+    """Multi-head self-attention with LayerNorm on queries and keys (section 3.2).
+
+    The neural tokenizer's has none (``qk_norm``).
+    """
 
     is_causal = False
 
@@ -158,8 +161,11 @@ class MteegAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
-        self.q_norm = nn.LayerNorm(head_dim, eps=config.layer_norm_eps)
-        self.k_norm = nn.LayerNorm(head_dim, eps=config.layer_norm_eps)
+        norms = [
+            nn.LayerNorm(head_dim, eps=config.layer_norm_eps) if config.qk_norm else nn.Identity()
+            for _ in range(2)
+        ]
+        self.q_norm, self.k_norm = norms
         self.proj = nn.Linear(width, width)
 
     def _interface(self, tokens: int, values: torch.Tensor, need_weights: bool):
@@ -259,22 +265,39 @@ class DropPath(nn.Module):
 
 
 class MteegLayer(GradientCheckpointingLayer):
-    """Transformer layer: attention and feed-forward, pre-norm, layer scale on both branches."""
+    """Transformer layer: attention and feed-forward, pre-norm, layer scale on both branches.
 
-    def __init__(self, config: MteegConfig, index: int):
+    Parameters
+    ----------
+    config : MteegConfig
+        Sizes; without ``layer_scale_init`` there is no layer scale.
+    index : int
+        Number of the layer, from 0.
+    depth : int, optional
+        Layers of its stack, where that is not ``num_hidden_layers``.
+    """
+
+    def __init__(self, config: MteegConfig, index: int, depth: int | None = None):
         super().__init__()
         width, eps = config.hidden_size, config.layer_norm_eps
         self.norm1 = nn.LayerNorm(width, eps=eps)
         self.attention = MteegAttention(config)
-        self.gamma_1 = nn.Parameter(torch.full((width,), config.layer_scale_init))
+        self.gamma_1 = self._scale(config)
         self.norm2 = nn.LayerNorm(width, eps=eps)
         self.mlp = MteegMLP(config)
-        self.gamma_2 = nn.Parameter(torch.full((width,), config.layer_scale_init))
-        share = index / max(config.num_hidden_layers - 1, 1)
+        self.gamma_2 = self._scale(config)
+        share = index / max((depth or config.num_hidden_layers) - 1, 1)
         self.drop_path = DropPath(config.drop_path_rate * share)
         # Published start: the last linear layer of a branch shrinks with depth.
         std = config.initializer_range / math.sqrt(2.0 * (index + 1))
         self.attention.proj.init_std = self.mlp.fc2.init_std = std
+
+    @staticmethod
+    def _scale(config: MteegConfig) -> nn.Parameter | None:
+        """A layer scale at its start value, or None."""
+        if config.layer_scale_init is None:
+            return None
+        return nn.Parameter(torch.full((config.hidden_size,), config.layer_scale_init))
 
     def forward(
         self,
@@ -291,4 +314,5 @@ class MteegLayer(GradientCheckpointingLayer):
 
     def _add(self, x, gamma, branch, groups: tuple[Group, ...]) -> torch.Tensor:
         """x + drop_path(gamma * branch), in one pass over the memory."""
-        return torch.addcmul(x, gamma, self.drop_path(branch, groups).to(x.dtype))
+        branch = self.drop_path(branch, groups).to(x.dtype)
+        return x + branch if gamma is None else torch.addcmul(x, gamma, branch)

@@ -18,7 +18,9 @@ from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
 from .base_files import check_weights, refuse_pickles
 from .configuration_mteeg import MteegConfig
+from .embedding import place_embedding
 from .hub_mixin import HubMixin
+from .inputs import check_inputs
 from .layers import Group, MteegLayer, Route, TemporalEncoder
 from .task_card import TaskCard
 
@@ -144,8 +146,9 @@ class MteegPreTrainedModel(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
         elif isinstance(module, MteegLayer):
-            init.constant_(module.gamma_1, self.config.layer_scale_init)
-            init.constant_(module.gamma_2, self.config.layer_scale_init)
+            if self.config.layer_scale_init is not None:
+                init.constant_(module.gamma_1, self.config.layer_scale_init)
+                init.constant_(module.gamma_2, self.config.layer_scale_init)
             if self.config.qkv_bias:
                 init.zeros_(module.attention.q_bias)
                 init.zeros_(module.attention.v_bias)
@@ -322,74 +325,11 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
 
     def _embed(self, values, channel_ids, matrices: list) -> torch.Tensor:
         """Tokens (batch, 1 + channels * patches, width) of one batch of windows."""
-        values = self._check_values(values, channel_ids)
+        values = check_inputs(values, channel_ids, self.config)
         batch, channels, patches, size = values.shape
         values = values.to(self.cls_token.dtype).reshape(batch, channels * patches, size)
         tokens = self.temporal_encoder(values, matrices)
-        ids = channel_ids.to(self.spatial_embedding.device)
-        spatial = self.spatial_embedding[ids].mean(-2)  # (channels, width), maybe per sample
-        place = spatial[..., None, :] + self._temporal_rows(patches)  # (..., patches, width)
-        tokens = tokens + place.flatten(-3, -2).to(tokens.dtype)
+        tables = self.spatial_embedding, self.temporal_embedding
+        tokens = tokens + place_embedding(*tables, channel_ids, patches).to(tokens.dtype)
         cls = (self.cls_token + self.spatial_embedding[0]).expand(batch, 1, -1)
         return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
-
-    def _temporal_rows(self, patches: int) -> torch.Tensor:
-        """Rows (patches, width) of the temporal table, interpolated linearly beyond its length.
-
-        Notes
-        -----
-        The published table ends at 16 patches and the published code fails beyond it; the paper
-        tunes on 30 s windows without saying how. Here first and last row stay the ends.
-        """
-        table, last = self.temporal_embedding, self.config.num_temporal - 1
-        if not torch.compiler.is_exporting() and patches <= last + 1:
-            return table[:patches]  # what the rest gives too, in a form without a branch
-        place = torch.arange(patches, device=table.device).float()
-        place = place * (last / place[-1].clamp(min=1.0)).clamp(max=1.0)
-        low = place.long()
-        share = (place - low)[:, None]
-        rows = torch.lerp(table[low].float(), table[(low + 1).clamp(max=last)].float(), share)
-        return rows.to(table.dtype)
-
-    def _check_values(self, values, channel_ids) -> torch.Tensor:
-        """``input_values`` as (batch, channels, patches, patch_size), or an error."""
-        size = self.config.patch_size
-        if values is None or channel_ids is None:
-            raise ValueError(
-                "Expected input_values and channel_ids; the feature extractor makes both."
-            )
-        for key, tensor in (("input_values", values), ("channel_ids", channel_ids)):
-            if not isinstance(tensor, torch.Tensor):
-                raise ValueError(
-                    f"{key}: expected a tensor, found {type(tensor).__name__}; the feature "
-                    'extractor makes tensors with return_tensors="pt".'
-                )
-        if values.ndim == 3 and values.shape[-1] % size == 0:
-            values = values.unflatten(-1, (-1, size))
-        if values.ndim != 4 or values.shape[-1] != size or 0 in values.shape:
-            raise ValueError(
-                f"input_values: expected (batch, channels, patches, {size}) or (batch, channels, "
-                f"samples) with samples a multiple of {size}, found {tuple(values.shape)}."
-            )
-        batch, channels = values.shape[:2]
-        if tuple(channel_ids.shape) not in ((channels, 2), (batch, channels, 2)):
-            raise ValueError(
-                f"channel_ids: expected ({channels}, 2) for {channels} channels, or ({batch}, "
-                f"{channels}, 2) for {batch} samples, found {tuple(channel_ids.shape)}."
-            )
-        self._check_rows(channel_ids)
-        return values
-
-    def _check_rows(self, channel_ids: torch.Tensor) -> None:
-        """Refuse numbers that are no rows of the spatial table (negative ones would count back)."""
-        last = self.config.num_spatial
-        if channel_ids.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"channel_ids: expected int64, found {channel_ids.dtype}.")
-        # Reading values back from an accelerator would make every step wait for it.
-        if channel_ids.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = channel_ids.min().item(), channel_ids.max().item()
-            if low < 0 or high > last:
-                raise ValueError(
-                    f"channel_ids: expected rows of the spatial table, 0 to {last}, found {low} "
-                    f"to {high}; channels.channel_ids() makes them from names."
-                )

@@ -1,13 +1,13 @@
 """Speed and memory, measured side by side: ``python recipes/benchmark.py``.
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
-fine-tuned) on the six tasks' real shapes, preparing and reading data with plain MNE and a plain
-memmap, a live window from samples to probabilities with the plain forward pass alone, and measures
-what a task costs: switching, disk, memory.
-Figures are medians; the ratios hold within one run on one machine, nothing else.
+fine-tuned) on the six tasks' real shapes, the step of masked pre-training with the published way,
+preparing and reading data with plain MNE and a plain memmap, a live window from samples to
+probabilities with the plain forward pass alone, and measures what a task costs: switching, disk,
+memory. Figures are medians; the ratios hold within one run on one machine, nothing else.
 
     python recipes/benchmark.py                      # all parts; Base, 16 samples a task
-    python recipes/benchmark.py data                 # or some: steps data footprint latency
+    python recipes/benchmark.py data                 # or some: see PARTS
     python recipes/benchmark.py --device cuda        # on a GPU
     python recipes/benchmark.py --out table.md       # the tables as Markdown
 """
@@ -23,14 +23,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from benchmarks import pretraining
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
 from benchmarks.latency import latency_table
 from benchmarks.steps import VARIANTS, num_processes, operations
-from benchmarks.worker import Worker
+from benchmarks.worker import Worker, ask_in_turn
 from tqdm.auto import tqdm
 
-PARTS = ("steps", "data", "footprint", "latency")
+PARTS = ("steps", "pretraining", "data", "footprint", "latency")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     parts = {
         "steps": lambda: step_table(args, device),
+        "pretraining": lambda: pretraining_table(args, device),
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
         "footprint": lambda: footprint_table(args.preset),
         "latency": lambda: latency_table(args.preset, args.windows),
@@ -84,29 +86,36 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, preset: str) -> float:
 def step_table(args: argparse.Namespace, device: torch.device) -> str:
     """Time and memory of a step of every variant, asked in turn."""
     variants = [name for name in VARIANTS if wanted(name, args, device)]
-    shared = {
-        "preset": args.preset,
-        "samples": args.samples,
-        "device": str(device),
-        "threads": args.threads,
-    }
-    workers = {name: Worker(variant=name, **shared) for name in variants}
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    peak: dict[str, float] = {}
-    rounds = tqdm(range(args.warmup + args.repeats), unit="round", desc="steps")
-    rates = {dtype: matmul_rate(device, dtype, args.preset) for dtype in HALF.values()}
-    for turn in rounds:
-        for name, worker in workers.items():
-            worker.step()  # not counted: a process that waited for its turn has cold memory
-            answer = worker.step()
-            peak[name] = answer["peak_mb"]
-            if turn >= args.warmup:
-                seconds[name].append(answer["seconds"])
-        for dtype in HALF.values():
-            rates[dtype] = max(rates[dtype], matmul_rate(device, dtype, args.preset))
-    for worker in workers.values():
-        worker.close()
+    rates = dict.fromkeys(HALF.values(), 0.0)
+    seconds, peak = measured("steps", variants, args, device, rates)
     return format_steps(args, variants, seconds, peak, rates)
+
+
+def pretraining_table(args: argparse.Namespace, device: torch.device) -> str:
+    """Time and memory of a pre-training step of every variant, asked in turn."""
+    variants = list(pretraining.VARIANTS)
+    rates = dict.fromkeys(HALF.values(), 0.0)
+    seconds, peak = measured("pretraining", variants, args, device, rates)
+    floors = {
+        name: pretraining.operations(args.preset, args.samples) / rates[HALF["bfloat16" in name]]
+        for name in variants
+    }
+    return pretraining.table(args.preset, args.samples, seconds, peak, floors)
+
+
+def measured(part: str, variants: list[str], args, device: torch.device, rates: dict) -> tuple:
+    """Seconds and peak memory of a part's variants; fills the rates of matrix products."""
+    shared = {"part": part, "preset": args.preset, "samples": args.samples}
+    shared |= {"device": str(device), "threads": args.threads}
+    workers = {name: Worker(variant=name, **shared) for name in variants}
+
+    def note_rates() -> None:
+        for dtype in rates:
+            rates[dtype] = max(rates[dtype], matmul_rate(device, dtype, args.preset))
+
+    note_rates()
+    rounds = tqdm(range(args.warmup + args.repeats), unit="round", desc=part)
+    return ask_in_turn(workers, rounds, args.warmup, note_rates)
 
 
 HALF = {False: torch.float32, True: torch.bfloat16}
@@ -162,7 +171,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)} (default: all)")
     add("--preset", default="base", choices=("tiny", "base", "large", "huge"))
-    add("--samples", type=int, default=16, help="samples of each task in a step")
+    add("--samples", type=int, default=16, help="samples of each task, or windows, in a step")
     add("--repeats", type=int, default=5, help="rounds that count")
     add("--warmup", type=int, default=2, help="rounds that do not count")
     add("--threads", type=int, help="CPU threads (default: all)")

@@ -56,16 +56,21 @@ def layer_norm(x: torch.Tensor, w: dict, name: str) -> torch.Tensor:
     return (x - mean) / torch.sqrt(variance + 1e-6) * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
-def attention(w: dict, block: str, x: torch.Tensor) -> torch.Tensor:
-    """Self-attention of one block over tokens (batch, tokens, width), before layer-scale."""
+def attention(w: dict, block: str, x: torch.Tensor, head_dim: int | None = None) -> torch.Tensor:
+    """Self-attention of one block over tokens (batch, tokens, width), before layer-scale.
+
+    Without norms of queries and keys (the tokenizer's have none), ``head_dim`` is needed.
+    """
     batch, tokens, width = x.shape
-    head_dim = len(w[f"{block}.attn.q_norm.weight"])
+    normed = f"{block}.attn.q_norm.weight" in w
+    head_dim = len(w[f"{block}.attn.q_norm.weight"]) if normed else head_dim
     q, k, v = (x @ part.T for part in w[f"{block}.attn.qkv.weight"].chunk(3))
     if f"{block}.attn.q_bias" in w:  # the keys have none in either case
         q, v = q + w[f"{block}.attn.q_bias"], v + w[f"{block}.attn.v_bias"]
     q, k, v = (t.reshape(batch, tokens, -1, head_dim).transpose(1, 2) for t in (q, k, v))
-    q = layer_norm(q, w, f"{block}.attn.q_norm")
-    k = layer_norm(k, w, f"{block}.attn.k_norm")
+    if normed:
+        q = layer_norm(q, w, f"{block}.attn.q_norm")
+        k = layer_norm(k, w, f"{block}.attn.k_norm")
     weights = torch.softmax(q @ k.transpose(-1, -2) / head_dim**0.5, dim=-1)
     x = (weights @ v).transpose(1, 2).reshape(batch, tokens, width)
     return x @ w[f"{block}.attn.proj.weight"].T + w[f"{block}.attn.proj.bias"]

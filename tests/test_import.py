@@ -16,7 +16,13 @@ from tiny_models import CARDS, model_with_tasks
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
 import modeling_mteeg
-from modeling_mteeg import MteegFeatureExtractor
+from modeling_mteeg import (
+    MteegConfig,
+    MteegFeatureExtractor,
+    MteegForPreTraining,
+    MteegTokenizerConfig,
+    MteegTokenizerModel,
+)
 
 PACKAGE = Path(modeling_mteeg.__file__).parent
 NEEDED = {"torch", "transformers", "peft", "safetensors", "huggingface_hub", "numpy"}
@@ -139,7 +145,52 @@ def test_predicting_works_without_the_packages_for_data(programs, kind):
     assert torch.allclose(torch.tensor(found["logits"]), programs["expected"], atol=1e-5)
 
 
-@pytest.mark.parametrize("file", ["modeling_mteeg.py", "feature_extraction_mteeg.py"])
+STAGE_ONE = """
+import torch
+from transformers import AutoModel, AutoModelForPreTraining
+torch.set_num_threads(1)
+student, tokenizer, inputs = sys.argv[1], sys.argv[2], torch.load(sys.argv[4])
+model = AutoModelForPreTraining.from_pretrained(student, trust_remote_code=True)
+codes = AutoModel.from_pretrained(tokenizer, trust_remote_code=True)
+labels = codes.get_codebook_indices(inputs["input_values"], inputs["channel_ids"])
+print(json.dumps({
+    "modules": [type(model).__module__, type(codes).__module__],
+    "labels": labels.tolist(),
+    "loss": model(**inputs, labels=labels).loss.item(),
+    "base": AutoModel.from_pretrained(student, trust_remote_code=True).fingerprint(),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_models_of_the_first_stage_load_from_the_code_beside_their_weights(tmp_path):
+    torch.manual_seed(0)
+    model = MteegForPreTraining(MteegConfig.from_preset("tiny"))
+    tokenizer = MteegTokenizerModel(MteegTokenizerConfig.from_preset("tiny"))
+    model.save_pretrained(tmp_path / "student")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    rows = torch.arange(1, 4)[:, None].repeat(1, 2)
+    inputs = {"input_values": torch.randn(2, 3, 4, 200), "channel_ids": rows}
+    labels = tokenizer.get_codebook_indices(**inputs)
+    inputs["mask"] = torch.arange(24).view(2, 12) % 2 == 0
+    torch.save(inputs, tmp_path / "inputs.pt")
+    found = answer(start(
+        BLOCK + STAGE_ONE, tmp_path / "student", tmp_path / "tokenizer", "modeling_mteeg",
+        tmp_path / "inputs.pt", HF_MODULES_CACHE=str(tmp_path / "modules"),
+    ))  # fmt: skip
+    assert all(name.startswith("transformers_modules.") for name in found["modules"])
+    assert found["labels"] == labels.tolist()
+    assert found["loss"] == pytest.approx(model(**inputs, labels=labels).loss.item(), rel=1e-5)
+    assert found["base"] == model.mteeg.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("modeling_mteeg.py", "feature_extraction_mteeg.py"),
+        *("pretraining_mteeg.py", "tokenizer_mteeg.py"),
+    ],
+)
 def test_code_beside_the_weights_asks_for_the_needed_packages_only(file):
     """transformers refuses remote code of which an import, even an inner one, is not installed."""
     top = str(PACKAGE / file)

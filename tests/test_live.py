@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_live import ELECTRODES, feed, rows
 from tiny_models import CARDS, model_with_tasks
 from tiny_recordings import pink_eeg
 
 from modeling_mteeg import MteegFeatureExtractor
-from modeling_mteeg.prediction.live import LivePredictor, LiveResult
+from modeling_mteeg.prediction.engine import predict
+from modeling_mteeg.prediction.live import LivePredictor
 from modeling_mteeg.prediction.stream_transform import grid_shift
 from modeling_mteeg.preprocessing import preprocessing_info
 from modeling_mteeg.signal_checks import SignalError
-
-ELECTRODES = ["FP1", "FP2", "C3", "T3", "A1", "F7", "T7", "P3", "FPZ", "CZ", "PZ", "OZ"]
-"""Enough for tuab, tuev, and (derived) chb-mit and sleep-edf, with one that no task needs."""
 
 TASKS = ("tuab", "tuev", "chb-mit", "sleep-edf")
 
@@ -25,11 +24,11 @@ def model():
     return model_with_tasks(*TASKS)
 
 
-def recording(rate_hz: float = 256, seconds: float = 60.0) -> np.ndarray:
-    """Simulated microvolt, of a length for which MNE's grid of output samples is the nominal."""
+def recording(rate_hz: float = 256, seconds: float = 60.0, grid: bool = True) -> np.ndarray:
+    """Simulated microvolt, if asked of a length for which MNE's output grid is the nominal one."""
     signal = pink_eeg(rate_hz, seconds, len(ELECTRODES))
     count = signal.shape[1]
-    while grid_shift(preprocessing_info(rate_hz), count) > 1e-3:
+    while grid and grid_shift(preprocessing_info(rate_hz), count) > 1e-3:
         count -= 1
     return signal[:, :count]
 
@@ -43,25 +42,11 @@ def of_file(model, task: str, signal, rate_hz, stride_s=None, names=ELECTRODES) 
         return card.probabilities(model(**inputs, task=task).logits).numpy()
 
 
-def feed(live: LivePredictor, signal: np.ndarray, size: int | None = None) -> list[LiveResult]:
-    """All results of chunks of one size, or of random ones."""
-    rng, results, place = np.random.default_rng(5), [], 0
-    while place < signal.shape[1]:
-        step = int(rng.integers(0, 4000)) if size is None else size
-        results += live.push(signal[:, place : place + step])
-        place += step
-    return results + live.finish()
-
-
-def rows(results: list[LiveResult], task: str) -> np.ndarray:
-    return np.array([list(one.probabilities.values()) for one in results if one.task == task])
-
-
 @pytest.mark.parametrize("rate_hz", [100, 128, 160, 200, 250, 256, 500])
 @pytest.mark.filterwarnings("ignore:The .* and is left out")
 def test_answers_are_those_of_the_file(model, rate_hz):
     local = rate_hz > 150  # else resampling is not: see StreamFilter
-    signal = recording(rate_hz) if rate_hz not in (250, 500) else pink_eeg(rate_hz, 60.0, 12)
+    signal = recording(rate_hz, grid=rate_hz not in (250, 500))
     expected = of_file(model, "tuev", signal, rate_hz, 0.5)
     assert expected.std(axis=0).max() > 0.01  # answers that do differ from window to window
     lengths = (signal.shape[1],) if rate_hz in (250, 500) else (signal.shape[1], None)
@@ -85,6 +70,18 @@ def test_several_tasks_share_a_stream_and_bipolar_channels_are_derived(model):
         np.testing.assert_allclose(rows(results, task), expected, atol=1e-4)
     ends = [one.end_s for one in results]
     assert ends == sorted(ends)
+
+
+def test_answers_are_those_of_the_command_for_files(model):
+    signal = recording(250, 60.0, grid=False)
+    expected = predict((signal, ELECTRODES, 250.0), model, TASKS, stride_s=1.0)
+    live = LivePredictor(model, TASKS, ELECTRODES, 250, stride_s=1.0, samples=signal.shape[1])
+    results = feed(live, signal)
+    for task, prediction in expected.items():
+        own = [one for one in results if one.task == task]
+        np.testing.assert_allclose(rows(own, task), prediction.probabilities, atol=1e-4)
+        assert [one.onset_s for one in own] == prediction.onset_s.tolist()
+        assert [one.label for one in own] == prediction.labels
 
 
 def test_results_name_the_most_probable_label(model):
@@ -251,3 +248,16 @@ def test_a_model_that_cannot_be_prepared_answers_too(model, monkeypatch):
     live = LivePredictor(model, "tuab", ELECTRODES, 160)
     assert not live._prepared
     np.testing.assert_allclose(rows(feed(live, signal), "tuab"), rows(expected, "tuab"), atol=1e-5)
+
+
+def test_missing_channels_are_named_and_left_out_where_the_card_allows(model, caplog):
+    signal = recording(160, 50.0)
+    with pytest.raises(SignalError, match="A1"):
+        LivePredictor(model, "tuev", ELECTRODES[:4], 160)
+    live = LivePredictor(model, "tuev", ELECTRODES[:4], 160, allow_missing=1)
+    assert "A1" in caplog.text
+    inputs = MteegFeatureExtractor()((signal, ELECTRODES, 160), channels=["FP1", "FP2"], window_s=1)
+    with torch.no_grad():
+        logits = model(**inputs, task="tuev").logits
+    expected = model.tasks["tuev"].probabilities(logits).numpy()
+    np.testing.assert_allclose(rows(feed(live, signal[:4]), "tuev"), expected, atol=1e-4)

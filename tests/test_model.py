@@ -17,6 +17,7 @@ from tiny_models import (
 from transformers import AutoModel
 
 from modeling_mteeg import MteegConfig, MteegModel, MteegOutput
+from modeling_mteeg.embedding import temporal_rows
 from modeling_mteeg.modeling_mteeg import task_loss
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -110,14 +111,16 @@ def test_bipolar_channel_has_the_mean_of_its_electrodes_rows(model):
 
 def test_temporal_table_is_used_as_it_is_up_to_its_length(model):
     for patches in (1, 15, 16):
-        assert torch.equal(model._temporal_rows(patches), model.temporal_embedding[:patches])
+        assert torch.equal(
+            temporal_rows(model.temporal_embedding, patches), model.temporal_embedding[:patches]
+        )
 
 
 @pytest.mark.parametrize("patches", [1, 2, 15, 16, 17, 30, 44, 256])
 def test_an_exported_graph_has_the_same_rows_without_a_branch(model, monkeypatch, patches):
-    rows = model._temporal_rows(patches)
+    rows = temporal_rows(model.temporal_embedding, patches)
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    assert torch.equal(model._temporal_rows(patches), rows)
+    assert torch.equal(temporal_rows(model.temporal_embedding, patches), rows)
 
 
 @pytest.mark.parametrize("patches", [17, 30, 31])
@@ -125,14 +128,14 @@ def test_longer_windows_interpolate_the_temporal_table(patches):
     model = tiny_model()
     with torch.no_grad():
         model.temporal_embedding.copy_(torch.arange(16.0)[:, None] * torch.ones(100))
-    rows = model._temporal_rows(patches)
+    rows = temporal_rows(model.temporal_embedding, patches)
     expected = torch.linspace(0, 15, patches)[:, None].expand(-1, 100)
     assert torch.allclose(rows, expected, **CLOSE)
 
 
 def test_thirty_patches_run_and_train(model):
     model = copy.deepcopy(model)
-    ends = model._temporal_rows(30)[[0, -1]]
+    ends = temporal_rows(model.temporal_embedding, 30)[[0, -1]]
     assert torch.allclose(ends, model.temporal_embedding[[0, -1]], atol=1e-6)
     out = model(torch.randn(2, 2, 30, 200), torch.tensor([[1, 2], [3, 4]]))
     assert out.last_hidden_state.shape == (2, 61, 100)

@@ -65,7 +65,9 @@ def test_a_base_and_its_tasks_are_one_commit_and_load(hub, push, folder, model):
     assert len(repo.commits) == 2 and f"pushed {hub.url}/me/base/commit/{repo.head}" in out
     assert repo.commit("main").title == "Upload the base and the tasks sleep-edf, tuab"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert set(repo.files()) == files | {".gitattributes"} and "stays here" not in out
+    cards = {"README.md", "adapters/tuab/README.md", "adapters/sleep-edf/README.md"}
+    assert set(repo.files()) == files | cards | {".gitattributes"} and "stays here" not in out
+    assert all(b"me/base" in repo.files()[card] for card in cards - {"README.md"})
     loaded = AutoModel.from_pretrained("me/base")
     for task in TASKS:
         loaded.load_adapter(task)
@@ -93,13 +95,13 @@ def test_tasks_can_be_chosen_and_the_others_stay_as_they_are(hub, push, folder):
 def test_only_what_belongs_to_a_model_goes(hub, push, folder):
     for name in ("optimizer.pt", "notes.txt", "recording.edf", "evil.py", "pytorch_model.bin",
                  "data.json", ".env", "adapters/tuab/raw.npy", "checkpoints/1/state.bin",
-                 "adapters/tuab/.part/head.safetensors", "adapters/tuab/evil.py"):  # fmt: skip
+                 "adapters/tuab/.part/head.safetensors"):  # fmt: skip
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"secret")
     assert set(read_publication(folder).left_out) == {
         ".env", "data.json", "evil.py", "notes.txt", "optimizer.pt", "pytorch_model.bin",
-        "recording.edf", "adapters/tuab/ (2)", "adapters/tuab/.part/ (1)", "checkpoints/1/ (1)",
+        "recording.edf", "adapters/tuab/ (1)", "adapters/tuab/.part/ (1)", "checkpoints/1/ (1)",
     }  # fmt: skip
     out = push(folder)
     assert "stays here: .env, data.json" in out and out.count(" and 2 more") == 1
@@ -222,7 +224,7 @@ def prepared_corpus(folder: Path) -> None:
     [
         (damage_head, "is damaged"),
         (other_weights, "Save the base again"),
-        (fewer_weights, "the weights do not fit config.json"),
+        (fewer_weights, "the weights are not those of config.json"),
         (task_of_another_base, "belongs to the base with fingerprint"),
         (training_checkpoint, "a checkpoint of a training"),
         (other_model, "expected a model of type 'mteeg', found 'bert'"),
@@ -231,6 +233,7 @@ def prepared_corpus(folder: Path) -> None:
         (lambda folder: (folder / "layers.py").unlink(), "the code layers.py"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "no preprocessor_config"),
         (lambda folder: (folder / "adapters/tuab").rename(folder / "adapters/x"), "rename the f"),
+        (lambda folder: (folder / "adapters/tuab/evil.py").touch(), "a task needs no code"),
         (shutil.rmtree, "no such folder"),
     ],
 )

@@ -9,6 +9,8 @@ SUMMARY = "turn published LaBraM weights, or braindecode's, into a folder for fr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from ..conversion import KINDS
+
     parser.add_argument("checkpoint", help="published .pth, bare state dict or safetensors file")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder to make")
     parser.add_argument(
@@ -24,6 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="leave out keys that match this shell pattern; may be repeated",
     )
+    parser.add_argument(
+        "--kind",
+        default="auto",
+        choices=KINDS,
+        help="what to make: a base for tuning, the whole model of masked pre-training, or a neural "
+        "tokenizer (default: a tokenizer where the file holds one, else a base)",
+    )
+    parser.add_argument(
+        "--heads", type=int, help="attention heads of a tokenizer, whose weights do not tell"
+    )
     parser.add_argument("--quiet", action="store_true", help="print counts and notes only")
 
 
@@ -33,7 +45,13 @@ def run(args: argparse.Namespace) -> None:
 
     try:
         report = convert_checkpoint(
-            args.checkpoint, args.out, args.overwrite, prefix=args.prefix, drop=args.drop
+            args.checkpoint,
+            args.out,
+            args.overwrite,
+            prefix=args.prefix,
+            drop=args.drop,
+            kind=args.kind,
+            heads=args.heads,
         )
     except ConversionError as error:
         if error.report is not None and not args.quiet:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..embedding import place_embedding
+from ..inputs import check_inputs
 from ..layers import MteegLayer
 
 _SCORE_BYTES = 2**20  # of attention weights that are held at a time: a core's own cache
@@ -90,13 +92,12 @@ class FastForward:
             float32, (batch, outputs), without gradient.
         """
         model = self.model
-        values = model._check_values(input_values, channel_ids).float()
+        values = check_inputs(input_values, channel_ids, model.config).float()
         (batch, _, patches), size = values.shape[:3], values.shape[3]
         with torch.inference_mode():
             tokens = self._encode(values.reshape(-1, size), batch)
-            spatial = model.spatial_embedding[channel_ids].mean(-2)
-            place = spatial[..., None, :] + model._temporal_rows(patches)
-            tokens = tokens + place.flatten(-3, -2)
+            tables = model.spatial_embedding, model.temporal_embedding
+            tokens = tokens + place_embedding(*tables, channel_ids, patches)
             cls = (model.cls_token + model.spatial_embedding[0]).expand(batch, 1, -1)
             x = torch.cat([cls, tokens], dim=1).flatten(0, 1)  # (batch * tokens, width)
             for layer in self.layers[:-1]:

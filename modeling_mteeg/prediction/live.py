@@ -13,10 +13,11 @@ import torch
 
 from ..channels import channel_ids, clean_name
 from ..preprocessing import preprocessing_info
-from ..recording_sources import Source, read_channels
+from ..recording_sources import Source, missing_note
 from ..signal_checks import SignalError, check_unit, flat_channels, unit_factor
 from ..task_card import TaskCard
 from .fast_forward import FastForward, is_preparable
+from .montage import choose_for_task
 from .sliding import SlidingWindows
 from .stream_filter import StreamFilter
 
@@ -56,24 +57,25 @@ class LiveResult:
 class _TaskWindows:
     """One task's channels and windows, cut from the output of the filter that it shares."""
 
-    def __init__(self, card: TaskCard, source: Source, stride_s: float | None) -> None:
-        names, matrix = read_channels(source, card.channels or None)
-        self.card, self.names = card, names
-        self.plus, self.minus = (matrix[0] > 0).argmax(axis=1), (matrix[0] < 0).argmax(axis=1)
-        self.derived = np.flatnonzero((matrix[0] < 0).any(axis=1))
-        self.rows = sorted({*self.plus, *self.minus[self.derived]})
-        self.ids = torch.from_numpy(channel_ids(names, card.bipolar))
+    def __init__(
+        self, card: TaskCard, source: Source, stride_s: float | None, allow_missing: int | None
+    ) -> None:
+        choice = choose_for_task(source, card, allow_missing)
+        self.card, self.choice, self.names = card, choice, choice.names
+        if choice.missing:
+            logger.warning("Task %r: %s", card.name, missing_note(choice))
+        self.rows = [source.names.index(name) for name in choice.needed]
+        self.ids = torch.from_numpy(channel_ids(choice.names, card.bipolar))
         window = round(card.window_s * card.rate_hz)
-        self.windows = SlidingWindows(window, _stride(card, stride_s, window), len(names))
+        stride = _stride(card, stride_s, window)
+        self.windows = SlidingWindows(window, stride, len(choice.names))
         self.checked = False
 
     def push(self, signal: np.ndarray, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Onsets and windows that the next samples of the electrodes ``rows`` complete."""
         place = {row: index for index, row in enumerate(rows)}
-        block = signal[[place[row] for row in self.plus]]
-        for channel in self.derived:
-            block[channel] -= signal[place[self.minus[channel]]]
-        return self.windows.push(block)
+        needed = signal[[place[row] for row in self.rows]]
+        return self.windows.push(self.choice.derive(needed, self.choice.needed))
 
 
 class _Group:
@@ -120,6 +122,9 @@ class LivePredictor:
         None: a window is answered when all of its future has arrived that the filters reach to.
         Less makes the delay shorter; the future that lacks is continued by odd reflection, and the
         answers are approximate.
+    allow_missing : int or None
+        How many of a task's channels may be missing; None: as many as its card allows. Those that
+        are missing are logged.
 
     Raises
     ------
@@ -152,6 +157,7 @@ class LivePredictor:
         samples: int | None = None,
         highpass_hz: float | None = None,
         lookahead_s: float | None = None,
+        allow_missing: int | None = None,
     ) -> None:
         if model.training:
             raise ValueError("Expected a model in evaluation mode: call model.eval() first.")
@@ -169,9 +175,11 @@ class LivePredictor:
         self.model, self.rate_hz, self.unit = model, float(rate_hz), unit
         self.channels = tuple(clean_name(name) for name in channels)
         self._factor, self._lookahead_s = unit_factor(unit), lookahead_s
-        source = _identity(self.channels, self.rate_hz)
+        source = Source("array", self.channels, self.rate_hz, _unread, cut=False, unit=unit)
         self._copies = _copies(self.channels)
-        members = [_TaskWindows(model.tasks[name], source, stride_s) for name in names]
+        members = [
+            _TaskWindows(model.tasks[name], source, stride_s, allow_missing) for name in names
+        ]
         self._groups = self._grouped(members, samples, highpass_hz)
         self._prepared: dict[str, FastForward] = {}
         if is_preparable(model):
@@ -365,27 +373,13 @@ def _stride(card: TaskCard, stride_s: float | None, window: int) -> int:
     return step
 
 
+def _unread(*_: Any) -> np.ndarray:
+    raise NotImplementedError("A live source gives its channels' names alone.")
+
+
 def _copies(names: Sequence[str]) -> dict[int, list[int]]:
     """Rows of names that occur again, by the row where they occur first."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
     return {first: again for first, *again in rows.values() if again}
-
-
-def _identity(names: tuple[str, ...], rate_hz: float) -> Source:
-    """A source whose "signal" are unit vectors: reading channels gives how they are derived.
-
-    So a live signal follows the same rules as a recording. Rows of one name are taken for copies
-    here; whether they are is checked chunk by chunk.
-    """
-    first = {name: row for row, name in reversed(list(enumerate(names)))}
-    unit = np.eye(len(names))
-    return Source(
-        kind="array",
-        names=names,
-        rate_hz=rate_hz,
-        read=lambda positions: unit[[first[names[position]] for position in positions]][None],
-        cut=False,
-        unit="uV",
-    )

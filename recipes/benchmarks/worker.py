@@ -13,11 +13,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
 
-from .steps import build, num_processes
+from . import pretraining, steps
+from .steps import num_processes
+
+BUILDERS = {"steps": steps.build, "pretraining": pretraining.build}
 
 
 def peak_mb(device: torch.device) -> float:
@@ -35,8 +39,9 @@ def serve(options: dict) -> None:
     device = torch.device(options["device"])
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    if device.type == "cpu" and options["variant"].startswith("joint"):
+    if device.type == "cpu" and not options["variant"].startswith("plain"):
         keep_freed_memory()
+    build = BUILDERS[options["part"]]
     step = build(options["variant"], options["preset"], options["samples"], device)
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
@@ -105,6 +110,25 @@ class Worker:
         for process in self.processes:
             process.stdout.close()
             process.wait()
+
+
+def ask_in_turn(
+    workers: Mapping[str, Worker], rounds: Iterable[int], warmup: int, between: Callable[[], None]
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of every counted round and peak memory, by variant; ``between`` ends each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    peak: dict[str, float] = {}
+    for turn in rounds:
+        for name, worker in workers.items():
+            worker.step()  # not counted: a process that waited for its turn has cold memory
+            answer = worker.step()
+            peak[name] = answer["peak_mb"]
+            if turn >= warmup:
+                seconds[name].append(answer["seconds"])
+        between()
+    for worker in workers.values():
+        worker.close()
+    return seconds, peak
 
 
 def _free_port() -> int:

@@ -1,0 +1,199 @@
+"""Codebook of the neural tokenizer: unit vectors that follow their tokens' mean, without gradients.
+
+Under several processes every update counts the tokens of all of them, so that all hold the codes
+that one process would have on the same tokens. Where something is drawn, it is drawn from all
+tokens in the order of the processes, by a generator that depends on the number of updates alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from .configuration_tokenizer import MteegTokenizerConfig
+
+# Scores of so many (token, code) pairs are held at a time: 16 MB in float32.
+_SCORES_AT_A_TIME = 2**22
+
+
+class Quantized(NamedTuple):
+    """Tokens snapped to codes.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        (tokens, code_size), the codes; gradients pass straight through to the tokens.
+    commitment : torch.Tensor
+        Scalar, mean squared distance of the unit tokens from their codes.
+    indices : torch.Tensor
+        int64, (tokens,), numbers of the codes.
+    """
+
+    values: torch.Tensor
+    commitment: torch.Tensor
+    indices: torch.Tensor
+
+
+class Codebook(nn.Module):
+    """Codes of unit length that move by an exponential average (LaBraM, neural tokenizer).
+
+    Attributes
+    ----------
+    codes : torch.Tensor
+        float32, (num_codes, code_size).
+    usage : torch.Tensor
+        float32, (num_codes,), moving average of the tokens that took a code, per training step.
+    started : torch.Tensor
+        bool, whether the codes come from training (the k-means start is over) or a checkpoint.
+    updates : torch.Tensor
+        int64, training steps so far.
+    """
+
+    def __init__(self, config: MteegTokenizerConfig):
+        super().__init__()
+        self.config = config
+        codes = F.normalize(torch.randn(config.num_codes, config.code_size), dim=-1)
+        self.register_buffer("codes", codes)
+        self.register_buffer("usage", torch.zeros(config.num_codes))
+        self.register_buffer("started", torch.tensor(not config.kmeans_start))
+        self.register_buffer("updates", torch.tensor(0))
+        self._seen_started = False  # saves reading the flag back from an accelerator every step
+
+    def _load_from_state_dict(self, *args) -> None:
+        self._seen_started = False
+        super()._load_from_state_dict(*args)
+
+    def forward(self, tokens: torch.Tensor) -> Quantized:
+        """Snap tokens to codes; in training mode the codes then move.
+
+        Parameters
+        ----------
+        tokens : torch.Tensor
+            float32, (tokens, code_size), of any length. In training every process has to call this
+            equally often, each with its part of the step's tokens.
+        """
+        tokens = F.normalize(tokens, dim=-1)
+        if self.training and not self._seen_started:
+            if not self.started:
+                self._start(tokens.detach())
+            self._seen_started = True
+        indices = self.look_up(tokens.detach())
+        values = self.codes[indices]
+        if self.training:
+            self._update(tokens.detach(), indices)
+        commitment = F.mse_loss(tokens, values)
+        return Quantized(tokens + (values - tokens).detach(), commitment, indices)
+
+    def look_up(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Number of the nearest code of every unit token: (tokens, code_size) to int64 (tokens,).
+
+        Notes
+        -----
+        The nearest code is the one with the largest ``token . code - |code|^2 / 2``, one matrix
+        product; a slice of the tokens at a time.
+        """
+        codes = self.codes.to(tokens.dtype)
+        offset = codes.square().sum(1) / -2
+        slices = tokens.split(max(1, _SCORES_AT_A_TIME // len(codes)))
+        with torch.autocast(tokens.device.type, enabled=False):
+            found = [torch.addmm(offset, part, codes.T).argmax(1) for part in slices]
+        return torch.cat(found)
+
+    def num_dead(self) -> int:
+        """Codes whose usage is below ``dead_below``; all of them before the first update."""
+        return int((self.usage < self.config.dead_below).sum())
+
+    def perplexity(self) -> float:
+        """Exponential of the entropy of the usage: how many equally used codes it amounts to."""
+        share = self.usage.double() / self.usage.sum().clamp(min=1e-12)
+        return float(torch.special.entr(share).sum().exp())
+
+    @torch.no_grad()
+    def note_usage(self, counts: torch.Tensor) -> None:
+        """Take the tokens of one step, counted by code (num_codes,), into the usage."""
+        decay = self.config.code_decay
+        self.usage.mul_(decay).add_(counts.to(self.usage.dtype), alpha=1 - decay)
+
+    @torch.no_grad()
+    def _update(self, tokens: torch.Tensor, indices: torch.Tensor) -> None:
+        """Move every code that was taken towards the mean of its tokens, and revive dead ones."""
+        means, counts = self._means(tokens, indices)
+        self.note_usage(counts)
+        moved = torch.lerp(means, self.codes.to(means.dtype), self.config.code_decay)
+        moved = F.normalize(moved, dim=-1).to(self.codes.dtype)
+        self.codes.copy_(torch.where(counts[:, None] > 0, moved, self.codes))
+        if self.config.revive_dead:
+            self._revive(tokens)
+        self.updates += 1
+
+    def _means(
+        self, tokens: torch.Tensor, indices: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit mean (num_codes, code_size) and count (num_codes,) of every code's tokens.
+
+        Summed in double precision, so that neither the order nor the split over processes shows.
+        """
+        exact = torch.float32 if tokens.device.type == "mps" else torch.float64
+        rows = F.pad(tokens.to(exact), (0, 1), value=1.0)  # a column of ones counts
+        sums = rows.new_zeros(self.config.num_codes, rows.shape[1]).index_add_(0, indices, rows)
+        sums = _sum_over_processes(sums)
+        return F.normalize(sums[:, :-1], dim=-1), sums[:, -1]
+
+    @torch.no_grad()
+    def _start(self, tokens: torch.Tensor) -> None:
+        """Set codes and usage by k-means over the unit tokens of all processes.
+
+        With fewer tokens than codes the codes left over stay the random directions they were.
+        """
+        centres = self._draw(tokens, self.config.num_codes)
+        self.codes[: len(centres)] = centres
+        for _ in range(self.config.kmeans_iterations):
+            means, counts = self._means(tokens, self.look_up(tokens))
+            self.codes.copy_(torch.where(counts[:, None] > 0, means.to(self.codes), self.codes))
+        self.usage.copy_(counts)
+        self.started.fill_(True)
+
+    def _revive(self, tokens: torch.Tensor) -> None:
+        """Give dead codes the values of tokens drawn from the step."""
+        dead = (self.usage < self.config.dead_below).nonzero().flatten()
+        if len(dead):
+            drawn = self._draw(tokens, len(dead))
+            dead = dead[: len(drawn)]
+            self.codes[dead] = drawn
+            self.usage[dead] = 1.0  # as if one token a step had taken it: time to find its tokens
+
+    def _draw(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
+        """At most ``count`` rows, drawn without repeats from the tokens of all processes."""
+        first, total = _own_place(len(tokens), tokens.device)
+        generator = torch.Generator().manual_seed(int(self.updates))
+        wanted = torch.randperm(total, generator=generator)[:count].to(tokens.device) - first
+        own = (wanted >= 0) & (wanted < len(tokens))
+        rows = tokens.new_zeros(len(wanted), tokens.shape[1])
+        rows[own] = tokens[wanted[own]]
+        return _sum_over_processes(rows)  # every row is zero on all processes but one
+
+
+def _processes() -> int:
+    """Processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, in place."""
+    if _processes() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def _own_place(rows: int, device: torch.device) -> tuple[int, int]:
+    """Number of this process's first row among those of all processes, and their number."""
+    if _processes() == 1:
+        return 0, rows
+    sizes = torch.zeros(_processes(), dtype=torch.int64, device=device)
+    sizes[dist.get_rank()] = rows
+    sizes = _sum_over_processes(sizes).tolist()
+    return sum(sizes[: dist.get_rank()]), sum(sizes)

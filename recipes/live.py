@@ -1,0 +1,139 @@
+"""Predict a live stream: an answer for every window while the signal comes in.
+
+Plays a recording through the Lab Streaming Layer on this machine, or connects to a stream that an
+amplifier's software offers, and prints label and probabilities of every window. Needs mne-lsl:
+``pip install 'modeling-mteeg[live]'``.
+
+    python recipes/live.py night.edf --base outputs/joint_demo/model --task sleep-edf --speed 20
+    python recipes/live.py --stream my-amplifier --base BASE --task tuab --task tuev --stride 1
+
+An answer comes about 20 s after its window: the 0.1 Hz high-pass looks so far ahead. Less delay,
+for answers that differ: --lookahead 5 (approximate) or --highpass 1 (another signal).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from transformers import AutoModel
+
+import modeling_mteeg  # noqa: F401 (registers with the Auto classes)
+from modeling_mteeg.prediction.live import LivePredictor, LiveResult
+from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
+from modeling_mteeg.preprocessing import read_recording
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Connect, predict, print; returns 0 at the end of the stream."""
+    args = parse_arguments(argv)
+    model = AutoModel.from_pretrained(args.base, revision=args.revision).eval()
+    for task in args.task:
+        model.load_adapter(task)
+    with source(args) as (stream, ended):
+        rate_hz = stream.info["sfreq"] / args.speed
+        live = LivePredictor(
+            model, args.task, stream.ch_names, rate_hz, args.unit or stream_unit(stream),
+            stride_s=args.stride, highpass_hz=args.highpass, lookahead_s=args.lookahead,
+        )  # fmt: skip
+        print(
+            f"{len(stream.ch_names)} channels at {rate_hz:g} Hz. A window is answered "
+            f"{live.delay_s:.3g} s of signal after its end, the first after "
+            f"{live.first_answer_s:.3g} s."
+        )
+        count = 0
+        seconds = None if args.seconds is None else args.seconds / args.speed
+        try:
+            for chunk in new_samples(stream, seconds, args.patience, ended):
+                for result in live.push(chunk):
+                    count += 1
+                    print(line(result), flush=True)
+        except KeyboardInterrupt:
+            print("Interrupted; the rest of what arrived follows.")
+        if live.samples_in == 0:
+            print("The stream ended before a sample arrived.", file=sys.stderr)
+            return 1
+        for result in live.finish():
+            count += 1
+            print(line(result), flush=True)
+    print(f"End: {live.samples_in / rate_hz:.1f} s of signal, {count} answers.")
+    return 0
+
+
+def line(result: LiveResult) -> str:
+    """One answer as a line: window, task, label, probabilities."""
+    parts = "  ".join(f"{label} {value:.3f}" for label, value in result.probabilities.items())
+    flat = f"  (flat: {', '.join(result.flat)})" if result.flat else ""
+    return (
+        f"{result.onset_s:8.1f} to {result.end_s:8.1f} s  {result.task}  {result.label}:  "
+        f"{parts}{flat}"
+    )
+
+
+@contextlib.contextmanager
+def source(args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
+    """The connected stream, and what says that it has ended (None: nothing does)."""
+    if args.recording is None:
+        stream = open_stream(name=args.stream)
+        try:
+            yield stream, None
+        finally:
+            stream.disconnect()
+        return
+    from mne_lsl.player import PlayerLSL
+
+    raw = faster(read_recording(args.recording), args.speed)
+    name = f"mteeg-{uuid.uuid4().hex[:8]}"
+    chunk = max(1, round(0.05 * raw.info["sfreq"]))
+    with PlayerLSL(
+        raw, chunk_size=chunk, n_repeat=1, name=name, source_id=name, annotations=False
+    ) as player:
+        stream = open_stream(name=name, source_id=name)
+        try:
+            yield stream, lambda: not player.running
+        finally:
+            stream.disconnect()
+
+
+def faster(raw: Any, speed: float) -> Any:
+    """The EEG of a recording, announced at ``speed`` times its rate so that it plays faster."""
+    import mne
+
+    raw = raw.pick("eeg")
+    info = mne.create_info(raw.ch_names, raw.info["sfreq"] * speed, "eeg", verbose="error")
+    return mne.io.RawArray(raw.get_data(), info, verbose="error")
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("recording", nargs="?", help="file to play (EDF, BDF, FIF ...), instead of --stream")
+    add("--stream", help="name of a stream to connect to")
+    add("--base", required=True, help="folder or Hub id of the base")
+    add("--revision", default="main", help="revision of the base on the Hub")
+    add("--task", action="append", required=True, help="task beside the base; may be repeated")
+    add("--stride", type=float, help="seconds from window to window (default: they touch)")
+    add("--unit", choices=("uV", "mV", "V"), help="default: what the stream announces")
+    add("--highpass", type=float, help="Hz, instead of the tasks' own: less delay")
+    add("--lookahead", type=float, help="seconds of future to wait for: less delay")
+    add("--speed", type=float, default=1.0, help="play a recording so many times faster")
+    add("--seconds", type=float, help="end after so much signal")
+    add("--patience", type=float, default=10.0, help="end when nothing came for so many seconds")
+    args = parser.parse_args(argv)
+    if (args.recording is None) == (args.stream is None):
+        parser.error("expected either a recording to play or --stream NAME")
+    if args.stream is not None and args.speed != 1.0:
+        parser.error("--speed: expected a recording to play with it, found --stream")
+    if args.speed <= 0:
+        parser.error(f"--speed: expected a number above 0, found {args.speed:g}")
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Steps of a codebook and of a tokenizer, by one process or several, for test_codebook_processes.
+
+Run by torchrun with a folder; every process writes what it ends with to ``rank-<n>.pt``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from modeling_mteeg import MteegTokenizerConfig, MteegTokenizerModel
+from modeling_mteeg.codebook import Codebook
+
+STEPS, TOKENS, SAMPLES = 4, 301, 5
+OPTIONS = {"num_codes": 64, "code_size": 8, "code_decay": 0.5, "dead_below": 0.6}
+
+
+def part_of(rank: int, world: int, count: int) -> slice:
+    """Rows of one process, in order; the first process has more than the others."""
+    borders = [0, *(count - (count // (world + 1)) * (world - r) for r in range(1, world)), count]
+    return slice(borders[rank], borders[rank + 1])
+
+
+def codebook_steps(rank: int, world: int, revive: bool) -> dict:
+    """k-means start and a few updates over tokens that wander."""
+    torch.manual_seed(rank)  # nothing may depend on the process's own generator
+    config = MteegTokenizerConfig.from_preset("tiny", revive_dead=revive, **OPTIONS)
+    book = Codebook(config).train()
+    generator = torch.Generator().manual_seed(7)
+    codes = torch.randn(64, 8, generator=generator)
+    book.codes.copy_(F.normalize(codes, dim=-1))
+    centres, indices, dead = torch.randn(9, 8, generator=generator), [], []
+    for step in range(STEPS):
+        own = torch.arange(TOKENS) % (9 - 2 * step)
+        noise = torch.randn(TOKENS, 8, generator=generator)
+        tokens = centres[own] + 0.3 * noise
+        indices.append(book(tokens[part_of(rank, world, TOKENS)]).indices)
+        dead.append(book.num_dead())
+    return {"state": book.state_dict(), "indices": torch.stack(indices), "dead": dead}
+
+
+def tokenizer_steps(rank: int, world: int) -> dict:
+    """The codebook of a whole tokenizer; its other weights stay."""
+    torch.manual_seed(0)
+    config = MteegTokenizerConfig.from_preset("tiny", **OPTIONS)
+    model = MteegTokenizerModel(config).train()
+    x = torch.randn(SAMPLES, 6, 4, 200, generator=torch.Generator().manual_seed(3))
+    rows = torch.arange(1, 7)[:, None].repeat(1, 2)
+    indices = []
+    for step in range(STEPS):
+        values = (x * (1 + step))[part_of(rank, world, SAMPLES)]
+        indices.append(model(values, rows).token_ids)
+    return {"state": model.codebook.state_dict(), "indices": torch.stack(indices)}
+
+
+def outcome(rank: int = 0, world: int = 1) -> dict:
+    """Everything that is compared."""
+    return {
+        "plain": codebook_steps(rank, world, False),
+        "revived": codebook_steps(rank, world, True),
+        "tokenizer": tokenizer_steps(rank, world),
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    ours = outcome(dist.get_rank(), dist.get_world_size())
+    torch.save(ours, Path(sys.argv[1]) / f"rank-{dist.get_rank()}.pt")
+    dist.destroy_process_group()

@@ -1,0 +1,35 @@
+"""Real processes: several have the codebook that one process has on the same samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import codebook_program
+import pytest
+import torch
+from test_training_processes import succeed
+
+PROGRAM = Path(__file__).with_name("codebook_program.py")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_have_the_codebook_of_one(tmp_path, processes):
+    """k-means start, updates and revival, with parts of unequal size."""
+    succeed([tmp_path], processes, program=PROGRAM)
+    ranks = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(processes)]
+    single = codebook_program.outcome()
+    sizes = {len(rank["plain"]["indices"][0]) for rank in ranks}
+    assert len(sizes) > 1, "the parts should differ in size"
+    for kind, one in single.items():
+        for name, value in one["state"].items():
+            for rank in ranks:
+                found = rank[kind]["state"][name]
+                assert torch.equal(found, ranks[0][kind]["state"][name]), (kind, name)
+                assert torch.allclose(found, value, atol=1e-6), (kind, name)
+        assert one["state"]["started"] and one["state"]["updates"] == codebook_program.STEPS
+        together = torch.cat([rank[kind]["indices"] for rank in ranks], dim=1)
+        assert torch.equal(together, one["indices"]), kind
+    assert single["plain"]["dead"][-1] > 0 and single["revived"]["dead"] == [0] * 4
+    assert not torch.equal(single["plain"]["state"]["codes"], single["revived"]["state"]["codes"])

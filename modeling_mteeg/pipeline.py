@@ -1,14 +1,16 @@
 """``pipeline("eeg-classification")``: from recordings to labelled windows, the transformers way.
 
-Importing :mod:`modeling_mteeg` registers it. Several tasks share one pass over the backbone.
+Importing :mod:`modeling_mteeg` registers it. Recordings go through
+:func:`modeling_mteeg.prediction.predict`, so the numbers are those of ``mteeg predict``.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from transformers import AutoModel
@@ -16,15 +18,14 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
 from .feature_extraction_mteeg import MteegFeatureExtractor
+from .modeling_mteeg import MteegModel
 from .recording_sources import open_source
 from .task_card import TaskCard
-
-if TYPE_CHECKING:
-    from .modeling_mteeg import MteegModel
 
 PIPELINE_TASK = "eeg-classification"
 DEFAULT_BATCH_SIZE = 16
 _KEYS = ("array", "channels", "sampling_rate")
+_CONTINUOUS = ("stride_s", "allow_missing", "rename")
 _Windows = dict[str, tuple[TaskCard, Sequence[float | None], np.ndarray]]
 """By task: its card, where each window starts, and probabilities (windows, classes)."""
 
@@ -46,15 +47,17 @@ class EegClassificationPipeline(Pipeline):
         ``owner/repo``. A string gives a list of windows; a sequence gives one by task. Default: the
         model's active task.
     adapter_kwargs : dict, optional
-        ``revision`` and ``token`` for adapters that are loaded. Default revision for tasks beside
-        the base: that of the base.
+        Keywords of ``load_adapter``, such as ``token``, for adapters that are loaded.
     stride_s : float, optional
-        Seconds from the start of one window to the next; default: the task's window. Not for
-        windows that are cut already.
+        Seconds from the start of one window to the next; default: the task's window.
     top_k : int, optional
         How many labels ``scores`` holds, the most probable first; default: all.
     unit : {"uV", "mV", "V"}, optional
         As in :meth:`MteegFeatureExtractor.__call__`.
+    allow_missing : int, optional
+        How many of a task's channels a recording may lack; default: as many as its card allows.
+    rename : mapping of str to str, optional
+        Channels that are meant by other names, such as ``{"T7": "T3"}``.
     batch_size : int, optional
         Windows of a task in one forward pass (16).
     device, dtype, revision, token, trust_remote_code ...
@@ -67,7 +70,9 @@ class EegClassificationPipeline(Pipeline):
 
     Notes
     -----
-    All but ``model``, ``feature_extractor`` and ``device`` can be given to a call, too.
+    The options from ``adapter`` to ``batch_size`` can be given to a call, too. A recording is read
+    block by block, once for all tasks. ``stride_s``, ``allow_missing`` and ``rename`` are not for
+    windows that are cut already; these share one forward pass of all tasks.
     """
 
     _load_processor = False
@@ -77,10 +82,11 @@ class EegClassificationPipeline(Pipeline):
     _load_feature_extractor = None
 
     def __init__(self, model: MteegModel, feature_extractor: Any = None, **kwargs: Any):
-        if getattr(getattr(model, "config", None), "model_type", None) != "mteeg":
+        if not isinstance(model, MteegModel):
             raise ValueError(
-                f"{PIPELINE_TASK}: expected a MteegModel, or the folder or Hub id of one, found "
-                f"{type(model).__name__}."
+                f"{PIPELINE_TASK}: expected modeling_mteeg's MteegModel, or the folder or Hub id "
+                f"of one, found {type(model).__module__}.{type(model).__name__}. The code beside a "
+                "base (trust_remote_code=True) is not needed where this package is installed."
             )
         if feature_extractor is None:
             feature_extractor = MteegFeatureExtractor(
@@ -101,7 +107,8 @@ class EegClassificationPipeline(Pipeline):
         batch_size : int, optional
             Windows of a task in one forward pass.
         **kwargs
-            ``adapter``, ``adapter_kwargs``, ``stride_s``, ``top_k``, ``unit`` for this call.
+            ``adapter``, ``adapter_kwargs``, ``stride_s``, ``top_k``, ``unit``, ``allow_missing``,
+            ``rename`` for this call.
 
         Returns
         -------
@@ -115,7 +122,14 @@ class EegClassificationPipeline(Pipeline):
         Raises
         ------
         SignalError, UnknownChannelError, TypeError, ValueError
-            As the feature extractor raises them; a note says which recording.
+            As :func:`prediction.predict` and the feature extractor raise them; of several
+            recordings a note says which one.
+
+        Warns
+        -----
+        UserWarning
+            What differs from the task's card: channels that were missing or derived, filters that
+            cannot be applied.
         """
         if isinstance(inputs, list) and not inputs:
             return []
@@ -132,13 +146,16 @@ class EegClassificationPipeline(Pipeline):
         stride_s: float | None = None,
         top_k: int | None = None,
         unit: str | None = None,
+        allow_missing: int | None = None,
+        rename: Mapping[str, str] | None = None,
         windows: int | None = None,
         **unknown: Any,
     ) -> tuple[dict, dict, dict]:
         if unknown:
             raise ValueError(
                 f"{PIPELINE_TASK}: unknown options {sorted(unknown)}; known are adapter, "
-                "adapter_kwargs, stride_s, top_k, unit, batch_size, and those of every pipeline."
+                "adapter_kwargs, stride_s, top_k, unit, allow_missing, rename, batch_size, and "
+                "those of every pipeline."
             )
         for key, value, kinds in (("stride_s", stride_s, (int, float)), ("top_k", top_k, (int,))):
             if value is None:
@@ -147,7 +164,13 @@ class EegClassificationPipeline(Pipeline):
             if not number or not 0 < value < math.inf:
                 kind = "whole number" if key == "top_k" else "number"
                 raise ValueError(f"{key}: expected a {kind} above 0, found {value!r}.")
-        forward = {"stride_s": stride_s, "unit": unit, "batch_size": windows}
+        forward = {
+            "stride_s": stride_s,
+            "unit": unit,
+            "allow_missing": allow_missing,
+            "rename": rename,
+            "batch_size": windows,
+        }
         forward = {key: value for key, value in forward.items() if value is not None}
         if adapter is not None:
             forward["tasks"] = self._tasks(adapter, dict(adapter_kwargs or {}))
@@ -170,8 +193,6 @@ class EegClassificationPipeline(Pipeline):
         name = self._names.get(name, name)
         if name in self.model.tasks:
             return name
-        if "/" not in name:  # beside the base, hence of its revision
-            options = {"revision": getattr(self.model.config, "_commit_hash", None)} | options
         active = self.model.active_adapter
         loaded = self.model.load_adapter(name, **options).name
         if active is not None:
@@ -223,9 +244,9 @@ class EegClassificationPipeline(Pipeline):
         self,
         model_inputs: dict[str, Any],
         tasks: str | tuple[str, ...] | None = None,
-        stride_s: float | None = None,
         unit: str | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        **options: Any,
     ) -> tuple[bool, _Windows]:
         """Whether one task was asked for, and all windows' probabilities by task."""
         tasks = self.model.active_adapter if tasks is None else tasks
@@ -236,26 +257,46 @@ class EegClassificationPipeline(Pipeline):
                 f"model holds {sorted(self.model.tasks) or 'none'}."
             )
         names = (tasks,) if isinstance(tasks, str) else tasks
-        unit = model_inputs.get("unit", unit)
-        inputs, onsets = self._windows(model_inputs["recording"], names, stride_s, unit)
-        return isinstance(tasks, str), {
-            name: (self.model.tasks[name], onsets[name], probabilities)
-            for name, probabilities in self._probabilities(inputs, batch_size).items()
+        recording, unit = model_inputs["recording"], model_inputs.get("unit", unit)
+        if open_source(recording, unit, preload=False).cut:
+            found = self._label_cut(recording, names, unit, batch_size, options)
+        else:
+            found = self._label(recording, names, unit, batch_size, options)
+        return isinstance(tasks, str), found
+
+    def _label(self, recording, names, unit, batch_size: int, options: dict) -> _Windows:
+        """A continuous recording, block by block."""
+        from .prediction import predict
+
+        predicted = predict(
+            recording, self.model, names, unit=unit, batch_size=batch_size, **options
+        )
+        for name, one in predicted.items():
+            if one.notes:
+                where = f"{one.recording}: " if one.recording else ""
+                text = f"{where}task {name!r}: {' '.join(one.notes)}"
+                warnings.warn(text, stacklevel=2)
+        return {
+            name: (one.card, one.onset_s.tolist(), one.probabilities)
+            for name, one in predicted.items()
         }
 
-    def _windows(self, recording, names, stride_s, unit) -> tuple[dict, dict]:
-        """Inputs of every task, and where its windows start."""
-        source = open_source(recording, unit)
-        inputs, onsets = {}, {}
-        for name in names:
-            card = self.model.tasks[name]
-            inputs[name] = self.feature_extractor(
-                recording, task=card, stride_s=stride_s, unit=unit
+    def _label_cut(self, windows, names, unit, batch_size: int, options: dict) -> _Windows:
+        """Windows that are cut already."""
+        given = [key for key in _CONTINUOUS if key in options]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: for continuous recordings, found windows cut already."
             )
-            step = card.window_s if stride_s is None else stride_s
-            count = len(inputs[name]["input_values"])
-            onsets[name] = [None if source.cut else index * step for index in range(count)]
-        return inputs, onsets
+        cards = {name: self.model.tasks[name] for name in names}
+        inputs = {
+            name: self.feature_extractor(windows, task=card, unit=unit)
+            for name, card in cards.items()
+        }
+        return {
+            name: (cards[name], [None] * len(found), found)
+            for name, found in self._probabilities(inputs, batch_size).items()
+        }
 
     def _probabilities(self, inputs: dict[str, Any], batch_size: int) -> dict[str, np.ndarray]:
         """Probabilities (windows, classes) by task; one pass for the batches of all tasks."""

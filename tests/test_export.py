@@ -18,7 +18,6 @@ from tiny_recordings import eeg, raw_of
 
 from modeling_mteeg import MteegModel, TaskCard, cli, export
 from modeling_mteeg.export import ExportError, MissingOnnxError, export_onnx
-from modeling_mteeg.lora import remove
 
 DOC = Path(__file__).parents[1] / "docs" / "export.md"
 SHAPES = [(1, 1, 1), (5, 1, 7), (2, 6, 1), (1, 4, 16), (2, 3, 17), (1, 2, 33), (1, 19, 9)]
@@ -143,15 +142,13 @@ def test_the_command_exports_a_binary_task_from_a_folder(capsys, tmp_path, model
     assert "already there" in capsys.readouterr().err
 
 
-def test_a_file_that_disagrees_is_not_kept(monkeypatch, tmp_path, model):
-    def drop(self, name, merge):
-        remove(self, name, merge=False)
-        return original(self, name, False)
-
-    original = MteegModel._drop
-    monkeypatch.setattr(MteegModel, "_drop", drop)
+def test_a_file_that_disagrees_is_not_kept(monkeypatch, tmp_path, made):
+    """As if the exporter had written another model's graph."""
+    content = made[0].path.read_bytes()
+    monkeypatch.setattr(export, "_trace", lambda _m, _t, path, *_: path.write_bytes(content))
+    other = model_with_tasks("sleep-edf", seed=7, num_hidden_layers=1)
     with pytest.raises(ExportError, match=r"within 0\.0001 of PyTorch, found a difference"):
-        export_onnx(model, "sleep-edf", tmp_path / "a.onnx")
+        export_onnx(other, "sleep-edf", tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

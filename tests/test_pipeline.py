@@ -15,6 +15,7 @@ from transformers import AutoModel, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from modeling_mteeg import EegClassificationPipeline, MteegFeatureExtractor, MteegModel
+from modeling_mteeg.prediction import predict
 from modeling_mteeg.signal_checks import SignalError
 
 README = Path(__file__).parents[1] / "README.md"
@@ -89,8 +90,38 @@ def test_windows_overlap_by_the_stride(base, recording):
     assert np.allclose(table(windows, "sleep-edf"), expected, atol=1e-5)
 
 
-def test_several_tasks_run_in_one_pass(base, recording, monkeypatch):
-    label = make(base, adapter=list(WANTED))
+def test_the_numbers_are_exactly_those_of_predict(base, recording):
+    model = AutoModel.from_pretrained(base).eval()
+    for task in WANTED:
+        model.load_adapter(task)
+    expected = predict(recording, model, WANTED, stride_s=1.5, batch_size=5)
+    found = make(base, adapter=list(WANTED), stride_s=1.5)(recording, batch_size=5)
+    assert tuple(found) == WANTED
+    for task, prediction in expected.items():
+        assert [window["onset"] for window in found[task]] == prediction.onset_s.tolist()
+        assert np.array_equal(table(found[task], task), prediction.probabilities)
+
+
+def test_missing_and_renamed_channels_are_said_and_taken(base, recording):
+    array, names, rate = recording
+    renamed = array, ["T7" if name == "T3" else name for name in names], rate
+    label = make(base, adapter="tuab")
+    with pytest.raises(SignalError, match="T3"):
+        label(renamed)
+    with pytest.warns(UserWarning, match="task 'tuab': .*T7 as T3"):
+        windows = label(renamed, rename={"T7": "T3"})
+    assert windows == label(recording)
+    with pytest.warns(UserWarning, match="T3"):
+        fewer = label(renamed, allow_missing=1)
+    assert len(fewer) == len(windows) and fewer != windows
+
+
+def test_windows_that_are_cut_already_share_one_pass(recording, monkeypatch):
+    model = model_with_tasks("tuev", "seed-v")
+    names = [*CARDS["tuev"].channels, *CARDS["seed-v"].channels]
+    cut = eeg(40, RATE, len(names)).reshape(len(names), 40, 250).transpose(1, 0, 2)
+    label = make(model, adapter=["tuev", "seed-v"])
+    expected = {task: label((cut, names, RATE), adapter=task) for task in ("tuev", "seed-v")}
     passes = []
     encode = MteegModel._encode
 
@@ -99,16 +130,11 @@ def test_several_tasks_run_in_one_pass(base, recording, monkeypatch):
         return encode(self, inputs, *args)
 
     monkeypatch.setattr(MteegModel, "_encode", counted)
-    found = label(recording, batch_size=15)
-    assert passes == [
-        {"tuab": 15, "sleep-edf": 13, "seed-v": 15},
-        {"tuab": 5, "seed-v": 15},
-        {"seed-v": 11},
-    ]
-    assert tuple(found) == WANTED
-    for task in WANTED:
-        expected = by_hand(base, recording, task)
-        assert np.allclose(table(found[task], task), expected, atol=1e-5)
+    found = label((cut, names, RATE), batch_size=25)
+    assert passes == [{"tuev": 25, "seed-v": 25}, {"tuev": 15, "seed-v": 15}]
+    for task, windows in expected.items():
+        assert {window["onset"] for window in found[task]} == {None}
+        assert np.allclose(table(found[task], task), table(windows, task), atol=1e-5)
 
 
 def test_the_batch_size_changes_nothing_but_the_passes(base, recording):
@@ -134,7 +160,7 @@ def test_windows_that_are_cut_already_have_no_onset(base, recording):
     raw = raw_of(*recording).filter(0.1, 75, verbose="error")
     windows = make(base, adapter="tuab")(epochs_of(raw, 2.0))
     assert len(windows) == 20 and {window["onset"] for window in windows} == {None}
-    with pytest.raises(ValueError, match="stride_s is for continuous recordings"):
+    with pytest.raises(ValueError, match="stride_s: for continuous recordings"):
         make(base, adapter="tuab", stride_s=1)(epochs_of(raw, 2.0))
 
 
@@ -235,7 +261,7 @@ def test_wrong_use_is_named(base, recording):
         label(recording[0])
     with pytest.raises(ValueError, match=r"Expected a task to label with.*holds none"):
         make(base)(recording)
-    with pytest.raises(ValueError, match=r"expected a MteegModel.*found Linear"):
+    with pytest.raises(ValueError, match=r"expected modeling_mteeg's MteegModel.*linear\.Linear"):
         EegClassificationPipeline(torch.nn.Linear(1, 1))
 
 

@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file that ends in .onnx, or a folder, where it becomes <task>.onnx",
     )
     parser.add_argument("--opset", type=int, default=18, metavar="N", help="18 (default) to 23")
-    parser.add_argument("--revision", metavar="R", help="branch, tag or commit of the base")
+    parser.add_argument("--revision", help="revision of the base on the Hub")
+    parser.add_argument(
+        "--token", help="token for private repositories (default: the one you logged in with)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
@@ -29,15 +32,15 @@ def run(args: argparse.Namespace) -> None:
     import sys
 
     from ..export import TOLERANCE, export_onnx
-    from ..modeling_mteeg import MteegModel
+    from ..prediction.loading import load_tasks
 
-    model = MteegModel.from_pretrained(args.base, revision=args.revision or "main")
-    beside = "/" not in args.task  # a repository of its own has revisions of its own
-    card = model.load_adapter(args.task, revision=args.revision if beside else None)
-    print(f"exporting {card.name} (seconds; minutes for the largest models) ...", file=sys.stderr)
-    made = export_onnx(model, card.name, args.out, opset=args.opset, overwrite=args.overwrite)
+    model, (task,) = load_tasks(
+        args.base, [args.task], revision=args.revision, token=args.token, device="cpu"
+    )
+    print(f"exporting {task} (seconds; minutes for the largest models) ...", file=sys.stderr)
+    made = export_onnx(model, task, args.out, opset=args.opset, overwrite=args.overwrite)
     print(
-        f"{card.name}: {len(made.shapes)} shapes, largest difference from PyTorch "
+        f"{task}: {len(made.shapes)} shapes, largest difference from PyTorch "
         f"{made.max_difference:.1e} (limit {TOLERANCE:g}; from its float32 result "
         f"{made.float32_difference:.1e})"
     )

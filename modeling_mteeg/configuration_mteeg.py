@@ -56,8 +56,8 @@ _LARGEST = {
     "num_temporal": 65_536,
     "num_codes": 1_048_576,
 }
-"""Sizes, and the largest that a configuration may claim: twenty times those of Huge. The modules of
-a model are made before its weights are read, so a number in a file must not decide alone."""
+"""Sizes, and the largest that a configuration may claim, twenty times those of Huge or more. The
+modules are made before the weights are read, so a number in a file must not decide alone."""
 # Fields of every transformers configuration that are not declared as dataclass fields.
 _INHERITED = {"attn_implementation", "output_attentions"}
 

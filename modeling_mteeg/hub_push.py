@@ -182,11 +182,11 @@ def base_fingerprint(api: Any, repo: str, there: Any) -> str | None:
     """Fingerprint of the base of a repository, or None where it has none."""
     if "config.json" not in {sibling.rfilename for sibling in there.siblings or ()}:
         return None
-    found = read_json(api, repo, "config.json", there.sha).get("fingerprint")
+    found = read_remote_json(api, repo, "config.json", there.sha).get("fingerprint")
     return found if isinstance(found, str) else None
 
 
-def read_json(api: Any, repo: str, path: str, commit: str) -> dict[str, Any]:
+def read_remote_json(api: Any, repo: str, path: str, commit: str) -> dict[str, Any]:
     """A JSON object of a repository; one that is none counts as empty."""
     try:
         content = json.loads(Path(api.hf_hub_download(repo, path, revision=commit)).read_text())

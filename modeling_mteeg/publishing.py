@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from .adapter_files import (
     read_adapter_config,
     read_tensors,
 )
+from .checked_files import read_json, tensor_shapes
 from .hub import HubError, explain
 from .hub_push import (
     PushRefusedError,
@@ -28,7 +28,7 @@ from .hub_push import (
     is_of_a_task,
     push_files,
     push_task,
-    read_json,
+    read_remote_json,
     stage_task,
     write_model_cards,
 )
@@ -118,7 +118,7 @@ def _what_it_is(folder: Path) -> str:
 
 
 def _read_base(folder: Path, wanted: Sequence[str]) -> Publication:
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = _read_settings(folder / "config.json")
     if config.get("model_type") != "mteeg":
         raise PushRefusedError(
             f"{folder}: expected a model of type 'mteeg', found {config.get('model_type')!r}."
@@ -151,6 +151,13 @@ def _read_base(folder: Path, wanted: Sequence[str]) -> Publication:
     return Publication(folder, files, tasks, fingerprint, left, tuple(notes))
 
 
+def _read_settings(path: Path) -> dict[str, Any]:
+    settings = read_json(path)
+    if not isinstance(settings, dict):
+        raise PushRefusedError(f"{path}: expected a mapping, found {type(settings).__name__}.")
+    return settings
+
+
 def _is_of_a_base(path: Path) -> bool:
     name = path.name
     if not path.is_file() or name.startswith("."):
@@ -164,18 +171,13 @@ def _is_this_code(path: Path) -> bool:
 
 def _check_weights(folder: Path, files: dict[str, Path]) -> None:
     """The base's own tensors and nothing else, and an extractor to go with them."""
-    from safetensors import SafetensorError, safe_open
-
     weights = [path for name, path in files.items() if name.endswith(".safetensors")]
     if not weights:
         raise PushRefusedError(f"{folder}: no model.safetensors; only safetensors are pushed.")
     for path in weights:
-        try:
-            with safe_open(path, "pt") as tensors:
-                strange = [key for key in tensors.keys()  # noqa: SIM118
-                           if ".lora_" in key or key.startswith("heads.")]  # fmt: skip
-        except SafetensorError as error:
-            raise PushRefusedError(f"{path} is damaged ({error}). Save the base again.") from error
+        strange = [
+            key for key in tensor_shapes(path) if ".lora_" in key or key.startswith("heads.")
+        ]
         if strange:
             raise PushRefusedError(
                 f"{path}: a checkpoint of a training, with a task's tensors in it ({strange[0]}). "
@@ -192,7 +194,7 @@ def _check_code(folder: Path, config: dict[str, Any], files: dict[str, Path]) ->
     """The code that ``trust_remote_code`` would run is there, with all that it imports."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
-    settings = json.loads(files["preprocessor_config.json"].read_text("utf-8"))
+    settings = _read_settings(files["preprocessor_config.json"])
     named = [*(config.get("auto_map") or {}).values(), *(settings.get("auto_map") or {}).values()]
     for name in named:
         top = folder / f"{str(name).partition('.')[0]}.py"
@@ -346,7 +348,7 @@ def _review(publication: Publication, repo: str, files: dict[str, Path], prune: 
         gone = {path for path in old - set(files) if _WEIGHTS.fullmatch(path) or path in own}
         stale = []
         for card in sorted(path for path in old - set(files) if _is_card(path)):
-            found = read_json(api, repo, card, there.sha).get("base")
+            found = read_remote_json(api, repo, card, there.sha).get("base")
             if not isinstance(found, dict) or found.get("fingerprint") != publication.fingerprint:
                 stale.append(card.rpartition("/")[0])
         if stale and not prune:

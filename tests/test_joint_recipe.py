@@ -76,6 +76,29 @@ def test_the_whole_recipe(joint, data, tmp_path, capsys):
             assert summary["mean"] == pytest.approx(found[metric], abs=1e-6)
             assert summary["std"] is None
             assert card.results["test"][metric] == summary["mean"]
+    check_cards(out / "model", data, results)
+
+
+def check_cards(folder: Path, data: Path, results: dict) -> None:
+    """The model cards say how the run was started, on what, and with which results."""
+    record = json.loads((folder / "training.json").read_text())
+    assert record["command"].startswith(f"python {JOINT} --data {data} --output ")
+    assert record["test"] == results["test"] and record["config"] == results["config"]
+    assert len(record["history"]) == record["epochs"] == 2
+    text = (folder / "README.md").read_text("utf-8")
+    assert record["command"] in text and "**Simulated data**: tuab was trained" in text
+    for task, sizes in SIZES.items():
+        card = ModelCard.load(folder / "adapters" / task / "README.md")
+        (model,) = card.data.to_dict()["model-index"]
+        for metric in model["results"][0]["metrics"]:
+            mean = results["test"][task][metric["type"]]["mean"]
+            assert metric["value"] == pytest.approx(mean, abs=1e-6)
+        assert record["command"] in card.text
+        assert ("simulated" in card.data.tags) == (task == "tuab")
+        for part in (card.text, text):
+            assert (
+                f"| windows (train / validation / test) | {' / '.join(map(str, sizes))} |" in part
+            )
 
 
 def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):
@@ -208,6 +231,9 @@ def test_a_trained_base_is_a_start(joint, data, tmp_path):
     start = [part for part in arguments(data, out, *more) if part != "model.preset=tiny"]
     start.remove("--set")
     assert joint.main([*start, "--set", "train_temporal_encoder=false"]) == 0
+    card = ModelCard.load(out / "model/README.md")
+    assert f"| start | {first / 'model'} |" in card.text and card.data.base_model is None
+    assert card.data.license == "unknown", "nobody said what the start is made of"
     assert AutoModel.from_pretrained(out / "model").fingerprint() == (
         AutoModel.from_pretrained(first / "model").fingerprint()
     )

@@ -165,8 +165,8 @@ def test_the_licence_is_apache_only_where_the_files_tell_it(tmp_path):
 
 
 def test_base_and_data_of_the_hub_are_named_as_such(tmp_path):
-    start = {"config": {"model": {"base": "me/labram"},
-                        "data": {"folder": "hf://datasets/me/eeg-{task}@v1/x"}}}  # fmt: skip
+    location = {"data": {"folder": "hf://datasets/me/eeg-{task}@v1/x"}}
+    start = {"start_repo": "me/labram", "config": location}
     folder = saved(tmp_path / "model", (0,), start)
     data = ModelCard.load(folder / "README.md").data
     assert data.base_model == "me/labram"

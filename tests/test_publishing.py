@@ -227,6 +227,8 @@ def prepared_corpus(folder: Path) -> None:
         (fewer_weights, "the weights are not those of config.json"),
         (task_of_another_base, "belongs to the base with fingerprint"),
         (training_checkpoint, "a checkpoint of a training"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "expected a mapping"),
         (other_model, "expected a model of type 'mteeg', found 'bert'"),
         (prepared_corpus, "recordings do not go to a model's repository"),
         (lambda folder: (folder / "model.safetensors").unlink(), "only safetensors are pushed"),

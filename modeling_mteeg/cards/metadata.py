@@ -19,14 +19,13 @@ _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     """YAML of a base."""
     tasks = facts.tasks
-    start = _mapping_value(facts.training, "config", "model", "base")
     return _yaml(
         title,
         tasks,
         license_id or default_license(tasks, facts.training),
         library_name="transformers",
         pipeline_tag="feature-extraction",
-        base_model=repo_id(start),
+        base_model=repo_id(facts.training.get("start_repo")),
         datasets=_datasets([_mapping_value(facts.training, "config", "data", "folder")], tasks),
         tags=["eeg", "mteeg", "labram", "lora", "multi-task-learning", *names(tasks)],
     )

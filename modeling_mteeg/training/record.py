@@ -135,6 +135,8 @@ def start_record(
         "method": config.method,
         "start": options.base or f"size {options.preset!r}, random weights",
         "start_kind": "base" if options.base else "random",
+        # Known here alone: elsewhere a folder of this name does not exist, and looks like a repo.
+        "start_repo": None if Path(options.base or ".").exists() else options.base,
         "train_temporal_encoder": config.train_temporal_encoder,
         "epochs": config.optimization.epochs,
         "device": accelerator.device.type,

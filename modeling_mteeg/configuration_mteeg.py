@@ -140,6 +140,12 @@ class MteegConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        own = type(self).model_type
+        if self.model_type != own:  # transformers would go on, with random weights
+            raise ValueError(
+                f"Expected the configuration of a model of type {own!r}, found one of type "
+                f"{self.model_type!r}. AutoConfig and AutoModel choose the class that fits."
+            )
         for name, largest in _LARGEST.items():
             if not 1 <= getattr(self, name) <= largest:
                 raise ValueError(

@@ -251,6 +251,17 @@ def test_pretraining_goes_on_from_a_base(tmp_path):
     assert torch.equal(model.norm.weight, torch.ones(100))
 
 
+def test_a_tokenizer_is_not_taken_for_a_backbone_nor_a_backbone_for_a_tokenizer(tmp_path):
+    """transformers itself would warn, and start from random weights."""
+    MteegTokenizerModel(MteegTokenizerConfig.from_preset("tiny")).save_pretrained(tmp_path / "t")
+    MteegModel(MteegConfig.from_preset("tiny")).save_pretrained(tmp_path / "b")
+    for kind in (MteegModel, MteegForPreTraining):
+        with pytest.raises(ValueError, match="type 'mteeg', found one of type 'mteeg_tokenizer'"):
+            kind.from_pretrained(tmp_path / "t")
+    with pytest.raises(ValueError, match="type 'mteeg_tokenizer', found one of type 'mteeg'"):
+        MteegTokenizerModel.from_pretrained(tmp_path / "b")
+
+
 def test_tokenizer_and_student_learn_together():
     """The codes of a frozen tokenizer can be learnt by heart."""
     torch.manual_seed(0)

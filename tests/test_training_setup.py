@@ -8,6 +8,7 @@ from tiny_corpora import CARDS
 from tiny_models import tiny_model
 from training_program import TASKS, make_config
 
+from modeling_mteeg import MteegConfig, MteegForPreTraining
 from modeling_mteeg.lora import adapter_layers
 from modeling_mteeg.training.setup import (
     TrainingError,
@@ -25,11 +26,15 @@ ADAPTER = {
 }
 
 
-@pytest.mark.parametrize("start", ["preset", "base"])
+@pytest.mark.parametrize("start", ["preset", "base", "pre-trained"])
 def test_the_model_is_as_the_configuration_says(start, tmp_path):
     changes = {"model__drop_path": 0.3, "adapter": ADAPTER}
     if start == "base":
         tiny_model(num_hidden_layers=3).save_pretrained(tmp_path)
+    elif start == "pre-trained":
+        student = MteegForPreTraining(MteegConfig.from_preset("tiny"))
+        student.save_pretrained(tmp_path)
+    if start != "preset":
         changes |= {"model__preset": None, "model__base": str(tmp_path)}
     model = build_model(make_config(**changes), CARDS, seed=0)
     assert list(model.tasks) == list(TASKS)
@@ -38,6 +43,8 @@ def test_the_model_is_as_the_configuration_says(start, tmp_path):
     assert [layer.drop_path.rate for layer in model.layers] == pytest.approx([0, 0.15, 0.3])
     if start == "base":
         assert model.fingerprint() == tiny_model(num_hidden_layers=3).fingerprint()
+    elif start == "pre-trained":
+        assert model.fingerprint() == student.mteeg.fingerprint()
 
 
 def test_adapters_do_not_depend_on_how_the_base_came_about(tmp_path):

@@ -24,11 +24,14 @@ _PACKED = torch.ops.mkldnn  # oneDNN's products with weights in its own order, a
 
 
 def is_preparable(model: Any) -> bool:
-    """Whether a model computes where and as this module does: a CPU, float32, evaluation."""
+    """Whether a model computes where and as this module does.
+
+    On a CPU, in float32, in evaluation mode, with normalised queries and keys and layer scales.
+    """
     parameter = model.cls_token
-    return (
-        not model.training and parameter.device.type == "cpu" and parameter.dtype == torch.float32
-    )
+    published = model.config.qk_norm and model.config.layer_scale_init is not None
+    in_place = parameter.device.type == "cpu" and parameter.dtype == torch.float32
+    return in_place and published and not model.training
 
 
 class FastForward:

@@ -134,6 +134,8 @@ class MteegTokenizerModel(MteegPreTrainedModel):
 
     config_class = MteegTokenizerConfig
     base_model_prefix = "tokenizer"
+    # A step moves a code by less than half precision can hold.
+    _keep_in_fp32_modules_strict = ("codebook.codes", "codebook.usage")
 
     def __init__(self, config: MteegTokenizerConfig):
         super().__init__(config)

@@ -211,6 +211,32 @@ def test_saved_and_loaded_is_equal(tmp_path):
     assert torch.equal(a.loss, b.loss)
 
 
+def test_in_half_precision_the_codebook_stays_in_float32(tmp_path):
+    tokenizer().save_pretrained(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).train()
+    codebook = {name: value.dtype for name, value in model.codebook.state_dict().items()}
+    assert codebook["codes"] == codebook["usage"] == torch.float32
+    assert codebook["started"] == torch.bool and codebook["updates"] == torch.int64
+    assert model.to_code[0].weight.dtype == torch.bfloat16
+    expected = tokenizer()(**batch("tuab")).loss.item()
+    out = model(**batch("tuab"))
+    out.loss.backward()
+    assert out.loss.item() == pytest.approx(expected, rel=0.05)
+    moved = (model.codebook.codes - tokenizer().codebook.codes).abs()
+    assert 0 < moved.max() < 0.05
+
+
+def test_checkpointed_layers_do_not_update_the_codebook_twice():
+    plainly, saving = tokenizer().train(), tokenizer().train()
+    saving.gradient_checkpointing_enable()
+    for model in (plainly, saving):
+        model(**batch("tuab")).loss.backward()
+    assert saving.codebook.updates == 1
+    assert torch.equal(plainly.codebook.codes, saving.codebook.codes)
+    gradients = [m.encoder.layers[0].mlp.fc1.weight.grad for m in (plainly, saving)]
+    assert torch.allclose(*gradients, atol=1e-7) and gradients[0].any()
+
+
 def test_training_lowers_the_losses_and_uses_more_codes():
     torch.manual_seed(0)
     config = MteegTokenizerConfig.from_preset("tiny", num_codes=64, revive_dead=True)

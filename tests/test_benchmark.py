@@ -159,7 +159,7 @@ def test_latency_times_one_answer_for_every_chunk(latency):
 
 def test_latency_prints_every_row(latency):
     threads = torch.get_num_threads()
-    text = latency.latency_table("tiny", 2)
+    text = latency.latency_table("tiny", 2, eeg_s=30.0)
     assert torch.get_num_threads() == threads
     for name in latency.ROWS:
         assert f"| {name} | " in text and f"- {name}: " in text

@@ -49,10 +49,10 @@ class StreamFilter:
 
     Notes
     -----
-    - Where the low-pass is applied, the output is that of ``preprocess`` to 0.01 microvolt and
-      better. Where it cannot be (100 and 128 Hz to 200), ``preprocess`` resamples by the spectrum
-      of the whole recording, which needs all of it; here a sinc ends where the block ends. What
-      lies closer to Nyquist than about 0.1 Hz differs: 0.005 microvolt RMS in noise with the
+    - Where the low-pass is applied, the output is that of ``preprocess`` to 0.003 microvolt
+      (mostly 0.0005). Where it cannot be (100 and 128 Hz to 200), ``preprocess`` resamples by the
+      spectrum of the whole recording, which needs all of it; here a sinc ends where the block ends.
+      What lies closer to Nyquist than about 0.1 Hz differs: 0.005 microvolt RMS in noise with the
       spectrum of EEG (30 microvolt), 0.1 in white noise of 20 microvolt.
     - The numbers do not depend on the sizes of the blocks that are pushed, to the bit.
     - Recordings between one and two times :attr:`reach`, of unknown length, differ by up to 0.02

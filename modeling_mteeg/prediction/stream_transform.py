@@ -18,7 +18,8 @@ from ..filter_chain import MARGIN, Chain, fourier, lowpass_width, mne_grid, smoo
 _SINC_S = 2.0  # to the ends of a block where the spectrum is cut and no low-pass was applied,
 _SINC_REACH_S = 16.0  # and at least so much in all: a sinc decays slowly
 
-_MOST_DRIFT = 0.015  # output samples; a first-order correction leaves the square of it
+_MOST_DRIFT = 0.015  # output samples; a correction of second order leaves the cube of it
+_SMALL_DRIFT = 0.002  # one of first order is enough
 _NO_DRIFT = 2e-5
 _WORK_BYTES = 2**23  # about what the transforms of some channels may hold at a time
 
@@ -169,11 +170,14 @@ class BlockTransform:
         spectrum *= gain
         count = out.shape[1]
         out[:] = fft.irfft(spectrum, n=self.length_out)[:, start : start + count]
-        if away is not None:
-            turn = 2j * np.pi / self.length_out * np.arange(len(gain))
-            spectrum *= turn.astype(np.complex64)
+        if away is None:
+            return
+        turn = (2j * np.pi / self.length_out * np.arange(len(gain))).astype(np.complex64)
+        factor = away.astype(np.float32)
+        for order in (1, 2) if np.abs(away).max() > _SMALL_DRIFT else (1,):
+            spectrum *= turn  # a derivative, by output samples
             slope = fft.irfft(spectrum, n=self.length_out)[:, start : start + count]
-            slope *= away.astype(np.float32)
+            slope *= factor**order / order
             out += slope
 
 

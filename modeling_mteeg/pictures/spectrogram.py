@@ -1,4 +1,4 @@
-"""Spectrogram of a whole recording at constant memory, by Welch's method in every column."""
+"""Spectrogram of a whole recording at constant memory: a multitaper estimate in every column."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ COLUMNS = 960
 LOWEST_HZ = 0.5
 _MOST_S = 30.0
 _MOST_VALUES = 30.0 * 256 * 16
+_BANDWIDTH = 2.0
+_TAPERS = 3
 _QUANTILES = (2, 98)
 _LEAST_RANGE_DB = 10.0
 
@@ -56,16 +58,17 @@ def spectrogram(
     highest_hz : float
         Cut to the recording's Nyquist frequency.
     columns : int
-        At most so many; a column is at least a quarter of a second.
+        At most so many; a column is at least half a second.
 
     Notes
     -----
-    Segments of 2 s (4 s where a column is 8 s or longer) with a Hann window and half overlap are
-    averaged over the column. Of a column longer than 30 s (for many channels: shorter) only the
-    middle is read, so that a day costs as much as a night.
+    Three Slepian tapers (time-bandwidth 2) on segments of 2 s (4 s where a column is 8 s or longer)
+    with half overlap; the mean over tapers and over the segments of the column. Of a column longer
+    than 30 s (for many channels: shorter) only the middle is read, so that a day costs as much as
+    a night.
     """
     length = recording.length_s
-    count = int(np.clip(np.floor(length / 0.25), 1, columns))
+    count = int(np.clip(np.floor(length / 0.5), 1, columns))
     edges = np.linspace(0, length, count + 1)
     column_s = length / count
     segment_s = min(4.0 if column_s >= 8 else 2.0, length)
@@ -75,7 +78,7 @@ def spectrogram(
     for middle in (edges[1:] + edges[:-1]) / 2:
         start = np.clip(middle - used_s / 2, 0, max(0.0, length - used_s))
         data = recording.read(channels, float(start), float(start) + used_s)
-        frequencies, power = _welch(data, recording.rate_hz, segment_s)
+        frequencies, power = _power(data, recording.rate_hz, segment_s)
         powers.append(power)
     kept = (frequencies >= LOWEST_HZ) & (frequencies <= min(highest_hz, recording.rate_hz / 2))
     power = np.stack(powers, axis=1)[kept]
@@ -111,9 +114,14 @@ def channels_text(channels: Sequence[str]) -> str:
     return channels[0] if len(channels) == 1 else f"median of {len(channels)} channels"
 
 
-def _welch(data: np.ndarray, rate_hz: float, segment_s: float) -> tuple[np.ndarray, np.ndarray]:
+def _power(data: np.ndarray, rate_hz: float, segment_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and (frequencies,) power in µV²/Hz, median over the channels."""
     from scipy.signal import welch
+    from scipy.signal.windows import dpss
 
     size = max(2, min(round(segment_s * rate_hz), data.shape[1]))
-    frequencies, power = welch(data, rate_hz, nperseg=size, axis=1)
-    return frequencies, np.median(power, axis=0)
+    powers = []
+    for taper in dpss(size, _BANDWIDTH, _TAPERS) if size > 2 * _BANDWIDTH else [np.ones(size)]:
+        frequencies, power = welch(data, rate_hz, window=taper, axis=1)
+        powers.append(power)
+    return frequencies, np.median(np.mean(powers, axis=0), axis=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = 960
 LOWEST_HZ = 0.5
 _MOST_S = 30.0
+_BLOCK_S = 60.0
 _MOST_VALUES = 30.0 * 256 * 16
 _BANDWIDTH = 2.0
 _TAPERS = 3
@@ -74,10 +76,9 @@ def spectrogram(
     segment_s = min(4.0 if column_s >= 8 else 2.0, length)
     used_s = min(column_s, _MOST_S, _MOST_VALUES / (len(channels) * recording.rate_hz))
     used_s = max(used_s, segment_s)
+    starts = np.clip((edges[1:] + edges[:-1] - used_s) / 2, 0, max(0.0, length - used_s))
     powers, frequencies = [], np.zeros(0)
-    for middle in (edges[1:] + edges[:-1]) / 2:
-        start = np.clip(middle - used_s / 2, 0, max(0.0, length - used_s))
-        data = recording.read(channels, float(start), float(start) + used_s)
+    for data in _columns(recording, channels, starts, used_s):
         frequencies, power = _power(data, recording.rate_hz, segment_s)
         powers.append(power)
     kept = (frequencies >= LOWEST_HZ) & (frequencies <= min(highest_hz, recording.rate_hz / 2))
@@ -114,14 +115,37 @@ def channels_text(channels: Sequence[str]) -> str:
     return channels[0] if len(channels) == 1 else f"median of {len(channels)} channels"
 
 
+def _columns(
+    recording: ShownRecording, channels: Sequence[str], starts: np.ndarray, used_s: float
+) -> Iterator[np.ndarray]:
+    """Signal of one column after another, read for as many at a time as a minute holds."""
+    rate, samples = recording.rate_hz, max(2, round(used_s * recording.rate_hz))
+    step = recording.length_s / len(starts)
+    together = max(1, int((_BLOCK_S - used_s) / step)) if step <= used_s else 1
+    for place in range(0, len(starts), together):
+        block = starts[place : place + together]
+        data = recording.read(channels, float(block[0]), float(block[-1]) + used_s)
+        for start in block:
+            begin = round((start - block[0]) * rate)
+            yield data[:, max(0, min(begin, data.shape[1] - samples)) :][:, :samples]
+
+
 def _power(data: np.ndarray, rate_hz: float, segment_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies and (frequencies,) power in µV²/Hz, median over the channels."""
-    from scipy.signal import welch
+    size = max(2, min(round(segment_s * rate_hz), data.shape[1]))
+    segments = np.lib.stride_tricks.sliding_window_view(data, size, axis=1)[:, :: size // 2]
+    segments = segments - segments.mean(axis=-1, keepdims=True)
+    tapered = segments[:, :, None] * _tapers(size)  # (channels, segments, tapers, size)
+    power = np.mean(np.abs(np.fft.rfft(tapered)) ** 2, axis=(1, 2)) / rate_hz
+    power[:, 1 : (size + 1) // 2] *= 2  # one-sided: all but zero and the Nyquist frequency
+    return np.fft.rfftfreq(size, 1 / rate_hz), np.median(power, axis=0)
+
+
+@functools.lru_cache(maxsize=8)
+def _tapers(size: int) -> np.ndarray:
+    """(tapers, size), each with a sum of squares of 1."""
     from scipy.signal.windows import dpss
 
-    size = max(2, min(round(segment_s * rate_hz), data.shape[1]))
-    powers = []
-    for taper in dpss(size, _BANDWIDTH, _TAPERS) if size > 2 * _BANDWIDTH else [np.ones(size)]:
-        frequencies, power = welch(data, rate_hz, window=taper, axis=1)
-        powers.append(power)
-    return frequencies, np.median(np.mean(powers, axis=0), axis=0)
+    if size <= 2 * _BANDWIDTH:
+        return np.full((1, size), size**-0.5)
+    return dpss(size, _BANDWIDTH, _TAPERS)

@@ -239,7 +239,7 @@ def test_other_tasks_show_their_classes():
 @pytest.mark.parametrize("length", [1, 300])
 def test_short_and_long_all_of_one_class_nothing_is_cut(card, length):
     found = prediction(card, [0] * length, name="ø" * 300 + " $x_1$ 夜.edf")
-    found.provenance.update(base="b" * 200, adapter=card.name, revision="r" * 40)
+    found.provenance.update(base={"name": "b" * 200, "revision": "r" * 40})
     figure, _ = drawn(found, recording(found.recording_s, rate=50, began=BEGAN))
     assert_nothing_is_cut(figure)
     assert f"{length:,} window" in texts(figure)
@@ -322,14 +322,16 @@ def test_a_part_is_the_recording_s_and_derived_channels_are_differences():
     assert shown.started == BEGAN
     late = ShownRecording(raw.copy().crop(20))
     assert late.started == BEGAN + datetime.timedelta(seconds=20) and late.length_s == 40
-    with pytest.raises(SignalError, match=r"Expected the channel O1 .* found FP1, F7, T7"):
+    with pytest.raises(SignalError, match=r"missing: O1.* Found: FP1, F7, T7"):
         shown.read(("O1",), 0, 1)
     array = ShownRecording((data, raw.ch_names, 100.0))
     np.testing.assert_allclose(array.read(("T7",), 0, 60), data[2:3])
     with pytest.raises(FileNotFoundError, match="No recording"):
         ShownRecording("gone.edf")
-    with pytest.raises(TypeError, match="path, an mne Raw, or"):
+    with pytest.raises(TypeError, match="Expected an mne Raw"):
         ShownRecording(3)
+    milli = ShownRecording((data, raw.ch_names, 100.0), unit="mV")
+    np.testing.assert_allclose(milli.read(("T7",), 0, 60), 1e3 * data[2:3])
 
 
 def test_a_tone_is_found_at_its_time_frequency_and_power():

@@ -408,13 +408,15 @@ def head_and_bars(attribution):
 @pytest.mark.parametrize("count", [3, 23, 62, len(ELECTRODES)])
 def test_every_electrode_is_drawn_or_named(count):
     channels = ELECTRODES[:count]
-    figure, head, bars = head_and_bars(values(channels, label="seizure", windows=4))
+    figure, head, bars = head_and_bars(values(channels, label="seizure", onset_s=(30.0, 50.0)))
     lost = [name for name in channels if name not in positions(channels)]
     names = [one.get_text() for one in head.texts]
     assert set(channels) - set(lost) <= set(names)
     if lost:
         assert f"{len(lost)} without a place on the head" in texts(figure)
-    assert "mean over 4 windows" in texts(figure) and "seizure" in bars.get_title(loc="left")
+    assert "mean over 2 windows, from 30 s, 50 s" in texts(figure) and "seizure" in bars.get_title(
+        loc="left"
+    )
     largest = [one.get_text().split()[0] for one in bars.get_yticklabels()]
     order = np.argsort(-np.abs(np.linspace(-1, 2, count)), kind="stable")[:16]
     assert largest == [channels[i] for i in order]
@@ -436,7 +438,7 @@ def test_bipolar_channels_are_lines_between_their_electrodes():
 def test_rollout_knows_no_sign_and_zeros_are_drawn():
     zeros = ChannelAttribution(("C3", "C4"), np.zeros(2), "attention-rollout", "task")
     figure, _, bars = head_and_bars(zeros)
-    assert "attention" in bars.get_title(loc="left") and "one window" in texts(figure)
+    assert "attention" in bars.get_title(loc="left") and "mean over windows" in texts(figure)
 
 
 def test_a_prediction_with_attribution_has_the_head_too():

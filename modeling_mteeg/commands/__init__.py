@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, show
+from . import convert, explain, show
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
+    "explain": explain,
     "show": show,
 }
 """Subcommands by name."""

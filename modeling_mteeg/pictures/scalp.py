@@ -223,8 +223,7 @@ def _draw_surface(
 
 def _write_below(axes: Axes, attribution: ChannelAttribution, lost: list[str]) -> None:
     lines = [f"{len(lost)} without a place on the head: {_some(lost)}"] if lost else []
-    count = attribution.windows
-    lines.append(f"mean over {count:,} windows" if count != 1 else "one window")
+    lines.append(attribution.where())
     axes.text(0.5, -0.01, "\n".join(lines), transform=axes.transAxes, ha="center", va="top",
               fontsize=7, color=GREY)  # fmt: skip
 

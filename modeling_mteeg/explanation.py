@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from .channels import channel_ids
 from .modeling_mteeg import MteegModel
 from .prediction import predict
 from .prediction.montage import choose_for_task
-from .prediction.reading import open_recording
-from .preprocessing import preprocess, preprocessing_info
+from .prediction.reading import BlockReader, open_recording
+from .prediction.stream_filter import StreamFilter
+from .preprocessing import preprocessing_info
 from .recording_sources import ChannelChoice, Source
-from .signal_checks import SignalError, check_finite, unit_factor
+from .signal_checks import SignalError
 from .task_card import TaskCard
 
 WINDOWS = 8
@@ -112,7 +112,7 @@ def window_inputs(
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Windows of a recording as the model takes them, each read with a margin for the filters.
+    """Windows of a recording as the model takes them.
 
     Parameters
     ----------
@@ -128,8 +128,8 @@ def window_inputs(
 
     Notes
     -----
-    The margin is the length of the longest filter (33 s), so that a window is what it is in the
-    whole recording, whatever the recording's length: only these parts are read.
+    The recording is filtered piece by piece, exactly as :func:`modeling_mteeg.prediction.predict`
+    does, up to the last of the windows; memory does not grow with its length.
     """
     source = open_recording(recording, unit, rename)
     choice = choose_for_task(source, card, allow_missing)
@@ -142,30 +142,39 @@ def window_inputs(
                 f"A window of task {card.name!r} is {card.window_s:g} s long: expected an onset "
                 f"from 0 to {length_s - card.window_s:g} s, found {onset:g} s."
             )
-    signal = np.stack([_window(source, choice, card, float(onset)) for onset in onsets_s])
-    values = torch.from_numpy((signal / np.float32(card.scale_uv)).astype(np.float32))
+    signal = _gather(source, choice, card, [round(onset * card.rate_hz) for onset in onsets_s])
+    values = torch.from_numpy(signal / np.float32(card.scale_uv))
     ids = torch.from_numpy(channel_ids(choice.names, card.bipolar))
-    return {
-        "input_values": values.unflatten(-1, (card.patches, -1)), "channel_ids": ids,
-    }, choice.names  # fmt: skip
+    patches = values.unflatten(-1, (card.patches, -1))
+    return {"input_values": patches, "channel_ids": ids}, choice.names
 
 
-def _window(source: Source, choice: ChannelChoice, card: TaskCard, onset_s: float) -> np.ndarray:
-    """(channels, samples) in microvolt, filtered and resampled."""
+def _gather(
+    source: Source, choice: ChannelChoice, card: TaskCard, starts: Sequence[int]
+) -> np.ndarray:
+    """float32 (windows, channels, samples) in microvolt, from samples at the task's rate."""
     filters = (card.highpass_hz, card.lowpass_hz, card.notch_hz)
     info = preprocessing_info(source.rate_hz, card.rate_hz, *filters)
-    margin = info.filter_s + 2.0
-    begin_s = max(0, math.floor(onset_s - margin))  # whole seconds: samples of both rates coincide
-    start = round(begin_s * source.rate_hz)
-    stop = min(source.samples, math.ceil((onset_s + card.window_s + margin) * source.rate_hz))
-    positions = [source.names.index(name) for name in choice.needed]
-    signal = unit_factor(source.unit) * source.read(positions, start, stop)
-    check_finite(signal, choice.needed)
-    signal = choice.derive(signal[0], choice.needed)
-    filtered = preprocess(signal, source.rate_hz, card.rate_hz, *filters)
-    samples = round(card.window_s * card.rate_hz)
-    first = min(round((onset_s - begin_s) * card.rate_hz), filtered.shape[1] - samples)
-    return filtered[:, first : first + samples]
+    size, order = round(card.window_s * card.rate_hz), choice.needed
+    found = np.zeros((len(starts), len(choice.names), size), dtype=np.float32)
+    stream = StreamFilter(info, len(order), source.samples)
+    place = 0
+    for filtered in _filtered(BlockReader(source, order), stream):
+        piece = choice.derive(filtered, order)
+        for window, start in zip(found, starts, strict=True):
+            first, last = max(start, place), min(start + size, place + piece.shape[1])
+            if first < last:
+                window[:, first - start : last - start] = piece[:, first - place : last - place]
+        place += piece.shape[1]
+        if place >= max(starts) + size:
+            break
+    return found
+
+
+def _filtered(reader: BlockReader, stream: StreamFilter) -> Iterator[np.ndarray]:
+    for _, signal in reader:
+        yield stream.push(signal)
+    yield stream.finish()
 
 
 def _label_of(card: TaskCard, probabilities: np.ndarray) -> str:

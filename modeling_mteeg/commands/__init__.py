@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, explain, show
+from . import convert, explain, predict, show
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
     "explain": explain,
+    "predict": predict,
     "show": show,
 }
 """Subcommands by name."""

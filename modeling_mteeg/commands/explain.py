@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--unit", choices=("uV", "mV", "V"), help="unit of the file's numbers")
     parser.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
+    parser.add_argument("--token", help="token for private repositories (default: your login's)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -63,11 +65,13 @@ def run(args: argparse.Namespace) -> None:
         figure_class("Without --out the table is printed.")
     if args.table and not args.table.endswith(".tsv"):
         raise ValueError(f"{args.table}: expected a name that ends in .tsv.")
-    model, (task,) = load_tasks(args.base, [args.task], revision=args.revision, device=args.device)
+    model, (task,) = load_tasks(
+        args.base, [args.task], revision=args.revision, token=args.token, device=args.device
+    )
     found = explain(
         args.recording, model, task, onsets_s=args.onset, windows=args.windows, label=args.label,
         method=args.method, steps=args.steps, allow_missing=args.allow_missing, rename=rename,
-        unit=args.unit, progress=True,
+        unit=args.unit, progress=not args.quiet,
     )  # fmt: skip
     print(text_of(found))
     if args.table:
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
 
 def text_of(found: ChannelAttribution) -> str:
     """The values as printed, the largest first."""
-    simulated = " (SIMULATED data)" if found.simulated else ""
+    simulated = " (trained on SIMULATED data)" if found.simulated else ""
     what = f" for {found.label}" if found.label else ""
     lines = [f"{found.task}{simulated}: {found.method}{what}, {found.where()}"]
     width = max(len(name) for name in found.channels)

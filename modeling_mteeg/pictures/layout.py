@@ -98,7 +98,7 @@ def write_legend(
 
 def _title(prediction: Prediction, kind: str) -> str:
     card = prediction.card
-    simulated = " (SIMULATED data)" if card.simulated else ""
+    simulated = " (trained on SIMULATED data)" if card.simulated else ""
     name = short_name(Path(prediction.recording).name) or "recording without a name"
     return f"{kind}: {card.name}{simulated} on {name}"
 

@@ -51,7 +51,7 @@ def draw_scalp(attribution: ChannelAttribution) -> Figure:
     figure = figure_class()(figsize=(WIDTH_IN, HEIGHT_IN + 0.3), layout="constrained")
     top, part, foot = figure.subfigures(3, 1, height_ratios=[0.42, HEIGHT_IN, 0.2])
     x = 0.12 / WIDTH_IN
-    simulated = " (SIMULATED data)" if attribution.simulated else ""
+    simulated = " (trained on SIMULATED data)" if attribution.simulated else ""
     name = short_name(Path(attribution.recording).name, 36)
     where = f" on {name}" if name else ""
     top.text(x, 0.85, f"{attribution.task}{simulated}{where}", fontsize=11, fontweight="bold",

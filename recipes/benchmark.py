@@ -2,12 +2,12 @@
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
 fine-tuned) on the six tasks' real shapes, preparing and reading data with plain MNE and a plain
-memmap, a live window from samples to probabilities with the plain forward pass alone, and measures
-what a task costs: switching, disk, memory.
+memmap, a live window from samples to probabilities with the plain forward pass alone, predicting
+hours with the whole file in memory, and measures what a task costs: switching, disk, memory.
 Figures are medians; the ratios hold within one run on one machine, nothing else.
 
     python recipes/benchmark.py                      # all parts; Base, 16 samples a task
-    python recipes/benchmark.py data                 # or some: steps data footprint latency
+    python recipes/benchmark.py data                 # or some parts: see --help
     python recipes/benchmark.py --device cuda        # on a GPU
     python recipes/benchmark.py --out table.md       # the tables as Markdown
 """
@@ -26,11 +26,12 @@ import torch
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
 from benchmarks.latency import latency_table
+from benchmarks.recording import recording_table
 from benchmarks.steps import VARIANTS, num_processes, operations
 from benchmarks.worker import Worker
 from tqdm.auto import tqdm
 
-PARTS = ("steps", "data", "footprint", "latency")
+PARTS = ("steps", "data", "footprint", "latency", "recording")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
         "footprint": lambda: footprint_table(args.preset),
         "latency": lambda: latency_table(args.preset, args.windows),
+        "recording": lambda: recording_table(args.preset, args.hours),
     }
     chosen = [name for name in parts if not args.parts or name in args.parts]
     text = "\n\n".join([machine(device), *(parts[name]() for name in chosen)])
@@ -171,6 +173,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--minutes", type=float, default=20, help="data: length of a recording")
     add("--recordings", type=int, default=8, help="data: recordings, at least 4")
     add("--windows", type=int, default=300, help="latency: windows that count")
+    add("--hours", type=float, nargs="+", default=(1, 4), help="recording: lengths")
     add("--out", help="write the tables to this file")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.parts) - set(PARTS))

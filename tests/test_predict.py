@@ -9,10 +9,10 @@ import pytest
 import torch
 from recording_files import WRITERS, write_recording
 from tiny_models import randomize, tiny_model
-from tiny_recordings import NAMES, card, eeg, raw_of
+from tiny_recordings import NAMES, card, eeg, pink_eeg, raw_of
 
 from modeling_mteeg import MteegFeatureExtractor, UnknownChannelError
-from modeling_mteeg.prediction import predict
+from modeling_mteeg.prediction import predict, whole_filter
 from modeling_mteeg.prediction.reading import BlockReader, open_recording
 from modeling_mteeg.signal_checks import SignalError
 
@@ -59,7 +59,7 @@ def test_a_file_gives_what_extractor_and_model_give(tmp_path, name):
     model = model_of("all-six", "bipolar")
     found = predict(path, model, stride_s=1.5)
     for task in ("all-six", "bipolar"):
-        assert_equal(found[task], expected(model, path, task, 1.5))
+        assert_equal(found[task], expected(model, path, task, 1.5), 1e-4)
         prediction = found[task]
         assert prediction.onset_s.tolist() == [1.5 * k for k in range(len(prediction.onset_s))]
         assert prediction.recording == str(path) and prediction.recording_s == 221.0
@@ -68,9 +68,21 @@ def test_a_file_gives_what_extractor_and_model_give(tmp_path, name):
 
 @pytest.mark.parametrize("rate_hz", [100, 128, 160, 200, 250, 256, 500, 512, 1000, 2000])
 def test_every_rate(rate_hz):
-    recording = (eeg(200.0, rate_hz, 3), NAMES[:3], rate_hz)
+    recording = (pink_eeg(rate_hz, 200.0, 3), NAMES[:3], rate_hz)
     model = model_of("any")
     assert_equal(predict(recording, model)["any"], expected(model, recording, "any"), 1e-4)
+
+
+@pytest.mark.parametrize("rate_hz", [100, 128])
+def test_long_recordings_at_low_rates_are_streamed(rate_hz, monkeypatch):
+    """Not exact where the spectrum ends, so close for EEG."""
+    recording = (pink_eeg(rate_hz, 300.0, 3), NAMES[:3], rate_hz)
+    model = model_of("any")
+    exact = predict(recording, model)["any"]
+    monkeypatch.setattr(whole_filter, "MOST_VALUES", recording[0].size - 1)
+    streamed = predict(recording, model)["any"]
+    assert not np.array_equal(exact.probabilities, streamed.probabilities)
+    assert_equal(streamed, exact.probabilities, 2e-3)
 
 
 @pytest.mark.parametrize("seconds", [2.0, 9.0, 35.0])
@@ -388,13 +400,13 @@ def test_what_is_held_does_not_grow_with_the_recording():
     model = model_of("bipolar")
     rng = np.random.default_rng(0)
     most = []
-    for seconds in (300, 1200):
+    for seconds in (600, 1800):
         signal = 20 * rng.standard_normal((6, 250 * seconds))
         tracemalloc.start()
-        predict((signal, NAMES, 250.0), model, stride_s=1.0)
+        predict((signal, NAMES, 250.0), model)
         most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert most[1] < 1.05 * most[0] + 100 * 900  # the answers of 900 more windows
+    assert most[1] < 1.05 * most[0] + 100 * 400  # the answers of 400 more windows
 
 
 def test_a_small_stride_holds_no_more_than_a_batch_of_windows(monkeypatch):

@@ -89,6 +89,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection, self.status = True, 0
         token = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
         wanted = self.headers.get("Range")
+        if self.place.path == "/":  # other programs on this machine look who is at a port
+            return
         with self.hub.lock:
             self.hub.requests.append(
                 Request(self.command, self.place.path, self.status, token, self.sent, wanted)

@@ -182,7 +182,8 @@ class MteegAttention(nn.Module):
         """Normalised query and key, and value, each (rows, heads, head_dim)."""
         qkv = apply_linear(self.qkv, x, route)
         if self.q_bias is not None:
-            qkv = qkv + torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+            qkv = qkv + bias.to(qkv.dtype)  # float32 would take attention out of autocast
         query, key, value = qkv.view(-1, 3, self.num_heads, self.head_dim).unbind(1)
         return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
 

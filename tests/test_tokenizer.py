@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel
 
 from modeling_mteeg import MteegTokenizerConfig, MteegTokenizerModel
 from modeling_mteeg.conversion import convert_state_dict
+from modeling_mteeg.layers import eager_attention
 from modeling_mteeg.tokenizer_mteeg import spectra
 
 LOSSES = {
@@ -224,6 +225,26 @@ def test_in_half_precision_the_codebook_stays_in_float32(tmp_path):
     assert out.loss.item() == pytest.approx(expected, rel=0.05)
     moved = (model.codebook.codes - tokenizer().codebook.codes).abs()
     assert 0 < moved.max() < 0.05
+
+
+def test_autocast_reaches_attention_behind_its_biases(monkeypatch):
+    seen = set()
+
+    def attend(module, query, key, value, *args, **options):
+        seen.update((query.dtype, key.dtype, value.dtype))
+        return eager_attention(module, query, key, value, *args, **options)
+
+    monkeypatch.setattr("modeling_mteeg.layers.eager_attention", attend)
+    model = tokenizer()
+    model.set_attn_implementation("eager")
+    expected = model(**batch("tuab"))
+    assert seen == {torch.float32}
+    seen.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(**batch("tuab"))
+    assert seen == {torch.bfloat16}
+    assert out.loss.item() == pytest.approx(expected.loss.item(), rel=0.02)
+    assert out.amplitude_loss.dtype == torch.float32
 
 
 def test_checkpointed_layers_do_not_update_the_codebook_twice():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, show
+from . import app, convert, show
 
 COMMANDS: dict[str, ModuleType] = {
+    "app": app,
     "convert": convert,
     "show": show,
 }

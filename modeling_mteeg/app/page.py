@@ -1,0 +1,280 @@
+"""The page's layout, and what its buttons call. Needs Gradio, which comes with the ``app`` extra."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import markup
+from .answer import Answer, Options, TaskAnswer, answer, examine
+from .served import ServedModel
+from .session import Session, Stopped
+from .uploads import TAKEN, gather_recording
+
+logger = logging.getLogger(__name__)
+
+KEPT_S = 2 * 3600
+"""Uploads and results are deleted from the server after this long, and when it stops."""
+WAITING = 20
+"""Visitors that may wait in line; one recording is worked on at a time."""
+START = (
+    "1. Drop a recording: EDF, BDF, FIF, Neuroscan CNT, EEGLAB (.set, with its .fdt), or "
+    "BrainVision (.vhdr, .vmrk and .eeg together).\n"
+    "2. Choose tasks. Those that suit the recording's channels are marked once it is here.\n"
+    "3. Press Predict. Pictures, a table of events and files to download appear here."
+)
+
+
+class MissingGradioError(ImportError, ValueError):
+    """Gradio is not installed."""
+
+
+def import_gradio() -> Any:
+    """Gradio, without its telemetry.
+
+    Raises
+    ------
+    MissingGradioError
+        It is not installed; the message says how to get it.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError as error:
+        raise MissingGradioError(
+            "The page needs Gradio, which is not installed: pip install 'modeling-mteeg[app]'."
+        ) from error
+    return gradio
+
+
+def build_page(served: ServedModel | None, reason: str = "") -> Any:
+    """The page over a base.
+
+    Parameters
+    ----------
+    served : ServedModel or None
+        None: the page only says ``reason``.
+    reason : str
+        Why there is no base, and what to do.
+
+    Returns
+    -------
+    gradio.Blocks
+        To be started with :func:`launch`.
+    """
+    gr = import_gradio()
+    blocks = gr.Blocks(title="mteeg", analytics_enabled=False, delete_cache=(600, KEPT_S))
+    with blocks:
+        gr.HTML(markup.header(served.base if served else None), elem_id="header")
+        if served is None:
+            gr.HTML(markup.error("This page has no base to predict with", reason), elem_id="error")
+        else:
+            if served.simulated:
+                gr.HTML(markup.warning(markup.SIMULATED), elem_id="simulated")
+            _lay_out(gr, served)
+        gr.HTML(markup.small(markup.NO_DEVICE), elem_id="no-device")
+    blocks.queue(default_concurrency_limit=1, max_size=WAITING)
+    return blocks
+
+
+def launch(blocks: Any, **options: Any) -> Any:
+    """Start a page with its own look and without anything that leaves this machine.
+
+    Parameters
+    ----------
+    blocks : gradio.Blocks
+    **options
+        Of ``gradio.Blocks.launch``: ``server_port``, ``share``, ``prevent_thread_lock`` ...
+    """
+    gr = import_gradio()
+    theme = gr.themes.Default(primary_hue="blue", secondary_hue="blue")
+    fixed = {"ssr_mode": False, "run_history": False, "footer_links": [], "mcp_server": False}
+    return blocks.launch(theme=theme, css=markup.CSS, **fixed, **options)
+
+
+def _lay_out(gr: Any, served: ServedModel) -> None:
+    """Inputs at the left, answers at the right; below each other in a narrow window."""
+    session = gr.State(Session(), time_to_live=KEPT_S, delete_callback=Session.clear)
+    result = gr.State(None, time_to_live=KEPT_S)
+    with gr.Row():
+        with gr.Column(scale=2, min_width=330):
+            files, about_file, tasks, options, go, stop = _inputs(gr, served)
+        with gr.Column(scale=5, min_width=330):
+            status = gr.HTML(markup.note("How it works", START), elem_id="status")
+
+            @gr.render(inputs=result)
+            def show(found: Answer | None) -> None:
+                if found is not None:
+                    _show_answer(gr, found)
+
+    files.change(
+        lambda given, chosen: look_at_upload(served, given, chosen),
+        [files, tasks], [about_file, tasks], concurrency_limit=4, api_visibility="private",
+        show_progress="minimal",
+    )  # fmt: skip
+
+    def run(own, given, chosen, repo, stride_s, allow_missing, scalp, progress=gr.Progress()):  # noqa: B008
+        wanted = Options(stride_s or None, bool(allow_missing), bool(scalp))
+        return predict_upload(served, own, given, chosen, repo, wanted, progress)
+
+    go.click(
+        run, [session, files, tasks, *options], [result, status], api_visibility="private",
+        show_progress_on=status, trigger_mode="once",
+    )  # fmt: skip
+    stop.click(Session.stop, session, queue=False, api_visibility="private", show_progress="hidden")
+
+
+def _inputs(gr: Any, served: ServedModel) -> tuple[Any, ...]:
+    """The left column: file, tasks, options and buttons."""
+    files = gr.File(
+        label="Recording", file_count="multiple", file_types=list(TAKEN), elem_id="recording",
+        height=150,
+    )  # fmt: skip
+    about_file = gr.HTML("", elem_id="about-file")
+    choices = [(markup.task_label(card), name) for name, card in served.tasks.items()]
+    if not choices:
+        gr.HTML(
+            markup.warning(
+                f"No task lies beside {served.base}. Name an adapter from the Hub below, or save "
+                "one with model.save_adapter(task, BASE/adapters/task)."
+            )
+        )
+    tasks = gr.CheckboxGroup(choices, label="Tasks", elem_id="tasks", visible=bool(choices))
+    with gr.Accordion("About these tasks", open=False, visible=bool(choices)):
+        gr.HTML(markup.about_tasks(served.tasks.values()))
+    with gr.Accordion("Options", open=not choices):
+        repo = gr.Textbox(
+            label="Adapter from the Hub", placeholder="owner/repo or owner/repo@revision",
+            info="One more task, trained on this base.", elem_id="adapter",
+        )  # fmt: skip
+        stride_s = gr.Number(
+            label="Stride in seconds", value=None, minimum=0, elem_id="stride",
+            info="From one window to the next. Empty: the window's length, without overlap.",
+        )  # fmt: skip
+        allow_missing = gr.Checkbox(
+            label="Allow missing channels", value=False, elem_id="allow-missing",
+            info="Predict from the channels that are there. Accuracy is then unknown.",
+        )  # fmt: skip
+        scalp = gr.Checkbox(
+            label="Scalp map of attribution", value=True, elem_id="scalp",
+            info="Which electrodes speak for the answer. Takes longer.",
+        )  # fmt: skip
+    with gr.Row():
+        go = gr.Button("Predict", variant="primary", elem_id="predict", scale=3, min_width=120)
+        stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+    return files, about_file, tasks, [repo, stride_s, allow_missing, scalp], go, stop
+
+
+def look_at_upload(
+    served: ServedModel, files: list[str] | None, chosen: list[str]
+) -> tuple[str, list[str]]:
+    """What a dropped recording is, and the tasks that suit it.
+
+    Returns
+    -------
+    tuple of str and list of str
+        HTML below the file, and the tasks to mark: what the visitor chose already, else all that
+        find their channels.
+    """
+    if not files:
+        return "", chosen
+
+    def work() -> tuple[str, list[str]]:
+        found = examine(served, files)
+        html = markup.facts(found.facts) + markup.fits(found.fits)
+        return html, chosen or [task for task, fit, _ in found.fits if fit]
+
+    return _shielded(work, "This recording cannot be read", lambda box: (box, chosen))
+
+
+def predict_upload(
+    served: ServedModel,
+    session: Session,
+    files: list[str] | None,
+    tasks: list[str],
+    repo: str,
+    options: Options,
+    progress: Callable[..., Any],
+) -> tuple[Answer | None, str]:
+    """Answer of all tasks and the line above it, or no answer and what went wrong."""
+
+    def report(share: float, doing: str) -> None:
+        session.check()
+        progress(share, desc=doing)
+
+    def work() -> tuple[Answer, str]:
+        folder = session.start()
+        (folder / "recording").mkdir()
+        report(0.0, "Reading the recording")
+        recording = gather_recording(files, folder / "recording")
+        with served.holding((repo or "").strip() or None) as guest:
+            wanted = [*(tasks or ()), *([guest] if guest else ())]
+            found = answer(served, recording, wanted, folder, options, report)
+        return found, markup.facts(found.facts)
+
+    try:
+        return _shielded(work, "No answer", lambda box: (None, box))
+    except Stopped:
+        session.clear()
+        return None, markup.note("Stopped", "Press Predict to start again.")
+
+
+def _shielded(work: Callable[[], Any], title: str, failed: Callable[[str], Any]) -> Any:
+    """Do something for a visitor; what goes wrong becomes a box that says what to do."""
+    try:
+        return work()
+    except (ValueError, OSError, ImportError) as error:
+        logger.info("%s: %s", title, error)
+        return failed(markup.error(title, _without_paths(str(error))))
+    except Stopped:
+        raise
+    except Exception as error:  # a fault of ours: the visitor gets a sentence, the log the rest
+        logger.exception("The page failed")
+        return failed(
+            markup.error(
+                title,
+                f"Something failed inside ({type(error).__name__}). This is a fault of the "
+                "program, not of your file; the server's log has the details.",
+            )
+        )
+
+
+def _without_paths(message: str) -> str:
+    """The message without the folders of this server; names of files stay."""
+    words = message.split(" ")
+    return " ".join(
+        Path(word).name if word.startswith(("/tmp/", str(Path.home()))) else word for word in words
+    )
+
+
+def _show_answer(gr: Any, found: Answer) -> None:
+    """One tab a task."""
+    with gr.Tabs(elem_id="answers"):
+        for index, task in enumerate(found.tasks):
+            with gr.Tab(task.name, elem_id=f"answer-{index}"):
+                _show_task(gr, task)
+
+
+def _show_task(gr: Any, task: TaskAnswer) -> None:
+    """Facts, pictures, events, remarks and files of one task."""
+    gr.HTML(markup.facts(task.facts))
+    if task.warning:
+        gr.HTML(markup.warning(task.warning))
+    for picture in task.pictures:
+        gr.Image(
+            str(picture.path), label=picture.title, alt_text=picture.title, type="filepath",
+            interactive=False, buttons=["fullscreen", "download"],
+        )  # fmt: skip
+    gr.Dataframe(
+        task.rows, headers=list(task.columns), label=f"Events of {task.name}", interactive=False,
+        wrap=False, max_height=360, buttons=["fullscreen", "copy"],
+    )  # fmt: skip
+    if task.more_rows:
+        gr.HTML(markup.small(f"{task.more_rows} more are in the file."))
+    with gr.Row():
+        for label, path in task.files.items():
+            gr.DownloadButton(label, str(path), size="sm", min_width=150, elem_classes="download")
+    gr.HTML(markup.bullets(task.notes))

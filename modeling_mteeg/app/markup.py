@@ -15,11 +15,13 @@ SIMULATED = (
     "These tasks were trained on simulated recordings. Their answers show how the page works and "
     "say nothing about people."
 )
+WORKING = '<div id="working" class="mteeg-room"></div>'
+"""Room for the progress bar."""
 CSS = """
 .gradio-container { max-width: 1560px !important; }
 .gradio-container button { font-family: var(--font); }
 #header h1 { margin: 0; font-size: 1.7rem; }
-#header p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
+#header p { margin: 2px 0 0; opacity: 0.72; }
 #tasks .wrap { flex-direction: column; gap: 4px; }
 #tasks label { width: 100%; }
 .mteeg-note, .mteeg-error, .mteeg-warning {
@@ -29,13 +31,17 @@ CSS = """
 .mteeg-error { border-color: #D55E00; }
 .mteeg-warning { border-color: #E69F00; }
 .mteeg-error h3, .mteeg-note h3 { margin: 0 0 4px; font-size: 1rem; }
-.mteeg-small { color: var(--body-text-color-subdued); font-size: 0.88rem; line-height: 1.45; }
+.mteeg-small { opacity: 0.8; font-size: 0.9rem; line-height: 1.45; }
+.mteeg-room { height: 64px; }
 .mteeg-small ul, .mteeg-note ul { margin: 4px 0 0; padding-left: 1.2em; }
 .mteeg-facts { display: flex; flex-wrap: wrap; gap: 6px 22px; margin: 0; }
 .mteeg-facts div { display: flex; flex-direction: column; }
-.mteeg-facts dt { color: var(--body-text-color-subdued); font-size: 0.8rem; }
+.mteeg-facts dt { opacity: 0.72; font-size: 0.82rem; }
 .mteeg-facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
-.mteeg-fit td { padding: 2px 10px 2px 0; vertical-align: top; }
+.mteeg-fits { list-style: none; padding: 0 !important; margin-top: 10px !important; }
+.mteeg-fits li { padding: 1px 0 1px 1.5em; text-indent: -1.5em; }
+.mteeg-fits li::before { content: "–"; display: inline-block; width: 1.5em; text-indent: 0; }
+.mteeg-fits li.fit::before { content: "✓"; color: #009E73; font-weight: 700; }
 .mteeg-tasks dt { font-weight: 600; margin-top: 8px; }
 .mteeg-tasks dd { margin: 0; }
 """
@@ -104,12 +110,11 @@ def about_tasks(cards: Iterable[TaskCard]) -> str:
 
 def fits(rows: Iterable[tuple[str, bool, str]]) -> str:
     """Which tasks suit a recording: (task, whether it does, in words)."""
-    cells = "".join(
-        f"<tr><td>{'✓' if fit else '–'}</td><td><b>{escape(task)}</b></td>"
-        f"<td>{escape(words)}</td></tr>"
+    items = "".join(
+        f'<li class="{"fit" if fit else "no-fit"}"><b>{escape(task)}</b>: {escape(words)}</li>'
         for task, fit, words in rows
     )
-    return f'<table class="mteeg-small mteeg-fit">{cells}</table>'
+    return f'<div class="mteeg-small"><ul class="mteeg-fits">{items}</ul></div>'
 
 
 def task_label(card: TaskCard) -> str:

@@ -90,7 +90,13 @@ def launch(blocks: Any, **options: Any) -> Any:
         Of ``gradio.Blocks.launch``: ``server_port``, ``share``, ``prevent_thread_lock`` ...
     """
     gr = import_gradio()
-    theme = gr.themes.Default(primary_hue="blue", secondary_hue="blue")
+    local = gr.themes.utils.fonts.LocalFont  # Gradio's wheel has them, nothing is fetched
+    theme = gr.themes.Default(
+        primary_hue="blue",
+        secondary_hue="blue",
+        font=[local("Source Sans Pro", (400, 700)), "system-ui", "sans-serif"],
+        font_mono=[local("IBM Plex Mono", (400, 700)), "ui-monospace", "monospace"],
+    )
     fixed = {"ssr_mode": False, "run_history": False, "footer_links": [], "mcp_server": False}
     return blocks.launch(theme=theme, css=markup.CSS, **fixed, **options)
 
@@ -120,11 +126,15 @@ def _lay_out(gr: Any, served: ServedModel) -> None:
         wanted = Options(stride_s or None, bool(allow_missing), bool(scalp))
         return predict_upload(served, own, given, chosen, repo, wanted, progress)
 
-    go.click(
+    quick = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    buttons = lambda working: [gr.Button(interactive=not working), gr.Button(interactive=working)]  # noqa: E731
+    # What an earlier run found goes away first: it must not stand beside a new file's name.
+    go.click(lambda: [None, markup.WORKING, *buttons(True)], None, [result, status, go, stop],
+             **quick).then(
         run, [session, files, tasks, *options], [result, status], api_visibility="private",
-        show_progress_on=status, trigger_mode="once",
-    )  # fmt: skip
-    stop.click(Session.stop, session, queue=False, api_visibility="private", show_progress="hidden")
+        show_progress_on=status,
+    ).then(lambda: buttons(False), None, [go, stop], **quick)  # fmt: skip
+    stop.click(Session.stop, session, **quick)
 
 
 def _inputs(gr: Any, served: ServedModel) -> tuple[Any, ...]:
@@ -164,7 +174,7 @@ def _inputs(gr: Any, served: ServedModel) -> tuple[Any, ...]:
         )  # fmt: skip
     with gr.Row():
         go = gr.Button("Predict", variant="primary", elem_id="predict", scale=3, min_width=120)
-        stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+        stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
     return files, about_file, tasks, [repo, stride_s, allow_missing, scalp], go, stop
 
 

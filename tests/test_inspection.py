@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
-from modeling_mteeg import cli, plotting
+from modeling_mteeg import cli
 from modeling_mteeg.data import encode_window, load_corpus, window_features
 from modeling_mteeg.inspection import corpus_overview, overview, overview_text, prepared_folders
 from modeling_mteeg.inspection.statistics import Amplitudes, ChannelLikeness, window_spectra
+from modeling_mteeg.pictures import overview as pictures_of_corpora
 from modeling_mteeg.task_card import TaskCard
 
 CARD = TaskCard(
@@ -231,7 +232,7 @@ def test_odd_splits_are_named(corpus, tmp_path):
 def test_a_corpus_of_zeros_has_a_text_and_a_picture(tmp_path):
     found = look(save(tmp_path / "zero", lambda signal: 0 * signal))
     assert "exactly zero" in overview_text(found) and "Flat in every window" in overview_text(found)
-    assert plotting.save_overview(found, tmp_path / "zero.png").stat().st_size
+    assert pictures_of_corpora.save_overview(found, tmp_path / "zero.png").stat().st_size
 
 
 def test_text_names_splits_classes_channels_and_simulation(corpus):
@@ -255,8 +256,8 @@ def shown(figure) -> dict[str, object]:
 
 def test_picture_has_every_class_every_channel_a_bar_and_the_notch(corpus):
     found = look(corpus)
-    panels = shown(plotting.draw_overview(found))
-    spacing = plotting.trace_spacing_uv(found)
+    panels = shown(pictures_of_corpora.draw_overview(found))
+    spacing = pictures_of_corpora.trace_spacing_uv(found)
     assert spacing in {20, 50, 100}
     for label in CARD.labels:
         axes = panels[f"{label} (17 windows)"]
@@ -283,7 +284,9 @@ def test_labels_do_not_overlap_with_any_montage(task, tmp_path):
     from dataset_scripts.prepare import corpus_class
 
     card = corpus_class(task).card.replace(window_s=2, split_hash="abc")
-    panels = shown(plotting.draw_overview(look(save(tmp_path / task, card=card), windows=4)))
+    panels = shown(
+        pictures_of_corpora.draw_overview(look(save(tmp_path / task, card=card), windows=4))
+    )
     first = next(iter(panels.values()))
     names = first.get_yticklabels()
     assert [name.get_text() for name in names] == list(card.channels)
@@ -296,7 +299,7 @@ def test_labels_do_not_overlap_with_any_montage(task, tmp_path):
 
 def test_many_classes_wrap_into_rows(tmp_path):
     card = CARD.replace(labels=tuple(f"class {i}" for i in range(8)), metrics=(), monitor="")
-    panels = shown(plotting.draw_overview(look(save(tmp_path / "many", card=card))))
+    panels = shown(pictures_of_corpora.draw_overview(look(save(tmp_path / "many", card=card))))
     assert sum(title.startswith("class ") for title in panels) == 8
     bottoms = {round(panels[title].get_position().y0, 2) for title in panels if "class " in title}
     assert len(bottoms) >= 2

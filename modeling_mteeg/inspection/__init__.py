@@ -1,7 +1,7 @@
 """What a prepared corpus looks like: counts, amplitudes, spectra, examples, and what is odd.
 
 Needs ``datasets`` and ``scipy``; ``import modeling_mteeg`` alone does not import this package.
-Pictures are drawn by :mod:`modeling_mteeg.plotting`.
+Pictures are drawn by :mod:`modeling_mteeg.pictures`.
 """
 
 from .overview import Example, Overview, SplitOverview, corpus_overview, prepared_folders

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.loading import SPLITS
-from ..plotting import check_picture_name, save_overview
+from ..pictures.overview import save_overview
+from ..pictures.style import check_picture_name
 from .overview import WINDOWS, Overview, corpus_overview, prepared_folders
 from .text import overview_text
 
@@ -43,8 +44,8 @@ def show(
     ------
     FileNotFoundError, ValueError
         See :func:`prepared_folders`, :func:`corpus_overview` and
-        :func:`modeling_mteeg.plotting.save_overview`. The text has been printed where only the
-        picture fails.
+        :func:`modeling_mteeg.pictures.overview.save_overview`. The text has been printed where
+        only the picture fails.
     """
     folders = prepared_folders(folder)
     targets = _targets(folders, out) if picture else []

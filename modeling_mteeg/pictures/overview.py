@@ -1,34 +1,33 @@
-"""Pictures of prepared corpora. Needs matplotlib, which comes with the ``plot`` extra."""
+"""The picture of a prepared corpus, as ``mteeg show`` draws it."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .inspection.overview import SHARES, Example, Overview
+from ..inspection.overview import SHARES, Example, Overview
+from .style import (
+    GREY,
+    TRACES,
+    check_picture_name,
+    class_style,
+    draw_scale_bar,
+    figure_class,
+    name_channels,
+    round_step,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Classes in their order: the palette of Okabe and Ito for colour-blind readers, without yellow."""
-LINES = ("-", "--", "-.", ":")
-"""The same order again, so that classes differ without colour, too."""
-FORMATS = (".png", ".pdf", ".svg")
 _COLUMNS = 6
 _CUT = 2.0
-_GREY = "#666666"
-_TRACES = ("#111111", "#005b96")
-
-
-class MissingMatplotlibError(ImportError, ValueError):
-    """matplotlib is not installed."""
 
 
 def save_overview(overview: Overview, path: str | Path) -> Path:
@@ -47,19 +46,8 @@ def save_overview(overview: Overview, path: str | Path) -> Path:
     MissingMatplotlibError
         matplotlib is not installed; the message says how to get it.
     """
-    path = check_picture_name(path)
-    figure = draw_overview(overview)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
-
-
-def check_picture_name(path: str | Path) -> Path:
-    """``path`` if its ending is one of :data:`FORMATS`, else ``ValueError``."""
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
-    return path
+    check_picture_name(path)
+    return save_figure(draw_overview(overview), path)
 
 
 def draw_overview(overview: Overview) -> Figure:
@@ -70,12 +58,11 @@ def draw_overview(overview: Overview) -> Figure:
     All panels of traces have one scale, that of the bar; a trace is cut where it would reach more
     than two channels away, so that one wild channel does not bury the others.
     """
-    figure_class = _figure_class()
     channels, labels = len(overview.channels), list(overview.examples)
     columns = min(_COLUMNS, len(labels))
     rows = math.ceil(len(labels) / columns)
     height = max(2.8, 0.7 + 0.135 * channels)
-    figure = figure_class(
+    figure = figure_class("The text needs nothing more: --no-picture.")(
         figsize=(2.6 + max(2.9 * columns, 9.0), rows * height + 4.2), layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.03)
@@ -91,7 +78,7 @@ def draw_overview(overview: Overview) -> Figure:
         colour = _style(overview, labels[index])[0]
         _draw_traces(axes, overview, labels[index], spacing, colour)
     for axes in grid[:, 0]:
-        _name_channels(axes, overview.channels)
+        name_channels(axes, overview.channels)
     _draw_amplitudes(grid[0, -1], overview)
     for axes in grid[1:, -1]:
         axes.set_visible(False)
@@ -112,29 +99,12 @@ def trace_spacing_uv(overview: Overview) -> float:
         float(np.quantile(np.quantile(np.abs(example.signal_uv), 0.99, axis=1), 0.75))
         for example in overview.examples.values()
     )
-    wanted = 1.4 * heights[len(heights) // 2]
-    if not wanted:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(wanted))
-    steps = (power, 2 * power, 5 * power, 10 * power)
-    return min(steps, key=lambda step: abs(math.log(step / wanted)))
-
-
-def _figure_class() -> type[Figure]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingMatplotlibError(
-            "Pictures need matplotlib, which is not installed: pip install 'modeling-mteeg[plot]' "
-            "(or pip install matplotlib). The text needs nothing more: --no-picture."
-        ) from error
-    return Figure
+    return round_step(1.4 * heights[len(heights) // 2])
 
 
 def _style(overview: Overview, label: str) -> tuple[str, str]:
     """Colour and line of a class."""
-    index = overview.card.labels.index(label)
-    return COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+    return class_style(overview.card.labels.index(label))
 
 
 def _title(overview: Overview) -> str:
@@ -155,7 +125,7 @@ def _draw_traces(axes: Axes, overview: Overview, label: str, spacing: float, col
     signal = np.clip(example.signal_uv / spacing, -_CUT, _CUT)
     times = np.arange(signal.shape[1]) / overview.card.rate_hz
     lines = [np.column_stack([times, trace - row]) for row, trace in enumerate(signal)]
-    axes.add_collection(LineCollection(lines, colors=_TRACES, linewidths=0.6))
+    axes.add_collection(LineCollection(lines, colors=TRACES, linewidths=0.6))
     axes.set_xlim(0, overview.card.window_s)
     axes.set_ylim(1 - len(signal) - _CUT, _CUT)
     axes.set_xlabel("time (s)", fontsize=8)
@@ -169,30 +139,15 @@ def _draw_traces(axes: Axes, overview: Overview, label: str, spacing: float, col
     )
     axes.annotate(
         _origin(example), (0.5, 1.0), xycoords="axes fraction", xytext=(0, 3),
-        textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=_GREY,
+        textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=GREY,
     )  # fmt: skip
-    _draw_scale_bar(axes, spacing)
+    draw_scale_bar(axes, spacing)
 
 
 def _origin(example: Example) -> str:
     name = example.recording
     name = name if len(name) <= 22 else f"{name[:20]}…"
     return f"{example.split}: {name} at {example.onset_s:g} s"
-
-
-def _draw_scale_bar(axes: Axes, spacing: float) -> None:
-    """A bar of one spacing at the right edge, with its length in microvolt."""
-    place = axes.get_yaxis_transform()
-    axes.plot([1.012, 1.012], [-0.5, 0.5], transform=place, color="black", lw=2, clip_on=False)
-    axes.text(
-        1.03, 0.5, f"{spacing:g} µV", transform=place, rotation=90, va="top", ha="left",
-        fontsize=6.5, clip_on=False,
-    )  # fmt: skip
-
-
-def _name_channels(axes: Axes, channels: Sequence[str]) -> None:
-    axes.set_yticks(-np.arange(len(channels)), channels)
-    axes.tick_params(axis="y", labelsize=6.5 if len(channels) > 20 else 8)
 
 
 def _draw_amplitudes(axes: Axes, overview: Overview) -> None:
@@ -213,7 +168,7 @@ def _draw_amplitudes(axes: Axes, overview: Overview) -> None:
     axes.set_title("amplitude, all classes", fontsize=9, fontweight="bold", pad=14)
     axes.annotate(
         "● median   | 99 % of |signal|", (0.5, 1.0), xycoords="axes fraction", xytext=(0, 3),
-        textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=_GREY,
+        textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=GREY,
     )  # fmt: skip
     axes.set_xlabel("µV", fontsize=8)
     axes.tick_params(labelsize=7)
@@ -249,10 +204,10 @@ def _draw_spectra(axes: Axes, overview: Overview) -> None:
         axes.axvspan(card.lowpass_hz, top, color="#f0f0f0", zorder=0)
     for value, name in ((card.notch_hz, "notch"), (card.lowpass_hz, "low-pass")):
         if value and value < top:
-            axes.axvline(value, color=_GREY, lw=0.8, ls=(0, (1, 2)), zorder=0)
+            axes.axvline(value, color=GREY, lw=0.8, ls=(0, (1, 2)), zorder=0)
             axes.annotate(
                 f"{name} {value:g} Hz", (value, 1.0), xycoords=("data", "axes fraction"),
-                xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7, color=_GREY,
+                xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7, color=GREY,
             )  # fmt: skip
     axes.set_xlabel("frequency (Hz)", fontsize=8)
     axes.set_ylabel("power (µV²/Hz), median over\nchannels and windows", fontsize=8)
@@ -276,5 +231,5 @@ def _write_remarks(axes: Axes, overview: Overview, spacing: float) -> None:
     small = [line for note in notes for line in textwrap.wrap(note, 112)]
     shown = lines[:14] + (["   … more in the text"] if len(lines) > 14 else [])
     axes.text(0, 1, "\n".join(shown), fontsize=8, va="top", transform=axes.transAxes)
-    axes.text(0, 0, "\n".join(small), fontsize=6.5, va="bottom", color=_GREY,
+    axes.text(0, 0, "\n".join(small), fontsize=6.5, va="bottom", color=GREY,
               transform=axes.transAxes)  # fmt: skip

@@ -1,0 +1,153 @@
+"""Binary tasks: probability over time with threshold and detections, and the traces around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..prediction.result import Prediction
+from .layout import open_figure, spectrogram_panel, time_panels
+from .recording import band_text
+from .spans import (
+    Detection,
+    detections,
+    overlap_remark,
+    runs,
+    shown_detections,
+    steps,
+    window_spans,
+)
+from .style import COLOURS, GREY, plain_text, short_name
+from .time_axis import elapsed, set_time_axes
+from .traces import Moment, draw_moments, traces_height_in
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .recording import ShownRecording
+
+MOST_SHOWN = 4
+PANELS_IN = (1.7, 1.5)
+_POSITIVE = COLOURS[1]
+_CURVE = COLOURS[0]
+
+
+def draw_binary(
+    prediction: Prediction, recording: ShownRecording, threshold: float, extra_in: float = 0.0
+) -> tuple:
+    """The figure, and its part of ``extra_in`` inches for more (None where that is 0)."""
+    found = detections(prediction, threshold)
+    shown = shown_detections(found, MOST_SHOWN)
+    moments = _moments(prediction, found, shown)
+    channels = prediction.channels or recording.names
+    heights = [sum(PANELS_IN) + 0.7]
+    if moments:
+        heights.append(traces_height_in(len(moments), len(channels)))
+    if extra_in:
+        heights.append(extra_in)
+    label = short_name(prediction.card.labels[1], 24)
+    remarks = _remarks(prediction, found, shown, threshold, recording)
+    figure, parts = open_figure(prediction, f"Probability of {label}", heights, remarks)
+    (top, bottom), beside = time_panels(parts[0], PANELS_IN)
+    draw_probability(top, prediction, found, threshold)
+    _number(top, found, shown)
+    _write_beside(beside[0], prediction, found, threshold)
+    highest = min(45.0, prediction.card.lowpass_hz or 45.0)
+    spectrogram_panel(bottom, beside[1], recording, channels, highest)
+    set_time_axes([top, bottom], recording.length_s, recording.started)
+    if moments:
+        draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
+    return figure, (parts[-1] if extra_in else None)
+
+
+def draw_probability(
+    axes: Axes, prediction: Prediction, found: list[Detection], threshold: float
+) -> None:
+    """Probability of the positive class as steps; detections as spans behind it."""
+    spans, positive = window_spans(prediction), prediction.probabilities[:, 1]
+    for one in found:
+        axes.axvspan(one.start_s, one.stop_s, color=_POSITIVE, alpha=0.18, lw=0, zorder=0)
+    for run in runs(spans):
+        times, values = steps(spans[run], positive[run])
+        axes.plot(times, values, color=_CURVE, lw=1.1, solid_joinstyle="miter", clip_on=False)
+        axes.fill_between(times, 0, values, color=_CURVE, alpha=0.12, lw=0)
+    axes.axhline(threshold, color=GREY, lw=0.9, ls=(0, (4, 3)))
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axes.tick_params(labelsize=8)
+    label = short_name(prediction.card.labels[1], 20)
+    axes.set_ylabel(f"probability\nof {label}", fontsize=8)
+
+
+def _number(axes: Axes, found: list[Detection], shown: list[Detection]) -> None:
+    """Numbers of the detections whose traces are shown, over their spans."""
+    for one in shown:
+        axes.annotate(
+            str(found.index(one) + 1), ((one.start_s + one.stop_s) / 2, 1),
+            xycoords=("data", "axes fraction"), xytext=(0, -2), textcoords="offset points",
+            ha="center", va="top", fontsize=7, fontweight="bold", color=_POSITIVE,
+        )  # fmt: skip
+
+
+def _write_beside(
+    axes: Axes, prediction: Prediction, found: list[Detection], threshold: float
+) -> None:
+    total = sum(one.stop_s - one.start_s for one in found)
+    lines = [
+        f"threshold {threshold:g}",
+        f"{len(found)} detection{'s' if len(found) != 1 else ''}",
+        f"{elapsed(total)} (min:s) in all"
+        if total < 3600
+        else f"{elapsed(total)} (h:min:s) in all",
+    ]
+    if len(prediction.onset_s):
+        positive = prediction.probabilities[:, 1]
+        lines += [f"mean {positive.mean():.2f}", f"highest {positive.max():.2f}"]
+    axes.text(0.0, 1.0, "\n".join(lines), fontsize=8, va="top", transform=axes.transAxes,
+              linespacing=1.45)  # fmt: skip
+
+
+def _moments(
+    prediction: Prediction, found: list[Detection], shown: list[Detection]
+) -> list[Moment]:
+    """The shown detections, or without any the window with the highest probability."""
+    label = short_name(prediction.card.labels[1], 20)
+    if shown:
+        return [
+            Moment(
+                one.start_s, one.stop_s,
+                f"{found.index(one) + 1}: {label} from {elapsed(one.start_s, whole=False)} to "
+                f"{elapsed(one.stop_s, whole=False)}, up to {one.peak:.2f}", _POSITIVE,
+            )
+            for one in shown
+        ]  # fmt: skip
+    if not len(prediction.onset_s):
+        return []
+    best = int(np.argmax(prediction.probabilities[:, 1]))
+    start, value = float(prediction.onset_s[best]), prediction.probabilities[best, 1]
+    title = f"no detection; highest probability {value:.2f} at {elapsed(start, whole=False)}"
+    return [Moment(start, start + prediction.window_s, title, _CURVE)]
+
+
+def _remarks(
+    prediction: Prediction,
+    found: list[Detection],
+    shown: list[Detection],
+    threshold: float,
+    recording: ShownRecording,
+) -> list[str]:
+    label = plain_text(prediction.card.labels[1])
+    remarks = [
+        f"A detection: windows in a row with a probability of {label} of {threshold:g} or more "
+        "(shaded)."
+    ]
+    if len(found) > len(shown):
+        remarks[0] += (
+            f" Traces of {len(shown)} of {len(found)} detections, those with the highest "
+            "probability."
+        )
+    remarks.append(
+        f"Traces: band-pass {band_text(recording.rate_hz)} for display, one scale in all panels."
+    )
+    return remarks + overlap_remark(prediction)

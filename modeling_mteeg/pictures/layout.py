@@ -1,0 +1,140 @@
+"""The frame of a picture of predictions: heading, panels over time, and what stands at the foot."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..prediction.result import Prediction
+from .spectrogram import channels_text, draw_spectrogram, spectrogram
+from .style import GREY, figure_class, plain_text, short_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from .recording import ShownRecording
+
+WIDTH_IN = 11.0
+_LINE_IN = 0.155
+_LETTERS = 165
+_BESIDE = 0.15
+FOOT = "Research software; not a medical device."
+
+
+def open_figure(
+    prediction: Prediction, kind: str, heights_in: Sequence[float], remarks: Sequence[str] = ()
+) -> tuple[Figure, list[SubFigure]]:
+    """A figure with heading and foot, and between them parts of the given heights.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    kind : str
+        What the picture shows, first in the heading.
+    heights_in : sequence of float
+        Heights of the parts in inches, from top to bottom.
+    remarks : sequence of str
+        Sentences at the foot, before the prediction's own notes.
+    """
+    heading = _wrapped(_facts(prediction))
+    notes = _wrapped([*remarks, *_montage(prediction), *prediction.notes])
+    notes.append(f"{FOOT} {_version(prediction)}".strip())
+    heights = [0.34 + _LINE_IN * len(heading), *heights_in, 0.1 + _LINE_IN * len(notes)]
+    figure = figure_class()(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.01, hspace=0.02)
+    parts = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    top, foot = parts[0], parts[-1]
+    x = 0.12 / WIDTH_IN
+    top.text(x, 1 - 0.07 / heights[0], _title(prediction, kind), fontsize=11, fontweight="bold",
+             va="top")  # fmt: skip
+    top.text(x, 0.02, "\n".join(heading), fontsize=8, color=GREY, va="bottom")
+    foot.text(x, 0.98, "\n".join(notes), fontsize=7, color=GREY, va="top")
+    return figure, parts[1:-1]
+
+
+def time_panels(part: SubFigure, heights: Sequence[float]) -> tuple[list[Axes], list[Axes]]:
+    """Axes above one another, and beside each of them room for a legend."""
+    grid = part.subplots(
+        len(heights), 2, squeeze=False, height_ratios=heights, width_ratios=[1, _BESIDE]
+    )
+    for axes in grid[:, 1]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.spines[["top", "right"]].set_visible(False)
+    return list(grid[:, 0]), list(grid[:, 1])
+
+
+def spectrogram_panel(
+    axes: Axes, beside: Axes, recording: ShownRecording, channels: Sequence[str], highest_hz: float
+) -> None:
+    """The spectrogram of some channels, named in its corner."""
+    found = spectrogram(recording, channels, highest_hz)
+    draw_spectrogram(axes, found, beside)
+    axes.text(
+        0.004, 0.96, plain_text(channels_text(channels)), transform=axes.transAxes, fontsize=7,
+        color="white", va="top", bbox={"facecolor": "black", "alpha": 0.55, "lw": 0, "pad": 1.5},
+    )  # fmt: skip
+
+
+def write_legend(
+    beside: Axes, names: Sequence[str], colours: Sequence[str], details: Sequence[str]
+) -> None:
+    """Coloured squares with names and, in grey, a detail, from the top down."""
+    line = min(0.19, 1.0 / max(len(names), 1))
+    rows = enumerate(zip(names, colours, details, strict=True))
+    for row, (name, colour, detail) in rows:
+        y = 1 - line * (row + 0.5)
+        beside.plot([0.03], [y], "s", color=colour, ms=6, mec="#555555", mew=0.4, clip_on=False,
+                    transform=beside.transAxes)  # fmt: skip
+        text = beside.text(0.10, y, short_name(name, 16), fontsize=8, va="center",
+                           transform=beside.transAxes)  # fmt: skip
+        beside.annotate(detail, (1, 0.5), xycoords=text, xytext=(5, 0), va="center",
+                        textcoords="offset points", fontsize=7, color=GREY)  # fmt: skip
+
+
+def _title(prediction: Prediction, kind: str) -> str:
+    card = prediction.card
+    simulated = " (SIMULATED data)" if card.simulated else ""
+    name = short_name(Path(prediction.recording).name) or "recording without a name"
+    return f"{kind}: {card.name}{simulated} on {name}"
+
+
+def _facts(prediction: Prediction) -> list[str]:
+    """Who predicted, and how."""
+    known = prediction.provenance
+    base = str(known.get("base") or (prediction.card.base or {}).get("name_or_path") or "")
+    revision = f" ({str(known['revision'])[:12]})" if known.get("revision") else ""
+    adapter = str(known.get("adapter") or prediction.card.name)
+    count = len(prediction.onset_s)
+    windows = f"{count:,} window{'s' if count != 1 else ''} of {prediction.window_s:g} s"
+    if count > 1:
+        windows += f", one every {prediction.stride_s:g} s"
+    parts = [f"adapter {short_name(adapter)}", windows]
+    if base:
+        parts.insert(1, f"base {short_name(base)}{revision}")
+    return [" · ".join(parts)]
+
+
+def _montage(prediction: Prediction) -> list[str]:
+    sentences = []
+    if prediction.derived:
+        sentences.append(f"Derived as differences: {', '.join(prediction.derived)}.")
+    if prediction.missing:
+        sentences.append(
+            f"Channels of the task that the recording lacks: {', '.join(prediction.missing)}."
+        )
+    return sentences
+
+
+def _version(prediction: Prediction) -> str:
+    version = prediction.provenance.get("version") or prediction.provenance.get("package_version")
+    return f"modeling-mteeg {version}." if version else ""
+
+
+def _wrapped(sentences: Sequence[str]) -> list[str]:
+    return [
+        line for sentence in sentences for line in textwrap.wrap(plain_text(sentence), _LETTERS)
+    ]

@@ -1,0 +1,97 @@
+"""Tasks with several classes: probabilities over time, the most probable class, spectrogram."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..prediction.result import Prediction
+from .layout import open_figure, spectrogram_panel, time_panels, write_legend
+from .recording import band_text
+from .sleep import draw_shares
+from .spans import overlap_remark, window_spans
+from .style import COLOURS, short_name
+from .time_axis import elapsed, set_time_axes
+from .traces import Moment, draw_moments, traces_height_in
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .recording import ShownRecording
+
+PANELS_IN = (0.3, 1.7, 1.5)
+BACKGROUND = ("BCKG", "BACKGROUND")
+"""A task with a class of this name looks for events; the traces of the surest are shown."""
+_COLOURS = (*COLOURS[:6], "#F0E442", "#444444", "#999999", "#8DD3C7")
+MOST_SHOWN = 4
+
+
+def draw_multiclass(
+    prediction: Prediction, recording: ShownRecording, extra_in: float = 0.0
+) -> tuple:
+    """The figure, and its part of ``extra_in`` inches for more (None where that is 0)."""
+    channels = prediction.channels or recording.names
+    moments = _moments(prediction)
+    heights = [sum(PANELS_IN) + 0.9]
+    if moments:
+        heights.append(traces_height_in(len(moments), len(channels)))
+    if extra_in:
+        heights.append(extra_in)
+    remarks = overlap_remark(prediction)
+    if moments:
+        remarks.append(
+            "Traces: of every class of event that occurs the window with the highest probability, "
+            f"{MOST_SHOWN} at most; band-pass {band_text(recording.rate_hz)} for display."
+        )
+    figure, parts = open_figure(prediction, "Class probabilities", heights, remarks)
+    (strip, middle, bottom), beside = time_panels(parts[0], PANELS_IN)
+    spans = window_spans(prediction)
+    colours = [class_colour(index) for index in range(len(prediction.card.labels))]
+    draw_strip(strip, prediction, spans, colours)
+    draw_shares(middle, spans, prediction.probabilities, colours)
+    counts = np.bincount(prediction.classes, minlength=len(colours))
+    details = [f"{count:,} window{'s' if count != 1 else ''}" for count in counts]
+    write_legend(beside[1], prediction.card.labels, colours, details)
+    highest = min(45.0, prediction.card.lowpass_hz or 45.0)
+    spectrogram_panel(bottom, beside[2], recording, channels, highest)
+    set_time_axes([strip, middle, bottom], recording.length_s, recording.started)
+    if moments:
+        draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
+    return figure, (parts[-1] if extra_in else None)
+
+
+def class_colour(index: int) -> str:
+    """Colour of class number ``index``; they come again after ten."""
+    return _COLOURS[index % len(_COLOURS)]
+
+
+def draw_strip(axes: Axes, prediction: Prediction, spans: np.ndarray, colours: list[str]) -> None:
+    """The most probable class of every window as a coloured strip."""
+    for index, colour in enumerate(colours):
+        own = spans[prediction.classes == index]
+        axes.broken_barh([(start, stop - start) for start, stop in own], (0, 1), color=colour, lw=0)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.set_ylabel("class", fontsize=8, rotation=0, ha="right", va="center")
+    axes.spines["left"].set_visible(False)
+
+
+def _moments(prediction: Prediction) -> list[Moment]:
+    """Of an event task the surest window of each event, in the order of time."""
+    labels = prediction.card.labels
+    if not any(label.upper() in BACKGROUND for label in labels):
+        return []
+    found = []
+    for index, label in enumerate(labels):
+        own = np.flatnonzero(prediction.classes == index)
+        if label.upper() in BACKGROUND or not len(own):
+            continue
+        best = own[np.argmax(prediction.probabilities[own, index])]
+        start, value = float(prediction.onset_s[best]), prediction.probabilities[best, index]
+        title = f"{short_name(label, 20)} at {elapsed(start, whole=False)}, {value:.2f}"
+        found.append(
+            (value, Moment(start, start + prediction.window_s, title, class_colour(index)))
+        )
+    best_first = sorted(found, key=lambda one: -one[0])[:MOST_SHOWN]
+    return sorted((moment for _, moment in best_first), key=lambda one: one.start_s)

@@ -1,0 +1,232 @@
+"""Values of channels on the head, seen from above, and as bars."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .style import GREY, check_picture_name, figure_class, plain_text, save_figure, short_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure, SubFigure
+
+    from ..attribution import ChannelAttribution
+
+HEIGHT_IN = 4.0
+WIDTH_IN = 8.6
+_SURFACE = 10
+_BARS = 16
+_HEAD = 1.0
+_ORIGIN_M = (0.0, 0.0, 0.04)
+_EDGE = 1.12
+
+
+def save_scalp(attribution: ChannelAttribution, path: str | Path) -> Path:
+    """Draw an attribution into a file (``.png``, ``.pdf`` or ``.svg``); see :func:`draw_scalp`."""
+    check_picture_name(path)
+    return save_figure(draw_scalp(attribution), path)
+
+
+def draw_scalp(attribution: ChannelAttribution) -> Figure:
+    """A head with the values of its channels, and the largest of them as bars.
+
+    Parameters
+    ----------
+    attribution : ChannelAttribution
+
+    Notes
+    -----
+    Electrodes lie where MNE's ``standard_1005`` montage has them, projected so that the circle is
+    the ring FPZ-T7-OZ-T8. Ten or more electrodes become a surface (thin-plate spline) that ends
+    where the electrodes do; fewer become discs, since nothing is known between them. A bipolar
+    channel is a coloured line from electrode to electrode: its value belongs to neither alone.
+    Channels without a known place are named below the head and marked among the bars.
+    """
+    figure = figure_class()(figsize=(WIDTH_IN, HEIGHT_IN + 0.3), layout="constrained")
+    top, part, foot = figure.subfigures(3, 1, height_ratios=[0.42, HEIGHT_IN, 0.2])
+    x = 0.12 / WIDTH_IN
+    simulated = " (SIMULATED data)" if attribution.simulated else ""
+    name = short_name(Path(attribution.recording).name, 36)
+    where = f" on {name}" if name else ""
+    top.text(x, 0.85, f"{attribution.task}{simulated}{where}", fontsize=11, fontweight="bold",
+             va="top")  # fmt: skip
+    foot.text(x, 0.9, "What the model relies on, not a cause. Research software; not a medical "
+              "device.", fontsize=7, color=GREY, va="top")  # fmt: skip
+    draw_scalp_panels(part, attribution)
+    return figure
+
+
+def draw_scalp_panels(part: SubFigure | Figure, attribution: ChannelAttribution) -> None:
+    """Head and bars into a part of a figure; see :func:`draw_scalp`."""
+    head, bars = part.subplots(1, 2, width_ratios=[1.15, 1])
+    norm, colours = _scale(attribution)
+    draw_head(head, attribution, norm, colours)
+    _draw_bars(bars, attribution, norm, colours)
+
+
+def positions(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """Places of electrodes on the head seen from above, nose up; unknown ones are left out.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Single electrodes, in any case.
+
+    Returns
+    -------
+    dict
+        Name to (x, y); 1 is the radius of the head.
+    """
+    known = _montage()
+    return {name: known[name.upper()] for name in names if name.upper() in known}
+
+
+@functools.cache
+def _montage() -> dict[str, tuple[float, float]]:
+    import mne
+
+    places = mne.channels.make_standard_montage("standard_1005").get_positions()["ch_pos"]
+    out = {}
+    for name, place in places.items():
+        x, y, z = np.asarray(place) - _ORIGIN_M
+        angle, flat = np.arctan2(np.hypot(x, y), z), np.hypot(x, y)
+        radius = angle / (np.pi / 2) / max(flat, 1e-9)
+        out[name.upper()] = (float(x * radius), float(y * radius))
+    return out
+
+
+def _scale(attribution: ChannelAttribution) -> tuple[Normalize, object]:
+    import matplotlib
+    from matplotlib.colors import Normalize
+
+    top = float(np.max(np.abs(attribution.values), initial=0.0)) or 1.0
+    if attribution.signed:
+        return Normalize(-top, top), matplotlib.colormaps["RdBu_r"]
+    return Normalize(0, top), matplotlib.colormaps["viridis"]
+
+
+def draw_head(
+    axes: Axes, attribution: ChannelAttribution, norm: Normalize, colours: object
+) -> None:
+    """Outline, and the channels in it."""
+    pairs = [tuple(name.split("-")) for name in attribution.channels]
+    place = positions(tuple({half for pair in pairs for half in pair}))
+    located = [all(half in place for half in pair) for pair in pairs]
+    values = attribution.values
+    single = [i for i, pair in enumerate(pairs) if located[i] and len(pair) == 1]
+    double = [i for i, pair in enumerate(pairs) if located[i] and len(pair) == 2]
+    spots = np.array([place[pairs[i][0]] for i in single]).reshape(-1, 2)
+    _draw_outline(axes)
+    if len(single) >= _SURFACE:
+        _draw_surface(axes, spots, values[single], norm, colours)
+        axes.plot(*spots.T, "o", color="black", ms=2.2, zorder=4)
+    elif single:
+        axes.scatter(*spots.T, c=values[single], s=420, cmap=colours, norm=norm, edgecolors="black",
+                     linewidths=0.8, zorder=4)  # fmt: skip
+    for i in double:
+        ends = np.array([place[half] for half in pairs[i]])
+        axes.plot(*ends.T, color="#777777", lw=8.5, solid_capstyle="round", zorder=3)
+        axes.plot(*ends.T, color=colours(norm(values[i])), lw=7, solid_capstyle="round", zorder=3.5)
+    ends = sorted({half for i in double for half in pairs[i]})
+    if ends:
+        axes.plot(*np.array([place[name] for name in ends]).T, "o", color="black", ms=2.5, zorder=5)
+    crowded = len(single) >= _SURFACE
+    size = 5.0 if len(single) > 40 else 6.0
+    for name in [*(pairs[i][0] for i in single), *ends]:
+        lift = (0, 2.5) if crowded or name in ends else (0, 12)
+        axes.annotate(
+            name, place[name], lift, textcoords="offset points", ha="center", va="bottom",
+            fontsize=size if crowded else 7, zorder=6,
+        )  # fmt: skip
+    lost = [name for name, found in zip(attribution.channels, located, strict=True) if not found]
+    _write_below(axes, attribution, lost)
+
+
+def _draw_outline(axes: Axes) -> None:
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle((0, 0), _HEAD, fill=False, lw=1.2, zorder=2))
+    axes.plot([-0.12, 0, 0.12], [0.992, 1.13, 0.992], color="black", lw=1.2, zorder=2)
+    ear = np.array(
+        [(0.995, 0.14), (1.05, 0.17), (1.08, 0.06), (1.06, -0.1), (1.03, -0.17), (0.985, -0.15)]
+    )
+    for side in (1, -1):
+        axes.plot(side * ear[:, 0], ear[:, 1], color="black", lw=1.2, zorder=2)
+    axes.set_xlim(-1.35, 1.35)
+    axes.set_ylim(-1.3, 1.3)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _draw_surface(
+    axes: Axes, spots: np.ndarray, values: np.ndarray, norm: Normalize, colours: object
+) -> None:
+    """A thin-plate spline through the values, up to a little beyond the nearest electrode."""
+    from scipy.interpolate import RBFInterpolator
+    from scipy.spatial import cKDTree
+
+    line = np.linspace(-1.35, 1.35, 240)
+    grid = np.stack(np.meshgrid(line, line), axis=-1)
+    spline = RBFInterpolator(spots, values, kernel="thin_plate_spline", smoothing=1e-6)
+    surface = spline(grid.reshape(-1, 2)).reshape(grid.shape[:2])
+    tree = cKDTree(spots)
+    gaps = tree.query(spots, k=2)[0][:, 1]
+    far = tree.query(grid.reshape(-1, 2))[0].reshape(grid.shape[:2])
+    reach = max(1.0, float(np.hypot(*spots.T).max()) + 0.02)
+    outside = np.hypot(grid[..., 0], grid[..., 1]) > min(reach, _EDGE)
+    hidden = outside | (far > max(0.3, 1.5 * float(np.median(gaps))))
+    axes.pcolormesh(line, line, np.ma.masked_array(surface, hidden), cmap=colours, norm=norm,
+                    rasterized=True, zorder=1)  # fmt: skip
+
+
+def _write_below(axes: Axes, attribution: ChannelAttribution, lost: list[str]) -> None:
+    lines = [f"{len(lost)} without a place on the head: {_some(lost)}"] if lost else []
+    count = attribution.windows
+    lines.append(f"mean over {count:,} windows" if count != 1 else "one window")
+    axes.text(0.5, -0.01, "\n".join(lines), transform=axes.transAxes, ha="center", va="top",
+              fontsize=7, color=GREY)  # fmt: skip
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(plain_text(name) for name in names[:most]) + more
+
+
+def _draw_bars(
+    axes: Axes, attribution: ChannelAttribution, norm: Normalize, colours: object
+) -> None:
+    """The largest values, sorted, in the colours of the head."""
+    order = attribution.order()[:_BARS]
+    values = attribution.values[order]
+    pairs = [attribution.channels[i].split("-") for i in order]
+    place = positions(tuple({half for pair in pairs for half in pair}))
+    names = [
+        attribution.channels[i] + ("" if all(half in place for half in pair) else " †")
+        for i, pair in zip(order, pairs, strict=True)
+    ]
+    rows = -np.arange(len(order))
+    axes.barh(rows, values, color=[colours(norm(value)) for value in values], height=0.75,
+              edgecolor="#555555", lw=0.5)  # fmt: skip
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set_yticks(rows, [plain_text(name) for name in names])
+    axes.set_ylim(-max(len(order), 6) + 0.4, 0.6)
+    axes.tick_params(labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    count = len(attribution.channels)
+    label = short_name(attribution.label, 24)
+    title = f"for {label}" if label else "attention"
+    if len(order) < count:
+        title += f": {len(order)} of {count} channels"
+    axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
+    if attribution.signed:
+        axes.set_xlabel(f"integrated gradients (logit of {label}); † not on the head"
+                        if any("†" in name for name in names)
+                        else f"integrated gradients (logit of {label})", fontsize=7)  # fmt: skip
+    else:
+        axes.set_xlabel("attention rollout (share)", fontsize=7)

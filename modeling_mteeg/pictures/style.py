@@ -1,0 +1,114 @@
+"""What all pictures share: colours, formats, figures that need no display, and how they are saved.
+
+Figures are made without pyplot, so that drawing never opens a window nor changes the settings of
+the program that draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Classes in their order: the palette of Okabe and Ito for colour-blind readers, without yellow."""
+LINES = ("-", "--", "-.", ":")
+"""The same order again, so that classes differ without colour, too."""
+FORMATS = (".png", ".pdf", ".svg")
+GREY = "#666666"
+LIGHT = "#dddddd"
+TRACES = ("#111111", "#005b96")
+"""Neighbouring channels take turns, so that traces that cross can be told apart."""
+DPI = 110
+_LONGEST_NAME = 48
+
+
+class MissingMatplotlibError(ImportError, ValueError):
+    """matplotlib is not installed."""
+
+
+def check_picture_name(path: str | Path) -> Path:
+    """``path`` if its ending is one of :data:`FORMATS`, else ``ValueError``."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
+    return path
+
+
+def figure_class(without: str = "") -> type[Figure]:
+    """matplotlib's ``Figure``.
+
+    Parameters
+    ----------
+    without : str
+        How to go on without pictures, for the message.
+
+    Raises
+    ------
+    MissingMatplotlibError
+        matplotlib is not installed; the message says how to get it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingMatplotlibError(
+            "Pictures need matplotlib, which is not installed: pip install 'modeling-mteeg[plot]' "
+            f"(or pip install matplotlib). {without}".strip()
+        ) from error
+    return Figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure, with its folder where that is missing; an older file is replaced."""
+    path = check_picture_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+    return path
+
+
+def class_style(index: int) -> tuple[str, Any]:
+    """Colour and line of class number ``index``; the pair repeats only after 28 classes."""
+    return COLOURS[index % len(COLOURS)], LINES[index % len(LINES)]
+
+
+def short_name(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name that fits, its middle left out where it is too long; never read as mathematics."""
+    if len(name) > longest:
+        half = (longest - 1) // 2
+        name = f"{name[:half]}…{name[-half:]}"
+    return plain_text(name)
+
+
+def plain_text(text: str) -> str:
+    """Text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")
+
+
+def round_step(wanted: float) -> float:
+    """The number of 1, 2 or 5 times a power of ten that is nearest to ``wanted`` by ratio."""
+    if not wanted > 0 or not math.isfinite(wanted):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(wanted))
+    steps = (power, 2 * power, 5 * power, 10 * power)
+    return min(steps, key=lambda step: abs(math.log(step / wanted)))
+
+
+def draw_scale_bar(axes: Axes, spacing_uv: float) -> None:
+    """A bar of one channel's spacing at the right edge, with its length in microvolt."""
+    place = axes.get_yaxis_transform()
+    axes.plot([1.012, 1.012], [-0.5, 0.5], transform=place, color="black", lw=2, clip_on=False)
+    axes.text(
+        1.03, 0.5, f"{spacing_uv:g} µV", transform=place, rotation=90, va="top", ha="left",
+        fontsize=6.5, clip_on=False,
+    )  # fmt: skip
+
+
+def name_channels(axes: Axes, channels: Sequence[str]) -> None:
+    """Channel names as labels of the y axis, the first on top."""
+    axes.set_yticks([-row for row in range(len(channels))], [plain_text(one) for one in channels])
+    axes.tick_params(axis="y", labelsize=6.5 if len(channels) > 20 else 8)

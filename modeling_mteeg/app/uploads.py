@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 SUFFIXES = (".edf", ".bdf", ".fif", ".set", ".vhdr", ".cnt")
 """Files that stand for a recording."""
@@ -14,7 +15,7 @@ COMPANIONS = {".vhdr": (".eeg", ".vmrk", ".dat", ".avg"), ".set": (".fdt",)}
 """Files that belong to one of them and are read along with it."""
 TAKEN = (*SUFFIXES, ".gz", *dict.fromkeys(part for parts in COMPANIONS.values() for part in parts))
 """Every ending that the page lets through (``.gz``: ``.fif.gz``)."""
-_NAMED = re.compile(r"^\s*(DataFile|MarkerFile)\s*=\s*(.*?)\s*$", re.MULTILINE)
+_NAMED = re.compile(r"^\s*(DataFile|MarkerFile)\s*[=:]\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 class UploadError(ValueError):
@@ -76,19 +77,53 @@ def gather_recording(files: Sequence[str | Path] | None, folder: str | Path) -> 
 def _check_companions(head: Path, names: set[str]) -> None:
     """Raise where files that the header names were not dropped with it.
 
-    A header may name a file anywhere; only what came along with it may be read.
+    A header may name a file anywhere; only what came along with it may be read (see
+    :func:`open_recording`, too).
     """
     if _suffix(head) != ".vhdr":
         return
     text = head.read_text("utf-8", errors="replace")
-    wanted = {key: value.replace("$b", head.stem) for key, value in _NAMED.findall(text)}
-    if "DataFile" not in wanted:
+    wanted = _NAMED.findall(text)
+    if "datafile" not in [key.lower() for key, _ in wanted]:
         raise UploadError(f"{head.name} is no BrainVision header: it names no DataFile.")
-    absent = [name for name in wanted.values() if name not in names]
+    absent = [name for _, name in wanted if name not in names]
     if absent:
         raise UploadError(
             f"{head.name} belongs together with {_list(absent)}: drop all of its files at once."
         )
+
+
+def open_recording(path: Path) -> Any:
+    """Open what :func:`gather_recording` laid down, with its signal on disk.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+
+    Raises
+    ------
+    ValueError
+        MNE cannot read it; the message carries MNE's reason.
+    UploadError
+        It draws on a file that did not come along with it.
+    """
+    import mne
+
+    try:
+        raw = mne.io.read_raw(path, preload=False, verbose="error")
+    except Exception as error:  # MNE's readers raise whatever their format meets
+        raise UploadError(
+            f"{path.name} is not a recording that MNE can read ({type(error).__name__}: {error}). "
+            "Check that the file is complete and its ending names its format."
+        ) from error
+    folder = path.parent.resolve()
+    for file in raw.filenames:
+        if file is not None and Path(file).resolve().parent != folder:
+            raise UploadError(
+                f"{path.name} draws on {Path(file).name}, which did not come along with it: drop "
+                "both at once."
+            )
+    return raw
 
 
 def _suffix(file: Path) -> str:

@@ -123,7 +123,9 @@ class Page:
         hosts = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
-            url = message["params"].get("request", {}).get("url", "") or message["params"].get("url")
+            url = message["params"].get("request", {}).get("url", "") or message["params"].get(
+                "url"
+            )
             if message["method"].startswith("Network.") and url:
                 parts = urlsplit(url)
                 if parts.scheme in ("http", "https", "ws", "wss"):

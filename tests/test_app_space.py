@@ -84,7 +84,9 @@ def space(tmp_path):
     """A copy of the Space with the package beside ``app.py``, as it is uploaded."""
     folder = tmp_path / "space"
     shutil.copytree(SPACE, folder)
-    shutil.copytree(PACKAGE, folder / "modeling_mteeg", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PACKAGE, folder / "modeling_mteeg", ignore=shutil.ignore_patterns("__pycache__")
+    )
     return folder
 
 

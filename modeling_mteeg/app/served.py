@@ -157,6 +157,8 @@ class ServedModel:
                 f"Adapter from the Hub: expected owner/repo or owner/repo@revision, found {repo!r}."
             )
         place, _, revision = repo.partition("@")
+        if Path(place).exists():  # load_adapter() would prefer it
+            raise AdapterError(f"{place} is a folder of the server; name a repository on the Hub.")
         token = False if self.public else None
         self.model.load_adapter(place, name, revision=revision or None, token=token)
         self.model.requires_grad_(False)

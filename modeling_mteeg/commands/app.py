@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "outputs/joint_demo/model where it is there)",
     )
     parser.add_argument(
-        "--port", type=int, help="port (default: $GRADIO_SERVER_PORT, else the first free from 7860)"
+        "--port",
+        type=int,
+        help="port (default: $GRADIO_SERVER_PORT, else the first free from 7860)",
     )
     parser.add_argument(
         "--share",

@@ -235,6 +235,7 @@ class AdapterSavingMixin:
             self._drop(card.name, merge=False)
             raise AdapterError(f"{folder}: {error}") from error
         self.active_adapter = card.name
+        self.adapter_sources[card.name] = str(folder)
         self._published.add(card.name)
         self.set_trainable()
         return card

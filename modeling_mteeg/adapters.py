@@ -26,6 +26,8 @@ class AdapterMixin:
         Cards of the tasks the model holds, in the order they came.
     active_adapter : str or None
         Task whose adapter and head a plain call uses; None: the base alone.
+    adapter_sources : dict of str to str
+        Folders that loaded tasks were read from (of a Hub repository: in the cache).
     """
 
     def init_adapters(self) -> None:
@@ -34,6 +36,7 @@ class AdapterMixin:
         self.tasks: dict[str, TaskCard] = {}
         self.active_adapter: str | None = None
         self.adapter_options: dict[str, dict[str, Any]] = {}
+        self.adapter_sources: dict[str, str] = {}
         self._published: set[str] = set()
 
     @property
@@ -224,6 +227,7 @@ class AdapterMixin:
                 remove(self, name, merge=merge)
             self.peft_config.pop(name, None)
         del self.heads[name], self.tasks[name], self.adapter_options[name]
+        self.adapter_sources.pop(name, None)
         self._published.discard(name)
         if self.active_adapter == name:
             self.active_adapter = None

@@ -21,6 +21,7 @@ from .signal_checks import (
     check_finite,
     check_unit,
     flat_channels,
+    flat_note,
     unit_factor,
 )
 from .task_card import TaskCard
@@ -46,6 +47,7 @@ class _Settings:
     window_s: float | None
     channels: tuple[str, ...] | None
     task: str = ""
+    max_missing: int = 0
 
     @property
     def filters(self) -> tuple[float | None, float | None, float | None]:
@@ -173,7 +175,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         -----
         Samples at the end that do not fill a window are not returned; how much is logged. With a
         task or ``channels``, a bipolar channel that the recording lacks is derived as the
-        difference of its two electrodes where both are there.
+        difference of its two electrodes where both are there. Channels that the recording lacks are
+        an error, unless the task's card allows that many to be missing: then a warning names them.
         """
         settings = self._settings(task, channels, window_s)
         source = open_source(recording, unit)
@@ -182,22 +185,13 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(
                 f"stride_s is for continuous recordings; {source.kind} are cut already."
             )
-        names, signal = read_channels(source, settings.channels)
+        names, signal = read_channels(source, settings.channels, settings.max_missing)
         ids = channel_ids(names, settings.bipolar)
         self._check_length(signal.shape[2] / source.rate_hz, settings)
         check_finite(signal, names)
-        flat = flat_channels(signal, names)
-        if len(flat) == len(names):
-            raise SignalError(
-                f"Expected EEG, found all {len(names)} channels flat: {', '.join(flat)}. Check "
-                "that the recording is not empty and that the right channels were chosen."
-            )
-        if flat:
-            warnings.warn(
-                f"{len(flat)} of {len(names)} channels are flat: {', '.join(flat)}. They are kept "
-                "as they are; leave them out if they were not recorded.",
-                stacklevel=2,
-            )
+        note = flat_note(flat_channels(signal, names), len(names))
+        if note:
+            warnings.warn(note, stacklevel=2)
         signal = _condition(signal * factor, source, settings, filter)
         check_unit(signal, source.unit)
         windows = self._cut(signal, source, settings, stride_s)
@@ -237,8 +231,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             )
         edges = (task.highpass_hz, task.lowpass_hz, task.notch_hz)
         taken = tuple(task.channels or channels or ()) or None
-        scale = (task.rate_hz, task.scale_uv)
-        return _Settings(*scale, *edges, task.bipolar, task.window_s, taken, task.name)
+        own = (task.rate_hz, task.scale_uv, *edges, task.bipolar, task.window_s, taken, task.name)
+        return _Settings(*own, task.max_missing_channels)
 
     def _whole_seconds(self, window_s: float) -> None:
         number = isinstance(window_s, (int, float)) and not isinstance(window_s, bool)

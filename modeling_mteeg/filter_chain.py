@@ -14,7 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
-_MARGIN = 100  # samples between the filters' reach and the end of the padding
+MARGIN = 100  # samples between the filters' reach and the end of the padding
 NOTCH_TRANSITION_HZ = 0.5
 _HAMMING_LENGTH = 3.3  # filter length times transition width, MNE's figure for Hamming windows
 _SAME_RATE = 1e-6
@@ -66,7 +66,7 @@ class Chain:
 
 
 @functools.cache
-def _fft() -> ModuleType:
+def fourier() -> ModuleType:
     """SciPy's transforms, or NumPy's (slower, same numbers) where SciPy is not installed."""
     try:
         from scipy import fft
@@ -90,7 +90,7 @@ def notch_edges(notch_hz: float) -> tuple[float, float]:
     return notch_hz - reach, notch_hz + reach
 
 
-def _lowpass_width(rate_hz: float, lowpass_hz: float) -> float:
+def lowpass_width(rate_hz: float, lowpass_hz: float) -> float:
     """MNE's transition above a low-pass edge, at most up to Nyquist."""
     return min(max(0.25 * lowpass_hz, 2.0), rate_hz / 2 - lowpass_hz)
 
@@ -112,7 +112,7 @@ def _kernels(
 
     kernels, band = [], []
     if lowpass_hz is not None:
-        width = _lowpass_width(rate_hz, lowpass_hz)
+        width = lowpass_width(rate_hz, lowpass_hz)
         band.append((1, _lowpass(rate_hz, lowpass_hz, lowpass_hz + width)))
     if highpass_hz is not None:
         width = min(max(0.25 * highpass_hz, 2.0), highpass_hz)
@@ -127,7 +127,7 @@ def _kernels(
     return tuple(kernels)
 
 
-def _mne_grid(samples: int, chain: Chain) -> tuple[int, int, int, int]:
+def mne_grid(samples: int, chain: Chain) -> tuple[int, int, int, int]:
     """Padding and lengths of MNE's resampling: left, right, padded length, padded length after."""
     if not chain.resampled:
         return 0, 0, samples, samples
@@ -166,7 +166,7 @@ def _fast_length(minimum: int) -> int:
 @functools.lru_cache(maxsize=2)
 def _response(chain: Chain, length: int) -> np.ndarray:
     """Real frequency response of all filters together, float64, (length // 2 + 1,)."""
-    fft = _fft()
+    fft = fourier()
     response = np.ones(length // 2 + 1)
     for kernel in chain.kernels:
         around_zero = np.zeros(length)
@@ -200,19 +200,19 @@ class OneProduct:
         Without the low-pass, resampling rings where the padded signal ends, so the padding itself
         would have to be MNE's; such recordings (100 and 128 Hz) are small anyway.
         """
-        if samples <= 2 * (chain.reach + _MARGIN):
+        if samples <= 2 * (chain.reach + MARGIN):
             return False
         if not chain.resampled:
             return True
         if chain.lowpass_hz is None:
             return False
-        stop_hz = chain.lowpass_hz + _lowpass_width(chain.rate_hz, chain.lowpass_hz)
+        stop_hz = chain.lowpass_hz + lowpass_width(chain.rate_hz, chain.lowpass_hz)
         return stop_hz <= chain.target_hz / 2
 
     def __init__(self, chain: Chain, samples: int) -> None:
         self.samples_out = chain.samples_out(samples)
-        reach = chain.reach + _MARGIN
-        left, _, padded, after = _mne_grid(samples, chain)
+        reach = chain.reach + MARGIN
+        left, _, padded, after = mne_grid(samples, chain)
         if chain.resampled:
             self.length, self.length_out = _same_ratio(padded, after, samples + 2 * reach)
             first = round(chain.target_hz / chain.rate_hz * left) * padded / after - left
@@ -232,7 +232,7 @@ class OneProduct:
 
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """(channels, samples) to (channels, samples_out)."""
-        fft = _fft()
+        fft = fourier()
         offset = block.mean(axis=1, dtype=np.float64, keepdims=True)
         spectrum = fft.rfft(self._continued(block, offset))[:, : len(self.gain)]
         spectrum *= self.gain
@@ -263,12 +263,12 @@ def _same_ratio(padded: int, after: int, minimum: int) -> tuple[int, int]:
     unit = math.gcd(padded, after)
     unit //= 2 if unit % 2 == 0 and (padded // unit) % 2 else 1
     factor = math.ceil(minimum / (padded // unit))
-    while factor != _smooth(factor):
+    while factor != smooth_part(factor):
         factor += 1
     return padded // unit * factor, after // unit * factor
 
 
-def _smooth(number: int) -> int:
+def smooth_part(number: int) -> int:
     """Largest divisor of ``number`` with no prime factor above 5."""
     rest = number
     for prime in (2, 3, 5):
@@ -279,7 +279,7 @@ def _smooth(number: int) -> int:
 
 def stepwise(block: np.ndarray, chain: Chain) -> np.ndarray:
     """The steps one after another, each with its own reflection, as MNE takes them."""
-    fft = _fft()
+    fft = fourier()
     x = np.array(block, dtype=np.float64)
     samples = x.shape[1]
     for kernel in chain.kernels:
@@ -291,7 +291,7 @@ def stepwise(block: np.ndarray, chain: Chain) -> np.ndarray:
         x = fft.irfft(spectrum, n=length)[:, start : start + samples]
     if not chain.resampled:
         return x
-    left, right, padded, after = _mne_grid(samples, chain)
+    left, right, padded, after = mne_grid(samples, chain)
     spectrum = fft.rfft(_reflect(x, left, right))
     shorter = min(padded, after)
     spectrum = spectrum[:, : shorter // 2 + 1] * (after / padded)

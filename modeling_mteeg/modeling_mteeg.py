@@ -173,7 +173,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
             Task for this call only; by default the active one.
         tasks : mapping, optional
             Instead of the above: task name to a mapping with ``input_values``, ``channel_ids`` and
-            maybe ``labels``; one pass over the batches of several tasks.
+            maybe ``labels``; one pass over the batches of several tasks. Tasks that are given the
+            very same tensors share one pass through the temporal encoder.
         smoothing : float
             Label smoothing of cross-entropy losses. (transformers' Trainer takes every argument
             with ``label`` in its name for labels, hence the short one.)
@@ -243,8 +244,13 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, MteegPreTrainedModel):
         """One pass of the backbone over every task's batch, laid end to end."""
         matrices = self.temporal_encoder.matrices()
         parts, groups, route, start = [], [], [], 0
+        embedded: dict[tuple[int, int], torch.Tensor] = {}
         for name, batch in inputs.items():
-            tokens = self._embed(batch.get("input_values"), batch.get("channel_ids"), matrices)
+            values, ids = batch.get("input_values"), batch.get("channel_ids")
+            key = id(values), id(ids)
+            if key not in embedded:
+                embedded[key] = self._embed(values, ids, matrices)
+            tokens = embedded[key]
             groups.append(Group(*tokens.shape[:2]))
             parts.append(tokens.flatten(0, 1))
             if name is not None:

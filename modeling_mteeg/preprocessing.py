@@ -201,18 +201,19 @@ def preprocess(
     return out
 
 
-def read_recording(path: str | Path) -> Any:
+def read_recording(path: str | Path, preload: bool = True) -> Any:
     """Read a recording of any format that MNE-Python knows.
 
     Parameters
     ----------
     path : str or pathlib.Path
         EDF, BDF, BrainVision, EEGLAB, FIF, Neuroscan and others, told by the suffix.
+    preload : bool
+        Whether to read the signal into memory, or only the header.
 
     Returns
     -------
     mne.io.BaseRaw
-        With its signal in memory.
 
     Raises
     ------
@@ -229,7 +230,7 @@ def read_recording(path: str | Path) -> Any:
     except ImportError as error:
         raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
     try:
-        return mne.io.read_raw(path, preload=True, verbose="error")
+        return mne.io.read_raw(path, preload=preload, verbose="error")
     except Exception as error:  # MNE's readers raise whatever their format meets
         raise ValueError(
             f"{path}: not a recording that MNE can read ({type(error).__name__}: {error}). "

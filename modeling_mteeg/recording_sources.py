@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ class Source:
         Cleaned names of the channels that may be used.
     rate_hz : float
     read : callable
-        From channel positions to their signal, (windows, len(positions), samples), in ``unit``.
+        From channel positions to their signal, (windows, len(positions), samples), in ``unit``. Of
+        a continuous recording a part can be asked for: ``read(positions, start, stop)`` in samples.
     cut : bool
         Whether the windows are already cut (epochs), or it is one continuous signal.
     unit : str
@@ -45,19 +47,69 @@ class Source:
         High-pass and low-pass that MNE notes for the data; None for arrays.
     left_out : tuple of str
         Channels that may not be used, each with the reason.
+    samples : int
+        Length of the recording, or of a window where cut.
+    upsampled : callable
+        Whether reading would interpolate any of the channels at these positions, so that a part
+        read alone is not a part of the whole.
     """
 
     kind: str
     names: tuple[str, ...]
     rate_hz: float
-    read: Callable[[list[int]], np.ndarray]
+    read: Callable[..., np.ndarray]
     cut: bool
     unit: str
     band_hz: tuple[float, float] | None = None
     left_out: tuple[str, ...] = ()
+    samples: int = 0
+    upsampled: Callable[[list[int]], bool] = lambda positions: False
 
 
-def open_source(recording: Any, unit: str | None = None) -> Source:
+@dataclasses.dataclass(frozen=True)
+class ChannelChoice:
+    """Which channels of a recording serve, and how each is made.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Channels in the order wanted, without the missing ones.
+    parts : tuple of tuple of str
+        For every channel the recording's channel, or the two whose difference it is.
+    missing : tuple of str
+        Wanted channels that the recording cannot give.
+    """
+
+    names: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Channels that are differences of two others."""
+        return tuple(n for n, part in zip(self.names, self.parts, strict=True) if len(part) == 2)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Channels of the recording to read, each once."""
+        return tuple(dict.fromkeys(half for part in self.parts for half in part))
+
+    def derive(self, signal: np.ndarray, order: Sequence[str]) -> np.ndarray:
+        """The chosen channels (..., channels, samples) from those named in ``order``.
+
+        Returns ``signal`` itself where nothing has to be done, else a new array.
+        """
+        if self.parts == tuple((name,) for name in order):
+            return signal
+        place = {name: row for row, name in enumerate(order)}
+        out = signal[..., [place[part[0]] for part in self.parts], :]
+        for row, part in enumerate(self.parts):
+            if len(part) == 2:
+                out[..., row, :] -= signal[..., place[part[1]], :]
+        return out
+
+
+def open_source(recording: Any, unit: str | None = None, preload: bool = True) -> Source:
     """Recognise a recording.
 
     Parameters
@@ -66,6 +118,8 @@ def open_source(recording: Any, unit: str | None = None) -> Source:
         Arrays are (channels, samples), or (windows, channels, samples) where already cut.
     unit : str or None
         Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays.
+    preload : bool
+        Whether a file is read into memory at once, or piece by piece as it is asked for.
 
     Returns
     -------
@@ -79,7 +133,7 @@ def open_source(recording: Any, unit: str | None = None) -> Source:
         Names, shape and rate of an array do not fit, or there is no EEG channel.
     """
     if isinstance(recording, (str, Path)):
-        recording = read_recording(recording)
+        recording = read_recording(recording, preload)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
         return _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit or "V")
@@ -114,10 +168,11 @@ def _from_mne(recording: Any, cut: bool, unit: str) -> Source:
             "span them. Extract the parts one by one where that matters."
         )
 
-    def read(positions: list[int]) -> np.ndarray:
+    def read(positions: list[int], start: int = 0, stop: int | None = None) -> np.ndarray:
         rows = [usable[position] for position in positions]
         unique = sorted(set(rows))
-        data = recording.get_data(picks=unique, verbose="error")
+        part = {} if cut else {"start": start, "stop": stop}
+        data = recording.get_data(picks=unique, verbose="error", **part)
         data = data[..., [unique.index(row) for row in rows], :]
         return data if cut else data[None]
 
@@ -131,7 +186,23 @@ def _from_mne(recording: Any, cut: bool, unit: str) -> Source:
         unit=unit,
         band_hz=(float(info["highpass"]), float(info["lowpass"])),
         left_out=tuple(left_out),
+        samples=len(recording.times),
+        upsampled=lambda positions: _upsampled(recording, [usable[p] for p in positions]),
     )
+
+
+def _upsampled(recording: Any, rows: list[int]) -> bool:
+    """Whether an EDF or BDF file on disk stores any of these channels at less than the top rate."""
+    if getattr(recording, "preload", True):
+        return False
+    for extras in getattr(recording, "_raw_extras", ()):
+        counts = extras.get("n_samps") if isinstance(extras, dict) else None
+        if counts is None:
+            continue
+        chosen = np.asarray(extras.get("sel", range(len(counts))))[rows]
+        if np.any(np.asarray(counts)[chosen] != extras.get("max_samp", np.max(counts))):
+            return True
+    return False
 
 
 def _from_array(array: Any, names: Any, rate_hz: Any, unit: str) -> Source:
@@ -157,18 +228,68 @@ def _from_array(array: Any, names: Any, rate_hz: Any, unit: str) -> Source:
     if np.issubdtype(data.dtype, np.integer):
         data = data.astype(np.float64)
     cut = data.ndim == 3
+
+    def read(positions: list[int], start: int = 0, stop: int | None = None) -> np.ndarray:
+        return data[..., positions, :] if cut else data[None, positions, start:stop]
+
     return Source(
         kind="array",
         names=tuple(clean_name(name) for name in names),
         rate_hz=float(rate_hz),
-        read=lambda positions: data[..., positions, :] if cut else data[None, positions],
+        read=read,
         cut=cut,
         unit=unit,
+        samples=data.shape[-1],
     )
 
 
+def choose_channels(
+    source: Source, wanted: Sequence[str] | None = None, max_missing: int = 0
+) -> ChannelChoice:
+    """Find the channels that are wanted among those of a recording.
+
+    Parameters
+    ----------
+    source : Source
+    wanted : sequence of str or None
+        Names; None takes every channel in the recording's order.
+    max_missing : int
+        How many of them may be missing.
+
+    Returns
+    -------
+    ChannelChoice
+
+    Raises
+    ------
+    SignalError
+        More are missing than may be, or all of them.
+
+    Notes
+    -----
+    A bipolar name that the recording does not have, but whose two electrodes it has, is derived as
+    their difference; with a common reference this is exact.
+    """
+    present = dict.fromkeys(source.names)
+    names = tuple(present) if wanted is None else tuple(clean_name(name) for name in wanted)
+    kept, parts, missing = [], [], []
+    for name in names:
+        halves = tuple(name.split("-"))
+        if name in present:
+            parts.append((name,))
+        elif len(halves) == 2 and all(half in present for half in halves):
+            parts.append(halves)
+        else:
+            missing.append(name)
+            continue
+        kept.append(name)
+    if missing and (len(missing) > max_missing or not kept):
+        raise SignalError(_missing_text(source, missing, len(names), max_missing))
+    return ChannelChoice(tuple(kept), tuple(parts), tuple(missing))
+
+
 def read_channels(
-    source: Source, wanted: Sequence[str] | None = None
+    source: Source, wanted: Sequence[str] | None = None, max_missing: int = 0
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """Read a source's channels, all of them or those wanted, in the order wanted.
 
@@ -177,6 +298,8 @@ def read_channels(
     source : Source
     wanted : sequence of str or None
         Names; None takes every channel in the recording's order.
+    max_missing : int
+        How many of them may be missing; a warning names those that are.
 
     Returns
     -------
@@ -192,55 +315,59 @@ def read_channels(
 
     Notes
     -----
-    A bipolar name that the recording does not have, but whose two electrodes it has, is derived as
-    their difference; with a common reference this is exact. A name that occurs several times with
-    equal signals (``T8-P8`` in CHB-MIT) is taken once.
+    Bipolar channels are derived as :func:`choose_channels` says. A name that occurs several times
+    with equal signals (``T8-P8`` in CHB-MIT) is taken once.
     """
+    choice = choose_channels(source, wanted, max_missing)
+    rows = rows_by_name(source)
+    for name in choice.needed:
+        _check_copies(source, name, rows[name])
+    signal = source.read([rows[name][0] for name in choice.needed])
+    if choice.derived:
+        logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
+    if choice.missing:
+        warnings.warn(missing_note(choice), stacklevel=3)
+    if wanted is None and source.left_out:
+        logger.warning("Channels left out: %s.", ", ".join(source.left_out))
+    return choice.names, choice.derive(signal, choice.needed)
+
+
+def rows_by_name(source: Source) -> dict[str, list[int]]:
+    """Positions of the channels of every name; several where the name is repeated."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(source.names):
         rows.setdefault(name, []).append(row)
-    names = tuple(rows) if wanted is None else tuple(clean_name(name) for name in wanted)
-    parts: list[tuple[str, ...]] = []
-    for name in names:
-        halves = tuple(name.split("-"))
-        derived = name not in rows and len(halves) == 2 and all(half in rows for half in halves)
-        parts.append(halves if derived else (name,))
-    missing = [part[0] for part in parts if part[0] not in rows]
-    if missing:
-        raise SignalError(_missing_text(source, missing, len(names)))
-    needed = list(dict.fromkeys(half for part in parts for half in part))
-    for name in needed:
-        _check_copies(source, name, rows[name])
-    signal = source.read([rows[name][0] for name in needed])
-    if any(len(part) == 2 for part in parts):
-        derived_names = [name for name, part in zip(names, parts, strict=True) if len(part) == 2]
-        logger.info("Derived as differences of two electrodes: %s.", ", ".join(derived_names))
-    if wanted is None and source.left_out:
-        logger.warning("Channels left out: %s.", ", ".join(source.left_out))
-    if [(name,) for name in needed] == parts:
-        return names, signal
-    place = {name: row for row, name in enumerate(needed)}
-    out = signal[:, [place[part[0]] for part in parts]]
-    for row, part in enumerate(parts):
-        if len(part) == 2:
-            out[:, row] -= signal[:, place[part[1]]]
-    return names, out
+    return rows
+
+
+def missing_note(choice: ChannelChoice) -> str:
+    """Sentence about the channels that are missing, where they may be."""
+    count = len(choice.names) + len(choice.missing)
+    return (
+        f"{len(choice.missing)} of the task's {count} channels are missing and left out: "
+        f"{', '.join(choice.missing)}. The task was not trained on such montages."
+    )
 
 
 def _check_copies(source: Source, name: str, rows: list[int]) -> None:
     """Raise where one name stands for channels with different signals."""
     if len(rows) == 1:
         return
-    copies = source.read(rows)
-    if not np.array_equal(copies, np.broadcast_to(copies[:, :1], copies.shape), equal_nan=True):
-        raise SignalError(
-            f"Expected every channel once, found {name} {len(rows)} times with different signals. "
-            "Rename or drop the wrong one."
-        )
+    check_equal(name, source.read(rows))
     logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows))
 
 
-def _missing_text(source: Source, missing: Sequence[str], count: int) -> str:
+def check_equal(name: str, copies: np.ndarray) -> None:
+    """Raise where the channels (..., copies, samples) of one name differ."""
+    first = np.broadcast_to(copies[..., :1, :], copies.shape)
+    if not np.array_equal(copies, first, equal_nan=True):
+        raise SignalError(
+            f"Expected every channel once, found {name} {copies.shape[-2]} times with different "
+            "signals. Rename or drop the wrong one."
+        )
+
+
+def _missing_text(source: Source, missing: Sequence[str], count: int, max_missing: int) -> str:
     both = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
     hints = [
         f"{name} is {both[name]} in the other naming system"
@@ -255,4 +382,6 @@ def _missing_text(source: Source, missing: Sequence[str], count: int) -> str:
         text += f" Not usable: {', '.join(source.left_out)}."
     if hints:
         text += f" {'; '.join(hints)}: rename them if they are meant."
+    if max_missing:
+        text += f" At most {max_missing} may be missing, and at least one must be there."
     return text + " Nothing is filled in; add the channels, or choose a task that fits."

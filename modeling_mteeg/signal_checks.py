@@ -21,7 +21,7 @@ _USUAL_UV = (0.5, 1000.0)
 _TYPICAL_UV = 20.0
 _NAMES = {"uV": "microvolt", "mV": "millivolt", "V": "volt"}
 _FLAT_SHARE = 1e-4
-_MOST_SAMPLES = 5_000  # of a channel: enough for quartiles, cheap beside the filters
+MOST_SAMPLES = 5_000  # of a channel: enough for quartiles, cheap beside the filters
 
 
 class SignalError(ValueError):
@@ -80,9 +80,28 @@ def flat_channels(signal: np.ndarray, names: Sequence[str]) -> list[str]:
         Channels whose range within every window is zero or under a ten-thousandth of the median
         channel's.
     """
-    spans = (signal.max(axis=2) - signal.min(axis=2)).max(axis=0)
+    return flat_by_span((signal.max(axis=2) - signal.min(axis=2)).max(axis=0), names)
+
+
+def flat_by_span(spans: np.ndarray, names: Sequence[str]) -> list[str]:
+    """The same from each channel's range (channels,), as it gathers over a long recording."""
     limit = _FLAT_SHARE * np.median(spans)
     return [name for name, span in zip(names, spans, strict=True) if span <= limit]
+
+
+def flat_note(flat: Sequence[str], count: int) -> str:
+    """Sentence about flat channels, empty without any; ``SignalError`` where all are flat."""
+    if len(flat) == count:
+        raise SignalError(
+            f"Expected EEG, found all {count} channels flat: {', '.join(flat)}. Check "
+            "that the recording is not empty and that the right channels were chosen."
+        )
+    if not flat:
+        return ""
+    return (
+        f"{len(flat)} of {count} channels are flat: {', '.join(flat)}. They are kept "
+        "as they are; leave them out if they were not recorded."
+    )
 
 
 def amplitude_uv(signal_uv: np.ndarray) -> float:
@@ -98,7 +117,7 @@ def amplitude_uv(signal_uv: np.ndarray) -> float:
     float
         Interquartile range over 1.349; 0 where every channel is flat.
     """
-    step = max(1, signal_uv.shape[2] // _MOST_SAMPLES)
+    step = max(1, signal_uv.shape[2] // MOST_SAMPLES)
     low, high = np.percentile(signal_uv[:, :, ::step], [25, 75], axis=2)
     spread = (high - low) / 1.349
     spread = spread[spread > _FLAT_SHARE * spread.max()]

@@ -91,6 +91,9 @@ class TaskCard:
         Test results written by the training.
     adapter : {"lora", "none"}
         Whether the task has low-rank adapters, or is a head alone.
+    max_missing_channels : int
+        How many of ``channels`` a recording may lack; the task then runs on the others and says
+        so. Cards that do not name it mean 0.
 
     Raises
     ------
@@ -119,6 +122,7 @@ class TaskCard:
     base: dict[str, Any] | None = None
     results: dict[str, Any] | None = None
     adapter: str = "lora"
+    max_missing_channels: int = 0
 
     def __post_init__(self) -> None:
         put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
@@ -151,6 +155,11 @@ class TaskCard:
         for key in ("base", "results"):
             if not isinstance(getattr(self, key), (dict, type(None))):
                 wrong.append(f"{key}: expected a mapping or null, found {getattr(self, key)!r}")
+        if type(self.max_missing_channels) is not int:
+            wrong.append(
+                f"max_missing_channels: expected a whole number, found "
+                f"{self.max_missing_channels!r}"
+            )
         if not isinstance(self.simulated, bool):
             wrong.append(f"simulated: expected true or false, found {self.simulated!r}")
         if not isinstance(self.split_hash, (str, type(None))):
@@ -195,6 +204,12 @@ class TaskCard:
             )
         if self.channels:
             channel_ids(self.channels, self.bipolar)
+        most = max(len(self.channels) - 1, 0)
+        if not 0 <= self.max_missing_channels <= most:
+            raise TaskCardError(
+                f"Task {self.name!r}: max_missing_channels: expected 0 to {most} of "
+                f"{len(self.channels)} channels, found {self.max_missing_channels}."
+            )
 
     @property
     def is_binary(self) -> bool:
@@ -229,8 +244,15 @@ class TaskCard:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, as they stand in ``task.json``."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Plain types only, as they stand in ``task.json``.
+
+        ``max_missing_channels`` is left out where it is 0: such cards, and hashes of them, are
+        those of versions that did not know it.
+        """
+        fields = json.loads(json.dumps(dataclasses.asdict(self)))
+        if not self.max_missing_channels:
+            del fields["max_missing_channels"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TaskCard:

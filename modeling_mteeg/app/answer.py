@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .examine import length_text, recording_facts
 from .scalp import attribute_recording
 from .served import ServedModel
-from .uploads import gather_recording, open_recording
+from .uploads import open_recording
 
 if TYPE_CHECKING:
     from ..prediction.result import Prediction
+    from ..task_card import TaskCard
 
 SHOWN_ROWS = 500
 """Events that the page's table shows; the file has all."""
@@ -35,15 +36,38 @@ class Options:
     ----------
     stride_s : float or None
         From one window to the next; None: the window's length.
-    allow_missing : bool
-        Whether tasks may run on the channels that are there.
+    missing : int or None
+        How many of a task's channels may be missing; None: as many as its card allows.
+    rename : mapping of str to str
+        Channels that are meant by other names.
     scalp : bool
-        Whether to work out and draw which electrodes matter.
+        Whether to work out and draw which channels matter.
     """
 
     stride_s: float | None = None
-    allow_missing: bool = False
+    missing: int | None = None
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scalp: bool = True
+
+
+def parse_names(text: str) -> dict[str, str]:
+    """Names from ``T7=T3, T8=T4``: what the recording calls a channel, and what is meant.
+
+    Raises
+    ------
+    ValueError
+        Something else was written.
+    """
+    names = {}
+    for part in filter(None, (part.strip() for part in text.replace("\n", ",").split(","))):
+        old, sign, new = (word.strip() for word in part.partition("="))
+        if not (old and sign and new) or old in names:
+            raise ValueError(
+                "Channel names: expected pairs such as T7=T3, T8=T4, each name once, found "
+                f"{part!r}."
+            )
+        names[old] = new
+    return names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +131,7 @@ def answer(
         The recording cannot be read, or does not fit a task; the message says what to do.
     """
     from ..prediction import predict
+    from ..prediction.reading import renamed_raw
 
     if not tasks:
         raise ValueError("No task is chosen: mark at least one, or name an adapter from the Hub.")
@@ -114,12 +139,17 @@ def answer(
     predictions = predict(
         raw,
         served.model,
-        tasks,
-        extractor=served.extractor,
+        list(tasks),
         stride_s=options.stride_s,
-        allow_missing=options.allow_missing,
-        progress=lambda share: report(_PREDICTING * share, f"Predicting {', '.join(tasks)}"),
+        allow_missing=options.missing,
+        rename=options.rename,
+        name=recording.name,
+        progress=lambda done_s, all_s: report(
+            _PREDICTING * done_s / all_s,
+            f"Predicted {length_text(done_s)} of {length_text(all_s)}",
+        ),
     )
+    shown = renamed_raw(recording, options.rename) if options.rename else raw
     shares = np.linspace(_PREDICTING, 1.0, len(predictions) + 1)
     done = []
     for (task, prediction), begin, end in zip(
@@ -128,7 +158,7 @@ def answer(
         own = lambda share, doing, begin=begin, end=end: report(  # noqa: E731
             float(begin + share * (end - begin)), doing
         )
-        work = _Work(served, raw, recording, prediction, folder / task, options, own)
+        work = _Work(served, shown, prediction, folder / task, options, own)
         done.append(work.finish())
     return Answer(recording_facts(raw, recording), tuple(done))
 
@@ -139,7 +169,6 @@ class _Work:
 
     served: ServedModel
     raw: Any
-    recording: Path
     prediction: Prediction
     folder: Path
     options: Options
@@ -192,43 +221,6 @@ class _Work:
     def _write_files(self, pictures: Sequence[Picture]) -> dict[str, Path]:
         """Events with their sidecar, annotations, and all of it with the pictures as one zip."""
         raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True)
-class Examined:
-    """What a dropped recording is; ``fits``: (task, whether it has its channels, in words)."""
-
-    facts: Mapping[str, str]
-    fits: tuple[tuple[str, bool, str], ...]
-
-
-def examine(served: ServedModel, files: Sequence[str]) -> Examined:
-    """Look at a dropped recording without reading its signal."""
-    with tempfile.TemporaryDirectory(prefix="mteeg-app-") as folder:
-        path = gather_recording(files, folder)
-        raw = open_recording(path)
-        return Examined(recording_facts(raw, path), ())
-
-
-def recording_facts(raw: Any, path: Path) -> dict[str, str]:
-    """Name, length, rate and number of channels."""
-    rate = float(raw.info["sfreq"])
-    eeg = sum(kind == "eeg" for kind in raw.get_channel_types())
-    others = len(raw.ch_names) - eeg
-    return {
-        "Recording": path.name,
-        "Length": length_text(raw.n_times / rate),
-        "Rate": f"{rate:g} Hz",
-        "Channels": f"{eeg} EEG" + (f", {others} others" if others else ""),
-    }
-
-
-def length_text(seconds: float) -> str:
-    """A length in hours and minutes, or minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
-    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"
 
 
 def task_facts(prediction: Prediction) -> dict[str, str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from typing import TYPE_CHECKING
 
 from ..task_card import TaskCard
+
+if TYPE_CHECKING:
+    from .examine import Fit
 
 NO_DEVICE = (
     "Research software and no medical device: nothing on this page is a diagnosis, and nobody "
@@ -42,6 +46,7 @@ CSS = """
 .mteeg-fits li { padding: 1px 0 1px 1.5em; text-indent: -1.5em; }
 .mteeg-fits li::before { content: "–"; display: inline-block; width: 1.5em; text-indent: 0; }
 .mteeg-fits li.fit::before { content: "✓"; color: #009E73; font-weight: 700; }
+.mteeg-heading { margin: 6px 0 0; font-size: 1rem; }
 .mteeg-tasks dt { font-weight: 600; margin-top: 8px; }
 .mteeg-tasks dd { margin: 0; }
 """
@@ -108,13 +113,19 @@ def about_tasks(cards: Iterable[TaskCard]) -> str:
     return f'<dl class="mteeg-small mteeg-tasks">{"".join(parts)}</dl>'
 
 
-def fits(rows: Iterable[tuple[str, bool, str]]) -> str:
-    """Which tasks suit a recording: (task, whether it does, in words)."""
+def fits(found: Iterable[Fit]) -> str:
+    """Which tasks suit a recording."""
     items = "".join(
-        f'<li class="{"fit" if fit else "no-fit"}"><b>{escape(task)}</b>: {escape(words)}</li>'
-        for task, fit, words in rows
+        f'<li class="{"fit" if one.fits else "no-fit"}"><b>{escape(one.task)}</b>: '
+        f"{escape(one.words)}</li>"
+        for one in found
     )
     return f'<div class="mteeg-small"><ul class="mteeg-fits">{items}</ul></div>'
+
+
+def heading(text: str) -> str:
+    """What the next picture shows."""
+    return f'<h3 class="mteeg-heading">{escape(text)}</h3>'
 
 
 def task_label(card: TaskCard) -> str:

@@ -1,15 +1,17 @@
-"""The page's layout, and what its buttons call. Needs Gradio, which comes with the ``app`` extra."""
+"""The page's layout and what its buttons call. Needs Gradio, from the ``app`` extra."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from pathlib import Path
+import re
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import markup
-from .answer import Answer, Options, TaskAnswer, answer, examine
+from .answer import Answer, Options, TaskAnswer, answer, parse_names
+from .examine import examine
 from .served import ServedModel
 from .session import Session, Stopped
 from .uploads import TAKEN, gather_recording
@@ -26,6 +28,7 @@ START = (
     "2. Choose tasks. Those that suit the recording's channels are marked once it is here.\n"
     "3. Press Predict. Pictures, a table of events and files to download appear here."
 )
+_SERVER_FOLDER = re.compile(re.escape(tempfile.gettempdir()) + r"/mteeg-app-\w+/(recording/)?")
 
 
 class MissingGradioError(ImportError, ValueError):
@@ -116,15 +119,16 @@ def _lay_out(gr: Any, served: ServedModel) -> None:
                 if found is not None:
                     _show_answer(gr, found)
 
-    files.change(
-        lambda given, chosen: look_at_upload(served, given, chosen),
-        [files, tasks], [about_file, tasks], concurrency_limit=4, api_visibility="private",
-        show_progress="minimal",
+    rename = options[3]
+    gr.on(
+        [files.change, rename.submit, rename.blur],
+        lambda given, chosen, names: look_at_upload(served, given, chosen, names),
+        [files, tasks, rename], [about_file, tasks], concurrency_limit=4,
+        api_visibility="private", show_progress="minimal",
     )  # fmt: skip
 
-    def run(own, given, chosen, repo, stride_s, allow_missing, scalp, progress=gr.Progress()):  # noqa: B008
-        wanted = Options(stride_s or None, bool(allow_missing), bool(scalp))
-        return predict_upload(served, own, given, chosen, repo, wanted, progress)
+    def run(own, given, chosen, *set_, progress=gr.Progress()):  # noqa: B008
+        return predict_upload(served, own, given, chosen, set_, progress)
 
     quick = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     buttons = lambda working: [gr.Button(interactive=not working), gr.Button(interactive=working)]  # noqa: E731
@@ -164,22 +168,26 @@ def _inputs(gr: Any, served: ServedModel) -> tuple[Any, ...]:
             label="Stride in seconds", value=None, minimum=0, elem_id="stride",
             info="From one window to the next. Empty: the window's length, without overlap.",
         )  # fmt: skip
-        allow_missing = gr.Checkbox(
-            label="Allow missing channels", value=False, elem_id="allow-missing",
-            info="Predict from the channels that are there. Accuracy is then unknown.",
+        missing = gr.Number(
+            label="Missing channels to allow", value=None, minimum=0, precision=0,
+            elem_id="missing", info="Empty: as many as the task's card allows, mostly none.",
+        )  # fmt: skip
+        rename = gr.Textbox(
+            label="Channel names", placeholder="T7=T3, T8=T4", elem_id="rename",
+            info="What the recording calls a channel, and what the task calls it.",
         )  # fmt: skip
         scalp = gr.Checkbox(
-            label="Scalp map of attribution", value=True, elem_id="scalp",
-            info="Which electrodes speak for the answer. Takes longer.",
+            label="Scalp map", value=True, elem_id="scalp",
+            info="Which channels speak for the answer. Takes longer.",
         )  # fmt: skip
     with gr.Row():
         go = gr.Button("Predict", variant="primary", elem_id="predict", scale=3, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
-    return files, about_file, tasks, [repo, stride_s, allow_missing, scalp], go, stop
+    return files, about_file, tasks, [repo, stride_s, missing, rename, scalp], go, stop
 
 
 def look_at_upload(
-    served: ServedModel, files: list[str] | None, chosen: list[str]
+    served: ServedModel, files: list[str] | None, chosen: list[str], names: str = ""
 ) -> tuple[str, list[str]]:
     """What a dropped recording is, and the tasks that suit it.
 
@@ -193,9 +201,9 @@ def look_at_upload(
         return "", chosen
 
     def work() -> tuple[str, list[str]]:
-        found = examine(served, files)
+        found = examine(served.tasks, files, parse_names(names or ""))
         html = markup.facts(found.facts) + markup.fits(found.fits)
-        return html, chosen or [task for task, fit, _ in found.fits if fit]
+        return html, chosen or [fit.task for fit in found.fits if fit.fits]
 
     return _shielded(work, "This recording cannot be read", lambda box: (box, chosen))
 
@@ -204,25 +212,42 @@ def predict_upload(
     served: ServedModel,
     session: Session,
     files: list[str] | None,
-    tasks: list[str],
-    repo: str,
-    options: Options,
+    tasks: list[str] | None,
+    options: Sequence[Any],
     progress: Callable[..., Any],
 ) -> tuple[Answer | None, str]:
-    """Answer of all tasks and the line above it, or no answer and what went wrong."""
+    """Answer of all tasks and the line above it, or no answer and what went wrong.
+
+    Parameters
+    ----------
+    served : ServedModel
+    session : Session
+        Of this visitor.
+    files : list of str
+        The uploads.
+    tasks : list of str
+        Tasks that are marked.
+    options : sequence
+        The values of the fields: adapter on the Hub, stride, missing channels, channel names,
+        scalp map.
+    progress : callable
+        ``gradio.Progress``.
+    """
 
     def report(share: float, doing: str) -> None:
         session.check()
         progress(share, desc=doing)
 
     def work() -> tuple[Answer, str]:
+        repo, stride_s, missing, names, scalp = options
+        wanted = Options(stride_s or None, missing, parse_names(names or ""), bool(scalp))
         folder = session.start()
         (folder / "recording").mkdir()
         report(0.0, "Reading the recording")
         recording = gather_recording(files, folder / "recording")
         with served.holding((repo or "").strip() or None) as guest:
-            wanted = [*(tasks or ()), *([guest] if guest else ())]
-            found = answer(served, recording, wanted, folder, options, report)
+            chosen = [*(tasks or ()), *([guest] if guest else ())]
+            found = answer(served, recording, chosen, folder, wanted, report)
         return found, markup.facts(found.facts)
 
     try:
@@ -238,7 +263,7 @@ def _shielded(work: Callable[[], Any], title: str, failed: Callable[[str], Any])
         return work()
     except (ValueError, OSError, ImportError) as error:
         logger.info("%s: %s", title, error)
-        return failed(markup.error(title, _without_paths(str(error))))
+        return failed(markup.error(title, _SERVER_FOLDER.sub("", str(error))))
     except Stopped:
         raise
     except Exception as error:  # a fault of ours: the visitor gets a sentence, the log the rest
@@ -250,14 +275,6 @@ def _shielded(work: Callable[[], Any], title: str, failed: Callable[[str], Any])
                 "program, not of your file; the server's log has the details.",
             )
         )
-
-
-def _without_paths(message: str) -> str:
-    """The message without the folders of this server; names of files stay."""
-    words = message.split(" ")
-    return " ".join(
-        Path(word).name if word.startswith(("/tmp/", str(Path.home()))) else word for word in words
-    )
 
 
 def _show_answer(gr: Any, found: Answer) -> None:
@@ -274,9 +291,10 @@ def _show_task(gr: Any, task: TaskAnswer) -> None:
     if task.warning:
         gr.HTML(markup.warning(task.warning))
     for picture in task.pictures:
+        gr.HTML(markup.heading(picture.title))
         gr.Image(
-            str(picture.path), label=picture.title, alt_text=picture.title, type="filepath",
-            interactive=False, buttons=["fullscreen", "download"],
+            str(picture.path), label=picture.title, show_label=False, alt_text=picture.title,
+            type="filepath", interactive=False, buttons=["fullscreen", "download"],
         )  # fmt: skip
     gr.Dataframe(
         task.rows, headers=list(task.columns), label=f"Events of {task.name}", interactive=False,

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from ..attribution import ChannelAttribution
     from ..prediction.result import Prediction
 
-WINDOWS = 8
+WINDOWS = 4
 """Windows that are explained, at most."""
-SPENT_S = 45.0
+SPENT_S = 20.0
 """No further window is started after this long; a large model on a CPU gets through a few."""
 _FILTER_S = 20.0
 
@@ -56,14 +56,13 @@ def attribute_recording(
 
     card, target = prediction.card, explained_class(prediction)
     windows = surest_windows(prediction, target)
-    name = next(task for task, own in model.tasks.items() if own.name == card.name)
     values, start = [], time.monotonic()
     for done, window in enumerate(windows):
         if done and time.monotonic() - start > SPENT_S:
             break
         tick(done, len(windows))
         inputs = window_inputs(extractor, raw, prediction, float(prediction.onset_s[window]))
-        values.append(attribute(model, inputs, name, target=target)[0].numpy())
+        values.append(attribute(model, inputs, card.name, target=target)[0].numpy())
     return ChannelAttribution(
         channels=prediction.channels,
         values=np.mean(values, axis=0),
@@ -78,7 +77,7 @@ def attribute_recording(
 
 def window_inputs(extractor: Any, raw: Any, prediction: Prediction, onset_s: float) -> Any:
     """Inputs of the one window that starts at ``onset_s``, (1, channels, patches, 200)."""
-    card = prediction.card.replace(channels=prediction.channels)
+    card = prediction.card.replace(channels=prediction.channels, max_missing_channels=0)
     length = card.window_s
     before = min(math.ceil(_FILTER_S / length), math.floor(onset_s / length + 1e-9))
     first = onset_s - before * length

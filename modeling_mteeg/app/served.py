@@ -98,13 +98,11 @@ class ServedModel:
         """
         from transformers import AutoFeatureExtractor
 
-        from ..modeling_mteeg import MteegModel
+        from ..prediction.loading import load_tasks
 
-        model = MteegModel.from_pretrained(base)
-        for name in adapters_beside(base):
-            model.load_adapter(name)
+        model, _ = load_tasks(base, adapters_beside(base))
         model.set_adapter(None)
-        model.eval().requires_grad_(False)
+        model.requires_grad_(False)
         return cls(base, model, AutoFeatureExtractor.from_pretrained(base), public)
 
     @property

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 
-class Stopped(Exception):  # noqa: N818 (a wish, not an error)
+class Stopped(Exception):
     """The visitor pressed Stop."""
 
 

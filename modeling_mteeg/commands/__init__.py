@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import app, convert, show
+from . import app, convert, predict, show
 
 COMMANDS: dict[str, ModuleType] = {
     "app": app,
     "convert": convert,
+    "predict": predict,
     "show": show,
 }
 """Subcommands by name."""

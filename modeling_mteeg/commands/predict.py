@@ -1,0 +1,130 @@
+"""``mteeg predict``: from recordings to events, annotations and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+SUMMARY = "predict recordings: events with the probability of every class, annotations, pictures"
+_FORMATS = "EDF, BDF, BrainVision, FIF, CNT, EEGLAB set ...: what MNE reads"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("recording", nargs="+", help=f"one or several files ({_FORMATS})")
+    add("--base", required=True, help="folder or Hub id of the base")
+    add(
+        "--task",
+        action="append",
+        required=True,
+        metavar="TASK",
+        help="a task beside the base, a folder, or owner/repo, also owner/repo@revision and "
+        "name=owner/repo; may be repeated: all tasks share one pass over a recording",
+    )
+    add(
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="events.tsv, for one recording and one task; or a folder: "
+        "<recording>_desc-<task>_events.tsv. The .json beside it says how it came about",
+    )
+    add("--stride", type=float, metavar="SECONDS", help="between windows (default: no overlap)")
+    add("--merge", action="store_true", help="one event for a run of windows of the same class")
+    add("--annotations", action="store_true", help="write *_annot.fif for MNE, too")
+    add("--plot", metavar="PATH", help="a picture (.png, .pdf, .svg), or a folder of pictures")
+    add(
+        "--allow-missing",
+        type=int,
+        metavar="N",
+        help="go on where up to N of a task's channels are missing (default: what its card allows)",
+    )
+    add(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="take the recording's channel OLD for NEW, such as T7=T3; may be repeated",
+    )
+    add("--unit", choices=("uV", "mV", "V"), help="unit that the file's numbers really have")
+    add("--batch-size", type=int, default=16, metavar="N", help="windows at a time (16)")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add("--revision", help="revision of the base on the Hub")
+    add("--token", help="token for private repositories (default: the one you logged in with)")
+    add("--overwrite", action="store_true", help="replace files that another run has made")
+    add("--quiet", action="store_true", help="no progress bar, print errors only")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises
+    ------
+    ValueError
+        Any result could not be made; the others were.
+    """
+    from tqdm import tqdm
+
+    from ..prediction.files import Options, plan_targets, predict_files
+    from ..prediction.loading import load_tasks
+
+    options = Options(
+        stride_s=args.stride,
+        batch_size=args.batch_size,
+        allow_missing=args.allow_missing,
+        rename=_renamed(args.rename),
+        unit=args.unit,
+        merge=args.merge,
+        annotations=args.annotations,
+        overwrite=args.overwrite,
+    )
+    draw = _picture_maker(args.plot)
+    recordings = list(dict.fromkeys(args.recording))
+    plan_targets(recordings, args.task, args.out, args.plot, args.annotations)  # before loading
+    model, tasks = load_tasks(
+        args.base, args.task, revision=args.revision, token=args.token, device=args.device
+    )
+    targets = plan_targets(recordings, tasks, args.out, args.plot, args.annotations)
+    outcome = predict_files(
+        targets,
+        model,
+        options,
+        progress=not args.quiet,
+        tell=(lambda text: None) if args.quiet else tqdm.write,
+        draw=draw,
+    )
+    if outcome.failed and len(targets) == 1:
+        raise outcome.failed[0][1]
+    if outcome.failed:
+        lines = [f"{one.recording} ({one.task}): {error}" for one, error in outcome.failed]
+        made = len(outcome.done) + len(outcome.skipped)
+        raise ValueError(
+            f"{len(lines)} of {len(targets)} results could not be made; the other {made} are "
+            "there.\n" + "\n".join(lines)
+        )
+
+
+def _renamed(pairs: list[str]) -> dict[str, str]:
+    """``OLD=NEW`` pairs as a mapping."""
+    renamed = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not (equals and old.strip() and new.strip()):
+            raise ValueError(f"--rename: expected OLD=NEW, such as T7=T3, found {pair!r}.")
+        if old.strip() in renamed:
+            raise ValueError(f"--rename: expected {old.strip()} once, found it twice.")
+        renamed[old.strip()] = new.strip()
+    return renamed
+
+
+def _picture_maker(plot: str | None) -> Any:
+    """The function that draws, or None; where matplotlib lacks, an error before the work."""
+    if plot is None:
+        return None
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ValueError("--plot needs matplotlib: pip install 'modeling-mteeg[plot]'.") from error
+    from ..pictures import save_prediction
+
+    return save_prediction

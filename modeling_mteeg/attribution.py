@@ -256,7 +256,7 @@ def _integrated_gradients(window: _Windows, target: Any, steps: int | None) -> t
             f"Integrated gradients of {len(left)} of {len(scores)} windows sum to their logit "
             f"only up to {float(gap[left].max()):.2g}; more steps (now {count}) may help.",
             AttributionWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return found
 

@@ -19,7 +19,7 @@ from .spans import (
     window_spans,
 )
 from .style import COLOURS, GREY, plain_text, short_name
-from .time_axis import elapsed, set_time_axes
+from .time_axis import duration, elapsed, set_time_axes
 from .traces import Moment, draw_moments, traces_height_in
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .recording import ShownRecording
 
 MOST_SHOWN = 4
-PANELS_IN = (1.7, 1.5)
+PANELS_IN = (1.7, 0.3, 1.5)
 _POSITIVE = COLOURS[1]
 _CURVE = COLOURS[0]
 
@@ -41,7 +41,7 @@ def draw_binary(
     shown = shown_detections(found, MOST_SHOWN)
     moments = _moments(prediction, found, shown)
     channels = prediction.channels or recording.names
-    heights = [sum(PANELS_IN) + 0.7]
+    heights = [sum(PANELS_IN) + 0.8]
     if moments:
         heights.append(traces_height_in(len(moments), len(channels)))
     if extra_in:
@@ -49,13 +49,13 @@ def draw_binary(
     label = short_name(prediction.card.labels[1], 24)
     remarks = _remarks(prediction, found, shown, threshold, recording)
     figure, parts = open_figure(prediction, f"Probability of {label}", heights, remarks)
-    (top, bottom), beside = time_panels(parts[0], PANELS_IN)
+    (top, strip, bottom), beside = time_panels(parts[0], PANELS_IN)
     draw_probability(top, prediction, found, threshold)
-    _number(top, found, shown)
+    draw_detections(strip, found, shown, recording.length_s)
     _write_beside(beside[0], prediction, found, threshold)
     highest = min(45.0, prediction.card.lowpass_hz or 45.0)
-    spectrogram_panel(bottom, beside[1], recording, channels, highest)
-    set_time_axes([top, bottom], recording.length_s, recording.started)
+    spectrogram_panel(bottom, beside[2], recording, channels, highest)
+    set_time_axes([top, strip, bottom], recording.length_s, recording.started)
     if moments:
         draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
     return figure, (parts[-1] if extra_in else None)
@@ -67,11 +67,10 @@ def draw_probability(
     """Probability of the positive class as steps; detections as spans behind it."""
     spans, positive = window_spans(prediction), prediction.probabilities[:, 1]
     for one in found:
-        axes.axvspan(one.start_s, one.stop_s, color=_POSITIVE, alpha=0.18, lw=0, zorder=0)
+        axes.axvspan(one.start_s, one.stop_s, color=_POSITIVE, alpha=0.15, lw=0, zorder=0)
     for run in runs(spans):
         times, values = steps(spans[run], positive[run])
         axes.plot(times, values, color=_CURVE, lw=1.1, solid_joinstyle="miter", clip_on=False)
-        axes.fill_between(times, 0, values, color=_CURVE, alpha=0.12, lw=0)
     axes.axhline(threshold, color=GREY, lw=0.9, ls=(0, (4, 3)))
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
@@ -80,13 +79,27 @@ def draw_probability(
     axes.set_ylabel(f"probability\nof {label}", fontsize=8)
 
 
-def _number(axes: Axes, found: list[Detection], shown: list[Detection]) -> None:
-    """Numbers of the detections whose traces are shown, over their spans."""
-    for one in shown:
-        axes.annotate(
-            str(found.index(one) + 1), ((one.start_s + one.stop_s) / 2, 1),
-            xycoords=("data", "axes fraction"), xytext=(0, -2), textcoords="offset points",
-            ha="center", va="top", fontsize=7, fontweight="bold", color=_POSITIVE,
+def draw_detections(
+    axes: Axes, found: list[Detection], shown: list[Detection], length_s: float
+) -> None:
+    """A strip with a bar for every detection, and the numbers of those whose traces are shown."""
+    bars = [(one.start_s, one.stop_s - one.start_s) for one in found]
+    axes.broken_barh(bars, (0, 0.45), facecolor=_POSITIVE, edgecolor=_POSITIVE, lw=0.8)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylabel("detected", fontsize=8, rotation=0, ha="right", va="center")
+    groups: list[list[Detection]] = []
+    for one in shown:  # numbers that would cover one another stand together
+        near = groups and one.start_s - groups[-1][-1].stop_s < 0.02 * length_s
+        groups[-1].append(one) if near else groups.append([one])
+    for group in groups:
+        middle = (group[0].start_s + group[-1].stop_s) / 2 / length_s
+        numbers = ", ".join(str(found.index(one) + 1) for one in group)
+        axes.text(
+            min(max(middle, 0.004), 0.996), 1.0, numbers,
+            transform=axes.transAxes, fontsize=7, fontweight="bold", color=_POSITIVE, va="top",
+            ha="left" if middle < 0.02 else "right" if middle > 0.98 else "center",
         )  # fmt: skip
 
 
@@ -97,9 +110,7 @@ def _write_beside(
     lines = [
         f"threshold {threshold:g}",
         f"{len(found)} detection{'s' if len(found) != 1 else ''}",
-        f"{elapsed(total)} (min:s) in all"
-        if total < 3600
-        else f"{elapsed(total)} (h:min:s) in all",
+        f"{duration(total)} in all",
     ]
     if len(prediction.onset_s):
         positive = prediction.probabilities[:, 1]

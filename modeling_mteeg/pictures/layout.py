@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WIDTH_IN = 11.0
 _LINE_IN = 0.155
+_FOOT_IN = 0.132
 _LETTERS = 165
 _BESIDE = 0.15
 FOOT = "Research software; not a medical device."
@@ -40,9 +41,9 @@ def open_figure(
         Sentences at the foot, before the prediction's own notes.
     """
     heading = _wrapped(_facts(prediction))
-    notes = _wrapped([*remarks, *_montage(prediction), *prediction.notes])
+    notes = _wrapped([*remarks, *_montage(prediction), *_rest(prediction), *prediction.notes])
     notes.append(f"{FOOT} {_version(prediction)}".strip())
-    heights = [0.34 + _LINE_IN * len(heading), *heights_in, 0.1 + _LINE_IN * len(notes)]
+    heights = [0.34 + _LINE_IN * len(heading), *heights_in, 0.06 + _FOOT_IN * len(notes)]
     figure = figure_class()(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.01, hspace=0.02)
     parts = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
@@ -121,12 +122,24 @@ def _facts(prediction: Prediction) -> list[str]:
 def _montage(prediction: Prediction) -> list[str]:
     sentences = []
     if prediction.derived:
-        sentences.append(f"Derived as differences: {', '.join(prediction.derived)}.")
+        every = len(prediction.derived) == len(prediction.channels)
+        names = (
+            f"all {len(prediction.derived)} channels" if every else ", ".join(prediction.derived)
+        )
+        sentences.append(f"Derived as differences of two electrodes: {names}.")
     if prediction.missing:
         sentences.append(
             f"Channels of the task that the recording lacks: {', '.join(prediction.missing)}."
         )
     return sentences
+
+
+def _rest(prediction: Prediction) -> list[str]:
+    """How much at the end has no window, since it does not fill one."""
+    if not len(prediction.onset_s):
+        return []
+    rest = prediction.recording_s - float(prediction.onset_s[-1]) - prediction.window_s
+    return [f"The last {rest:.3g} s do not fill a window."] if rest >= 0.5 else []
 
 
 def _version(prediction: Prediction) -> str:

@@ -22,8 +22,8 @@ WIDTH_IN = 8.6
 _SURFACE = 10
 _BARS = 16
 _HEAD = 1.0
-_ORIGIN_M = (0.0, 0.0, 0.04)
-_EDGE = 1.12
+_EDGE = 1.1
+_RING = ("FPZ", "T7", "OZ", "T8")
 
 
 def save_scalp(attribution: ChannelAttribution, path: str | Path) -> Path:
@@ -41,10 +41,11 @@ def draw_scalp(attribution: ChannelAttribution) -> Figure:
 
     Notes
     -----
-    Electrodes lie where MNE's ``standard_1005`` montage has them, projected so that the circle is
-    the ring FPZ-T7-OZ-T8. Ten or more electrodes become a surface (thin-plate spline) that ends
-    where the electrodes do; fewer become discs, since nothing is known between them. A bipolar
-    channel is a coloured line from electrode to electrode: its value belongs to neither alone.
+    Electrodes lie where MNE's ``colin27_1005`` montage has them (``standard_1005`` in older
+    releases), projected so that the circle is about the ring FPZ-T7-OZ-T8. Ten or more electrodes
+    become a surface (thin-plate spline) where an electrode is near, and discs beyond the head;
+    fewer become discs, since nothing is known between them. A bipolar channel is a coloured line
+    from electrode to electrode: its value belongs to neither alone.
     Channels without a known place are named below the head and marked among the bars.
     """
     figure = figure_class()(figsize=(WIDTH_IN, HEIGHT_IN + 0.3), layout="constrained")
@@ -90,13 +91,23 @@ def positions(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
 def _montage() -> dict[str, tuple[float, float]]:
     import mne
 
-    places = mne.channels.make_standard_montage("standard_1005").get_positions()["ch_pos"]
+    places = mne.channels.make_standard_montage("colin27_1005").get_positions()["ch_pos"]
+    upper = {name.upper(): np.asarray(place) for name, place in places.items()}
+    points = np.stack([place for place in upper.values() if place[2] > upper["T7"][2]])
+    # |p|^2 = 2 p.centre + (r^2 - |centre|^2): the sphere through the electrodes of the upper head.
+    system = np.column_stack([2 * points, np.ones(len(points))])
+    centre = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0][:3]
+
+    def angle(place: np.ndarray) -> float:
+        x, y, z = place - centre
+        return float(np.arctan2(np.hypot(x, y), z))
+
+    ring = np.mean([angle(upper[name]) for name in _RING])
     out = {}
-    for name, place in places.items():
-        x, y, z = np.asarray(place) - _ORIGIN_M
-        angle, flat = np.arctan2(np.hypot(x, y), z), np.hypot(x, y)
-        radius = angle / (np.pi / 2) / max(flat, 1e-9)
-        out[name.upper()] = (float(x * radius), float(y * radius))
+    for name, place in upper.items():
+        x, y, _ = place - centre
+        radius = angle(place) / ring / max(np.hypot(x, y), 1e-9)
+        out[name] = (float(x * radius), float(y * radius))
     return out
 
 
@@ -125,9 +136,10 @@ def draw_head(
     if len(single) >= _SURFACE:
         _draw_surface(axes, spots, values[single], norm, colours)
         axes.plot(*spots.T, "o", color="black", ms=2.2, zorder=4)
+        beyond = np.hypot(*spots.T) > _EDGE
+        _draw_discs(axes, spots[beyond], values[single][beyond], 60, norm, colours)
     elif single:
-        axes.scatter(*spots.T, c=values[single], s=420, cmap=colours, norm=norm, edgecolors="black",
-                     linewidths=0.8, zorder=4)  # fmt: skip
+        _draw_discs(axes, spots, values[single], 420, norm, colours)
     for i in double:
         ends = np.array([place[half] for half in pairs[i]])
         axes.plot(*ends.T, color="#777777", lw=8.5, solid_capstyle="round", zorder=3)
@@ -135,16 +147,44 @@ def draw_head(
     ends = sorted({half for i in double for half in pairs[i]})
     if ends:
         axes.plot(*np.array([place[name] for name in ends]).T, "o", color="black", ms=2.5, zorder=5)
-    crowded = len(single) >= _SURFACE
-    size = 5.0 if len(single) > 40 else 6.0
-    for name in [*(pairs[i][0] for i in single), *ends]:
-        lift = (0, 2.5) if crowded or name in ends else (0, 12)
-        axes.annotate(
-            name, place[name], lift, textcoords="offset points", ha="center", va="bottom",
-            fontsize=size if crowded else 7, zorder=6,
-        )  # fmt: skip
+    _write_names(axes, {pairs[i][0]: place[pairs[i][0]] for i in single}, len(single) >= _SURFACE)
+    for name in ends:
+        x, y = place[name]
+        away = np.array([x, y]) / np.hypot(x, y) if abs(x) > 0.05 else np.array([1.0, 0.0])
+        _write_name(axes, name, (x, y), tuple(8 * away), 7.0)
+    reach = max((np.hypot(*place[half]) for pair in pairs for half in pair if half in place),
+                default=1.0)  # fmt: skip
+    axes.set_xlim(-max(1.25, reach + 0.12), max(1.25, reach + 0.12))
+    axes.set_ylim(-max(1.15, reach + 0.05), max(1.2, reach + 0.12))
     lost = [name for name, found in zip(attribution.channels, located, strict=True) if not found]
     _write_below(axes, attribution, lost)
+
+
+def _draw_discs(
+    axes: Axes, spots: np.ndarray, values: np.ndarray, size: float, norm: Normalize, colours: object
+) -> None:
+    axes.scatter(*spots.T, c=values, s=size, cmap=colours, norm=norm, edgecolors="black",
+                 linewidths=0.8, zorder=4)  # fmt: skip
+
+
+def _write_names(axes: Axes, place: dict[str, tuple[float, float]], dots: bool) -> None:
+    """Names of single electrodes, over their dots or discs."""
+    size = (5.0 if len(place) > 40 else 6.0) if dots else 7.0
+    for name, spot in place.items():
+        _write_name(axes, name, spot, (0, 6 if dots else 17), size)
+
+
+def _write_name(
+    axes: Axes, name: str, spot: tuple[float, float], offset: tuple[float, float], size: float
+) -> None:
+    from matplotlib.patheffects import withStroke
+
+    x = offset[0]
+    axes.annotate(
+        name, spot, offset, textcoords="offset points", va="center", fontsize=size, zorder=6,
+        ha="center" if abs(x) < 2 else "right" if x < 0 else "left",
+        path_effects=[withStroke(linewidth=1.6, foreground="white")],
+    )  # fmt: skip
 
 
 def _draw_outline(axes: Axes) -> None:
@@ -157,8 +197,6 @@ def _draw_outline(axes: Axes) -> None:
     )
     for side in (1, -1):
         axes.plot(side * ear[:, 0], ear[:, 1], color="black", lw=1.2, zorder=2)
-    axes.set_xlim(-1.35, 1.35)
-    axes.set_ylim(-1.3, 1.3)
     axes.set_aspect("equal")
     axes.set_axis_off()
 
@@ -166,20 +204,19 @@ def _draw_outline(axes: Axes) -> None:
 def _draw_surface(
     axes: Axes, spots: np.ndarray, values: np.ndarray, norm: Normalize, colours: object
 ) -> None:
-    """A thin-plate spline through the values, up to a little beyond the nearest electrode."""
+    """A thin-plate spline through the values, where an electrode is near."""
     from scipy.interpolate import RBFInterpolator
     from scipy.spatial import cKDTree
 
-    line = np.linspace(-1.35, 1.35, 240)
+    line = np.linspace(-_EDGE, _EDGE, 400)
     grid = np.stack(np.meshgrid(line, line), axis=-1)
     spline = RBFInterpolator(spots, values, kernel="thin_plate_spline", smoothing=1e-6)
     surface = spline(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     tree = cKDTree(spots)
     gaps = tree.query(spots, k=2)[0][:, 1]
     far = tree.query(grid.reshape(-1, 2))[0].reshape(grid.shape[:2])
-    reach = max(1.0, float(np.hypot(*spots.T).max()) + 0.02)
-    outside = np.hypot(grid[..., 0], grid[..., 1]) > min(reach, _EDGE)
-    hidden = outside | (far > max(0.3, 1.5 * float(np.median(gaps))))
+    outside = np.hypot(grid[..., 0], grid[..., 1]) > _EDGE
+    hidden = outside | (far > max(0.4, 1.5 * float(np.median(gaps))))
     axes.pcolormesh(line, line, np.ma.masked_array(surface, hidden), cmap=colours, norm=norm,
                     rasterized=True, zorder=1)  # fmt: skip
 
@@ -214,7 +251,8 @@ def _draw_bars(
               edgecolor="#555555", lw=0.5)  # fmt: skip
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(rows, [plain_text(name) for name in names])
-    axes.set_ylim(-max(len(order), 6) + 0.4, 0.6)
+    spare = max(0, 9 - len(order)) / 2
+    axes.set_ylim(0.4 - len(order) - spare, 0.6 + spare)
     axes.tick_params(labelsize=7)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -222,7 +260,7 @@ def _draw_bars(
     label = short_name(attribution.label, 24)
     title = f"for {label}" if label else "attention"
     if len(order) < count:
-        title += f": {len(order)} of {count} channels"
+        title += f": the {len(order)} largest of {count} channels"
     axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
     if attribution.signed:
         axes.set_xlabel(f"integrated gradients (logit of {label}); † not on the head"

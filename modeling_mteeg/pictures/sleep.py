@@ -11,7 +11,7 @@ from ..task_card import TaskCard
 from .layout import open_figure, spectrogram_panel, time_panels, write_legend
 from .spans import overlap_remark, runs, steps, window_spans
 from .style import plain_text
-from .time_axis import elapsed, set_time_axes
+from .time_axis import duration, set_time_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def _draw_panels(
     for index in order.values():
         own = prediction.classes == index
         share = 100 * own.sum() / total if total else 0
-        details.append(f"{elapsed(float(seconds[own].sum()))}  {share:.0f} %")
+        details.append(f"{duration(float(seconds[own].sum()))}  {share:.0f} %")
     colours = [STAGE_COLOURS[stage] for stage in order]
     labels = [prediction.card.labels[index] for index in order.values()]
     write_legend(beside[0], labels, colours, details)

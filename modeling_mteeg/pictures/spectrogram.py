@@ -1,9 +1,10 @@
-"""Spectrogram of a whole recording at constant memory, by Welch's method in every column."""
+"""Spectrogram of a whole recording at constant memory: a multitaper estimate in every column."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 COLUMNS = 960
 LOWEST_HZ = 0.5
 _MOST_S = 30.0
+_BLOCK_S = 60.0
 _MOST_VALUES = 30.0 * 256 * 16
+_BANDWIDTH = 2.0
+_TAPERS = 3
 _QUANTILES = (2, 98)
 _LEAST_RANGE_DB = 10.0
 
@@ -56,26 +60,26 @@ def spectrogram(
     highest_hz : float
         Cut to the recording's Nyquist frequency.
     columns : int
-        At most so many; a column is at least a quarter of a second.
+        At most so many; a column is at least half a second.
 
     Notes
     -----
-    Segments of 2 s (4 s where a column is 8 s or longer) with a Hann window and half overlap are
-    averaged over the column. Of a column longer than 30 s (for many channels: shorter) only the
-    middle is read, so that a day costs as much as a night.
+    Three Slepian tapers (time-bandwidth 2) on segments of 2 s (4 s where a column is 8 s or longer)
+    with half overlap; the mean over tapers and over the segments of the column. Of a column longer
+    than 30 s (for many channels: shorter) only the middle is read, so that a day costs as much as
+    a night.
     """
     length = recording.length_s
-    count = int(np.clip(np.floor(length / 0.25), 1, columns))
+    count = int(np.clip(np.floor(length / 0.5), 1, columns))
     edges = np.linspace(0, length, count + 1)
     column_s = length / count
     segment_s = min(4.0 if column_s >= 8 else 2.0, length)
     used_s = min(column_s, _MOST_S, _MOST_VALUES / (len(channels) * recording.rate_hz))
     used_s = max(used_s, segment_s)
+    starts = np.clip((edges[1:] + edges[:-1] - used_s) / 2, 0, max(0.0, length - used_s))
     powers, frequencies = [], np.zeros(0)
-    for middle in (edges[1:] + edges[:-1]) / 2:
-        start = np.clip(middle - used_s / 2, 0, max(0.0, length - used_s))
-        data = recording.read(channels, float(start), float(start) + used_s)
-        frequencies, power = _welch(data, recording.rate_hz, segment_s)
+    for data in _columns(recording, channels, starts, used_s):
+        frequencies, power = _power(data, recording.rate_hz, segment_s)
         powers.append(power)
     kept = (frequencies >= LOWEST_HZ) & (frequencies <= min(highest_hz, recording.rate_hz / 2))
     power = np.stack(powers, axis=1)[kept]
@@ -111,9 +115,37 @@ def channels_text(channels: Sequence[str]) -> str:
     return channels[0] if len(channels) == 1 else f"median of {len(channels)} channels"
 
 
-def _welch(data: np.ndarray, rate_hz: float, segment_s: float) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.signal import welch
+def _columns(
+    recording: ShownRecording, channels: Sequence[str], starts: np.ndarray, used_s: float
+) -> Iterator[np.ndarray]:
+    """Signal of one column after another, read for as many at a time as a minute holds."""
+    rate, samples = recording.rate_hz, max(2, round(used_s * recording.rate_hz))
+    step = recording.length_s / len(starts)
+    together = max(1, int((_BLOCK_S - used_s) / step)) if step <= used_s else 1
+    for place in range(0, len(starts), together):
+        block = starts[place : place + together]
+        data = recording.read(channels, float(block[0]), float(block[-1]) + used_s)
+        for start in block:
+            begin = round((start - block[0]) * rate)
+            yield data[:, max(0, min(begin, data.shape[1] - samples)) :][:, :samples]
 
+
+def _power(data: np.ndarray, rate_hz: float, segment_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and (frequencies,) power in µV²/Hz, median over the channels."""
     size = max(2, min(round(segment_s * rate_hz), data.shape[1]))
-    frequencies, power = welch(data, rate_hz, nperseg=size, axis=1)
-    return frequencies, np.median(power, axis=0)
+    segments = np.lib.stride_tricks.sliding_window_view(data, size, axis=1)[:, :: size // 2]
+    segments = segments - segments.mean(axis=-1, keepdims=True)
+    tapered = segments[:, :, None] * _tapers(size)  # (channels, segments, tapers, size)
+    power = np.mean(np.abs(np.fft.rfft(tapered)) ** 2, axis=(1, 2)) / rate_hz
+    power[:, 1 : (size + 1) // 2] *= 2  # one-sided: all but zero and the Nyquist frequency
+    return np.fft.rfftfreq(size, 1 / rate_hz), np.median(power, axis=0)
+
+
+@functools.lru_cache(maxsize=8)
+def _tapers(size: int) -> np.ndarray:
+    """(tapers, size), each with a sum of squares of 1."""
+    from scipy.signal.windows import dpss
+
+    if size <= 2 * _BANDWIDTH:
+        return np.full((1, size), size**-0.5)
+    return dpss(size, _BANDWIDTH, _TAPERS)

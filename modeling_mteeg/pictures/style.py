@@ -6,6 +6,7 @@ the program that draws.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,16 +78,36 @@ def class_style(index: int) -> tuple[str, Any]:
 
 
 def short_name(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A name that fits, its middle left out where it is too long; never read as mathematics."""
+    """A name that fits, its middle left out where it is too long; see :func:`plain_text`."""
+    name = _drawable(name)
     if len(name) > longest:
         half = (longest - 1) // 2
         name = f"{name[:half]}…{name[-half:]}"
-    return plain_text(name)
+    return name.replace("$", r"\$")
 
 
 def plain_text(text: str) -> str:
-    """Text in which matplotlib sees no formula."""
-    return text.replace("$", r"\$")
+    """Text in which matplotlib sees no formula; letters that the font lacks become their codes."""
+    return _drawable(text).replace("$", r"\$")
+
+
+def _drawable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() and ord(letter) in _glyphs() else _code(letter)
+        for letter in text
+    )
+
+
+def _code(letter: str) -> str:
+    return f"<U+{ord(letter):04X}>"
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    """Letters of the font that matplotlib writes with."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def round_step(wanted: float) -> float:
@@ -102,9 +123,9 @@ def draw_scale_bar(axes: Axes, spacing_uv: float) -> None:
     """A bar of one channel's spacing at the right edge, with its length in microvolt."""
     place = axes.get_yaxis_transform()
     axes.plot([1.012, 1.012], [-0.5, 0.5], transform=place, color="black", lw=2, clip_on=False)
-    axes.text(
-        1.03, 0.5, f"{spacing_uv:g} µV", transform=place, rotation=90, va="top", ha="left",
-        fontsize=6.5, clip_on=False,
+    axes.annotate(
+        f"{spacing_uv:g} µV", (1.012, 0.5), (4, 0), xycoords=place, textcoords="offset points",
+        rotation=90, va="top", ha="left", fontsize=6.5, annotation_clip=False,
     )  # fmt: skip
 
 

@@ -73,6 +73,16 @@ def elapsed(seconds: float, whole: bool = True) -> str:
     return f"{hours}:{minutes:02d}:{last}" if hours else f"{minutes}:{last}"
 
 
+def duration(seconds: float) -> str:
+    """``30 s``, ``2.5 min`` or ``1 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.3g} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
 def _step(length_s: float) -> float:
     for step in _STEPS_S:
         if length_s / step <= _MOST_TICKS:

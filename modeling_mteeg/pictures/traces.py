@@ -88,7 +88,7 @@ def _draw(
 
     signal = np.clip(signal, -_CUT, _CUT)
     lines = [np.column_stack([times, trace - row]) for row, trace in enumerate(signal)]
-    axes.axvspan(moment.start_s, moment.stop_s, color=moment.colour, alpha=0.12, lw=0, zorder=0)
+    axes.axvspan(moment.start_s, moment.stop_s, color=moment.colour, alpha=0.16, lw=0, zorder=0)
     axes.add_collection(LineCollection(lines, colors=TRACES, linewidths=0.5))
     axes.set_xlim(*limits)
     axes.set_ylim(1 - len(signal) - _CUT / 2, _CUT / 2)

@@ -111,6 +111,20 @@ def table(path: Path) -> list[list[str]]:
         return list(csv.reader(lines, delimiter="\t"))
 
 
+def short(events: list[list[str]]) -> list[list[str]]:
+    """Rows as the page shows them: without ``trial_type``, probabilities with three digits."""
+    header, *rows = events
+    place = header.index("trial_type")
+    return [
+        [
+            f"{float(cell):.3f}" if name.startswith("probability_") else cell
+            for name, cell in zip(header, row, strict=True)
+            if name != header[place]
+        ]
+        for row in rows
+    ]
+
+
 def shown_rows(page: Page) -> list[list[str]]:
     """Cells of the table of events that are on the screen."""
     rows = page.find("#answers table tbody tr")
@@ -152,7 +166,8 @@ def test_drop_wait_see_and_download(page, base, recordings, tmp_path, capsys):
     assert events == table(tmp_path / "events.tsv")
     assert len(events) > 10
     shown = page.wait(lambda: [row for row in shown_rows(page) if any(row)], "rows of events")
-    assert shown[0] == events[1] and all(row in events for row in shown)
+    assert page.find("#answers table thead") and len(shown) > 5
+    assert all(row in short(events) for row in shown)
     assert '"sleep-edf"' in page.download("events.json").read_text("utf-8")
 
     assert "simulated" in page.see("simulated", "#simulated")
@@ -166,7 +181,8 @@ def test_two_tasks_in_a_narrow_window(address, base, recordings, tmp_path):
         page.upload(recordings["chb-mit"])
         page.see("chb-mit", "#about-file")
         page.click(".label-wrap", "Options")
-        page.click("#allow-missing input")
+        field = page.wait(lambda: page.find("#missing input"), "a field for missing channels")[0]
+        field.send_keys("1")
         choose(page, "chb-mit")
         page.click("#predict")
         page.see("chb01_03.edf", "#status")

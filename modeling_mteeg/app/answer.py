@@ -18,6 +18,7 @@ from .served import ServedModel
 from .uploads import open_recording
 
 if TYPE_CHECKING:
+    from ..prediction.files import Target
     from ..prediction.result import Prediction
     from ..task_card import TaskCard
 
@@ -26,6 +27,7 @@ SHOWN_ROWS = 500
 Report = Callable[[float, str], None]
 """Told how much is done, from 0 to 1, and what is being done."""
 _PREDICTING = 0.6
+_PROBABILITY = "probability_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +44,15 @@ class Options:
         Channels that are meant by other names.
     scalp : bool
         Whether to work out and draw which channels matter.
+    merge : bool
+        Whether a run of windows of one class is one event.
     """
 
     stride_s: float | None = None
     missing: int | None = None
     rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scalp: bool = True
+    merge: bool = False
 
 
 def parse_names(text: str) -> dict[str, str]:
@@ -80,7 +85,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskAnswer:
-    """What the page shows of one task; ``rows`` stand as in ``events.tsv``."""
+    """What the page shows of one task; ``rows`` are the first of its ``events.tsv``."""
 
     name: str
     facts: Mapping[str, str]
@@ -131,6 +136,7 @@ def answer(
         The recording cannot be read, or does not fit a task; the message says what to do.
     """
     from ..prediction import predict
+    from ..prediction.files import plan_targets
     from ..prediction.reading import renamed_raw
 
     if not tasks:
@@ -150,15 +156,14 @@ def answer(
         ),
     )
     shown = renamed_raw(recording, options.rename) if options.rename else raw
+    targets = plan_targets([recording.name], list(predictions), folder, folder, annotations=True)
     shares = np.linspace(_PREDICTING, 1.0, len(predictions) + 1)
     done = []
-    for (task, prediction), begin, end in zip(
-        predictions.items(), shares[:-1], shares[1:], strict=True
-    ):
+    for target, begin, end in zip(targets, shares[:-1], shares[1:], strict=True):
         own = lambda share, doing, begin=begin, end=end: report(  # noqa: E731
             float(begin + share * (end - begin)), doing
         )
-        work = _Work(served, shown, prediction, folder / task, options, own)
+        work = _Work(served, shown, predictions[target.task], target, options, own)
         done.append(work.finish())
     return Answer(recording_facts(raw, recording), tuple(done))
 
@@ -170,20 +175,16 @@ class _Work:
     served: ServedModel
     raw: Any
     prediction: Prediction
-    folder: Path
+    target: Target
     options: Options
     report: Report
 
     def finish(self) -> TaskAnswer:
         """Draw, write and sum up."""
         prediction = self.prediction
-        name = prediction.card.name
-        self.folder.mkdir()
-        notes, pictures = list(prediction.notes), [self._draw()]
+        pictures = [self._draw()]
         if self.options.scalp:
-            scalp = self._draw_scalp()
-            pictures += [scalp] if isinstance(scalp, Picture) else []
-            notes += [scalp] if isinstance(scalp, str) else []
+            pictures.append(self._draw_scalp())
         files = self._write_files(pictures)
         columns, rows, more = read_events(files["events.tsv"])
         warning = ""
@@ -193,7 +194,8 @@ class _Work:
                 f"missing: {', '.join(prediction.missing)}. The task was not trained that way."
             )
         return TaskAnswer(
-            name, task_facts(prediction), tuple(pictures), columns, rows, more, tuple(notes),
+            self.target.task, task_facts(prediction), tuple(pictures), columns, rows, more,
+            prediction.notes,
             files, warning,
         )  # fmt: skip
 
@@ -201,11 +203,10 @@ class _Work:
         from ..pictures import save_prediction
 
         self.report(0.0, f"Drawing {self.prediction.card.name}")
-        path = save_prediction(self.prediction, self.raw, self.folder / "prediction.png")
+        path = save_prediction(self.prediction, self.raw, self.target.picture)
         return Picture(path, f"{picture_kind(self.prediction.card)} of {self.prediction.card.name}")
 
-    def _draw_scalp(self) -> Picture | str:
-        """The scalp map, or why there is none."""
+    def _draw_scalp(self) -> Picture:
         from ..pictures import save_scalp
 
         name = self.prediction.card.name
@@ -215,12 +216,29 @@ class _Work:
                 0.2 + 0.7 * done / count, f"Attributing {name} to channels, window {done + 1}"
             ),
         )  # fmt: skip
-        path = save_scalp(found, self.folder / "scalp.png")
+        picture = self.target.picture
+        path = save_scalp(found, picture.with_name(f"{picture.stem}_scalp.png"))
         return Picture(path, f"Scalp map of {name}: what speaks for {found.label}")
 
     def _write_files(self, pictures: Sequence[Picture]) -> dict[str, Path]:
         """Events with their sidecar, annotations, and all of it with the pictures as one zip."""
-        raise NotImplementedError
+        from ..prediction.events import write_events
+
+        self.report(0.95, f"Writing the events of {self.target.task}")
+        written = write_events(
+            self.prediction, self.target.events, merge=self.options.merge, annotations=True
+        )
+        archive = self.target.events.with_suffix(".zip")
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as everything:
+            for path in [*written, *(picture.path for picture in pictures)]:
+                everything.write(path, path.name)
+        sidecar, annotations, events = written
+        return {
+            "events.tsv": events,
+            "events.json": sidecar,
+            "Annotations (FIF)": annotations,
+            "Everything (zip)": archive,
+        }
 
 
 def task_facts(prediction: Prediction) -> dict[str, str]:
@@ -256,9 +274,22 @@ def picture_kind(card: TaskCard) -> str:
 
 
 def read_events(path: Path) -> tuple[tuple[str, ...], list[list[str]], int]:
-    """Header and first rows of an ``events.tsv``, and how many more there are."""
+    """Header and first rows of an ``events.tsv`` for the eye, and how many more there are.
+
+    BIDS' ``trial_type`` stands there as ``label`` once more and is left out; probabilities have
+    three digits.
+    """
     with path.open(encoding="utf-8", newline="") as lines:
         table = csv.reader(lines, delimiter="\t")
-        header = tuple(next(table))
-        rows = list(itertools.islice(table, SHOWN_ROWS))
-        return header, rows, sum(1 for _ in table)
+        header = next(table)
+        kept = [index for index, name in enumerate(header) if name != "trial_type"]
+        rows = [
+            [_short(header[index], row[index]) for index in kept]
+            for row in itertools.islice(table, SHOWN_ROWS)
+        ]
+        names = tuple(header[index].removeprefix(_PROBABILITY) for index in kept)
+        return names, rows, sum(1 for _ in table)
+
+
+def _short(column: str, text: str) -> str:
+    return f"{float(text):.3f}" if column.startswith(_PROBABILITY) else text

@@ -59,7 +59,9 @@ def examine(
         raw = open_recording(path)
         source = rename_channels(open_source(raw), rename)
         fits = tuple(fit_of(task, card, source) for task, card in tasks.items())
-        return Examined(recording_facts(raw, path), fits)
+        facts = recording_facts(raw, path)
+        del facts["Recording"]  # stands above, with its size
+        return Examined(facts, fits)
 
 
 def fit_of(task: str, card: TaskCard, source: Source) -> Fit:

@@ -83,14 +83,21 @@ def build_page(served: ServedModel | None, reason: str = "") -> Any:
     return blocks
 
 
-def launch(blocks: Any, **options: Any) -> Any:
-    """Start a page with its own look and without anything that leaves this machine.
+def launch(blocks: Any, wait: bool = True, **options: Any) -> None:
+    """Serve a page with its own look, and without anything that leaves this machine.
 
     Parameters
     ----------
     blocks : gradio.Blocks
+    wait : bool
+        Serve until interrupted; else return, and ``blocks.close()`` ends it.
     **options
-        Of ``gradio.Blocks.launch``: ``server_port``, ``share``, ``prevent_thread_lock`` ...
+        Of ``gradio.Blocks.launch``: ``server_port``, ``share``, ``max_file_size`` ...
+
+    Raises
+    ------
+    OSError
+        The port is taken.
     """
     gr = import_gradio()
     local = gr.themes.utils.fonts.LocalFont  # Gradio's wheel has them, nothing is fetched
@@ -101,7 +108,12 @@ def launch(blocks: Any, **options: Any) -> Any:
         font_mono=[local("IBM Plex Mono", (400, 700)), "ui-monospace", "monospace"],
     )
     fixed = {"ssr_mode": False, "run_history": False, "footer_links": [], "mcp_server": False}
-    return blocks.launch(theme=theme, css=markup.CSS, **fixed, **options)
+    _, here, public = blocks.launch(
+        theme=theme, css=markup.CSS, prevent_thread_lock=True, quiet=True, **fixed, **options
+    )
+    print(f"the page is at {here}" + (f" and at {public}" if public else ""), flush=True)
+    if wait:
+        blocks.block_thread()
 
 
 def _lay_out(gr: Any, served: ServedModel) -> None:
@@ -176,6 +188,10 @@ def _inputs(gr: Any, served: ServedModel) -> tuple[Any, ...]:
             label="Channel names", placeholder="T7=T3, T8=T4", elem_id="rename",
             info="What the recording calls a channel, and what the task calls it.",
         )  # fmt: skip
+        merge = gr.Checkbox(
+            label="Merge runs", value=False, elem_id="merge",
+            info="One event for a run of windows of the same class.",
+        )  # fmt: skip
         scalp = gr.Checkbox(
             label="Scalp map", value=True, elem_id="scalp",
             info="Which channels speak for the answer. Takes longer.",
@@ -183,7 +199,7 @@ def _inputs(gr: Any, served: ServedModel) -> tuple[Any, ...]:
     with gr.Row():
         go = gr.Button("Predict", variant="primary", elem_id="predict", scale=3, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80, interactive=False)
-    return files, about_file, tasks, [repo, stride_s, missing, rename, scalp], go, stop
+    return files, about_file, tasks, [repo, stride_s, missing, rename, merge, scalp], go, stop
 
 
 def look_at_upload(
@@ -229,7 +245,7 @@ def predict_upload(
         Tasks that are marked.
     options : sequence
         The values of the fields: adapter on the Hub, stride, missing channels, channel names,
-        scalp map.
+        merged runs, scalp map.
     progress : callable
         ``gradio.Progress``.
     """
@@ -239,8 +255,9 @@ def predict_upload(
         progress(share, desc=doing)
 
     def work() -> tuple[Answer, str]:
-        repo, stride_s, missing, names, scalp = options
-        wanted = Options(stride_s or None, missing, parse_names(names or ""), bool(scalp))
+        repo, stride_s, missing, names, merge, scalp = options
+        renamed = parse_names(names or "")
+        wanted = Options(stride_s or None, missing, renamed, bool(scalp), bool(merge))
         folder = session.start()
         (folder / "recording").mkdir()
         report(0.0, "Reading the recording")

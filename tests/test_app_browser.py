@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import subprocess
 import sys
 import time
@@ -51,9 +50,7 @@ def recordings(tmp_path_factory):
         "sleep-edf": write_edf(
             root / "SC4001E0-PSG.edf", ["EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal"], 100, 1
         ),
-        "chb-mit": write_edf(
-            root / "chb01_03.edf", ["FP1-F7", "F7-T7", "F3-C3", "C3-P3"], 256, 2
-        ),
+        "chb-mit": write_edf(root / "chb01_03.edf", ["FP1-F7", "F7-T7", "F3-C3", "C3-P3"], 256, 2),
     }
 
 
@@ -151,14 +148,16 @@ def test_drop_wait_see_and_download(page, base, recordings, tmp_path, capsys):
     page.upload(recordings["sleep-edf"])
     fit = page.see("sleep-edf", "#about-file")
     assert "100 Hz" in fit and "3 min" in fit
-    assert page.wait(lambda: [box for box in page.find("#tasks input") if box.is_selected()], "mark")
+    assert page.wait(
+        lambda: [box for box in page.find("#tasks input") if box.is_selected()], "mark"
+    )
     page.click("#predict")
     page.see("SC4001E0-PSG.edf", "#status")
     pictures = page.wait(
-        lambda: (found := page.pictures()) and all(width for width, _ in found) and found,
-        "pictures",
+        lambda: len(found := page.pictures()) == 2 and all(width for width, _ in found) and found,
+        "two pictures",
     )
-    assert len(pictures) == 2 and all(width > 600 for width, _ in pictures)
+    assert all(width > 600 for width, _ in pictures)
     assert "hypnogram" in pictures[0][1].lower() and "scalp" in pictures[1][1].lower()
 
     events = table(page.download("events.tsv"))

@@ -165,6 +165,7 @@ def answer(
         )
         work = _Work(served, shown, predictions[target.task], target, options, own)
         done.append(work.finish())
+    report(1.0, "Done")
     return Answer(recording_facts(raw, recording), tuple(done))
 
 

@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
     from ..app.page import build_page, import_gradio, launch
     from ..app.served import ServedModel, choose_base
 
-    import_gradio()  # before a base is loaded in vain
     shared = args.share == "yes"
     base = choose_base(args.base)
+    import_gradio()  # before a base is loaded in vain
     print(f"loading {base}")
     served = ServedModel.load(base, public=shared)
     print(f"tasks: {', '.join(served.tasks) or 'none beside the base'}")

@@ -17,7 +17,7 @@ from tiny_models import CARDS, model_with_tasks
 from modeling_mteeg import MteegFeatureExtractor, cli
 from modeling_mteeg.app import markup
 from modeling_mteeg.app.answer import SHOWN_ROWS, parse_names, read_events
-from modeling_mteeg.app.examine import examine
+from modeling_mteeg.app.examine import Fit, examine
 from modeling_mteeg.app.scalp import explained_class, surest_windows, window_inputs
 from modeling_mteeg.app.served import ServedModel
 from modeling_mteeg.app.session import Session
@@ -284,15 +284,19 @@ def test_a_window_is_read_as_it_was_predicted(served, night, window):
 
 
 def test_texts_of_others_are_escaped():
-    card = CARDS["tuab"].replace(description="<script>alert(1)</script>", corpus="<b>")
-    html = "".join(
-        [
-            markup.about_tasks([card]), markup.facts({"<a>": "<script>"}),
-            markup.error("<b>", "<i>"), markup.bullets(["<script>"]), markup.warning("<script>"), markup.header("<script>"),
-            markup.note("<script>", "<script>"), markup.heading("<script>"),
-        ]
-    )  # fmt: skip
-    assert "<script" not in html and "&lt;script&gt;" in html and "<b></b>" not in html
+    card = CARDS["tuab"].replace(description="<script>alert(1)</script>", corpus="<b></b>")
+    bad = "<script>"
+    pieces = [
+        markup.about_tasks([card]),
+        markup.facts({bad: bad}),
+        markup.bullets([bad]),
+        *(make(bad) for make in (markup.warning, markup.header, markup.heading, markup.small)),
+        *(make(bad, bad) for make in (markup.error, markup.note)),
+        markup.fits([Fit(bad, False, bad)]),
+    ]
+    html = "".join(pieces)
+    assert all("&lt;script&gt;" in piece for piece in pieces)
+    assert "<script" not in html and "<b></b>" not in html
 
 
 def test_an_answer_does_not_need_the_package_to_be_installed(served, session, night, monkeypatch):

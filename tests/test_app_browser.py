@@ -205,6 +205,7 @@ def test_errors_are_said_on_the_page(page, recordings, tmp_path):
     page.upload(tmp_path / "notes.edf")
     said = page.see("notes.edf is not a recording that MNE can read", "#about-file")
     assert "Traceback" not in said and str(tmp_path) not in said
+    choose(page, "sleep-edf")
     page.click("#predict")
     page.see("notes.edf is not a recording that MNE can read", "#status")
 

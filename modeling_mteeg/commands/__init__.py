@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import convert, explain, export, predict, push, show
+from . import app, convert, explain, export, predict, push, show
 
 COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
     "explain": explain,
+    "app": app,
     "export": export,
     "push": push,
     "convert": convert,

@@ -9,12 +9,12 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from .result import Prediction
 
 GENERATOR = "modeling-mteeg"
@@ -134,7 +134,7 @@ def events_sidecar(
         columns[column] = {"Description": f"Probability of class {name!r} in this {what} (0 to 1)."}
     made = {
         "Name": GENERATOR,
-        "Version": version(GENERATOR),
+        "Version": __version__,
         "Description": "Predicted by a model. For research; not a diagnosis.",
         "Task": {"Name": card.name, "Description": card.description, "Corpus": card.corpus,
                  "Simulated": card.simulated, "Labels": list(card.labels)},

@@ -1,0 +1,105 @@
+"""What a dropped recording is, and which tasks suit it, without reading its signal."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..recording_sources import OTHER_SYSTEM, Source, choose_channels, open_source
+from .uploads import gather_recording, open_recording
+
+if TYPE_CHECKING:
+    from ..task_card import TaskCard
+
+_OTHER_NAMES = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
+_NAMED = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Whether a task finds its channels in a recording, and in words what is missing or derived."""
+
+    task: str
+    fits: bool
+    words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """What a recording is, and how every task fits it."""
+
+    facts: Mapping[str, str]
+    fits: tuple[Fit, ...]
+
+
+def examine(
+    tasks: Mapping[str, TaskCard], files: Sequence[str | Path] | None, rename: Mapping[str, str]
+) -> Examined:
+    """Look at the files of a recording that were dropped.
+
+    Parameters
+    ----------
+    tasks : mapping of str to TaskCard
+    files : sequence of str or Path
+    rename : mapping of str to str
+        Channels that are meant by other names.
+
+    Raises
+    ------
+    ValueError
+        They are not one readable recording, or lack a name that was to be changed.
+    """
+    from ..prediction.montage import rename_channels
+
+    with tempfile.TemporaryDirectory(prefix="mteeg-app-") as folder:
+        path = gather_recording(files, folder)
+        raw = open_recording(path)
+        source = rename_channels(open_source(raw), rename)
+        fits = tuple(fit_of(task, card, source) for task, card in tasks.items())
+        facts = recording_facts(raw, path)
+        del facts["Recording"]  # stands above, with its size
+        return Examined(facts, fits)
+
+
+def fit_of(task: str, card: TaskCard, source: Source) -> Fit:
+    """How a task's channels are found among those of a recording."""
+    try:
+        choice = choose_channels(source, card.channels or None, len(card.channels))
+    except ValueError:
+        return Fit(task, False, f"none of its {len(card.channels)} channels is there")
+    if choice.missing:
+        shown = ", ".join(choice.missing[:_NAMED])
+        more = f" and {len(choice.missing) - _NAMED} more" if len(choice.missing) > _NAMED else ""
+        words = f"{len(choice.missing)} of {len(card.channels)} channels missing: {shown}{more}"
+        pairs = [
+            f"{_OTHER_NAMES[name]}={name}"
+            for name in choice.missing
+            if _OTHER_NAMES.get(name) in source.names
+        ]
+        if pairs:
+            words += f". Meant by other names? Options, Channel names: {', '.join(pairs)}"
+        return Fit(task, len(choice.missing) <= card.max_missing_channels, words)
+    derived = f", {len(choice.derived)} derived" if choice.derived else ""
+    return Fit(task, True, f"all {len(choice.names)} channels{derived}")
+
+
+def recording_facts(raw: Any, path: Path) -> dict[str, str]:
+    """Name, length, rate and number of channels."""
+    rate = float(raw.info["sfreq"])
+    return {
+        "Recording": path.name,
+        "Length": length_text(raw.n_times / rate),
+        "Rate": f"{rate:g} Hz",
+        "Channels": f"{len(raw.ch_names)}",
+    }
+
+
+def length_text(seconds: float) -> str:
+    """A length in hours and minutes, or minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "0 s"

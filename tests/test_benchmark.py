@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
 import torch
@@ -170,6 +171,22 @@ def test_what_less_delay_costs_is_nothing_without_it_and_grows(latency):
     shares = [float(row[3].rstrip("% |")) for row in rows if row[0] == "| 0.1"]
     assert len(rows) > len(shares) == len(latency.LOOKAHEADS_S)
     assert shares[0] == 0 and shares == sorted(shares) and shares[-1] > 10
+
+
+def test_a_long_recording_is_a_short_one_played_again(tmp_path):
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import recording
+    finally:
+        sys.path.remove(str(RECIPES))
+    piece = recording.make_recording(tmp_path / "piece.edf", 4 / 3600)
+    long = recording.repeat_recording(piece, tmp_path / "long.edf", 3)
+    once, thrice = (mne.io.read_raw(path, verbose="error").get_data() for path in (piece, long))
+    assert once.shape == (23, 4 * 256) and 1e-6 < once.std() < 1e-4
+    np.testing.assert_array_equal(thrice, np.tile(once, 3))
+    for way in recording.WAYS:
+        found = recording.measure(way, long, "tiny")
+        assert found["peak_mb"] >= found["before_mb"] > 0 and found["seconds"] > 0
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ BATCH = 32
 _STEPS = (32, 64, 128, 256)
 _GAP = 0.05
 _POWER = 4
+_NAMED = 4
 
 
 class AttributionWarning(UserWarning):
@@ -41,8 +42,8 @@ class ChannelAttribution:
     task : str
     label : str
         Class that is explained; empty for attention rollout, which knows no classes.
-    windows : int
-        Over how many windows the mean was taken.
+    onset_s : tuple of float
+        Where the windows start over which the mean was taken, in seconds; empty if not known.
     recording : str
     simulated : bool
         Whether the task was trained on simulated data.
@@ -53,7 +54,7 @@ class ChannelAttribution:
     method: str
     task: str
     label: str = ""
-    windows: int = 1
+    onset_s: tuple[float, ...] = ()
     recording: str = ""
     simulated: bool = False
 
@@ -71,6 +72,16 @@ class ChannelAttribution:
         """Whether values below zero speak against the class."""
         return self.method == "integrated-gradients"
 
+    def where(self) -> str:
+        """The windows in words."""
+        if not self.onset_s:
+            return "mean over windows"
+        starts = ", ".join(f"{one:.4g} s" for one in self.onset_s[:_NAMED])
+        if len(self.onset_s) == 1:
+            return f"the window from {starts}"
+        more = ", ..." if len(self.onset_s) > _NAMED else ""
+        return f"mean over {len(self.onset_s):,} windows, from {starts}{more}"
+
     def order(self) -> list[int]:
         """Channels from the largest absolute value to the smallest."""
         return np.argsort(-np.abs(self.values), kind="stable").tolist()
@@ -85,6 +96,7 @@ def attribute(
     steps: int | None = None,
     per_patch: bool = False,
     batch_size: int = BATCH,
+    progress: bool = False,
 ) -> torch.Tensor:
     """Attribute a task's answer to channels.
 
@@ -110,6 +122,8 @@ def attribute(
     batch_size : int
         Windows in one pass. Memory grows with it; the time is that of ``steps`` forward and
         backward passes per window.
+    progress : bool
+        Show a bar with passes per second.
 
     Returns
     -------
@@ -155,7 +169,9 @@ def attribute(
     values = torch.as_tensor(inputs["input_values"]).to(model.device, model.dtype)
     if values.ndim == 3:
         values = values.unflatten(-1, (-1, model.config.patch_size))
-    window = _Windows(model, values, inputs["channel_ids"].to(model.device), task, batch_size)
+    window = _Windows(
+        model, values, inputs["channel_ids"].to(model.device), task, batch_size, progress
+    )
     with _as_evaluated(model):
         if method == "attention-rollout":
             if target is not None or steps is not None:
@@ -176,6 +192,7 @@ class _Windows:
     channel_ids: torch.Tensor  # (channels, 2) or (windows, channels, 2)
     task: str
     batch_size: int
+    progress: bool
 
     def ids(self, rows: torch.Tensor) -> torch.Tensor:
         return self.channel_ids[rows] if self.channel_ids.ndim == 3 else self.channel_ids
@@ -269,7 +286,7 @@ def _path(window: _Windows, rows: torch.Tensor, targets: torch.Tensor, steps: in
     weights = torch.as_tensor(weights / 2 * _POWER * at ** (_POWER - 1)).to(window.values)
     total = torch.zeros_like(window.values[rows])
     pairs = torch.cartesian_prod(torch.arange(len(rows)), torch.arange(steps)).to(rows.device)
-    for part in pairs.split(window.batch_size):
+    for part in _shown(window, pairs.split(window.batch_size), f"{steps} steps"):
         local, step = part.unbind(1)
         own = rows[local]
         points = places[step, None, None, None] * window.values[own]
@@ -279,6 +296,15 @@ def _path(window: _Windows, rows: torch.Tensor, targets: torch.Tensor, steps: in
             (gradient,) = torch.autograd.grad(score, points)
         total.index_add_(0, local, weights[step, None, None, None] * gradient)
     return (total * window.values[rows]).sum(-1)
+
+
+def _shown(window: _Windows, parts: Sequence[torch.Tensor], what: str) -> Iterable[torch.Tensor]:
+    """The same, behind a bar where one is wanted."""
+    if not window.progress:
+        return parts
+    from tqdm.auto import tqdm
+
+    return tqdm(parts, desc=f"attributing, {what}", unit=" passes", leave=False)
 
 
 @torch.no_grad()

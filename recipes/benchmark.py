@@ -2,11 +2,12 @@
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
 fine-tuned) on the six tasks' real shapes, preparing and reading data with plain MNE and a plain
-memmap, and measures what a task costs: switching, disk, memory.
+memmap, a live window from samples to probabilities with the plain forward pass alone, predicting
+hours with the whole file in memory, and measures what a task costs: switching, disk, memory.
 Figures are medians; the ratios hold within one run on one machine, nothing else.
 
     python recipes/benchmark.py                      # all parts; Base, 16 samples a task
-    python recipes/benchmark.py data                 # or some of: steps data footprint
+    python recipes/benchmark.py data                 # or some parts: see --help
     python recipes/benchmark.py --device cuda        # on a GPU
     python recipes/benchmark.py --out table.md       # the tables as Markdown
 """
@@ -24,11 +25,13 @@ from pathlib import Path
 import torch
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
+from benchmarks.latency import latency_table
+from benchmarks.recording import recording_table
 from benchmarks.steps import VARIANTS, num_processes, operations
 from benchmarks.worker import Worker
 from tqdm.auto import tqdm
 
-PARTS = ("steps", "data", "footprint")
+PARTS = ("steps", "data", "footprint", "latency", "recording")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "steps": lambda: step_table(args, device),
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
         "footprint": lambda: footprint_table(args.preset),
+        "latency": lambda: latency_table(args.preset, args.windows),
+        "recording": lambda: recording_table(args.preset, args.hours),
     }
     chosen = [name for name in parts if not args.parts or name in args.parts]
     text = "\n\n".join([machine(device), *(parts[name]() for name in chosen)])
@@ -167,6 +172,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--compile", action="store_true", help="torch.compile on a CPU too (needs a compiler)")
     add("--minutes", type=float, default=20, help="data: length of a recording")
     add("--recordings", type=int, default=8, help="data: recordings, at least 4")
+    add("--windows", type=int, default=300, help="latency: windows that count")
+    add("--hours", type=float, nargs="+", default=(1, 4), help="recording: lengths")
     add("--out", help="write the tables to this file")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.parts) - set(PARTS))

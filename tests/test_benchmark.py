@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,6 +127,42 @@ def test_operations_are_those_of_the_products(steps):
     weights = 100 * 300 + 100 * 100 + 2 * 100 * 400
     attention = sum(3 * 2 * 2 * n * n * 100 for n in rows)
     assert steps.operations("tiny", 1, joint=False) == 3 * (6 * weights * sum(rows) + attention)
+
+
+@pytest.fixture(scope="module")
+def latency():
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import latency
+    finally:
+        sys.path.remove(str(RECIPES))
+    return latency
+
+
+def test_latency_times_one_answer_for_every_chunk(latency):
+    """What is timed does the whole work: a window's answer each time, and the same one."""
+    contestants = latency.Contestants("tiny")
+    calls, chunk = contestants.calls(), np.random.default_rng(0).standard_normal((23, 2560))
+    cut, answers = [], []
+    for turn in range(latency.WARM_UP + 3):
+        answers.append(calls["live"](20 * chunk))
+        cut.append(calls["filters and cutting"](20 * chunk)[1])
+        if turn >= latency.WARM_UP:
+            assert len(answers[-1]) == len(cut[-1]) == 1
+            values = torch.from_numpy(cut[-1]) / 100
+            with torch.no_grad():
+                logits = contestants.model(values, contestants.ids, task="tuab").logits
+            found = answers[-1][0].probabilities["abnormal"]
+            assert found == pytest.approx(logits.sigmoid().item(), abs=1e-4)
+    assert calls["plain forward"](chunk).shape == calls["model"](chunk).shape == (1, 1)
+
+
+def test_latency_prints_every_row(latency):
+    threads = torch.get_num_threads()
+    text = latency.latency_table("tiny", 2)
+    assert torch.get_num_threads() == threads
+    for name in latency.ROWS:
+        assert f"| {name} | " in text and f"- {name}: " in text
 
 
 @pytest.mark.slow

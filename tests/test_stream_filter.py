@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from tiny_recordings import pink_eeg
 
 from modeling_mteeg.filter_chain import mne_grid
 from modeling_mteeg.prediction.stream_filter import StreamFilter
@@ -14,18 +15,6 @@ from modeling_mteeg.preprocessing import preprocess, preprocessing_info, read_re
 
 LOCAL_RATES = (160, 173.61, 200, 250, 256, 500, 512, 1000, 2000)
 """Rates at which the low-pass is applied, so that resampling is local."""
-
-
-def eeg_like(rate_hz: float, seconds: float, channels: int = 2, seed: int = 0) -> np.ndarray:
-    """Simulated microvolt: 30 uV with EEG's 1/f amplitude, 10 Hz, 50 Hz hum and an offset."""
-    rng = np.random.default_rng(seed)
-    samples = round(rate_hz * seconds)
-    hz = np.fft.rfftfreq(samples, 1 / rate_hz)
-    spectrum = rng.standard_normal((channels, len(hz), 2)) @ [1, 1j]
-    signal = np.fft.irfft(spectrum / np.maximum(hz, 0.3), n=samples)
-    signal *= 30 / signal.std(axis=1, keepdims=True)
-    time = np.arange(samples) / rate_hz
-    return signal + 8 * np.sin(2 * np.pi * 10 * time) + np.sin(2 * np.pi * 49 * time) + 3000
 
 
 def stream(signal, rate_hz, samples=None, size=None, filters=(0.1, 75.0, 50.0), hop_s=None):
@@ -46,7 +35,7 @@ def stream(signal, rate_hz, samples=None, size=None, filters=(0.1, 75.0, 50.0), 
 @pytest.mark.parametrize("rate_hz", LOCAL_RATES)
 def test_equals_the_whole_recording_on_its_grid(rate_hz):
     """A length that no block holds, so the stream's own arithmetic is what is compared."""
-    signal = eeg_like(rate_hz, 331.7)
+    signal = pink_eeg(rate_hz, 331.7)
     expected = preprocess(signal, rate_hz)
     found = stream(signal, rate_hz, samples=signal.shape[1])
     assert found.shape == expected.shape
@@ -63,7 +52,7 @@ def test_white_noise_of_20_microvolt_differs_by_less_than_a_hundredth(rate_hz):
 
 @pytest.mark.parametrize("rate_hz", [100, 128])
 def test_without_low_pass_only_what_lies_beside_nyquist_differs(rate_hz):
-    signal = eeg_like(rate_hz, 700.0)
+    signal = pink_eeg(rate_hz, 700.0)
     error = stream(signal, rate_hz, samples=signal.shape[1]) - preprocess(signal, rate_hz)
     assert np.sqrt(np.mean(error**2)) < 0.01
     power = np.abs(np.fft.rfft(error * np.hanning(error.shape[1]))) ** 2
@@ -74,7 +63,7 @@ def test_without_low_pass_only_what_lies_beside_nyquist_differs(rate_hz):
 
 @pytest.mark.parametrize("rate_hz", [100, 256, 250])
 def test_the_sizes_of_the_blocks_do_not_change_a_bit(rate_hz):
-    signal = eeg_like(rate_hz, 330.0, channels=1)
+    signal = pink_eeg(rate_hz, 330.0, channels=1)
     expected = stream(signal, rate_hz, hop_s=20)
     for size in (333, 100_000_000, None):
         np.testing.assert_array_equal(stream(signal, rate_hz, size=size, hop_s=20), expected)
@@ -86,7 +75,7 @@ def test_the_sizes_of_the_blocks_do_not_change_a_bit(rate_hz):
 
 @pytest.mark.parametrize("hop_s", [0.001, 1.0, 30.0])
 def test_the_hop_changes_the_delay_and_not_the_numbers(hop_s):
-    signal = eeg_like(256, 60.0, channels=1)
+    signal = pink_eeg(256, 60.0, channels=1)
     expected = stream(signal, 256)
     np.testing.assert_allclose(stream(signal, 256, hop_s=hop_s, size=1000), expected, atol=1e-3)
 
@@ -95,7 +84,7 @@ def test_the_hop_changes_the_delay_and_not_the_numbers(hop_s):
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.filterwarnings("ignore:A recording is shorter")
 def test_short_recordings_are_those_of_the_whole(seconds, known):
-    signal = eeg_like(160, seconds)
+    signal = pink_eeg(160, seconds)
     count = signal.shape[1]
     if not known:  # lengths for which MNE's grid is the nominal one
         while grid_shift(preprocessing_info(160), count) > 0:
@@ -109,12 +98,12 @@ def test_short_recordings_are_those_of_the_whole(seconds, known):
 
 
 def test_a_short_recording_warns_as_preprocess_does():
-    signal = eeg_like(200, 10.0)
+    signal = pink_eeg(200, 10.0)
     with pytest.warns(UserWarning, match=r"shorter than the 33\.0 s"):
         stream(signal, 200)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        stream(eeg_like(200, 40.0), 200)
+        stream(pink_eeg(200, 40.0), 200)
 
 
 @pytest.mark.parametrize("rate_hz", [100, 128, 160, 173.61, 250, 256, 500, 512, 1000, 2000])
@@ -153,7 +142,7 @@ def test_the_shift_of_the_nominal_grid_is_what_it_says(rate_hz):
 )
 @pytest.mark.parametrize("rate_hz", [200, 256])
 def test_other_filters(rate_hz, filters):
-    signal = eeg_like(rate_hz, 330.0)
+    signal = pink_eeg(rate_hz, 330.0)
     count = signal.shape[1]
     expected = preprocess(signal, rate_hz, 200.0, *filters)
     found = stream(signal, rate_hz, count, filters=filters)
@@ -164,7 +153,7 @@ def test_other_filters(rate_hz, filters):
 
 
 def test_large_offsets_and_drift_do_not_cost_precision():
-    signal = eeg_like(500, 330.0)
+    signal = pink_eeg(500, 330.0)
     drift = np.linspace(0, 5000, signal.shape[1])
     expected = preprocess(signal, 500)
     count = signal.shape[1]
@@ -174,7 +163,7 @@ def test_large_offsets_and_drift_do_not_cost_precision():
 
 
 def test_integers_are_taken():
-    counts = np.round(10 * eeg_like(160, 60.0)).astype(np.int16)
+    counts = np.round(10 * pink_eeg(160, 60.0)).astype(np.int16)
     found = stream(counts, 160)
     np.testing.assert_allclose(found, stream(counts.astype(np.float64), 160), atol=1e-4)
 
@@ -183,7 +172,7 @@ def test_output_comes_after_the_stated_delay_and_not_before():
     info = preprocessing_info(160)
     stage = StreamFilter(info, 1, hop_s=10.0)
     assert 19.5 < stage.delay_s < 21
-    signal = eeg_like(160, 60.0, channels=1)
+    signal = pink_eeg(160, 60.0, channels=1)
     given = 0
     for place in range(0, signal.shape[1], 16):  # 0.1 s
         stage.push(signal[:, place : place + 16])
@@ -194,7 +183,7 @@ def test_output_comes_after_the_stated_delay_and_not_before():
 
 
 def test_drained_output_is_that_of_the_whole():
-    signal = eeg_like(256, 70.0)
+    signal = pink_eeg(256, 70.0)
     info = preprocessing_info(256)
     stage, parts = StreamFilter(info, 2, hop_s=10.0), []
     for place in range(0, signal.shape[1], 3000):
@@ -204,7 +193,7 @@ def test_drained_output_is_that_of_the_whole():
 
 
 def test_less_lookahead_is_approximate_and_better_the_more_there_is():
-    signal = eeg_like(256, 120.0)
+    signal = pink_eeg(256, 120.0)
     exact = stream(signal, 256)
     info, errors = preprocessing_info(256), []
     for lookahead_s in (0.0, 1.0, 5.0, 19.0):
@@ -234,7 +223,7 @@ def test_memory_is_bounded():
     stage = StreamFilter(preprocessing_info(250), 4)
     held = stage._buffer.nbytes
     assert held < 4 * 4 * 250 * 250  # microvolt in float32, 250 s
-    block = eeg_like(250, 17.0, channels=4)
+    block = pink_eeg(250, 17.0, channels=4)
     for _ in range(200):  # an hour
         out = stage.push(block)
         assert stage._buffer.nbytes == held and out.shape[1] < 250 * 200
@@ -253,7 +242,7 @@ def test_blocks_are_much_longer_than_what_they_overlap(rate_hz, hours):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite_is_an_error_that_names_rows_and_time(bad):
-    signal = eeg_like(200, 40.0, channels=4)
+    signal = pink_eeg(200, 40.0, channels=4)
     stage = StreamFilter(preprocessing_info(200), 4)
     stage.push(signal[:, :4000])
     broken = signal[:, 4000:].copy()

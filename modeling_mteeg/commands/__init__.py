@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import app, convert, predict, show
+from . import app, convert, explain, predict, show
 
 COMMANDS: dict[str, ModuleType] = {
     "app": app,
     "convert": convert,
+    "explain": explain,
     "predict": predict,
     "show": show,
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..prediction.result import Prediction
 from .spectrogram import channels_text, draw_spectrogram, spectrogram
@@ -98,7 +98,7 @@ def write_legend(
 
 def _title(prediction: Prediction, kind: str) -> str:
     card = prediction.card
-    simulated = " (SIMULATED data)" if card.simulated else ""
+    simulated = " (trained on SIMULATED data)" if card.simulated else ""
     name = short_name(Path(prediction.recording).name) or "recording without a name"
     return f"{kind}: {card.name}{simulated} on {name}"
 
@@ -106,28 +106,34 @@ def _title(prediction: Prediction, kind: str) -> str:
 def _facts(prediction: Prediction) -> list[str]:
     """Who predicted, and how."""
     known = prediction.provenance
-    base = str(known.get("base") or (prediction.card.base or {}).get("name_or_path") or "")
-    revision = f" ({str(known['revision'])[:12]})" if known.get("revision") else ""
-    adapter = str(known.get("adapter") or prediction.card.name)
+    base, adapter = known.get("base", {}), known.get("adapter", {})
     count = len(prediction.onset_s)
     windows = f"{count:,} window{'s' if count != 1 else ''} of {prediction.window_s:g} s"
     if count > 1:
         windows += f", one every {prediction.stride_s:g} s"
-    parts = [f"adapter {short_name(adapter)}", windows]
-    if base:
-        parts.insert(1, f"base {short_name(base)}{revision}")
+    parts = [f"adapter {_named(adapter) or prediction.card.name}", windows]
+    if _named(base):
+        parts.insert(1, f"base {_named(base)}")
     return [" · ".join(parts)]
 
 
+def _named(part: Mapping[str, Any]) -> str:
+    """Name of a base or an adapter with its revision on the Hub."""
+    revision = f" at {part['revision'][:10]}" if part.get("revision") else ""
+    return f"{short_name(part['name'])}{revision}" if part.get("name") else ""
+
+
 def _montage(prediction: Prediction) -> list[str]:
+    """What differs from the task's channels, where the prediction's notes do not say so."""
+    said = " ".join(prediction.notes)
     sentences = []
-    if prediction.derived:
+    if prediction.derived and prediction.derived[0] not in said:
         every = len(prediction.derived) == len(prediction.channels)
         names = (
             f"all {len(prediction.derived)} channels" if every else ", ".join(prediction.derived)
         )
         sentences.append(f"Derived as differences of two electrodes: {names}.")
-    if prediction.missing:
+    if prediction.missing and prediction.missing[0] not in said:
         sentences.append(
             f"Channels of the task that the recording lacks: {', '.join(prediction.missing)}."
         )
@@ -143,7 +149,7 @@ def _rest(prediction: Prediction) -> list[str]:
 
 
 def _version(prediction: Prediction) -> str:
-    version = prediction.provenance.get("version") or prediction.provenance.get("package_version")
+    version = prediction.provenance.get("package_versions", {}).get("modeling-mteeg")
     return f"modeling-mteeg {version}." if version else ""
 
 

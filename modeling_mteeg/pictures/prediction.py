@@ -59,8 +59,9 @@ def draw_prediction(
     Parameters
     ----------
     prediction : Prediction
-    recording : str, Path, mne.io.BaseRaw or (array in microvolt, names, rate_hz)
-        Only what is drawn is read from disk.
+    recording : str, Path, mne.io.BaseRaw or (array, names, rate_hz)
+        The one that was predicted, its channels under the names that were predicted. Only what is
+        drawn is read from disk.
     attribution : ChannelAttribution, optional
         Adds a scalp map.
     threshold : float
@@ -80,7 +81,7 @@ def draw_prediction(
     figure_class()
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a probability above 0, found {threshold!r}.")
-    shown = ShownRecording(recording)
+    shown = ShownRecording(recording, prediction.provenance.get("settings", {}).get("unit"))
     _check_length(prediction, shown)
     extra = HEIGHT_IN if attribution is not None else 0.0
     if stage_order(prediction.card):

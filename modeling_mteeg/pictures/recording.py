@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..channels import clean_name
-from ..signal_checks import SignalError
+from ..prediction.reading import open_recording
+from ..preprocessing import read_recording
+from ..recording_sources import choose_channels
+from ..signal_checks import unit_factor
 
 _MARGIN_S = 5.0
 _HIGHPASS_HZ = 0.5
@@ -26,34 +28,34 @@ class ShownRecording:
     Parameters
     ----------
     recording : str, pathlib.Path, mne.io.BaseRaw or (array, names, rate_hz)
-        A file stays on disk and only the parts that are asked for are read. Arrays are (channels,
-        samples) in microvolt.
+        A file stays on disk and only the parts that are asked for are read.
+    unit : {"uV", "mV", "V"} or None
+        Unit of the numbers; None: microvolt for arrays, volt for MNE's objects and files.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        There is no such file, or MNE cannot read it.
-    TypeError
-        Something else was given.
+    FileNotFoundError, TypeError, ValueError
+        See :func:`modeling_mteeg.prediction.reading.open_recording`.
 
     Attributes
     ----------
     names : tuple of str
-        Cleaned names of all channels, in the recording's order.
+        Cleaned names of the EEG channels that are not marked bad, in the recording's order.
     rate_hz, length_s : float
     started : datetime.datetime or None
         When the recording began, as its header says (clock of the place, where the format has no
         time zone); None where it does not say.
     """
 
-    def __init__(self, recording: Any) -> None:
-        self._raw = _open(recording)
-        self.names = tuple(clean_name(name) for name in self._raw.ch_names)
-        self.rate_hz = float(self._raw.info["sfreq"])
-        self.length_s = self._raw.n_times / self.rate_hz
-        self.started: datetime.datetime | None = self._raw.info["meas_date"]
-        if self.started is not None and self._raw.first_samp:
-            self.started += datetime.timedelta(seconds=self._raw.first_samp / self.rate_hz)
+    def __init__(self, recording: Any, unit: str | None = None) -> None:
+        if isinstance(recording, (str, Path)):
+            recording = read_recording(recording, preload=False)
+        self._source = open_recording(recording, unit)
+        self._factor = unit_factor(self._source.unit)
+        self.names = self._source.names
+        self.rate_hz = self._source.rate_hz
+        self.length_s = self._source.samples / self.rate_hz
+        self.started = _started(recording)
 
     def read(self, channels: Sequence[str], start_s: float, stop_s: float) -> np.ndarray:
         """A part of some channels.
@@ -75,18 +77,12 @@ class ShownRecording:
         SignalError
             The recording has neither a channel nor its two electrodes.
         """
-        start = min(max(round(start_s * self.rate_hz), 0), self._raw.n_times - 1)
-        stop = min(max(round(stop_s * self.rate_hz), start + 1), self._raw.n_times)
-        rows = [self._rows(name) for name in channels]
-        needed = sorted({row for pair in rows for row in pair})
-        data = 1e6 * self._raw.get_data(picks=needed, start=start, stop=stop, verbose="error")
-        place = {row: index for index, row in enumerate(needed)}
-        out = np.empty((len(rows), data.shape[1]))
-        for index, pair in enumerate(rows):
-            out[index] = data[place[pair[0]]]
-            if len(pair) == 2:
-                out[index] -= data[place[pair[1]]]
-        return out
+        source = self._source
+        start = min(max(round(start_s * self.rate_hz), 0), source.samples - 1)
+        stop = min(max(round(stop_s * self.rate_hz), start + 1), source.samples)
+        choice = choose_channels(source, channels)
+        order, positions = choice.needed, [self.names.index(name) for name in choice.needed]
+        return self._factor * choice.derive(source.read(positions, start, stop)[0], order)
 
     def read_filtered(
         self, channels: Sequence[str], start_s: float, stop_s: float, notch_hz: float | None = None
@@ -122,19 +118,6 @@ class ShownRecording:
         shown = (times >= start_s - 1e-9) & (times <= stop_s + 1e-9)
         return times[shown], data[:, shown]
 
-    def _rows(self, name: str) -> tuple[int, ...]:
-        """Row of a channel, or of its two electrodes."""
-        clean = clean_name(name)
-        if clean in self.names:
-            return (self.names.index(clean),)
-        halves = clean.split("-")
-        if len(halves) == 2 and all(half in self.names for half in halves):
-            return tuple(self.names.index(half) for half in halves)
-        raise SignalError(
-            f"Expected the channel {name} of the prediction in the recording to draw, found "
-            f"{', '.join(self.names)}. Give the recording that was predicted."
-        )
-
 
 def band_text(rate_hz: float) -> str:
     """The band of :meth:`ShownRecording.read_filtered` in words."""
@@ -148,28 +131,9 @@ def _bandpass(rate_hz: float) -> np.ndarray:
                   output="sos")  # fmt: skip
 
 
-def _open(recording: Any) -> Any:
-    """An MNE Raw that reads from disk where the recording lies there."""
-    import mne
-
-    if isinstance(recording, mne.io.BaseRaw):
-        return recording
-    if isinstance(recording, (str, Path)):
-        path = Path(recording)
-        if not path.exists():
-            raise FileNotFoundError(f"No recording: expected a file {path}.")
-        try:
-            return mne.io.read_raw(path, preload=False, verbose="error")
-        except Exception as error:  # MNE's readers raise whatever their format meets
-            raise ValueError(
-                f"{path}: not a recording that MNE can read ({type(error).__name__}: {error}). "
-                "Check that the file is complete and its suffix names its format."
-            ) from error
-    if isinstance(recording, (tuple, list)) and len(recording) == 3:
-        array, names, rate_hz = recording
-        info = mne.create_info(list(names), float(rate_hz), "eeg")
-        return mne.io.RawArray(1e-6 * np.asarray(array, dtype=float), info, verbose="error")
-    raise TypeError(
-        "Expected a file's path, an mne Raw, or (array in microvolt, channel names, rate in Hz), "
-        f"found {type(recording).__name__}."
-    )
+def _started(recording: Any) -> datetime.datetime | None:
+    """When a Raw began; of a cropped one the moment of its first sample."""
+    began = getattr(recording, "info", {}).get("meas_date")
+    if began is None:
+        return None
+    return began + datetime.timedelta(seconds=recording.first_samp / recording.info["sfreq"])

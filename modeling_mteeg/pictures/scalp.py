@@ -51,7 +51,7 @@ def draw_scalp(attribution: ChannelAttribution) -> Figure:
     figure = figure_class()(figsize=(WIDTH_IN, HEIGHT_IN + 0.3), layout="constrained")
     top, part, foot = figure.subfigures(3, 1, height_ratios=[0.42, HEIGHT_IN, 0.2])
     x = 0.12 / WIDTH_IN
-    simulated = " (SIMULATED data)" if attribution.simulated else ""
+    simulated = " (trained on SIMULATED data)" if attribution.simulated else ""
     name = short_name(Path(attribution.recording).name, 36)
     where = f" on {name}" if name else ""
     top.text(x, 0.85, f"{attribution.task}{simulated}{where}", fontsize=11, fontweight="bold",
@@ -223,8 +223,7 @@ def _draw_surface(
 
 def _write_below(axes: Axes, attribution: ChannelAttribution, lost: list[str]) -> None:
     lines = [f"{len(lost)} without a place on the head: {_some(lost)}"] if lost else []
-    count = attribution.windows
-    lines.append(f"mean over {count:,} windows" if count != 1 else "one window")
+    lines.append(attribution.where())
     axes.text(0.5, -0.01, "\n".join(lines), transform=axes.transAxes, ha="center", va="top",
               fontsize=7, color=GREY)  # fmt: skip
 

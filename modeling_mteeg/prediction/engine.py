@@ -24,7 +24,7 @@ from .provenance import provenance
 from .reading import BlockReader, RunningChecks, open_recording
 from .result import Prediction
 from .sliding import SlidingWindows
-from .stream_filter import StreamFilter
+from .whole_filter import recording_filter
 
 BATCH_SIZE = 16
 Progress = Callable[[float, float], None]
@@ -100,8 +100,9 @@ def predict(
     encoder; for others that cannot be exact, since its GroupNorm pools over all patches of a
     window.
 
-    At 100 and 128 Hz, where the 75 Hz low-pass cannot be applied, resampling piece by piece differs
-    from that of the whole recording close to Nyquist: see :class:`stream_filter.StreamFilter`.
+    At 100 and 128 Hz, where the 75 Hz low-pass cannot be applied, resampling is not local. There a
+    recording is filtered as a whole up to a bound (two channels at 100 Hz: 11.6 hours) and piece by
+    piece beyond: see :func:`whole_filter.recording_filter`.
     """
     if not isinstance(model, MteegModel):
         if tasks is None:
@@ -234,7 +235,7 @@ class _FilterGroup:
     def __init__(self, info: PreprocessingInfo, members: list[_Windows], samples: int) -> None:
         self.members = members
         self.names = electrodes_of([member.choice for member in members])
-        self.filter = StreamFilter(info, len(self.names), samples)
+        self.filter = recording_filter(info, len(self.names), samples)
 
     def push(self, signal: np.ndarray, order: Sequence[str], tell: Callable[[], None]) -> None:
         """Take the next recorded samples of the channels ``order``."""

@@ -168,14 +168,31 @@ class StreamFilter:
             self._buffer[:, self._filled :] = self._buffer[:, self._filled - 1 : self._filled]
             out = self._emit(self._buffer, self._start, self._ready())
         else:
-            lookahead = math.ceil(lookahead_s * self.info.rate_hz)
-            if not 0 <= lookahead <= self.reach:
-                raise ValueError(
-                    f"lookahead_s: expected 0 to {self.delay_s:.4g} s, found {lookahead_s!r}."
-                )
-            out = self._joined(self._continued(Fraction(self.samples_in - lookahead)))
+            stop = Fraction(self.samples_in - self._lookahead(lookahead_s))
+            out = self._joined(self._continued(stop))
         self._drop()
         return out
+
+    def samples_needed(self, samples_out: int, lookahead_s: float | None = None) -> int | None:
+        """Input samples after which :meth:`drain` has given so many output samples in all.
+
+        None: only :meth:`finish` will, since the recording is collected.
+        """
+        if self._passes:
+            return samples_out
+        if self._collects:
+            return None
+        future = self.reach if lookahead_s is None else self._lookahead(lookahead_s)
+        last = math.floor(self._first + (samples_out - 1) * self._step)
+        return max(last + future, self.reach) + 1
+
+    def _lookahead(self, lookahead_s: float) -> int:
+        lookahead = math.ceil(lookahead_s * self.info.rate_hz)
+        if not 0 <= lookahead <= self.reach:
+            raise ValueError(
+                f"lookahead_s: expected 0 to {self.delay_s:.4g} s, found {lookahead_s!r}."
+            )
+        return lookahead
 
     def finish(self) -> np.ndarray:
         """End the recording and return what is left of it.

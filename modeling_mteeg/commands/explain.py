@@ -1,0 +1,114 @@
+"""``mteeg explain``: which channels an answer rests on, as a table and on a scalp map."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..attribution import ChannelAttribution
+
+SUMMARY = "show on a scalp map which channels a task's answer on a recording rests on"
+_METHODS = ("integrated-gradients", "attention-rollout")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("recording", help="file of any format that MNE-Python reads")
+    parser.add_argument("--base", required=True, help="folder or Hub id of the base")
+    parser.add_argument(
+        "--task", required=True, help="task beside the base, folder, or owner/repo[@revision]"
+    )
+    parser.add_argument("--out", metavar="FILE", help="scalp map (.png, .pdf, .svg)")
+    parser.add_argument("--table", metavar="FILE", help="values as a table (.tsv)")
+    parser.add_argument(
+        "--onset", type=float, action="append", metavar="SECONDS",
+        help="start of a window to explain; may be repeated (default: where the label is surest)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--windows", type=int, default=8, metavar="N",
+        help="without --onset: the mean over the N windows where the label is surest (default 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label", help="class to explain (default: the second of two, else the most probable)"
+    )
+    parser.add_argument("--method", choices=_METHODS, default=_METHODS[0])
+    parser.add_argument(
+        "--steps", type=int, help="points on the path of integrated gradients (default: enough)"
+    )
+    parser.add_argument("--revision", help="revision of the base on the Hub")
+    parser.add_argument(
+        "--allow-missing", type=int, metavar="N", help="channels that the recording may lack"
+    )
+    parser.add_argument(
+        "--rename", action="append", default=[], metavar="OLD=NEW",
+        help="channel of the recording that is meant by another name; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--unit", choices=("uV", "mV", "V"), help="unit of the file's numbers")
+    parser.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
+    parser.add_argument("--token", help="token for private repositories (default: your login's)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    from ..explanation import explain
+    from ..pictures.scalp import save_scalp
+    from ..pictures.style import check_picture_name, figure_class
+    from ..prediction.loading import load_tasks
+
+    rename = _renames(args.rename)
+    if args.out:
+        check_picture_name(args.out)
+        figure_class("Without --out the table is printed.")
+    if args.table and not args.table.endswith(".tsv"):
+        raise ValueError(f"{args.table}: expected a name that ends in .tsv.")
+    model, (task,) = load_tasks(
+        args.base, [args.task], revision=args.revision, token=args.token, device=args.device
+    )
+    found = explain(
+        args.recording, model, task, onsets_s=args.onset, windows=args.windows, label=args.label,
+        method=args.method, steps=args.steps, allow_missing=args.allow_missing, rename=rename,
+        unit=args.unit, progress=not args.quiet,
+    )  # fmt: skip
+    print(text_of(found))
+    if args.table:
+        print(f"table: {save_table(found, args.table)}")
+    if args.out:
+        print(f"scalp map: {save_scalp(found, args.out)}")
+
+
+def text_of(found: ChannelAttribution) -> str:
+    """The values as printed, the largest first."""
+    simulated = " (trained on SIMULATED data)" if found.simulated else ""
+    what = f" for {found.label}" if found.label else ""
+    lines = [f"{found.task}{simulated}: {found.method}{what}, {found.where()}"]
+    width = max(len(name) for name in found.channels)
+    places = {name: f"{value:+.4f}" if found.signed else f"{value:.4f}"
+              for name, value in zip(found.channels, found.values, strict=True)}  # fmt: skip
+    for index in found.order():
+        name = found.channels[index]
+        lines.append(f"  {name:<{width}}  {places[name]:>9}")
+    return "\n".join(lines)
+
+
+def save_table(found: ChannelAttribution, path: str | Path) -> Path:
+    """Write ``channel`` and ``value``, in the model's order, as tab-separated text."""
+    from pathlib import Path
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        f"{name}\t{value:.6g}" for name, value in zip(found.channels, found.values, strict=True)
+    ]
+    path.write_text("\n".join(["channel\tvalue", *rows]) + "\n", "utf-8")
+    return path
+
+
+def _renames(pairs: list[str]) -> dict[str, str]:
+    wrong = [pair for pair in pairs if not all(pair.partition("=")[::2])]
+    if wrong:
+        raise ValueError(f"--rename: expected OLD=NEW, found {', '.join(wrong)}.")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,391 @@
+"""Answers while a signal comes in: chunks of any size in, a result for every window out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..channels import channel_ids, clean_name
+from ..preprocessing import preprocessing_info
+from ..recording_sources import Source, read_channels
+from ..signal_checks import SignalError, check_unit, flat_channels, unit_factor
+from ..task_card import TaskCard
+from .fast_forward import FastForward, is_preparable
+from .sliding import SlidingWindows
+from .stream_filter import StreamFilter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveResult:
+    """The answer of one task for one window.
+
+    Parameters
+    ----------
+    task : str
+    onset_s, duration_s : float
+        Where the window lies, in seconds from the first sample that was pushed.
+    label : str
+        The most probable class.
+    probabilities : dict of str to float
+        Of every class; they sum to 1.
+    flat : tuple of str
+        Channels that carry no signal in this window.
+    """
+
+    task: str
+    onset_s: float
+    duration_s: float
+    label: str
+    probabilities: dict[str, float]
+    flat: tuple[str, ...] = ()
+
+    @property
+    def end_s(self) -> float:
+        """Where the window ends."""
+        return self.onset_s + self.duration_s
+
+
+class _TaskWindows:
+    """One task's channels and windows, cut from the output of the filter that it shares."""
+
+    def __init__(self, card: TaskCard, source: Source, stride_s: float | None) -> None:
+        names, matrix = read_channels(source, card.channels or None)
+        self.card, self.names = card, names
+        self.plus, self.minus = (matrix[0] > 0).argmax(axis=1), (matrix[0] < 0).argmax(axis=1)
+        self.derived = np.flatnonzero((matrix[0] < 0).any(axis=1))
+        self.rows = sorted({*self.plus, *self.minus[self.derived]})
+        self.ids = torch.from_numpy(channel_ids(names, card.bipolar))
+        window = round(card.window_s * card.rate_hz)
+        self.windows = SlidingWindows(window, _stride(card, stride_s, window), len(names))
+        self.checked = False
+
+    def push(self, signal: np.ndarray, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Onsets and windows that the next samples of the electrodes ``rows`` complete."""
+        place = {row: index for index, row in enumerate(rows)}
+        block = signal[[place[row] for row in self.plus]]
+        for channel in self.derived:
+            block[channel] -= signal[place[self.minus[channel]]]
+        return self.windows.push(block)
+
+
+class _Group:
+    """Tasks with the same filters: one stream of the electrodes that any of them needs."""
+
+    def __init__(self, members: list[_TaskWindows], info, samples: int | None) -> None:
+        self.members = members
+        self.rows = sorted({row for member in members for row in member.rows})
+        stride_s = min(member.windows.stride / member.card.rate_hz for member in members)
+        self.filter = StreamFilter(info, len(self.rows), samples, hop_s=stride_s)
+
+    def needed(self, lookahead_s: float | None) -> int | None:
+        """Samples after which the next window of any member is complete; None: at the end."""
+        end = min(member.windows.next_end for member in self.members)
+        return self.filter.samples_needed(end, lookahead_s)
+
+
+class LivePredictor:
+    """Predict while a signal comes in.
+
+    Parameters
+    ----------
+    model : MteegModel
+        In evaluation mode, with the tasks loaded. On a CPU its weights are copied, see
+        :class:`fast_forward.FastForward`.
+    tasks : str or sequence of str
+        One task, or several that share the filters.
+    channels : sequence of str
+        Names of the rows of the chunks. Rows that no task needs are ignored; a bipolar channel
+        that is not among them is derived as the difference of its two electrodes.
+    rate_hz : float
+        Rate of the chunks.
+    unit : {"uV", "mV", "V"}
+        Unit of the chunks.
+    stride_s : float or None
+        From the start of one window to the next; None: windows touch.
+    samples : int or None
+        Length of the recording, where it is known (a file that is played): results are then those
+        of the file to float32's precision. None: see Notes.
+    highpass_hz : float or None
+        Instead of the tasks' own high-pass (0.1 Hz). A higher one makes the delay shorter (5.3 s
+        at 1 Hz) and the signal another than the adapters were trained on.
+    lookahead_s : float or None
+        None: a window is answered when all of its future has arrived that the filters reach to.
+        Less makes the delay shorter; the future that lacks is continued by odd reflection, and the
+        answers are approximate.
+
+    Raises
+    ------
+    SignalError
+        Channels of a task are missing.
+    ValueError, TypeError
+        Wrong use; the message says what was expected.
+
+    Notes
+    -----
+    The same windows, and the same probabilities, that the feature extractor and the model give for
+    the whole recording, with memory that does not grow. Two things differ from a file:
+
+    - Without ``samples`` output samples lie on the nominal grid. MNE's resampling puts them less
+      than one sample (5 ms) beside it, by a length that only the end of the recording decides.
+    - At rates where no low-pass can be applied (100 and 128 Hz) resampling differs a little:
+      :class:`StreamFilter`.
+
+    Results do not depend on the sizes of the chunks, to the bit.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tasks: str | Sequence[str],
+        channels: Sequence[str],
+        rate_hz: float,
+        unit: str = "uV",
+        stride_s: float | None = None,
+        samples: int | None = None,
+        highpass_hz: float | None = None,
+        lookahead_s: float | None = None,
+    ) -> None:
+        if model.training:
+            raise ValueError("Expected a model in evaluation mode: call model.eval() first.")
+        names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"tasks: expected one or more different tasks, found {names!r}.")
+        unknown = [name for name in names if name not in model.tasks]
+        if unknown:
+            raise ValueError(
+                f"tasks: {', '.join(map(repr, unknown))} not among those that the model holds, "
+                f"{sorted(model.tasks)}. Use load_adapter() first."
+            )
+        if isinstance(channels, str):
+            raise ValueError(f"channels: expected a list of names, found {channels!r}.")
+        self.model, self.rate_hz, self.unit = model, float(rate_hz), unit
+        self.channels = tuple(clean_name(name) for name in channels)
+        self._factor, self._lookahead_s = unit_factor(unit), lookahead_s
+        source = _identity(self.channels, self.rate_hz)
+        self._copies = _copies(self.channels)
+        members = [_TaskWindows(model.tasks[name], source, stride_s) for name in names]
+        self._groups = self._grouped(members, samples, highpass_hz)
+        self._prepared: dict[str, FastForward] = {}
+        if is_preparable(model):
+            self._prepared = {name: FastForward(model, name) for name in names}
+        for group in self._groups:
+            group.needed(lookahead_s)  # an impossible lookahead is an error before the first chunk
+        self.samples_in = 0
+        self._finished = False
+
+    def _grouped(self, members, samples: int | None, highpass_hz: float | None) -> list[_Group]:
+        """Members by the filters that they ask for."""
+        by_filters: dict[tuple, list[_TaskWindows]] = {}
+        for member in members:
+            card = member.card
+            highpass = card.highpass_hz if highpass_hz is None else highpass_hz
+            filters = (card.rate_hz, highpass, card.lowpass_hz, card.notch_hz)
+            by_filters.setdefault(filters, []).append(member)
+        groups = []
+        for filters, own in by_filters.items():
+            info = preprocessing_info(self.rate_hz, *filters)
+            for sentence in info.left_out:
+                logger.warning(sentence)
+            groups.append(_Group(own, info, samples))
+        return groups
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds from a window's end until its answer: what the filters need of the future."""
+        longest = max(group.filter.delay_s for group in self._groups)
+        return longest if self._lookahead_s is None else self._lookahead_s
+
+    @property
+    def first_answer_s(self) -> float:
+        """Seconds from the first sample until the first answer."""
+        return min(
+            max(member.card.window_s + self.delay_s, group.filter.delay_s)
+            for group in self._groups
+            for member in group.members
+        )
+
+    def push(self, chunk: np.ndarray) -> list[LiveResult]:
+        """Take the next samples and return the answers that they complete.
+
+        Parameters
+        ----------
+        chunk : numpy.ndarray
+            (channels, n), any real dtype, in ``unit``, n from 0 on.
+
+        Returns
+        -------
+        list of LiveResult
+            In the order of the windows' ends; often empty.
+
+        Raises
+        ------
+        SignalError
+            NaN or infinity in a channel that is needed (with its name and time), two channels of
+            one name that differ, or numbers that cannot be EEG in their unit.
+        ValueError
+            A chunk of another shape, or a stream that is finished.
+
+        Notes
+        -----
+        Nothing of a chunk is taken where the chunk is at fault, so that a repaired one can follow.
+        The unit is judged by the first window of every task; if it is wrong, start anew.
+        """
+        chunk = self._checked(chunk)
+        results, place = [], 0
+        while place < chunk.shape[1]:
+            needed = [group.needed(self._lookahead_s) for group in self._groups]
+            ahead = [count - self.samples_in for count in needed if count is not None]
+            step = min([chunk.shape[1] - place, *(max(count, 1) for count in ahead)])
+            piece = chunk[:, place : place + step]
+            place += step
+            self.samples_in += step
+            blocks = []
+            for group, count in zip(self._groups, needed, strict=True):
+                block = group.filter.push(piece[group.rows] * self._factor)
+                if count is not None and self.samples_in >= count:
+                    block = np.concatenate([block, group.filter.drain(self._lookahead_s)], axis=1)
+                blocks.append(block)
+            results += self._answers(blocks)
+        return results
+
+    def finish(self) -> list[LiveResult]:
+        """End the signal and return the answers for what is left of it.
+
+        Returns
+        -------
+        list of LiveResult
+            Of windows whose future had not arrived: the end is continued by odd reflection, as for
+            the end of a file. Samples that do not fill a window are left out, as for a file.
+
+        Raises
+        ------
+        ValueError
+            Nothing was pushed, or not the ``samples`` that were announced.
+        """
+        self._check_open()
+        self._finished = True
+        return self._answers([group.filter.finish() for group in self._groups])
+
+    def _answers(self, blocks: list[np.ndarray]) -> list[LiveResult]:
+        """Cut windows from the filters' output, one block per group, and predict them."""
+        batches = []
+        for group, block in zip(self._groups, blocks, strict=True):
+            if block.shape[1]:
+                for member in group.members:
+                    batches.append((member, *member.push(block, group.rows)))
+        batches = [batch for batch in batches if len(batch[1])]
+        if not batches:
+            return []
+        results = []
+        for member, onsets, windows in batches:
+            if not member.checked:
+                check_unit(windows[:1], self.unit)
+                member.checked = True
+            rows = self._probabilities(member, windows)
+            for onset, window, row in zip(onsets, windows, rows, strict=True):
+                results.append(_result(member, int(onset), window, row))
+        return sorted(results, key=lambda result: result.end_s)
+
+    def _probabilities(self, member: _TaskWindows, windows: np.ndarray) -> list[list[float]]:
+        """Class probabilities of every window."""
+        card = member.card
+        values = torch.from_numpy(windows / np.float32(card.scale_uv))
+        if card.name in self._prepared:
+            logits = self._prepared[card.name](values, member.ids)
+        else:
+            with torch.inference_mode():
+                values = values.to(self.model.device)
+                logits = self.model(values, member.ids, task=card.name).logits
+        return card.probabilities(logits).tolist()
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ValueError("This stream is finished; make a new LivePredictor.")
+
+    def _checked(self, chunk: np.ndarray) -> np.ndarray:
+        """The chunk as an array that can be taken, or an error."""
+        self._check_open()
+        chunk = np.asarray(chunk)
+        if chunk.ndim != 2 or chunk.shape[0] != len(self.channels):
+            raise ValueError(
+                f"Expected a chunk ({len(self.channels)} channels, samples), found shape "
+                f"{chunk.shape}."
+            )
+        rows = sorted({row for group in self._groups for row in group.rows})
+        with np.errstate(invalid="ignore"):
+            fine = np.isfinite(chunk[rows].sum(axis=1, dtype=np.float64))
+        if not fine.all():
+            bad = [row for row, good in zip(rows, fine, strict=True) if not good]
+            first = int(np.flatnonzero(~np.isfinite(chunk[bad]).all(axis=0))[0])
+            raise SignalError(
+                f"Expected finite numbers, found NaN or infinity in "
+                f"{', '.join(self.channels[row] for row in bad)}, first at "
+                f"{(self.samples_in + first) / self.rate_hz:.6g} s. Repair the chunk and push it "
+                "again; nothing of it was taken."
+            )
+        for first, copies in self._copies.items():
+            if first in rows and not (chunk[copies] == chunk[first]).all():
+                raise SignalError(
+                    f"Expected every channel once, found {self.channels[first]} "
+                    f"{1 + len(copies)} times with different signals. Rename or drop the wrong one."
+                )
+        return chunk
+
+
+def _result(member: _TaskWindows, onset: int, window: np.ndarray, row: list[float]) -> LiveResult:
+    card = member.card
+    return LiveResult(
+        task=card.name,
+        onset_s=onset / card.rate_hz,
+        duration_s=card.window_s,
+        label=card.labels[int(np.argmax(row))],
+        probabilities=dict(zip(card.labels, row, strict=True)),
+        flat=tuple(flat_channels(window[None], member.names)),
+    )
+
+
+def _stride(card: TaskCard, stride_s: float | None, window: int) -> int:
+    """Samples at the task's rate from one window to the next."""
+    if stride_s is None:
+        return window
+    step = round(stride_s * card.rate_hz) if math.isfinite(stride_s) else 0
+    if step < 1 or not math.isclose(step, stride_s * card.rate_hz, rel_tol=1e-6):
+        raise ValueError(
+            f"stride_s: expected a whole number of samples at {card.rate_hz:g} Hz, at least one, "
+            f"found {stride_s!r} s."
+        )
+    return step
+
+
+def _copies(names: Sequence[str]) -> dict[int, list[int]]:
+    """Rows of names that occur again, by the row where they occur first."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    return {first: again for first, *again in rows.values() if again}
+
+
+def _identity(names: tuple[str, ...], rate_hz: float) -> Source:
+    """A source whose "signal" are unit vectors: reading channels gives how they are derived.
+
+    So a live signal follows the same rules as a recording. Rows of one name are taken for copies
+    here; whether they are is checked chunk by chunk.
+    """
+    first = {name: row for row, name in reversed(list(enumerate(names)))}
+    unit = np.eye(len(names))
+    return Source(
+        kind="array",
+        names=names,
+        rate_hz=rate_hz,
+        read=lambda positions: unit[[first[names[position]] for position in positions]][None],
+        cut=False,
+        unit="uV",
+    )

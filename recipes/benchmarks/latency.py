@@ -1,0 +1,114 @@
+"""Time from the last sample that a window needs to its answer, beside the plain forward alone."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from modeling_mteeg import MteegConfig, MteegModel, TaskCard, channel_ids
+from modeling_mteeg.prediction.live import LivePredictor
+from modeling_mteeg.prediction.sliding import SlidingWindows
+from modeling_mteeg.prediction.stream_filter import StreamFilter
+from modeling_mteeg.preprocessing import preprocessing_info
+
+from .plain import PlainLabram
+
+CHANNELS = (
+    "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2"
+).split()  # TUAB's, in its order
+RATE_HZ = 256
+WINDOW_S = 10
+WARM_UP = 5
+
+ROWS = {
+    "plain forward": "the published network's forward pass alone, on a window that is ready",
+    "live": "a chunk of 10 s in, probabilities out: filters, resampling, cutting, forward",
+    "filters and cutting": "the part of it before the forward pass",
+    "model": "the forward pass of MteegModel with its adapter, on a window that is ready",
+}
+
+
+class Contestants:
+    """The four functions that are timed, each called with a chunk (channels, samples)."""
+
+    def __init__(self, preset: str, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        config = MteegConfig.from_preset(preset)
+        self.plain = PlainLabram(config, 1).eval()
+        self.model = MteegModel(config).eval()
+        card = TaskCard("tuab", ("normal", "abnormal"), tuple(CHANNELS), window_s=WINDOW_S)
+        self.model.add_adapter(card.name, card=card)
+        for name, parameter in self.model.named_parameters():
+            if "lora_B" in name:
+                nn.init.normal_(parameter, std=0.02)
+        self.live = LivePredictor(self.model.eval(), card.name, CHANNELS, RATE_HZ)
+        self.filter = StreamFilter(preprocessing_info(RATE_HZ), len(CHANNELS), hop_s=WINDOW_S)
+        self.windows = SlidingWindows(WINDOW_S * 200, WINDOW_S * 200, len(CHANNELS))
+        self.ids = torch.from_numpy(channel_ids(CHANNELS))
+        self.values = torch.randn(1, len(CHANNELS), WINDOW_S, 200)
+
+    def calls(self) -> dict:
+        """The functions by the name of their row."""
+        return {
+            "plain forward": self._plain,
+            "live": self.live.push,
+            "filters and cutting": self._filter,
+            "model": self._model,
+        }
+
+    def _plain(self, chunk: np.ndarray) -> torch.Tensor:
+        with torch.no_grad():
+            return self.plain(self.values, self.ids[:, 0])
+
+    def _filter(self, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = [self.filter.push(chunk), self.filter.drain()]
+        return self.windows.push(np.concatenate(parts, axis=1))
+
+    def _model(self, chunk: np.ndarray) -> torch.Tensor:
+        with torch.inference_mode():
+            return self.model(self.values, self.ids, task="tuab").logits
+
+
+def latency_table(preset: str, windows: int) -> str:
+    """Median and 99th percentile of every row, one thread, all of them in turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = measure(Contestants(preset), windows)
+    finally:
+        torch.set_num_threads(threads)
+    plain = seconds["plain forward"]
+    rows = ["| one window | median ms | 99th percentile ms | times plain |", "|---|---|---|---|"]
+    for name, taken in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(taken, plain, strict=True))
+        late = np.quantile(taken, 0.99)
+        rows.append(
+            f"| {name} | {1e3 * statistics.median(taken):.1f} | {1e3 * late:.1f} | {ratio:.2f} |"
+        )
+    notes = "\n".join(f"- {name}: {text}" for name, text in ROWS.items())
+    return (
+        f"Latency: {preset}, {len(CHANNELS)} channels, {WINDOW_S} s at {RATE_HZ} Hz, one thread, "
+        f"float32, {windows} windows, all rows in turn; the ratio is the median of the windows' "
+        f"own ratios.\n\n" + "\n".join(rows) + f"\n\n{notes}"
+    )
+
+
+def measure(contestants: Contestants, windows: int) -> dict[str, list[float]]:
+    """Seconds of every row for every window that counts."""
+    rng = np.random.default_rng(0)
+    seconds: dict[str, list[float]] = {name: [] for name in ROWS}
+    calls = contestants.calls()
+    for turn in tqdm(range(WARM_UP + windows), unit="window", desc="latency"):
+        chunk = 20 * rng.standard_normal((len(CHANNELS), WINDOW_S * RATE_HZ))  # microvolt
+        for name in ROWS:
+            start = time.perf_counter()
+            calls[name](chunk)
+            taken = time.perf_counter() - start
+            if turn >= WARM_UP:
+                seconds[name].append(taken)
+    return seconds

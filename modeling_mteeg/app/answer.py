@@ -161,7 +161,7 @@ def answer(
         own = lambda share, doing, begin=begin, end=end: report(  # noqa: E731
             float(begin + share * (end - begin)), doing
         )
-        work = _Work(served, raw, predictions[target.task], target, options, own)
+        work = _Work(served, raw, recording, predictions[target.task], target, options, own)
         done.append(work.finish())
     report(1.0, "Done")
     return Answer(recording_facts(raw, recording), tuple(done))
@@ -173,6 +173,7 @@ class _Work:
 
     served: ServedModel
     raw: Any
+    recording: Path
     prediction: Prediction
     target: Target
     options: Options
@@ -203,9 +204,7 @@ class _Work:
         from ..prediction.reading import renamed_raw
 
         self.report(0.0, f"Drawing {self.prediction.card.name}")
-        shown: Any = self.raw
-        if self.options.rename:
-            shown = renamed_raw(self.raw.filenames[0], self.options.rename)
+        shown = renamed_raw(self.recording, self.options.rename)
         path = save_prediction(self.prediction, shown, self.target.picture)
         return Picture(path, f"{picture_kind(self.prediction.card)} of {self.prediction.card.name}")
 

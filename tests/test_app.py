@@ -18,9 +18,15 @@ from modeling_mteeg import MteegFeatureExtractor, cli
 from modeling_mteeg.app import markup
 from modeling_mteeg.app.answer import SHOWN_ROWS, parse_names, read_events
 from modeling_mteeg.app.examine import Fit, examine
-from modeling_mteeg.app.scalp import explained_class, surest_windows, window_inputs
+from modeling_mteeg.app.scalp import (
+    WINDOWS,
+    attribute_recording,
+    explained_class,
+    surest_windows,
+)
 from modeling_mteeg.app.served import ServedModel
 from modeling_mteeg.app.session import Session
+from modeling_mteeg.explanation import explain
 from modeling_mteeg.prediction import Prediction, predict
 from modeling_mteeg.prediction.events import events_text
 
@@ -270,17 +276,25 @@ def test_the_scalp_map_is_of_the_surest_windows():
     assert explained_class(stages) == 2 and surest_windows(stages, 2, most=2) == [0, 1]
 
 
-@pytest.mark.parametrize("window", [0, 7, 19])
-def test_a_window_is_read_as_it_was_predicted(served, night, window):
-    """At both ends and between; filtered on a part of the recording, so nearly the same."""
+def test_the_scalp_map_is_that_of_explain(served, scalp):
+    """With derived channels; one window at a time is the same as all at once."""
+    raw = mne.io.read_raw(scalp, preload=False, verbose="error")
+    prediction = predict(raw, served.model, ["chb-mit"])["chb-mit"]
+    told = []
+    found = attribute_recording(served.model, raw, prediction, lambda *tick: told.append(tick))
+    expected = explain(raw, served.model, "chb-mit", windows=WINDOWS)
+    assert found.label == expected.label == "seizure" and found.channels == expected.channels
+    assert sorted(found.onset_s) == list(expected.onset_s)
+    assert np.allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
+    assert told == [(0, WINDOWS), *((done, WINDOWS) for done in range(WINDOWS))]
+
+
+def test_the_scalp_map_ends_in_time(served, night, monkeypatch):
+    monkeypatch.setattr("modeling_mteeg.app.scalp.SPENT_S", -1.0)
     raw = mne.io.read_raw(night, preload=False, verbose="error")
     prediction = predict(raw, served.model, ["sleep-edf"])["sleep-edf"]
-    part = window_inputs(served.extractor, raw, prediction, prediction.onset_s[window])
-    card = served.model.tasks["sleep-edf"]
-    logits = served.model(**part, task="sleep-edf").logits
-    found = card.probabilities(logits)[0].numpy()
-    assert part["input_values"].shape == (1, 2, 3, 200)
-    assert np.abs(found - prediction.probabilities[window]).max() < 0.05
+    found = attribute_recording(served.model, raw, prediction, lambda done, count: None)
+    assert len(found.onset_s) == 1
 
 
 def test_texts_of_others_are_escaped():

@@ -137,7 +137,6 @@ def answer(
     """
     from ..prediction import predict
     from ..prediction.files import plan_targets
-    from ..prediction.reading import renamed_raw
 
     if not tasks:
         raise ValueError("No task is chosen: mark at least one, or name an adapter from the Hub.")
@@ -155,7 +154,6 @@ def answer(
             f"Predicted {length_text(done_s)} of {length_text(all_s)}",
         ),
     )
-    shown = renamed_raw(recording, options.rename) if options.rename else raw
     targets = plan_targets([recording.name], list(predictions), folder, folder, annotations=True)
     shares = np.linspace(_PREDICTING, 1.0, len(predictions) + 1)
     done = []
@@ -163,7 +161,7 @@ def answer(
         own = lambda share, doing, begin=begin, end=end: report(  # noqa: E731
             float(begin + share * (end - begin)), doing
         )
-        work = _Work(served, shown, predictions[target.task], target, options, own)
+        work = _Work(served, raw, recording, predictions[target.task], target, options, own)
         done.append(work.finish())
     report(1.0, "Done")
     return Answer(recording_facts(raw, recording), tuple(done))
@@ -175,6 +173,7 @@ class _Work:
 
     served: ServedModel
     raw: Any
+    recording: Path
     prediction: Prediction
     target: Target
     options: Options
@@ -202,9 +201,11 @@ class _Work:
 
     def _draw(self) -> Picture:
         from ..pictures import save_prediction
+        from ..prediction.reading import renamed_raw
 
         self.report(0.0, f"Drawing {self.prediction.card.name}")
-        path = save_prediction(self.prediction, self.raw, self.target.picture)
+        shown = renamed_raw(self.recording, self.options.rename)
+        path = save_prediction(self.prediction, shown, self.target.picture)
         return Picture(path, f"{picture_kind(self.prediction.card)} of {self.prediction.card.name}")
 
     def _draw_scalp(self) -> Picture:
@@ -212,10 +213,11 @@ class _Work:
 
         name = self.prediction.card.name
         found = attribute_recording(
-            self.served.model, self.served.extractor, self.raw, self.prediction,
+            self.served.model, self.raw, self.prediction,
             lambda done, count: self.report(
                 0.2 + 0.7 * done / count, f"Attributing {name} to channels, window {done + 1}"
             ),
+            self.options.rename,
         )  # fmt: skip
         picture = self.target.picture
         path = save_scalp(found, picture.with_name(f"{picture.stem}_scalp.png"))

@@ -1,10 +1,9 @@
-"""Which channels speak for a task's answer, on the windows where it is surest."""
+"""Which channels speak for a task's answer, within the time that a visitor may wait."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +16,16 @@ WINDOWS = 4
 """Windows that are explained, at most."""
 SPENT_S = 20.0
 """No further window is started after this long; a large model on a CPU gets through a few."""
-_FILTER_S = 20.0
 
 
 def explained_class(prediction: Prediction) -> int:
-    """The class whose evidence is shown: the positive one, or of several the most frequent."""
-    classes = len(prediction.card.labels)
-    if classes == 2:
+    """The class whose evidence is shown, as ``mteeg explain`` chooses it.
+
+    The positive one of two, else that with the highest mean probability.
+    """
+    if prediction.card.is_binary:
         return 1
-    return int(np.bincount(prediction.classes, minlength=classes).argmax())
+    return int(prediction.probabilities.mean(axis=0).argmax())
 
 
 def surest_windows(prediction: Prediction, target: int, most: int = WINDOWS) -> list[int]:
@@ -34,59 +34,54 @@ def surest_windows(prediction: Prediction, target: int, most: int = WINDOWS) -> 
 
 
 def attribute_recording(
-    model: Any, extractor: Any, raw: Any, prediction: Prediction, tick: Callable[[int, int], None]
+    model: Any,
+    raw: Any,
+    prediction: Prediction,
+    tick: Callable[[int, int], None],
+    rename: Mapping[str, str] | None = None,
 ) -> ChannelAttribution:
     """Integrated gradients of the surest windows of a recording, mean over them.
 
     Parameters
     ----------
     model : MteegModel
-    extractor : MteegFeatureExtractor
     raw : mne.io.BaseRaw
-        The recording that was predicted; only these windows and their surroundings are read.
+        The recording that was predicted, its channels under their own names.
     prediction : Prediction
     tick : callable
         Told before every window how many are done and how many there are.
+    rename : mapping, optional
+        See :func:`modeling_mteeg.prediction.predict`.
 
     Notes
     -----
-    Every window is filtered with 20 s or more at either side, where the recording has them.
+    What ``mteeg explain`` does, one window at a time: the page shows how far it is, can be
+    stopped, and ends after :data:`SPENT_S`.
     """
     from ..attribution import ChannelAttribution, attribute
+    from ..explanation import window_inputs
 
     card, target = prediction.card, explained_class(prediction)
     windows = surest_windows(prediction, target)
+    onsets = [float(prediction.onset_s[window]) for window in windows]
+    tick(0, len(windows))
+    inputs, channels = window_inputs(
+        raw, card, onsets, allow_missing=len(prediction.missing), rename=rename
+    )
     values, start = [], time.monotonic()
-    for done, window in enumerate(windows):
+    for done in range(len(windows)):
         if done and time.monotonic() - start > SPENT_S:
             break
         tick(done, len(windows))
-        inputs = window_inputs(extractor, raw, prediction, float(prediction.onset_s[window]))
-        values.append(attribute(model, inputs, card.name, target=target)[0].numpy())
+        one = {**inputs, "input_values": inputs["input_values"][done : done + 1]}
+        values.append(attribute(model, one, card.name, target=target)[0].numpy())
     return ChannelAttribution(
-        channels=prediction.channels,
+        channels=channels,
         values=np.mean(values, axis=0),
         method="integrated-gradients",
         task=card.name,
         label=card.labels[target],
-        windows=len(values),
+        onset_s=tuple(onsets[: len(values)]),
         recording=prediction.recording,
         simulated=card.simulated,
     )
-
-
-def window_inputs(extractor: Any, raw: Any, prediction: Prediction, onset_s: float) -> Any:
-    """Inputs of the one window that starts at ``onset_s``, (1, channels, patches, 200)."""
-    card = prediction.card.replace(channels=prediction.channels, max_missing_channels=0)
-    length = card.window_s
-    before = min(math.ceil(_FILTER_S / length), math.floor(onset_s / length + 1e-9))
-    first = onset_s - before * length
-    last = min(onset_s + length + _FILTER_S, raw.n_times / raw.info["sfreq"])
-    rate = raw.info["sfreq"]
-    stop = min(round(last * rate), raw.n_times) - 1
-    part = raw.copy().crop(round(first * rate) / rate, stop / rate).load_data(verbose="error")
-    inputs = extractor(part, task=card)
-    return {
-        "input_values": inputs["input_values"][before : before + 1],
-        "channel_ids": inputs["channel_ids"],
-    }

@@ -15,8 +15,8 @@ from tiny_models import randomize, tiny_model
 from tiny_recordings import NAMES, card, eeg
 
 from modeling_mteeg import cli
-from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction import files as prediction_files
+from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction.loading import load_tasks, split_task
 from modeling_mteeg.prediction.provenance import adapter_origin
 

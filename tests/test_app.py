@@ -237,6 +237,16 @@ def test_a_dropped_recording_is_looked_at(served, night, scalp):
     assert all(fit.fits for fit in examine({"tuab": CARDS["tuab"]}, [scalp], {"T7": "T3"}).fits)
 
 
+def test_tasks_that_were_recorded_for_are_suggested_before_derived_ones(served, tmp_path):
+    both = write_edf(tmp_path / "a.edf", ["FPZ", "CZ", "PZ", "OZ", "FP1", "FP2", "C3", "T3"])
+    found = examine(served.tasks, [both], {})
+    assert {fit.task for fit in found.fits if fit.fits} == {"sleep-edf", "tuab"}
+    assert found.suggested == ["tuab"]
+    card = CARDS["tuab"].replace(window_s=SECONDS + 1)
+    (fit,) = examine({"tuab": card}, [both], {}).fits
+    assert not fit.fits and fit.words == "shorter than its window of 61 s"
+
+
 def test_tasks_that_suit_are_marked_unless_the_visitor_chose(served, night):
     from modeling_mteeg.app.page import look_at_upload
 

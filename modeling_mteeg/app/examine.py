@@ -20,11 +20,15 @@ _NAMED = 4
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """Whether a task finds its channels in a recording, and in words what is missing or derived."""
+    """Whether a task can run on a recording, and in words what is missing or derived.
+
+    ``exact``: all its channels were recorded as such, none has to be derived.
+    """
 
     task: str
     fits: bool
     words: str
+    exact: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,12 @@ class Examined:
 
     facts: Mapping[str, str]
     fits: tuple[Fit, ...]
+
+    @property
+    def suggested(self) -> list[str]:
+        """Tasks to mark: those that find exactly their channels, else all that can run."""
+        able = [fit for fit in self.fits if fit.fits]
+        return [fit.task for fit in able if fit.exact] or [fit.task for fit in able]
 
 
 def examine(
@@ -66,6 +76,8 @@ def examine(
 
 def fit_of(task: str, card: TaskCard, source: Source) -> Fit:
     """How a task's channels are found among those of a recording."""
+    if source.samples / source.rate_hz < card.window_s:
+        return Fit(task, False, f"shorter than its window of {card.window_s:g} s")
     try:
         choice = choose_channels(source, card.channels or None, len(card.channels))
     except ValueError:
@@ -83,7 +95,8 @@ def fit_of(task: str, card: TaskCard, source: Source) -> Fit:
             words += f". Meant by other names? Options, Channel names: {', '.join(pairs)}"
         return Fit(task, len(choice.missing) <= card.max_missing_channels, words)
     derived = f", {len(choice.derived)} derived" if choice.derived else ""
-    return Fit(task, True, f"all {len(choice.names)} channels{derived}")
+    words = f"all {len(choice.names)} channels{derived}"
+    return Fit(task, True, words, exact=not choice.derived)
 
 
 def recording_facts(raw: Any, path: Path) -> dict[str, str]:

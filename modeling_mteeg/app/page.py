@@ -210,8 +210,8 @@ def look_at_upload(
     Returns
     -------
     tuple of str and list of str
-        HTML below the file, and the tasks to mark: what the visitor chose already, else all that
-        find their channels.
+        HTML below the file, and the tasks to mark: what the visitor chose already, else those
+        that suit.
     """
     if not files:
         return "", chosen
@@ -219,7 +219,7 @@ def look_at_upload(
     def work() -> tuple[str, list[str]]:
         found = examine(served.tasks, files, parse_names(names or ""))
         html = markup.facts(found.facts) + markup.fits(found.fits)
-        return html, chosen or [fit.task for fit in found.fits if fit.fits]
+        return html, chosen or found.suggested
 
     return _shielded(work, "This recording cannot be read", lambda box: (box, chosen))
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
 import torch
@@ -163,6 +164,22 @@ def test_latency_prints_every_row(latency):
     assert torch.get_num_threads() == threads
     for name in latency.ROWS:
         assert f"| {name} | " in text and f"- {name}: " in text
+
+
+def test_a_long_recording_is_a_short_one_played_again(tmp_path):
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import recording
+    finally:
+        sys.path.remove(str(RECIPES))
+    piece = recording.make_recording(tmp_path / "piece.edf", 4 / 3600)
+    long = recording.repeat_recording(piece, tmp_path / "long.edf", 3)
+    once, thrice = (mne.io.read_raw(path, verbose="error").get_data() for path in (piece, long))
+    assert once.shape == (23, 4 * 256) and 1e-6 < once.std() < 1e-4
+    np.testing.assert_array_equal(thrice, np.tile(once, 3))
+    for way in recording.WAYS:
+        found = recording.measure(way, long, "tiny")
+        assert found["peak_mb"] >= found["before_mb"] > 0 and found["seconds"] > 0
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from modeling_mteeg.prediction.events import (
     probability_columns,
 )
 from modeling_mteeg.prediction.loading import load_tasks, split_task
+from modeling_mteeg.prediction.provenance import adapter_origin
 
 TASKS = {
     "fists": card(name="fists", labels=("left", "both fists", "rest"), channels=NAMES, window_s=2),
@@ -403,3 +404,51 @@ def test_pictures_are_drawn_of_every_result(base, recordings, tmp_path, monkeypa
     (tmp_path / "p" / "second_desc-fists.png").unlink()
     assert run(base, *recordings, *arguments, tmp_path / "p", *renamed) == 0
     assert len(drawn) == 1
+
+
+# Where base and tasks come from ------------------------------------------------------------------
+
+
+def test_names_of_files(tmp_path):
+    names = ("a/sub-01_task-rest_eeg.vhdr", "b_raw.fif", "c_raw.fif.gz", "d.set", "raw.edf")
+    targets = prediction_files.plan_targets(names, ["seed-v"], tmp_path)
+    assert [target.events.name for target in targets] == [
+        "sub-01_task-rest_desc-seedv_events.tsv", "b_desc-seedv_events.tsv",
+        "c_desc-seedv_events.tsv", "d_desc-seedv_events.tsv", "raw_desc-seedv_events.tsv",
+    ]  # fmt: skip
+
+
+def test_an_adapter_from_the_hub_is_named_with_its_commit(base):
+    model, _ = load_tasks(base, ["fists"])
+    assert adapter_origin(model, "fists") == (str(base / "adapters" / "fists"), None)
+    commit = "0123456789" * 4
+    cache = f"/home/me/.cache/huggingface/hub/models--me--my-tasks/snapshots/{commit}"
+    model.adapter_sources["fists"] = f"{cache}/adapters/fists"
+    assert adapter_origin(model, "fists") == ("me/my-tasks/adapters/fists", commit)
+    model.adapter_sources["fists"] = cache
+    assert adapter_origin(model, "fists") == ("me/my-tasks", commit)
+    model.delete_adapter("fists")
+    assert "fists" not in model.adapter_sources
+
+
+def test_tasks_beside_a_base_on_the_hub_are_those_of_its_commit(monkeypatch):
+    asked = {}
+    model = tiny_model()
+    model.config._commit_hash = "c0ffee"
+
+    def load_adapter(source, name, **options):
+        asked[source] = options["revision"]
+        return card(name=name or source.rpartition("/")[2])
+
+    monkeypatch.setattr(model, "load_adapter", load_adapter)
+    monkeypatch.setattr(
+        "modeling_mteeg.prediction.loading.AutoModel.from_pretrained",
+        lambda name, revision, token: asked.update(base=(name, revision, token)) or model,
+    )
+    tasks = ["tuab", "tuev@v2", "you/seed", "mine=you/other@v1"]
+    _, names = load_tasks("me/base", tasks, revision="v3", token="secret")
+    assert names == ["tuab", "tuev", "seed", "mine"]
+    assert asked == {
+        "base": ("me/base", "v3", "secret"), "tuab": "c0ffee", "tuev": "v2", "you/seed": None,
+        "you/other": "v1",
+    }  # fmt: skip

@@ -186,3 +186,19 @@ def test_damaged_files_are_named(content, tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=CARD_FILE):
         TaskCard.load(tmp_path)
+
+
+def test_how_many_channels_may_be_missing_is_saved_and_older_cards_load(tmp_path):
+    allowing = FULL.replace(max_missing_channels=2)
+    assert TaskCard.load(allowing.save(tmp_path)).max_missing_channels == 2
+    # Cards of older versions, and hashes of such cards, stay as they are.
+    assert "max_missing_channels" not in FULL.to_dict()
+    assert TaskCard.from_dict(FULL.to_dict()).max_missing_channels == 0
+
+
+@pytest.mark.parametrize("value", [-1, 3, 1.0, True, "1", None])
+def test_at_least_one_channel_must_be_there(value):
+    with pytest.raises(TaskCardError, match="max_missing_channels"):
+        FULL.replace(max_missing_channels=value)
+    with pytest.raises(TaskCardError, match="expected 0 to 0 of 0 channels"):
+        TaskCard("any", ("a", "b"), max_missing_channels=1)

@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> None:
     ValueError
         Any result could not be made; the others were.
     """
+    import warnings
+
     from tqdm import tqdm
 
     from ..prediction.files import Options, plan_targets, predict_files
@@ -85,14 +87,17 @@ def run(args: argparse.Namespace) -> None:
         args.base, args.task, revision=args.revision, token=args.token, device=args.device
     )
     targets = plan_targets(recordings, tasks, args.out, args.plot, args.annotations)
-    outcome = predict_files(
-        targets,
-        model,
-        options,
-        progress=not args.quiet,
-        tell=(lambda text: None) if args.quiet else tqdm.write,
-        draw=draw,
-    )
+    with warnings.catch_warnings():
+        # A note of the result says so, too.
+        warnings.filterwarnings("ignore", message="A recording is shorter")
+        outcome = predict_files(
+            targets,
+            model,
+            options,
+            progress=not args.quiet,
+            tell=(lambda text: None) if args.quiet else tqdm.write,
+            draw=draw,
+        )
     if outcome.failed and len(targets) == 1:
         raise outcome.failed[0][1]
     if outcome.failed:

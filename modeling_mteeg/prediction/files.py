@@ -79,7 +79,7 @@ def plan_targets(
     out : str or Path
         ``*.tsv`` for one recording and one task; else a folder, which gets
         ``<recording>_desc-<task>_events.tsv`` (BIDS: a description of letters and digits; the
-        recording's ending ``_eeg`` is left out).
+        recording's ending ``_eeg`` or ``_raw`` is left out).
     plot : str or Path, optional
         In the same way a picture, or a folder of pictures.
     annotations : bool
@@ -102,7 +102,8 @@ def plan_targets(
     targets = []
     for path in paths:
         for task in tasks:
-            name = f"{path.stem.removesuffix('_eeg')}_desc-{re.sub('[^0-9a-z]', '', task)}"
+            stem = re.sub("(_eeg|_raw)?(.fif)?$", "", path.stem)
+            name = f"{stem}_desc-{re.sub('[^0-9a-z]', '', task)}"
             events = out if out.suffix == ".tsv" else out / f"{name}_events.tsv"
             picture = plot
             if plot is not None and plot.suffix not in PICTURES:

@@ -93,7 +93,7 @@ def predict(
     Notes
     -----
     The probabilities are those of ``model(**extractor(recording, task=card, stride_s=stride_s))``
-    to about 1e-5, but the recording is read in blocks, once for all tasks: memory grows with the
+    to 1e-4, but the recording is read in blocks, once for all tasks: memory grows with the
     number of windows alone. Every channel is filtered once for each distinct choice of filters;
     bipolar channels, being linear, are derived afterwards. Tasks that see the very same windows
     (channels and their order, length, stride, unit, filters) share one pass through the temporal

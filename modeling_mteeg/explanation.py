@@ -129,7 +129,9 @@ def window_inputs(
     Notes
     -----
     The recording is filtered piece by piece, exactly as :func:`modeling_mteeg.prediction.predict`
-    does, up to the last of the windows; memory does not grow with its length.
+    does, up to the last of the windows; memory does not grow with its length. Where no
+    low-pass can be applied (100 and 128 Hz) what is close to Nyquist differs a little from
+    ``predict``: see :class:`modeling_mteeg.prediction.stream_filter.StreamFilter`.
     """
     source = open_recording(recording, unit, rename)
     choice = choose_for_task(source, card, allow_missing)

@@ -20,10 +20,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from transformers import AutoModel
-
-import modeling_mteeg  # noqa: F401 (registers with the Auto classes)
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
+from modeling_mteeg.prediction.loading import load_tasks
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
 from modeling_mteeg.preprocessing import read_recording
 
@@ -31,13 +29,11 @@ from modeling_mteeg.preprocessing import read_recording
 def main(argv: Sequence[str] | None = None) -> int:
     """Connect, predict, print; returns 0 at the end of the stream."""
     args = parse_arguments(argv)
-    model = AutoModel.from_pretrained(args.base, revision=args.revision).eval()
-    for task in args.task:
-        model.load_adapter(task)
+    model, tasks = load_tasks(args.base, args.task, revision=args.revision)
     with source(args) as (stream, ended):
         rate_hz = stream.info["sfreq"] / args.speed
         live = LivePredictor(
-            model, args.task, stream.ch_names, rate_hz, args.unit or stream_unit(stream),
+            model, tasks, stream.ch_names, rate_hz, args.unit or stream_unit(stream),
             stride_s=args.stride, highpass_hz=args.highpass, lookahead_s=args.lookahead,
         )  # fmt: skip
         print(
@@ -117,7 +113,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--stream", help="name of a stream to connect to")
     add("--base", required=True, help="folder or Hub id of the base")
     add("--revision", default="main", help="revision of the base on the Hub")
-    add("--task", action="append", required=True, help="task beside the base; may be repeated")
+    add("--task", action="append", required=True, help="as in `mteeg predict`; may be repeated")
     add("--stride", type=float, help="seconds from window to window (default: they touch)")
     add("--unit", choices=("uV", "mV", "V"), help="default: what the stream announces")
     add("--highpass", type=float, help="Hz, instead of the tasks' own: less delay")

@@ -149,7 +149,7 @@ def test_command_names_what_is_wrong_before_it_works(published, capsys):
     cases = {
         "ends in .png": ["--out", "a.txt"],
         "ends in .tsv": ["--table", "a.csv"],
-        "expected OLD=NEW, found T7": ["--rename", "T7"],
+        "expected OLD=NEW, such as T7=T3, found": ["--rename", "T7"],
         "gone.edf": [],
     }
     for words, options in cases.items():

@@ -31,6 +31,7 @@ from modeling_mteeg import MteegFeatureExtractor, MteegModel
 from modeling_mteeg.adapter_files import AdapterError
 from modeling_mteeg.cards import CardError, write_cards
 from modeling_mteeg.checked_files import UnsafeFileError
+from modeling_mteeg.prediction.loading import load_tasks
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +217,11 @@ def test_cards_are_made_from_checked_files(base):
     enlarged(base / "adapters/tuab" / CARD)
     with pytest.raises(CardError, match=r"task\.json"):
         write_cards(base)
+
+
+def test_nobody_is_asked_on_the_terminal_whether_to_run_a_strangers_code(base, mark, monkeypatch):
+    hostile_base(base, mark)
+    changed(base / "config.json", model_type="evil")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        load_tasks(base, ["tuab"])

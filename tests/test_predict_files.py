@@ -382,12 +382,12 @@ def test_tasks_beside_a_base_on_the_hub_are_those_of_its_commit(monkeypatch):
     monkeypatch.setattr(model, "load_adapter", load_adapter)
     monkeypatch.setattr(
         "modeling_mteeg.prediction.loading.AutoModel.from_pretrained",
-        lambda name, revision, token: asked.update(base=(name, revision, token)) or model,
+        lambda name, **options: asked.update(base=(name, options)) or model,
     )
     tasks = ["tuab", "tuev@v2", "you/seed", "mine=you/other@v1"]
     _, names = load_tasks("me/base", tasks, revision="v3", token="secret")
     assert names == ["tuab", "tuev", "seed", "mine"]
     assert asked == {
-        "base": ("me/base", "v3", "secret"), "tuab": "c0ffee", "tuev": "v2", "you/seed": None,
-        "you/other": "v1",
+        "base": ("me/base", {"revision": "v3", "token": "secret", "trust_remote_code": False}),
+        "tuab": "c0ffee", "tuev": "v2", "you/seed": None, "you/other": "v1",
     }  # fmt: skip

@@ -103,7 +103,9 @@ class ServedModel:
         model, _ = load_tasks(base, adapters_beside(base))
         model.set_adapter(None)
         model.requires_grad_(False)
-        return cls(base, model, AutoFeatureExtractor.from_pretrained(base), public)
+        return cls(
+            base, model, AutoFeatureExtractor.from_pretrained(base, trust_remote_code=False), public
+        )
 
     @property
     def simulated(self) -> bool:

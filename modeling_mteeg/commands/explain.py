@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from .renaming import add_rename, parse_rename
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,10 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-missing", type=int, metavar="N", help="channels that the recording may lack"
     )
-    parser.add_argument(
-        "--rename", action="append", default=[], metavar="OLD=NEW",
-        help="channel of the recording that is meant by another name; may be repeated",
-    )  # fmt: skip
+    add_rename(parser)
     parser.add_argument("--unit", choices=("uV", "mV", "V"), help="unit of the file's numbers")
     parser.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
     parser.add_argument("--token", help="token for private repositories (default: your login's)")
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     from ..pictures.style import check_picture_name, figure_class
     from ..prediction.loading import load_tasks
 
-    rename = _renames(args.rename)
+    rename = parse_rename(args.rename)
     if args.out:
         check_picture_name(args.out)
         figure_class("Without --out the table is printed.")
@@ -105,10 +104,3 @@ def save_table(found: ChannelAttribution, path: str | Path) -> Path:
     ]
     path.write_text("\n".join(["channel\tvalue", *rows]) + "\n", "utf-8")
     return path
-
-
-def _renames(pairs: list[str]) -> dict[str, str]:
-    wrong = [pair for pair in pairs if not all(pair.partition("=")[::2])]
-    if wrong:
-        raise ValueError(f"--rename: expected OLD=NEW, found {', '.join(wrong)}.")
-    return dict(pair.split("=", 1) for pair in pairs)

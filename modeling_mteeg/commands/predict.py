@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .renaming import add_rename, parse_rename
+
 SUMMARY = "predict recordings: events with the probability of every class, annotations, pictures"
 _FORMATS = "EDF, BDF, BrainVision, FIF, CNT, EEGLAB set ...: what MNE reads"
 
@@ -39,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="go on where up to N of a task's channels are missing (default: what its card allows)",
     )
-    add(
-        "--rename",
-        action="append",
-        default=[],
-        metavar="OLD=NEW",
-        help="take the recording's channel OLD for NEW, such as T7=T3; may be repeated",
-    )
+    add_rename(parser)
     add("--unit", choices=("uV", "mV", "V"), help="unit that the file's numbers really have")
     add("--batch-size", type=int, default=16, metavar="N", help="windows at a time (16)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
@@ -74,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
         stride_s=args.stride,
         batch_size=args.batch_size,
         allow_missing=args.allow_missing,
-        rename=_renamed(args.rename),
+        rename=parse_rename(args.rename),
         unit=args.unit,
         merge=args.merge,
         annotations=args.annotations,
@@ -107,19 +103,6 @@ def run(args: argparse.Namespace) -> None:
             f"{len(lines)} of {len(targets)} results could not be made; the other {made} are "
             "there.\n" + "\n".join(lines)
         )
-
-
-def _renamed(pairs: list[str]) -> dict[str, str]:
-    """``OLD=NEW`` pairs as a mapping."""
-    renamed = {}
-    for pair in pairs:
-        old, equals, new = pair.partition("=")
-        if not (equals and old.strip() and new.strip()):
-            raise ValueError(f"--rename: expected OLD=NEW, such as T7=T3, found {pair!r}.")
-        if old.strip() in renamed:
-            raise ValueError(f"--rename: expected {old.strip()} once, found it twice.")
-        renamed[old.strip()] = new.strip()
-    return renamed
 
 
 def _picture_maker(plot: str | None) -> Any:

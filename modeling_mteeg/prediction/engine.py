@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +17,12 @@ from ..preprocessing import PreprocessingInfo, preprocessing_info
 from ..recording_sources import ChannelChoice, Source
 from ..signal_checks import SignalError
 from ..task_card import TaskCard
-from .loading import load_tasks
+from .loading import cards_of, load_tasks
 from .montage import choose_for_task, electrodes_of, notes_on
 from .provenance import provenance
 from .reading import BlockReader, RunningChecks, open_recording
 from .result import Prediction
-from .sliding import SlidingWindows
+from .sliding import SlidingWindows, stride_samples
 from .whole_filter import recording_filter
 
 BATCH_SIZE = 16
@@ -108,7 +107,7 @@ def predict(
         if tasks is None:
             raise ValueError("tasks: name the tasks to load with the base.")
         model, tasks = load_tasks(model, [tasks] if isinstance(tasks, str) else tasks)
-    cards = _cards_of(model, tasks)
+    cards = cards_of(model, tasks)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size: expected a whole number above 0, found {batch_size!r}.")
     _check_allowed(allow_missing)
@@ -261,26 +260,6 @@ def _done_s(groups: Sequence[_FilterGroup]) -> float:
     return sum(done) / len(done)
 
 
-def _cards_of(model: MteegModel, tasks: str | Sequence[str] | None) -> list[TaskCard]:
-    if model.training:
-        raise ValueError("Expected a model in evaluation mode: call model.eval() first.")
-    names = list(model.tasks) if tasks is None else [tasks] if isinstance(tasks, str) else tasks
-    if not names or len(set(names)) != len(list(names)):
-        raise ValueError(f"tasks: expected one or more different tasks, found {list(names)}.")
-    unknown = [name for name in names if name not in model.tasks]
-    if unknown:
-        raise ValueError(
-            f"tasks: {', '.join(map(repr, unknown))} not among those that the model holds, "
-            f"{sorted(model.tasks)}. Use load_adapter() first."
-        )
-    cards = [model.tasks[name] for name in names]
-    size = model.config.patch_size
-    wrong = [f"{card.name} at {card.rate_hz:g} Hz" for card in cards if card.rate_hz != size]
-    if wrong:
-        raise ValueError(f"Expected tasks at {size} Hz, found {', '.join(wrong)}.")
-    return cards
-
-
 def _check_allowed(allow_missing: int | None) -> None:
     whole = isinstance(allow_missing, int) and not isinstance(allow_missing, bool)
     if allow_missing is not None and not (whole and allow_missing >= 0):
@@ -296,7 +275,7 @@ def _plan(
     edges = (card.highpass_hz, card.lowpass_hz, card.notch_hz)
     info = preprocessing_info(source.rate_hz, card.rate_hz, *edges)
     window = round(card.window_s * card.rate_hz)
-    stride = window if stride_s is None else _stride(stride_s, card.rate_hz)
+    stride = window if stride_s is None else stride_samples(stride_s, card.rate_hz)
     if info.samples_out(source.samples) < window:
         raise SignalError(
             f"Expected at least {card.window_s:g} s, the length of task {card.name!r}'s window; "
@@ -311,17 +290,6 @@ def _plan(
     if card.simulated:
         notes.append("The task was trained on simulated recordings.")
     return _Plan(card, choice, info, window, stride, notes)
-
-
-def _stride(stride_s: float, rate_hz: float) -> int:
-    number = isinstance(stride_s, (int, float)) and not isinstance(stride_s, bool)
-    step = round(stride_s * rate_hz) if number and 0 < stride_s < math.inf else 0
-    if step < 1 or not math.isclose(step, stride_s * rate_hz, rel_tol=1e-6):
-        raise ValueError(
-            f"stride_s: expected a whole number of samples at {rate_hz:g} Hz, at least one, found "
-            f"{stride_s!r} s."
-        )
-    return step
 
 
 def _group(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +16,9 @@ from ..recording_sources import Source, missing_note
 from ..signal_checks import SignalError, check_unit, flat_channels, unit_factor
 from ..task_card import TaskCard
 from .fast_forward import FastForward, is_preparable
+from .loading import cards_of
 from .montage import choose_for_task
-from .sliding import SlidingWindows
+from .sliding import SlidingWindows, stride_samples
 from .stream_filter import StreamFilter
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class _TaskWindows:
         self.rows = [source.names.index(name) for name in choice.needed]
         self.ids = torch.from_numpy(channel_ids(choice.names, card.bipolar))
         window = round(card.window_s * card.rate_hz)
-        stride = _stride(card, stride_s, window)
+        stride = window if stride_s is None else stride_samples(stride_s, card.rate_hz)
         self.windows = SlidingWindows(window, stride, len(choice.names))
         self.checked = False
 
@@ -159,17 +159,8 @@ class LivePredictor:
         lookahead_s: float | None = None,
         allow_missing: int | None = None,
     ) -> None:
-        if model.training:
-            raise ValueError("Expected a model in evaluation mode: call model.eval() first.")
-        names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"tasks: expected one or more different tasks, found {names!r}.")
-        unknown = [name for name in names if name not in model.tasks]
-        if unknown:
-            raise ValueError(
-                f"tasks: {', '.join(map(repr, unknown))} not among those that the model holds, "
-                f"{sorted(model.tasks)}. Use load_adapter() first."
-            )
+        cards = cards_of(model, tasks)
+        names = [card.name for card in cards]
         if isinstance(channels, str):
             raise ValueError(f"channels: expected a list of names, found {channels!r}.")
         self.model, self.rate_hz, self.unit = model, float(rate_hz), unit
@@ -177,9 +168,7 @@ class LivePredictor:
         self._factor, self._lookahead_s = unit_factor(unit), lookahead_s
         source = Source("array", self.channels, self.rate_hz, _unread, cut=False, unit=unit)
         self._copies = _copies(self.channels)
-        members = [
-            _TaskWindows(model.tasks[name], source, stride_s, allow_missing) for name in names
-        ]
+        members = [_TaskWindows(card, source, stride_s, allow_missing) for card in cards]
         self._groups = self._grouped(members, samples, highpass_hz)
         self._prepared: dict[str, FastForward] = {}
         if is_preparable(model):
@@ -358,19 +347,6 @@ def _result(member: _TaskWindows, onset: int, window: np.ndarray, row: list[floa
         probabilities=dict(zip(card.labels, row, strict=True)),
         flat=tuple(flat_channels(window[None], member.names)),
     )
-
-
-def _stride(card: TaskCard, stride_s: float | None, window: int) -> int:
-    """Samples at the task's rate from one window to the next."""
-    if stride_s is None:
-        return window
-    step = round(stride_s * card.rate_hz) if math.isfinite(stride_s) else 0
-    if step < 1 or not math.isclose(step, stride_s * card.rate_hz, rel_tol=1e-6):
-        raise ValueError(
-            f"stride_s: expected a whole number of samples at {card.rate_hz:g} Hz, at least one, "
-            f"found {stride_s!r} s."
-        )
-    return step
 
 
 def _unread(*_: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel
 
 from ..modeling_mteeg import MteegModel
-from ..task_card import TASK_NAME
+from ..task_card import TASK_NAME, TaskCard
 
 _SPECIFIED = re.compile(r"(?:(?P<name>[a-z][a-z0-9-]*)=)?(?P<source>.+?)(?:@(?P<revision>[^@/]+))?")
 
@@ -74,7 +74,10 @@ def load_tasks(
             f"{base}: expected the folder of a base, with its config.json, as save_pretrained(), "
             "`mteeg convert` or a recipe writes it."
         )
-    model = AutoModel.from_pretrained(str(base), revision=revision or "main", token=token)
+    # False, not None: transformers would ask on the terminal whether to run a stranger's code.
+    model = AutoModel.from_pretrained(
+        str(base), revision=revision or "main", token=token, trust_remote_code=False
+    )
     if not isinstance(model, MteegModel):
         raise ValueError(f"{base}: expected an MTEEG base, found a {type(model).__name__}.")
     commit = getattr(model.config, "_commit_hash", None) or revision
@@ -87,6 +90,33 @@ def load_tasks(
         )
         names.append(card.name)
     return model.to(device).eval(), names
+
+
+def cards_of(model: MteegModel, tasks: str | Sequence[str] | None) -> list[TaskCard]:
+    """Cards of the tasks that were asked for; None: all that the model holds.
+
+    Raises
+    ------
+    ValueError
+        A model in training mode, unknown or repeated tasks, or another rate than the model's.
+    """
+    if model.training:
+        raise ValueError("Expected a model in evaluation mode: call model.eval() first.")
+    names = list(model.tasks) if tasks is None else [tasks] if isinstance(tasks, str) else tasks
+    if not names or len(set(names)) != len(list(names)):
+        raise ValueError(f"tasks: expected one or more different tasks, found {list(names)}.")
+    unknown = [name for name in names if name not in model.tasks]
+    if unknown:
+        raise ValueError(
+            f"tasks: {', '.join(map(repr, unknown))} not among those that the model holds, "
+            f"{sorted(model.tasks)}. Use load_adapter() first."
+        )
+    cards = [model.tasks[name] for name in names]
+    size = model.config.patch_size
+    wrong = [f"{card.name} at {card.rate_hz:g} Hz" for card in cards if card.rate_hz != size]
+    if wrong:
+        raise ValueError(f"Expected tasks at {size} Hz, found {', '.join(wrong)}.")
+    return cards
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 _LEAST_ROOM = 4096  # samples that are taken at a time, at least
+
+
+def stride_samples(stride_s: float, rate_hz: float) -> int:
+    """Samples from one window's start to the next.
+
+    Raises
+    ------
+    ValueError
+        Not a whole number of samples, or none.
+    """
+    number = isinstance(stride_s, (int, float)) and not isinstance(stride_s, bool)
+    step = round(stride_s * rate_hz) if number and 0 < stride_s < math.inf else 0
+    if step < 1 or not math.isclose(step, stride_s * rate_hz, rel_tol=1e-6):
+        raise ValueError(
+            f"stride_s: expected a whole number of samples at {rate_hz:g} Hz, at least one, found "
+            f"{stride_s!r} s."
+        )
+    return step
 
 
 class SlidingWindows:

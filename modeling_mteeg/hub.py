@@ -194,13 +194,19 @@ def explain(error: BaseException, repo: str) -> str:
     repo : str
         ``owner/repo`` it was about.
     """
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     for one in _chain(error):
-        if isinstance(one, OfflineModeIsEnabled):
+        uncached = isinstance(one, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE
+        if uncached or isinstance(one, OfflineModeIsEnabled):
             return (
-                "offline mode is on. Unset HF_HUB_OFFLINE, or load it once with a connection, "
-                "after which the cache has it."
+                "offline mode is on. Unset HF_HUB_OFFLINE; what was loaded once with a connection "
+                "is in the cache and needs none."
             )
         if isinstance(one, HfHubHTTPError):
             return _explain_answer(one, repo)

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Connect, predict, print; returns 0 at the end of the stream."""
     args = parse_arguments(argv)
     model, tasks = load_tasks(args.base, args.task, revision=args.revision)
-    with source(args) as (stream, ended):
+    with source(args) as (stream, ended, recorded_s):
         rate_hz = stream.info["sfreq"] / args.speed
         live = LivePredictor(
             model, tasks, stream.ch_names, rate_hz, args.unit or stream_unit(stream),
@@ -56,7 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for result in live.finish():
             count += 1
             print(line(result), flush=True)
-    print(f"End: {live.samples_in / rate_hz:.1f} s of signal, {count} answers.")
+    heard_s = live.samples_in / rate_hz
+    if recorded_s is not None and args.seconds is None and recorded_s - heard_s > 0.05:
+        print(
+            f"The first {recorded_s - heard_s:.1f} s of the recording's {recorded_s:.1f} s were "
+            "played before the stream was connected, as with any stream that one joins."
+        )
+    print(f"End: {heard_s:.1f} s of signal, {count} answers.")
     return 0
 
 
@@ -71,12 +77,15 @@ def line(result: LiveResult) -> str:
 
 
 @contextlib.contextmanager
-def source(args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
-    """The connected stream, and what says that it has ended (None: nothing does)."""
+def source(args: argparse.Namespace) -> Iterator[tuple[Any, Any, float | None]]:
+    """The connected stream, what says that it has ended, and the length of what is played.
+
+    Of a stream that is not played here nothing says its end or its length: None.
+    """
     if args.recording is None:
         stream = open_stream(name=args.stream)
         try:
-            yield stream, None
+            yield stream, None, None
         finally:
             stream.disconnect()
         return
@@ -89,8 +98,9 @@ def source(args: argparse.Namespace) -> Iterator[tuple[Any, Any]]:
         raw, chunk_size=chunk, n_repeat=1, name=name, source_id=name, annotations=False
     ) as player:
         stream = open_stream(name=name, source_id=name)
+        recorded_s = len(raw.times) * args.speed / raw.info["sfreq"]
         try:
-            yield stream, lambda: not player.running
+            yield stream, lambda: not player.running, recorded_s
         finally:
             stream.disconnect()
 

@@ -134,6 +134,10 @@ def test_command_prints_draws_and_writes(published, tmp_path, capsys):
     assert "integrated-gradients for seizure, mean over 2 windows, from 10 s, 12 s" in out
     assert (tmp_path / "new" / "head.png").read_bytes().startswith(b"\x89PNG")
     rows = [row.split("\t") for row in (tmp_path / "head.tsv").read_text().splitlines()]
+    before = (tmp_path / "head.tsv").read_bytes()
+    assert cli.main([*command, "--onset", "20", *files]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert (tmp_path / "head.tsv").read_bytes() == before
     assert rows[0] == ["channel", "value"]
     assert [row[0] for row in rows[1:]] == list(CARD.channels)
     printed = {line.split()[0]: float(line.split()[1]) for line in out.splitlines()[1:4]}

@@ -391,3 +391,16 @@ def test_tasks_beside_a_base_on_the_hub_are_those_of_its_commit(monkeypatch):
         "base": ("me/base", {"revision": "v3", "token": "secret", "trust_remote_code": False}),
         "tuab": "c0ffee", "tuev": "v2", "you/seed": None, "you/other": "v1",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("nowhere/at/all", "no such folder, and on the Hub it would be owner/repo"),
+        ("me/base", "no such folder here, and from the Hub: offline mode is on. Unset"),
+    ],
+)
+def test_a_base_that_is_not_there_is_named_in_both_places(monkeypatch, base, said):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match=said):
+        load_tasks(base, ["tuab"])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .renaming import add_rename, parse_rename
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..attribution import ChannelAttribution
 
 SUMMARY = "show on a scalp map which channels a task's answer on a recording rests on"
@@ -48,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", choices=("uV", "mV", "V"), help="unit of the file's numbers")
     parser.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
     parser.add_argument("--token", help="token for private repositories (default: your login's)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -64,6 +64,11 @@ def run(args: argparse.Namespace) -> None:
         figure_class("Without --out the table is printed.")
     if args.table and not args.table.endswith(".tsv"):
         raise ValueError(f"{args.table}: expected a name that ends in .tsv.")
+    taken = [path for path in (args.out, args.table) if path and Path(path).exists()]
+    if taken and not args.overwrite:
+        raise FileExistsError(
+            f"{' and '.join(taken)} already there: choose another name, or say --overwrite."
+        )
     model, (task,) = load_tasks(
         args.base, [args.task], revision=args.revision, token=args.token, device=args.device
     )
@@ -95,8 +100,6 @@ def text_of(found: ChannelAttribution) -> str:
 
 def save_table(found: ChannelAttribution, path: str | Path) -> Path:
     """Write ``channel`` and ``value``, in the model's order, as tab-separated text."""
-    from pathlib import Path
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import HTTPError
 from transformers import AutoModel
 
+from ..adapter_files import split_repo
+from ..hub import explain
 from ..modeling_mteeg import MteegModel
 from ..task_card import TASK_NAME, TaskCard
 
@@ -74,10 +77,7 @@ def load_tasks(
             f"{base}: expected the folder of a base, with its config.json, as save_pretrained(), "
             "`mteeg convert` or a recipe writes it."
         )
-    # False, not None: transformers would ask on the terminal whether to run a stranger's code.
-    model = AutoModel.from_pretrained(
-        str(base), revision=revision or "main", token=token, trust_remote_code=False
-    )
+    model = _load_base(str(base), revision, token)
     if not isinstance(model, MteegModel):
         raise ValueError(f"{base}: expected an MTEEG base, found a {type(model).__name__}.")
     commit = getattr(model.config, "_commit_hash", None) or revision
@@ -90,6 +90,28 @@ def load_tasks(
         )
         names.append(card.name)
     return model.to(device).eval(), names
+
+
+def _load_base(base: str, revision: str | None, token: str | bool | None) -> MteegModel:
+    """The base alone; where it is neither a folder nor to be had from the Hub, both are said."""
+    here = Path(base).exists()
+    if not here and split_repo(base)[0] != base:
+        raise FileNotFoundError(
+            f"No base {base}: there is no such folder, and on the Hub it would be owner/repo. Give "
+            "the folder that a recipe, save_pretrained() or `mteeg convert` wrote."
+        )
+    try:
+        # False, not None: transformers would ask on the terminal whether to run a stranger's code.
+        return AutoModel.from_pretrained(
+            base, revision=revision or "main", token=token, trust_remote_code=False
+        )
+    except (OSError, HTTPError) as error:
+        if here:
+            raise
+        raise OSError(
+            f"No base {base}: there is no such folder here, and from the Hub: "
+            f"{explain(error, base)}"
+        ) from error
 
 
 def cards_of(model: MteegModel, tasks: str | Sequence[str] | None) -> list[TaskCard]:

@@ -74,6 +74,16 @@ class Publication:
             return f"Upload the adapter and head of task {names}"
         return "Upload the base" + (f" and the tasks {names}" if names else "")
 
+    def files(self) -> dict[str, Path]:
+        """Path in the repository to every file that goes; lacking model cards are made besides."""
+        found = dict(self.base)
+        for name, place in self.tasks.items():
+            prefix = f"{ADAPTERS}/{name}/" if self.base else ""
+            for path in sorted(place.iterdir()):
+                if path.is_file() and is_of_a_task(path.name):
+                    found[f"{prefix}{path.name}"] = path
+        return found
+
 
 def read_publication(folder: str | Path, tasks: Sequence[str] = ()) -> Publication:
     """Look through a folder and load what would go to the Hub.

@@ -109,7 +109,10 @@ def test_only_what_belongs_to_a_model_goes(hub, push, folder):
 
 
 def test_check_sends_nothing(hub, push, folder):
-    assert "base, sleep-edf, tuab" in push(folder, "--check")
+    said = push(folder, "--check")
+    assert "base, sleep-edf, tuab" in said and "would go: " in said
+    listed = {line.split(" (")[0].strip() for line in said.splitlines() if line.startswith("  ")}
+    assert {"config.json", "model.safetensors", "adapters/tuab/task.json"} <= listed
     assert not hub.requests
 
 

@@ -42,6 +42,11 @@ def run(args: argparse.Namespace) -> None:
         rest = f" and {len(found.left_out) - 8} more" if len(found.left_out) > 8 else ""
         print(f"stays here: {', '.join(found.left_out[:8])}{rest}")
     if args.check:
+        files = found.files()
+        size = sum(path.stat().st_size for path in files.values())
+        print(f"would go: {len(files)} files, {size / 1e6:.1f} MB, and model cards that lack")
+        for path, source in files.items():
+            print(f"  {path} ({source.stat().st_size / 1e6:.2f} MB)")
         return
     address = publish(
         found,

@@ -244,6 +244,17 @@ class TaskCard:
         """One-second patches per window."""
         return round(self.window_s / PATCH_S)
 
+    @property
+    def filters(self) -> str:
+        """The filters in words; a recording's rate may forbid one."""
+        edges = {
+            "high-pass": self.highpass_hz,
+            "low-pass": self.lowpass_hz,
+            "notch": self.notch_hz,
+        }
+        named = [f"{name} {value:g} Hz" for name, value in edges.items() if value is not None]
+        return ", ".join(named) or "no filters"
+
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Class probabilities (batch, classes) from logits (batch, outputs)."""
         if logits.ndim != 2 or logits.shape[1] != self.num_outputs:

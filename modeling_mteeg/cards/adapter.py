@@ -55,16 +55,7 @@ def _task_rows(facts: TaskFacts) -> list[tuple[str, str]]:
 
 def preprocessing(card: TaskCard) -> str:
     """Filters and unit."""
-    edges = [
-        f"{name} {value:g} Hz"
-        for name, value in (
-            ("high-pass", card.highpass_hz),
-            ("low-pass", card.lowpass_hz),
-            ("notch", card.notch_hz),
-        )
-        if value is not None
-    ]
-    return f"{', '.join(edges) or 'no filters'}; microvolt / {card.scale_uv:g}"
+    return f"{card.filters}; microvolt / {card.scale_uv:g}"
 
 
 def _load(card: TaskCard) -> str:

@@ -28,7 +28,7 @@ def overview_text(overview: Overview) -> str:
             f"{card.name}: {overview.folder}",
             f"  {origin}; {card.corpus}",
             f"  {len(overview.channels)} channels, windows of {card.window_s:g} s at "
-            f"{card.rate_hz:g} Hz, {_filters(overview)}",
+            f"{card.rate_hz:g} Hz, {overview.card.filters}",
             f"  split hash {card.split_hash or 'none'}",
             "",
             *_split_table(overview),
@@ -43,21 +43,6 @@ def overview_text(overview: Overview) -> str:
             *_remark_lines(overview.remarks),
         ]
     )
-
-
-def _filters(overview: Overview) -> str:
-    """The card's filters; where a recording's rate forbids one, the dataset card says so."""
-    card = overview.card
-    parts = [
-        f"{name} {value:g} Hz"
-        for name, value in (
-            ("high-pass", card.highpass_hz),
-            ("low-pass", card.lowpass_hz),
-            ("notch", card.notch_hz),
-        )
-        if value is not None
-    ]
-    return ", ".join(parts) or "no filters"
 
 
 def _split_table(overview: Overview) -> list[str]:

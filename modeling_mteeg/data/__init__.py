@@ -1,4 +1,4 @@
-"""Data of the joint training: windows on disk, the plan that mixes tasks, batches.
+"""Data of training: windows and unlabelled recordings on disk, the plans of epochs, batches.
 
 Needs ``datasets`` and ``pyarrow``; ``import modeling_mteeg`` alone does not import this package.
 """
@@ -16,33 +16,58 @@ from .loading import (
 )
 from .mixing import PAPER_SAMPLING, EpochPlan, SamplingRule, TaskMix, sampling_rules
 from .remote import RemoteFolder, StreamError
+from .shape_plan import ShapePlan
 from .source import WindowFormatError, WindowSource
 from .streaming import StreamedReader
+from .stretches import (
+    MANIFEST_FILE,
+    MANIFEST_VERSION,
+    cut_stretches,
+    encode_stretch,
+    read_manifest,
+    stretch_features,
+    window_patches,
+)
+from .unlabelled import UnlabelledWindows, load_unlabelled
+from .unlabelled_batches import GroupBatch, StepPart, UnlabelledBatches
 from .windows import WindowReader, decode_window, encode_window, window_features
 
 __all__ = [
     "Corpus",
     "EpochPlan",
+    "GroupBatch",
     "JointBatches",
+    "MANIFEST_FILE",
+    "MANIFEST_VERSION",
     "PAPER_SAMPLING",
     "RemoteFolder",
     "SamplingRule",
+    "ShapePlan",
+    "StepPart",
     "StreamError",
     "StreamedReader",
     "TaskMix",
+    "UnlabelledBatches",
+    "UnlabelledWindows",
     "WindowFormatError",
     "WindowReader",
     "WindowSource",
+    "cut_stretches",
     "decode_window",
+    "encode_stretch",
     "encode_window",
     "load_corpora",
     "load_corpus",
+    "load_unlabelled",
     "model_inputs",
     "read_ahead",
+    "read_manifest",
     "run_ahead",
     "sampling_rules",
     "stream_corpus",
+    "stretch_features",
     "training_mixes",
     "window_features",
+    "window_patches",
     "write_index",
 ]

@@ -163,9 +163,9 @@ class TaskMix:
             pool = np.arange(self.size)
         else:
             labels = np.asarray(self.labels)
-            negatives = _shuffled(np.flatnonzero(labels == 0), source)[: self._pool_sizes()[1]]
+            negatives = shuffled(np.flatnonzero(labels == 0), source)[: self._pool_sizes()[1]]
             pool = np.concatenate([np.flatnonzero(labels != 0), negatives])
-        return _shuffled(pool, source)[: self.drawn]
+        return shuffled(pool, source)[: self.drawn]
 
 
 def _utf8(mix: TaskMix) -> bytes:
@@ -177,7 +177,7 @@ def _part(fraction: float, number: int) -> int:
     return min(number, max(1, int(fraction * number + 0.5)))
 
 
-def _shuffled(rows: np.ndarray, source: np.random.Philox) -> np.ndarray:
+def shuffled(rows: np.ndarray, source: np.random.Philox) -> np.ndarray:
     """Rows in random order; raw Philox numbers, whose stream numpy keeps over versions."""
     return rows[np.argsort(source.random_raw(len(rows)), kind="stable")]
 
@@ -250,10 +250,10 @@ class EpochPlan:
         self.tasks = tuple(mix.name for mix in self.mixes)
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"mixes: expected one or more different tasks, found {self.tasks}.")
-        self.batch_size = _whole("batch_size", batch_size, 1)
-        self.seed, self.epoch = _whole("seed", seed, 0), _whole("epoch", epoch, 0)
-        self.world_size = _whole("world_size", world_size, 1)
-        self.slices = _whole("slices", slices, 1)
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.seed, self.epoch = whole_number("seed", seed, 0), whole_number("epoch", epoch, 0)
+        self.world_size = whole_number("world_size", world_size, 1)
+        self.slices = whole_number("slices", slices, 1)
         drawn = np.array([mix.drawn for mix in self.mixes], np.int64)
         self.drawn: dict[str, int] = dict(zip(self.tasks, drawn.tolist(), strict=True))
         self.num_steps = -(-int(drawn.sum()) // self.batch_size)
@@ -270,7 +270,7 @@ class EpochPlan:
         the end of the epoch there may be fewer steps than asked for.
         """
         self._check_step(step)
-        total = self._counts[step : step + _whole("steps", steps, 1)].sum(axis=0)
+        total = self._counts[step : step + whole_number("steps", steps, 1)].sum(axis=0)
         return dict(zip(self.tasks, total.tolist(), strict=True))
 
     def indices(self, step: int, rank: int = 0, slice: int = 0) -> dict[str, np.ndarray]:
@@ -324,7 +324,7 @@ class EpochPlan:
             raise IndexError(f"step: expected 0 to {self.num_steps - 1}, found {step}.")
 
 
-def _whole(name: str, value: int, least: int) -> int:
+def whole_number(name: str, value: int, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name}: expected a whole number of {least} or more, found {value!r}.")
     return int(value)

@@ -322,21 +322,7 @@ class WindowReader(WindowSource):
 
     def _locate_signals(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """Byte views of the chunks; chunk and first byte of every selected row."""
-        views, chunk_of, starts, sizes = [], [], [], []
-        for chunk in self._table.column("signal").chunks:
-            large = pa.types.is_large_binary(chunk.type)
-            if not (large or pa.types.is_binary(chunk.type)):
-                raise WindowFormatError(f"Column 'signal': expected binary, found {chunk.type}.")
-            if len(chunk) == 0:
-                continue
-            _, offsets, data = chunk.buffers()
-            offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
-            offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
-            chunk_of.append(np.full(len(chunk), len(views), np.int32))
-            views.append(np.frombuffer(data if data is not None else b"", np.uint8))
-            starts.append(offsets[:-1])
-            sizes.append(np.diff(offsets))
-        chunk_of, starts, sizes = (np.concatenate(part) for part in (chunk_of, starts, sizes))
+        views, chunk_of, starts, sizes = locate_bytes(self._table.column("signal"))
         if self._rows is not None:
             chunk_of, starts, sizes = (part[self._rows] for part in (chunk_of, starts, sizes))
         expected = self.window_bytes
@@ -347,6 +333,34 @@ class WindowReader(WindowSource):
                 f"found {int(sizes[wrong[0]])} in row {int(wrong[0])} and {wrong.size} rows in all."
             )
         return views, chunk_of, starts
+
+
+def locate_bytes(
+    column: pa.ChunkedArray,
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Where the cells of a binary column lie in memory, without copying them.
+
+    Returns
+    -------
+    tuple
+        The bytes of every chunk (uint8 views); and for every cell the number of its chunk, its
+        first byte there, and its length.
+    """
+    views, chunk_of, starts, sizes = [], [], [], []
+    for chunk in column.chunks:
+        large = pa.types.is_large_binary(chunk.type)
+        if not (large or pa.types.is_binary(chunk.type)):
+            raise WindowFormatError(f"Column 'signal': expected binary, found {chunk.type}.")
+        if len(chunk) == 0:
+            continue
+        _, offsets, data = chunk.buffers()
+        offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
+        offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+        chunk_of.append(np.full(len(chunk), len(views), np.int32))
+        views.append(np.frombuffer(data if data is not None else b"", np.uint8))
+        starts.append(offsets[:-1])
+        sizes.append(np.diff(offsets))
+    return views, *(np.concatenate(part) for part in (chunk_of, starts, sizes))
 
 
 def _first_other_list(chunk: pa.Array, expected: pa.Array, length: int) -> int | None:

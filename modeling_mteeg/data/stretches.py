@@ -1,0 +1,190 @@
+"""How unlabelled recordings lie on disk: a row is a stretch of a recording, not a window.
+
+Masked pre-training cuts windows every 4 s, the neural tokenizer every second. Windows that overlap
+would be stored several times over, so a row holds minutes of signal, and windows are views into it,
+cut when they are read. Stretches of a long recording overlap by as much as a window needs, so that
+no window is lost where one stretch ends and the next begins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .source import DTYPES, WindowFormatError
+from .windows import INT16_PEAK
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+MANIFEST_FILE = "unlabelled.json"
+MANIFEST_VERSION = 1
+RATE_HZ = 200
+MAX_PATCHES, MAX_SECONDS = 256, 16
+"""A published window holds up to 256 patches, and the temporal table has 16 rows (LaBraM)."""
+OWN_S = 300
+STRETCH_COLUMNS = (
+    "signal", "dtype", "scale", "shape", "channels", "recording", "subject", "onset_s", "own_s",
+)  # fmt: skip
+
+
+def window_patches(
+    channels: int, max_patches: int = MAX_PATCHES, max_seconds: int = MAX_SECONDS
+) -> int:
+    """Seconds, which are patches of a channel, of a window of so many channels; 0: none fits."""
+    return min(max_patches // channels, max_seconds)
+
+
+def stretch_features() -> Features:
+    """The columns of a prepared folder of unlabelled recordings.
+
+    Returns
+    -------
+    datasets.Features
+        ``signal`` bytes of a (channels, samples) array at 200 Hz, ``dtype`` "int16" or "float32",
+        ``scale`` microvolt per count of every channel, ``shape`` (channels, samples), ``channels``
+        names, ``recording``, ``subject``, ``onset_s`` seconds from the start of the recording,
+        ``own_s`` seconds from there in which windows that begin belong to this row.
+    """
+    from datasets import Features, List, Value
+
+    return Features(
+        {
+            "signal": Value("large_binary"),
+            "dtype": Value("string"),
+            "scale": List(Value("float32")),
+            "shape": List(Value("int32"), length=2),
+            "channels": List(Value("string")),
+            "recording": Value("string"),
+            "subject": Value("string"),
+            "onset_s": Value("int64"),
+            "own_s": Value("int64"),
+        }
+    )
+
+
+def cut_stretches(
+    samples: int, window_s: int, own_s: int = OWN_S
+) -> Iterator[tuple[int, int, int]]:
+    """Cut a recording into stretches that together hold every window of ``window_s`` or shorter.
+
+    Parameters
+    ----------
+    samples : int
+        Length of the recording at 200 Hz.
+    window_s : int
+        Longest window in seconds.
+    own_s : int
+        Seconds of window onsets that a stretch owns.
+
+    Yields
+    ------
+    tuple of int
+        First sample and one past the last of a stretch, and the seconds that it owns.
+    """
+    step, window = own_s * RATE_HZ, window_s * RATE_HZ
+    starts = range(0, max(1, samples - window + 1), step)
+    for start in starts[:-1]:
+        yield start, start + step + window, own_s
+    yield starts[-1], samples, -(-(samples - starts[-1]) // RATE_HZ)  # shorter windows begin later
+
+
+def encode_stretch(
+    signal_uv: np.ndarray,
+    channels: Sequence[str],
+    recording: str,
+    subject: str,
+    onset_s: int,
+    own_s: int = OWN_S,
+    dtype: str = "int16",
+) -> dict[str, Any]:
+    """One stretch as a row of :func:`stretch_features`.
+
+    Parameters
+    ----------
+    signal_uv : np.ndarray, (channels, samples), float
+        Preprocessed signal in microvolt at 200 Hz.
+    channels : sequence of str
+        A name for every row of ``signal_uv``.
+    recording, subject : str
+        Where it comes from; an empty subject stands for "the recording's own".
+    onset_s, own_s : int
+        Where it begins, and for how long windows that begin belong to it, see
+        :func:`cut_stretches`.
+    dtype : {"int16", "float32"}
+        ``int16``: counts of a channel's own max|signal| / 32767 microvolt; ``float32``: exact.
+
+    Raises
+    ------
+    ValueError
+        The signal is no finite real (channels, samples) array, names do not fit it, or the dtype
+        is unknown.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {sorted(DTYPES)}, found {dtype!r}.")
+    signal = np.asarray(signal_uv)
+    if signal.ndim != 2 or signal.size == 0 or signal.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{recording} at {onset_s} s: expected a real array (channels, samples) in microvolt, "
+            f"found shape {signal.shape}, dtype {signal.dtype}."
+        )
+    if isinstance(channels, str) or len(channels) != len(signal):
+        raise ValueError(
+            f"{recording} at {onset_s} s: expected a name for each of the {len(signal)} channels, "
+            f"found {channels!r}."
+        )
+    signal = signal.astype(np.float32, copy=False)
+    peaks = np.abs(signal).max(axis=1)
+    if not np.isfinite(peaks).all():
+        raise ValueError(f"{recording} at {onset_s} s: the signal has NaN or infinite values.")
+    scale = np.ones(len(signal), np.float32)
+    if dtype == "int16":
+        scale = np.maximum(peaks / np.float32(INT16_PEAK), np.finfo(np.float32).tiny)
+        signal = np.rint(signal / scale[:, None])
+    return {
+        "signal": signal.astype(DTYPES[dtype]).tobytes(),
+        "dtype": dtype,
+        "scale": scale.tolist(),
+        "shape": list(signal.shape),
+        "channels": [str(name) for name in channels],
+        "recording": recording,
+        "subject": subject,
+        "onset_s": int(onset_s),
+        "own_s": int(own_s),
+    }
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """What ``unlabelled.json`` says of a prepared folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or the file is missing.
+    WindowFormatError
+        It is no such file, or of another version.
+    """
+    path = Path(folder) / MANIFEST_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder}: expected unlabelled recordings prepared with `python -m "
+            f"dataset_scripts.unlabelled --raw ... --out {folder}`, found no {MANIFEST_FILE}."
+        )
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise WindowFormatError(f"{path}: no JSON ({error}); prepare the folder again.") from error
+    if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
+        found = manifest.get("version") if isinstance(manifest, dict) else manifest
+        raise WindowFormatError(
+            f"{path}: expected version {MANIFEST_VERSION}, found {found!r}; prepare it again."
+        )
+    wrong = [key for key in ("max_patches", "max_seconds")
+             if not isinstance(manifest.get(key), int) or manifest[key] < 1]  # fmt: skip
+    if wrong:
+        raise WindowFormatError(f"{path}: expected whole numbers for {wrong}; prepare it again.")
+    return manifest

@@ -105,8 +105,9 @@ def describe_data(
     """Say what is about to happen."""
     start = config.model.init or f"{config.model.preset}, random weights"
     weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    say(accelerator, f"{what}: {start}, {weights:,} parameters, {accelerator.num_processes} "
-        f"process(es) on {accelerator.device.type}, precision {accelerator.mixed_precision}")  # fmt: skip
+    processes = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
+    precision = f"precision {accelerator.mixed_precision}"
+    say(accelerator, f"{what}: {start}, {weights:,} parameters, {processes}, {precision}")
     for split, groups in data.items():
         for group in groups:
             shown = " ".join(group.channels[:3]) + (" ..." if len(group.channels) > 3 else "")

@@ -7,6 +7,8 @@ tokens in the order of the processes, by a generator that depends on the number 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -18,6 +20,10 @@ from .configuration_tokenizer import MteegTokenizerConfig
 
 # Scores of so many (token, code) pairs are held at a time: 16 MB in float32.
 _SCORES_AT_A_TIME = 2**22
+# Values of unit tokens are summed as whole multiples of 2**-36 (7e-12 off at most; float32 holds
+# 6e-8). Whole numbers add up to the same in any order, which floats on a GPU do not, and 2**26
+# tokens of one code stay within int64.
+_UNITS = 2.0**36
 
 
 class Quantized(NamedTuple):
@@ -38,8 +44,18 @@ class Quantized(NamedTuple):
     indices: torch.Tensor
 
 
+class _Pending:
+    """What the forwards of one step have found so far: sums by code, and maybe the tokens."""
+
+    def __init__(self, sums: torch.Tensor, tokens: torch.Tensor):
+        self.sums = sums  # int64, (codes, code_size + 2)
+        self.tokens = [tokens]
+
+
 class Codebook(nn.Module):
     """Codes of unit length that move by an exponential average (LaBraM, neural tokenizer).
+
+    In training mode every forward is one update, or all within :meth:`one_step` are one.
 
     Attributes
     ----------
@@ -62,6 +78,7 @@ class Codebook(nn.Module):
         self.register_buffer("started", torch.tensor(not config.kmeans_start))
         self.register_buffer("updates", torch.tensor(0))
         self._seen_started = False  # saves reading the flag back from an accelerator every step
+        self._pending: _Pending | None = None
 
     def _load_from_state_dict(self, *args) -> None:
         self._seen_started = False
@@ -74,19 +91,84 @@ class Codebook(nn.Module):
         ----------
         tokens : torch.Tensor
             float32, (tokens, code_size), of any length. In training every process has to call this
-            equally often, each with its part of the step's tokens.
+            equally often, each with its part of the step's tokens; within :meth:`one_step` as often
+            as it likes.
+
+        Raises
+        ------
+        RuntimeError
+            Within :meth:`one_step`, if the k-means start is still to come: it needs all tokens of
+            the step.
         """
         tokens = F.normalize(tokens, dim=-1)
-        if self.training and not self._seen_started:
-            if not self.started:
-                self._start(tokens.detach())
-            self._seen_started = True
+        if self.training and not self._is_started():
+            if self._pending is not None:
+                raise RuntimeError(
+                    "The codebook has not been started: expected start_codebook(parts) with all "
+                    "parts of the first step before one_step()."
+                )
+            self._start(tokens.detach())
         indices = self.look_up(tokens.detach())
         values = self.codes[indices]
-        if self.training:
-            self._update(tokens.detach(), indices)
+        if self.training and self._pending is not None:
+            self._note(tokens.detach(), indices)
+        elif self.training:
+            with self.one_step():
+                self._note(tokens.detach(), indices)
         commitment = F.mse_loss(tokens, values)
         return Quantized(tokens + (values - tokens).detach(), commitment, indices)
+
+    @contextmanager
+    def one_step(self) -> Iterator[None]:
+        """Make all forwards within the block one update, made when the block ends.
+
+        A step that is cut into parts to save memory then moves the codes, counts the usage and
+        revives dead codes exactly as one forward over all its tokens does; forwards within the
+        block see the codes of before. Processes may hold different numbers of parts, or none. With
+        an error in the block nothing is updated.
+
+        Raises
+        ------
+        RuntimeError
+            Within another such block.
+        """
+        if self._pending is not None:
+            raise RuntimeError("Expected one one_step() at a time, found one within another.")
+        size = self.config.code_size
+        sums = torch.zeros(
+            self.config.num_codes, size + 2, dtype=torch.int64, device=_summing_device(self.codes)
+        )
+        self._pending = _Pending(sums, self.codes.new_empty(0, size))
+        try:
+            yield
+            if self.training:
+                self._update(self._pending)
+        finally:
+            self._pending = None
+
+    @torch.no_grad()
+    def start(self, tokens: torch.Tensor) -> bool:
+        """Start codes and usage by k-means, unless they have been.
+
+        Parameters
+        ----------
+        tokens : torch.Tensor
+            float32, (tokens, code_size), this process's part of the first step, maybe none of it;
+            every process has to call this.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to start.
+        """
+        if self._is_started():
+            return False
+        self._start(F.normalize(tokens.float(), dim=-1))
+        return True
+
+    def _is_started(self) -> bool:
+        self._seen_started = self._seen_started or bool(self.started)
+        return self._seen_started
 
     def look_up(self, tokens: torch.Tensor) -> torch.Tensor:
         """Number of the nearest code of every unit token: (tokens, code_size) to int64 (tokens,).
@@ -119,29 +201,47 @@ class Codebook(nn.Module):
         self.usage.mul_(decay).add_(counts.to(self.usage.dtype), alpha=1 - decay)
 
     @torch.no_grad()
-    def _update(self, tokens: torch.Tensor, indices: torch.Tensor) -> None:
+    def _note(self, tokens: torch.Tensor, indices: torch.Tensor) -> None:
+        """Take the tokens of one forward into the pending update."""
+        self._pending.sums.add_(self._sums(tokens, indices))
+        if self.config.revive_dead:
+            self._pending.tokens.append(tokens)
+
+    @torch.no_grad()
+    def _update(self, pending: _Pending) -> None:
         """Move every code that was taken towards the mean of its tokens, and revive dead ones."""
-        means, counts = self._means(tokens, indices)
+        means, counts = self._means(pending.sums)
         self.note_usage(counts)
         moved = torch.lerp(means, self.codes.to(means.dtype), self.config.code_decay)
         moved = F.normalize(moved, dim=-1).to(self.codes.dtype)
         self.codes.copy_(torch.where(counts[:, None] > 0, moved, self.codes))
         if self.config.revive_dead:
-            self._revive(tokens)
+            self._revive(torch.cat(pending.tokens))
         self.updates += 1
 
-    def _means(
-        self, tokens: torch.Tensor, indices: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sums(self, tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Sums by code over this process's tokens: int64, (num_codes, code_size + 2).
+
+        The values in whole :data:`_UNITS`, the number of tokens, and how many are not finite.
+        """
+        device = _summing_device(tokens)
+        tokens, indices = tokens.to(device), indices.to(device)
+        broken = ~tokens.isfinite().all(1, keepdim=True)
+        values = (tokens.float().nan_to_num(0.0, 0.0, 0.0) * _UNITS).round().long()
+        rows = torch.cat([values, torch.ones_like(values[:, :1]), broken.long()], dim=1)
+        return rows.new_zeros(self.config.num_codes, rows.shape[1]).index_add_(0, indices, rows)
+
+    def _means(self, sums: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit mean (num_codes, code_size) and count (num_codes,) of every code's tokens.
 
-        Summed in double precision, so that neither the order nor the split over processes shows.
+        From all processes' :meth:`_sums`. A code that took a token that is not finite has no mean:
+        it shows NaN.
         """
-        exact = torch.float32 if tokens.device.type == "mps" else torch.float64
-        rows = F.pad(tokens.to(exact), (0, 1), value=1.0)  # a column of ones counts
-        sums = rows.new_zeros(self.config.num_codes, rows.shape[1]).index_add_(0, indices, rows)
         sums = _sum_over_processes(sums)
-        return F.normalize(sums[:, :-1], dim=-1), sums[:, -1]
+        exact = torch.float32 if self.codes.device.type == "mps" else torch.float64
+        means = F.normalize(sums[:, :-2].double() / _UNITS, dim=-1)
+        means.masked_fill_(sums[:, -1:] > 0, torch.nan)
+        return means.to(self.codes.device, exact), sums[:, -2].to(self.codes.device)
 
     @torch.no_grad()
     def _start(self, tokens: torch.Tensor) -> None:
@@ -150,12 +250,15 @@ class Codebook(nn.Module):
         With fewer tokens than codes the codes left over stay the random directions they were.
         """
         centres = self._draw(tokens, self.config.num_codes)
+        if not len(centres):
+            raise ValueError("The k-means start of the codebook: expected tokens, found none.")
         self.codes[: len(centres)] = centres
         for _ in range(self.config.kmeans_iterations):
-            means, counts = self._means(tokens, self.look_up(tokens))
+            means, counts = self._means(self._sums(tokens, self.look_up(tokens)))
             self.codes.copy_(torch.where(counts[:, None] > 0, means.to(self.codes), self.codes))
         self.usage.copy_(counts)
         self.started.fill_(True)
+        self._seen_started = True
 
     def _revive(self, tokens: torch.Tensor) -> None:
         """Give dead codes the values of tokens drawn from the step."""
@@ -175,6 +278,11 @@ class Codebook(nn.Module):
         rows = tokens.new_zeros(len(wanted), tokens.shape[1])
         rows[own] = tokens[wanted[own]]
         return _sum_over_processes(rows)  # every row is zero on all processes but one
+
+
+def _summing_device(tensor: torch.Tensor) -> torch.device:
+    """Where whole numbers are summed: Apple's GPUs lack the 64-bit types."""
+    return torch.device("cpu") if tensor.device.type == "mps" else tensor.device
 
 
 def _processes() -> int:

@@ -7,7 +7,7 @@ codebook are needed afterwards: their code numbers are what masked pre-training 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -128,8 +128,9 @@ class TokenTransformer(nn.Module):
 class MteegTokenizerModel(MteegPreTrainedModel):
     """Neural tokenizer: encoder, codebook and decoder (VQ-NSP in the published code).
 
-    In training mode every forward pass is one update of the codebook; see
-    :class:`modeling_mteeg.codebook.Codebook` for dead codes and several processes.
+    In training mode every forward pass is one update of the codebook, or several are one within
+    ``tokenizer.codebook.one_step()``; see :class:`modeling_mteeg.codebook.Codebook` for dead codes
+    and several processes.
     """
 
     config_class = MteegTokenizerConfig
@@ -242,6 +243,37 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         # A tensor made in inference mode may not enter a loss; its copy may.
         copies = tuple(part.clone() for part in indices)
         return copies[0] if groups is None else copies
+
+    @torch.no_grad()
+    def start_codebook(self, parts: Iterable[Sequence[Mapping[str, torch.Tensor]]]) -> bool:
+        """Start the codebook by k-means over the tokens of a whole step, unless it has been.
+
+        For steps that are cut into parts to save memory: before the first of them, and with all
+        its parts, since one part alone may hold fewer tokens than there are codes. Every process
+        has to call this. The parts are encoded one after the other, and only their tokens kept.
+
+        Parameters
+        ----------
+        parts : iterable of sequence of mapping
+            This process's parts, each like ``groups`` of :meth:`forward`; maybe none.
+
+        Returns
+        -------
+        bool
+            Whether there was anything to start; if not, no part is encoded.
+
+        Raises
+        ------
+        ValueError
+            Inputs of the wrong shape, or no part in any process.
+        """
+        if bool(self.codebook.started):
+            return False
+        tokens = [self.codebook.codes.new_empty(0, self.config.code_size)]
+        for part in parts:
+            given = dict.fromkeys(("input_values", "channel_ids"))
+            tokens.append(self._encode(batches_of_step(part, given, self.config)))
+        return self.codebook.start(torch.cat(tokens))
 
     def _encode(self, batches: Sequence[Mapping]) -> torch.Tensor:
         """Tokens (patches of all groups, code_size) in float32, before they become unit vectors."""

@@ -57,12 +57,46 @@ def tokenizer_steps(rank: int, world: int) -> dict:
     return {"state": model.codebook.state_dict(), "indices": torch.stack(indices)}
 
 
+def slices_of(rank: int, world: int, count: int) -> list[slice]:
+    """The same rows in parts; of several processes the second has none, the last what it had."""
+    if world == 1:
+        return [slice(0, 2), slice(2, count)]
+    if rank == 1:
+        return []
+    if rank == 0:
+        last = part_of(world - 1, world, count).start if world > 2 else count
+        return [slice(0, 1), slice(1, 2), slice(2, last)]
+    return [part_of(rank, world, count)]
+
+
+def sliced_steps(rank: int, world: int, revive: bool) -> dict:
+    """A tokenizer whose steps are cut into parts, of unequal number and size, and maybe none."""
+    torch.manual_seed(0)
+    config = MteegTokenizerConfig.from_preset("tiny", revive_dead=revive, **OPTIONS)
+    model = MteegTokenizerModel(config).train()
+    x = torch.randn(SAMPLES, 6, 4, 200, generator=torch.Generator().manual_seed(3))
+    rows = torch.arange(1, 7)[:, None].repeat(1, 2)
+    indices = []
+    for step in range(STEPS):
+        parts = [
+            [{"input_values": (x * (1 + step))[part], "channel_ids": rows}]
+            for part in slices_of(rank, world, SAMPLES)
+        ]
+        model.start_codebook(parts)
+        with model.codebook.one_step():
+            found = [model(groups=part).token_ids[0] for part in parts]
+        indices.append(torch.cat([torch.empty(0, 24, dtype=torch.int64), *found]))
+    return {"state": model.codebook.state_dict(), "indices": torch.stack(indices)}
+
+
 def outcome(rank: int = 0, world: int = 1) -> dict:
     """Everything that is compared."""
     return {
         "plain": codebook_steps(rank, world, False),
         "revived": codebook_steps(rank, world, True),
         "tokenizer": tokenizer_steps(rank, world),
+        "sliced": sliced_steps(rank, world, False),
+        "sliced, revived": sliced_steps(rank, world, True),
     }
 
 

@@ -83,7 +83,7 @@ def test_kmeans_start_finds_clusters():
     tokens = F.normalize(middles.repeat(40, 1) + noise, dim=-1)
     book = codebook(48, 12, kmeans_start=True)
     assert not book.started
-    book._start(tokens)
+    assert book.start(3.0 * tokens) and not book.start(tokens)
     best = (middles @ book.codes.T).max(1).values
     assert best.min() > 0.999
     counts = torch.bincount(book.look_up(tokens), minlength=48)
@@ -200,3 +200,73 @@ def test_half_precision_around_it_does_not_change_the_tokens():
         found = book(tokens)
     assert torch.equal(found.indices, expected.indices)
     assert torch.equal(found.values, expected.values)
+
+
+@pytest.mark.parametrize("revive", [False, True])
+@pytest.mark.parametrize("pieces", [[100], [1, 60, 39], [0, 100, 0], [1] * 100])
+def test_several_forwards_of_one_step_are_one_update(pieces, revive):
+    whole, parts = codebook(revive_dead=revive), codebook(revive_dead=revive)
+    for step in range(3):
+        tokens, before = unit_tokens(100, seed=step), state(parts)
+        expected = whole(tokens)
+        with parts.one_step():
+            found = [parts(piece) for piece in tokens.split(pieces)]
+            assert all(torch.equal(value, before[name]) for name, value in state(parts).items())
+        assert torch.equal(torch.cat([part.indices for part in found]), expected.indices)
+        assert all(torch.equal(value, state(whole)[name]) for name, value in state(parts).items())
+    assert parts.updates == 3
+
+
+def test_the_update_depends_on_no_order():
+    """As the additions of a GPU come in any order, and so do the tokens of several processes."""
+    tokens = unit_tokens(5000)
+    books = [codebook() for _ in range(4)]
+    for seed, book in enumerate(books):
+        order = torch.randperm(5000, generator=torch.Generator().manual_seed(seed))
+        book(tokens[order])
+        assert torch.equal(book.codes, books[0].codes) and torch.equal(book.usage, books[0].usage)
+
+
+def test_an_error_within_a_step_updates_nothing():
+    book, before = codebook(), state(codebook())
+    with pytest.raises(KeyError), book.one_step():
+        book(unit_tokens(100))
+        raise KeyError
+    assert all(torch.equal(value, before[name]) for name, value in state(book).items())
+    with book.one_step():
+        book(unit_tokens(100))
+    assert book.updates == 1
+    with book.one_step(), pytest.raises(RuntimeError, match="one within another"):
+        book.one_step().__enter__()
+
+
+def test_evaluation_within_a_step_is_not_counted():
+    book = codebook().eval()
+    before = state(book)
+    with book.one_step():
+        book(unit_tokens(100))
+    assert all(torch.equal(value, before[name]) for name, value in state(book).items())
+
+
+def test_a_step_in_parts_wants_the_start_over_all_of_them_first():
+    book, whole = codebook(kmeans_start=True), codebook(kmeans_start=True)
+    with pytest.raises(RuntimeError, match="start_codebook"), book.one_step():
+        book(unit_tokens(50))
+    with pytest.raises(ValueError, match="found none"):
+        book.start(torch.empty(0, 6))
+    assert not book.started
+    tokens = unit_tokens(100)
+    whole(tokens)
+    assert book.start(tokens)
+    with book.one_step():
+        for piece in tokens.split(30):
+            book(piece)
+    assert all(torch.equal(value, state(whole)[name]) for name, value in state(book).items())
+
+
+def test_a_token_that_is_not_finite_shows_in_its_code_alone():
+    book, tokens = codebook(), unit_tokens(100)
+    tokens[3, 2] = torch.nan
+    taken = book(tokens).indices[3]
+    broken = book.codes.isnan().any(1)
+    assert broken[taken] and broken.sum() == 1

@@ -148,8 +148,14 @@ class MteegForPreTraining(MteegPreTrainedModel):
         ------
         ValueError
             Inputs of the wrong shape or type, code numbers that the model does not have, labels
-            for some groups only, or both ways of giving inputs at once.
+            for some groups only, both ways of giving inputs at once, or a backbone with tasks'
+            adapters, which pre-training would pass by.
         """
+        if self.mteeg.tasks:
+            raise ValueError(
+                f"Expected a backbone without adapters, found those of {list(self.mteeg.tasks)}; "
+                "pre-train first, and add tasks to AutoModel.from_pretrained of the saved folder."
+            )
         given = {"input_values": input_values, "channel_ids": channel_ids}
         given |= {"mask": mask, "labels": labels}
         batches = batches_of_step(groups, given, self.config)

@@ -334,3 +334,12 @@ def test_presets_predict_8192_codes(preset):
     with torch.device("meta"):
         model = MteegForPreTraining(config)
     assert model.lm_head.weight.shape == (8192, config.hidden_size)
+
+
+def test_a_backbone_with_adapters_is_refused():
+    model = MteegForPreTraining(MteegConfig.from_preset("tiny", num_codes=8))
+    inputs = {"input_values": torch.randn(1, 2, 2, 200), "channel_ids": torch.ones(2, 2).long()}
+    model(**inputs)
+    model.mteeg.add_adapter("my-task", labels=["a", "b"])
+    with pytest.raises(ValueError, match=r"without adapters, found those of \['my-task'\]"):
+        model(**inputs)

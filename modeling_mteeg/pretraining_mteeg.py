@@ -114,6 +114,7 @@ class MteegForPreTraining(MteegPreTrainedModel):
         mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         groups: Sequence[Mapping[str, torch.Tensor]] | None = None,
+        num_hidden: tuple[int, int] | None = None,
     ) -> MteegPreTrainingOutput:
         """Predict the codes of hidden patches, in one pass for a mask and its complement.
 
@@ -134,6 +135,9 @@ class MteegForPreTraining(MteegPreTrainedModel):
         groups : sequence of mapping, optional
             Instead of the above: several batches of different shapes as one step, each a mapping
             with the arguments above. Every hidden patch weighs the same in the loss.
+        num_hidden : tuple of int, optional
+            What the two sums of the loss are divided by, for a batch that is a part of a larger
+            step: the step's masked patches, and its others. By default this batch's own.
 
         Returns
         -------
@@ -168,7 +172,9 @@ class MteegForPreTraining(MteegPreTrainedModel):
             codes = [batch["labels"] for batch in batches]
             masked = torch.cat([c[m] for c, m in zip(codes, masks, strict=True)])
             others = torch.cat([c[~m] for c, m in zip(codes, masks, strict=True)])
-            output.loss = _code_loss(logits[0], masked) + _code_loss(logits[1], others)
+            number = num_hidden or (len(masked), len(others))
+            output.loss = _code_loss(logits[0], masked, number[0])
+            output.loss = output.loss + _code_loss(logits[1], others, number[1])
             output.accuracy = _share_found(logits[0], masked)
             output.accuracy_complement = _share_found(logits[1], others)
         return output
@@ -245,11 +251,11 @@ class MteegForPreTraining(MteegPreTrainedModel):
         super().save_pretrained(save_directory, **kwargs)
 
 
-def _code_loss(logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy; zero where nothing was hidden."""
+def _code_loss(logits: torch.Tensor, codes: torch.Tensor, number: int) -> torch.Tensor:
+    """Sum of the cross-entropies over ``number``; zero where nothing was hidden."""
     if not len(codes):
         return logits.float().sum()
-    return F.cross_entropy(logits.float(), codes)
+    return F.cross_entropy(logits.float(), codes, reduction="sum") / number
 
 
 @torch.no_grad()

@@ -51,6 +51,19 @@ class StepPart:
 
     groups: tuple[GroupBatch, ...]
 
+    def to(self, device: torch.device) -> StepPart:
+        """The same with its tensors on a device."""
+        return StepPart(
+            tuple(
+                dataclasses.replace(
+                    batch,
+                    input_values=batch.input_values.to(device, non_blocking=True),
+                    channel_ids=batch.channel_ids.to(device, non_blocking=True),
+                )
+                for batch in self.groups
+            )
+        )
+
 
 class UnlabelledBatches:
     """The batches of an epoch for one process, in order: every slice of every step in turn.

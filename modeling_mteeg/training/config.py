@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..data.remote import is_url
 from ..task_card import TASK_NAME
-from .schema import ConfigError, nearest, read_section, setting, yaml_loader
+from .config_file import SavedConfig, flatten, put_over, read_tree
+from .schema import ConfigError, nearest, read_section, setting
 
 TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
 
@@ -98,7 +95,7 @@ class CheckpointOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class JointConfig:
+class JointConfig(SavedConfig):
     """A whole joint training. The YAML files in ``recipes/configs`` have these keys."""
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
@@ -115,10 +112,6 @@ class JointConfig:
     tracker: str = setting("none", "none|tensorboard")
     output: str = setting("outputs/joint")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types only, as in the YAML file."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
-
     def identity(self) -> dict[str, Any]:
         """The keys that decide the trained numbers, flat: a checkpoint belongs to these.
 
@@ -133,24 +126,6 @@ class JointConfig:
     def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
         """The sampling rules of those of ``tasks`` that have one."""
         return {task: vars(self.sampling[task]) for task in tasks if task in self.sampling}
-
-    def save(self, path: str | Path) -> None:
-        """Write the configuration as YAML, whole or not at all; :func:`load_config` reads it."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), "utf-8")
-        os.replace(part, path)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; empty mappings stay as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        nested = isinstance(value, Mapping) and value
-        flat |= flatten(value, f"{name}.") if nested else {name: value}
-    return flat
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> JointConfig:
@@ -170,16 +145,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         Not YAML, unknown keys, wrong types, wrong values, or values that contradict each other:
         all of them in one error.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = sorted(str(file) for file in path.parent.glob("*.yaml"))
-        raise FileNotFoundError(f"No configuration {path}; in that folder: {found or 'none'}.")
-    duplicates: list[str] = []
-    try:
-        tree = yaml.load(path.read_text("utf-8"), Loader=yaml_loader(duplicates))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [f"not readable as YAML: {error}"]) from error
-    return build_config({} if tree is None else tree, overrides, str(path), duplicates)
+    tree, duplicates = read_tree(path)
+    return build_config(tree, overrides, str(path), duplicates)
 
 
 def build_config(
@@ -189,12 +156,8 @@ def build_config(
     faults: Sequence[str] = (),
 ) -> JointConfig:
     """Check a nested mapping and make the configuration of it; see :func:`load_config`."""
-    if not isinstance(tree, Mapping):
-        raise ConfigError(source, [f"expected keys and values, found {type(tree).__name__}"])
     faults = list(faults)
-    tree = json.loads(json.dumps(tree, default=str))
-    for key, value in (overrides or {}).items():
-        _put(tree, key.split("."), value)
+    tree = put_over(tree, overrides, source)
     config = read_section(JointConfig, tree, "", faults)
     _check_tasks(tree, config, faults)
     if not faults:
@@ -202,14 +165,6 @@ def build_config(
     if faults:
         raise ConfigError(source, faults)
     return config
-
-
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        if not isinstance(tree.get(key), dict):
-            tree[key] = {}
-        tree = tree[key]
-    tree[keys[-1]] = value
 
 
 def _check_tasks(tree: Mapping[str, Any], config: JointConfig, faults: list[str]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from .config import JointConfig, load_config
+from .config import load_config
 from .schema import ConfigError
 from .setup import TrainingError
 
@@ -16,14 +17,28 @@ _REMEDY = (
 )
 
 
-def check_output(config: JointConfig) -> None:
+class RunConfig(Protocol):
+    """What a configuration has to have; a joint training has ``seeds`` as well."""
+
+    output: str
+
+    def identity(self) -> dict[str, Any]:
+        """The keys that decide the trained numbers."""
+
+    def save(self, path: str | Path) -> None:
+        """Write it as YAML."""
+
+
+def check_output(config: RunConfig, load: Callable[[Path], RunConfig] = load_config) -> None:
     """Raise where ``config.output`` holds what another training has left.
 
     Parameters
     ----------
-    config : JointConfig
+    config : RunConfig
         The training that is about to begin or to go on. Seeds may be added to several earlier
         ones.
+    load : callable
+        Reads a configuration of the same kind.
 
     Raises
     ------
@@ -41,7 +56,7 @@ def check_output(config: JointConfig) -> None:
             f"{_REMEDY}"
         )
     try:
-        earlier = load_config(folder / NOTE)
+        earlier = load(folder / NOTE)
     except ConfigError as error:
         raise TrainingError(f"{folder} holds another training: {error}\n{_REMEDY}") from error
     differing = _differing(earlier, config)
@@ -52,20 +67,21 @@ def check_output(config: JointConfig) -> None:
         raise TrainingError(f"{folder} holds another training; these differ:{lines}\n{_REMEDY}")
 
 
-def _differing(earlier: JointConfig, now: JointConfig) -> dict[str, tuple[Any, Any]]:
+def _differing(earlier: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Keys that decide the trained numbers, with both values, where they are not the same."""
     first, second = earlier.identity(), now.identity()
     keys = sorted(first.keys() | second.keys())
     pairs = {key: (first.get(key, "absent"), second.get(key, "absent")) for key in keys}
     found = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-    then, seeds = set(earlier.seeds), set(now.seeds)
+    before, after = getattr(earlier, "seeds", ()), getattr(now, "seeds", ())
+    then, seeds = set(before), set(after)
     added = then <= seeds and len(then) > 1  # a single seed lies in the folder itself
     if then != seeds and not added:
-        found["seeds"] = (list(earlier.seeds), list(now.seeds))
+        found["seeds"] = (list(before), list(after))
     return found
 
 
-def note_output(config: JointConfig) -> Path:
+def note_output(config: RunConfig) -> Path:
     """Note in ``config.output`` that it belongs to this training; returns the file."""
     path = Path(config.output) / NOTE
     config.save(path)

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +21,16 @@ class TrainingError(RuntimeError):
     """A training that cannot start, or cannot go on."""
 
 
-def start_accelerator(config: JointConfig, cpu: bool = False) -> Accelerator:
+class LaunchOptions(Protocol):
+    """Keys of every recipe's configuration that say how it runs."""
+
+    tracker: str
+    mixed_precision: str | None
+    num_processes: int | None
+    output: str
+
+
+def start_accelerator(config: LaunchOptions, cpu: bool = False) -> Accelerator:
     """Set up the processes, and check that they are the ones asked for.
 
     Raises

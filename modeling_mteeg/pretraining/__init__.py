@@ -1,0 +1,17 @@
+"""Training of stage one: the neural tokenizer, and masked pre-training of the backbone."""
+
+from .config import MaskedTrainingConfig, TokenizerTrainingConfig
+from .masked import MaskedTrainer, build_student
+from .tokenizer import TokenizerTrainer, build_tokenizer, load_tokenizer
+from .trainer import StageOneTrainer
+
+__all__ = [
+    "MaskedTrainer",
+    "MaskedTrainingConfig",
+    "StageOneTrainer",
+    "TokenizerTrainer",
+    "TokenizerTrainingConfig",
+    "build_student",
+    "build_tokenizer",
+    "load_tokenizer",
+]

@@ -1,0 +1,40 @@
+"""What is left of a training of stage one: a folder that loads by itself, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..cards import RECORD_FILE, write_cards
+from ..feature_extraction_mteeg import MteegFeatureExtractor
+from ..pretraining_mteeg import MteegForPreTraining
+from ..tokenizer_mteeg import MteegTokenizerModel
+from ..training.report import write_json
+
+
+def save_stage_one(
+    model: MteegForPreTraining | MteegTokenizerModel,
+    folder: str | Path,
+    record: Mapping[str, Any],
+) -> Path:
+    """Write model, feature extractor and record, and put them in the place of earlier ones.
+
+    A folder of :class:`MteegForPreTraining` is a base: it gets a base's model card as well.
+    """
+    folder = Path(folder)
+    temporary, old = (folder.with_name(f".{folder.name}-{end}") for end in ("writing", "old"))
+    for path in (temporary, old):
+        shutil.rmtree(path, ignore_errors=True)
+    model.save_pretrained(temporary)
+    MteegFeatureExtractor().save_pretrained(temporary)
+    write_json(temporary / RECORD_FILE, record)
+    if isinstance(model, MteegForPreTraining):
+        write_cards(temporary)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder

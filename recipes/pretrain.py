@@ -1,0 +1,88 @@
+"""Stage one, second half: pre-train the backbone on the codes of hidden patches (LaBraM).
+
+    accelerate launch recipes/pretrain.py                                # demo, simulated data
+    accelerate launch recipes/pretrain.py --config recipes/configs/pretrain_base.yaml \\
+        --tokenizer TOKENIZER --data UNLABELLED
+    torchrun --nproc_per_node 2 recipes/pretrain.py                      # several processes on CPU
+
+The saved folder is a base: ``accelerate launch recipes/joint.py --base OUTPUT/model`` takes it.
+A run that was killed goes on where it was when it is started again in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
+
+from stage_one import (
+    CONFIGS,
+    ERRORS,
+    describe_data,
+    open_data,
+    parse_arguments,
+    read_overrides,
+    run_record,
+    say,
+    train,
+)
+
+from modeling_mteeg.pretraining import (
+    MaskedTrainer,
+    MaskedTrainingConfig,
+    build_student,
+    load_tokenizer,
+)
+from modeling_mteeg.pretraining.saving import save_stage_one
+from modeling_mteeg.training.output import check_output, note_output
+from modeling_mteeg.training.setup import start_accelerator
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, save, load back."""
+    args = parse_arguments(__doc__, CONFIGS / "pretrain_demo.yaml", argv, tokenizer=True)
+    try:
+        config = MaskedTrainingConfig.load(args.config, read_overrides(args))
+        if args.resume != "never":
+            check_output(config, MaskedTrainingConfig.load)
+        accelerator = start_accelerator(config)
+        tokenizer = load_tokenizer(config.tokenizer, "tokenizer")
+        data = open_data(config, accelerator)
+        model = build_student(config.model, tokenizer, config.seed)
+        folder = Path(config.output)
+        trainer = MaskedTrainer(config, data, model, tokenizer, accelerator, folder)
+    except ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    describe_data(config, data, accelerator, "masked pre-training", model)
+    if accelerator.is_main_process:
+        note_output(config)
+    try:
+        train(trainer, args.resume, show)
+    except ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if accelerator.is_main_process:
+        record = run_record(__file__, argv, config, data, trainer, accelerator)
+        saved = save_stage_one(trainer.model, folder / "model", record)
+        say(accelerator, f"saved {saved}")
+        say(accelerator, f"next: accelerate launch recipes/joint.py --base {saved}")
+    accelerator.end_training()
+    return 0
+
+
+def show(entry: dict) -> str:
+    """An epoch's entry of the history in a line."""
+    values = entry.get("validation", entry["train"])
+    return (
+        f"loss {values['loss']:.4f}, codes found {values['accuracy']:.3f} of the masked patches, "
+        f"{values['accuracy_complement']:.3f} of the others; labels use "
+        f"{entry['model']['codes_in_labels']} codes"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Stage one, first half: train the neural tokenizer, which writes EEG as codes (LaBraM).
+
+    accelerate launch recipes/pretrain_tokenizer.py                      # demo, simulated data
+    accelerate launch recipes/pretrain_tokenizer.py \\
+        --config recipes/configs/tokenizer_base.yaml --data UNLABELLED
+    torchrun --nproc_per_node 2 recipes/pretrain_tokenizer.py            # several processes on CPU
+
+A run that was killed goes on where it was when it is started again in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
+
+from stage_one import (
+    CONFIGS,
+    ERRORS,
+    describe_data,
+    open_data,
+    parse_arguments,
+    read_overrides,
+    run_record,
+    say,
+    train,
+)
+
+from modeling_mteeg.pretraining import TokenizerTrainer, TokenizerTrainingConfig, build_tokenizer
+from modeling_mteeg.pretraining.saving import save_stage_one
+from modeling_mteeg.training.output import check_output, note_output
+from modeling_mteeg.training.setup import start_accelerator
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, save, load back."""
+    args = parse_arguments(__doc__, CONFIGS / "tokenizer_demo.yaml", argv)
+    try:
+        config = TokenizerTrainingConfig.load(args.config, read_overrides(args))
+        if args.resume != "never":
+            check_output(config, TokenizerTrainingConfig.load)
+        accelerator = start_accelerator(config)
+        data = open_data(config, accelerator)
+        model = build_tokenizer(config.model, config.seed)
+        folder = Path(config.output)
+        trainer = TokenizerTrainer(config, data, model, accelerator, folder)
+    except ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    describe_data(config, data, accelerator, "neural tokenizer", model)
+    if accelerator.is_main_process:
+        note_output(config)
+    try:
+        train(trainer, args.resume, show)
+    except ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if accelerator.is_main_process:
+        record = run_record(__file__, argv, config, data, trainer, accelerator)
+        saved = save_stage_one(trainer.model, folder / "model", record)
+        say(accelerator, f"saved {saved}")
+        say(accelerator, f"next: accelerate launch recipes/pretrain.py --tokenizer {saved}")
+    accelerator.end_training()
+    return 0
+
+
+def show(entry: dict) -> str:
+    """An epoch's entry of the history in a line."""
+    values = entry.get("validation", entry["train"])
+    return (
+        f"loss {values['loss']:.4f} (amplitude {values['amplitude_loss']:.4f}, phase "
+        f"{values['phase_loss']:.4f}, commitment {values['commitment_loss']:.4f}), dead codes "
+        f"{entry['model']['dead_codes']}, perplexity {entry['model']['perplexity']:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

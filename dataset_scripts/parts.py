@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, get_all_start_methods, get_context, parent_process
-from multiprocessing.context import BaseContext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from modeling_mteeg.data import encode_window, window_features
 
 from .corpus import Corpus, Recording
-from .locking import PreparationError
+from .processes import run_each
 from .reading import RecordingError
 from .report import Outcome
 from .sources import Source, changed_ns, content_digest, differences
@@ -46,7 +41,7 @@ def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outc
         bar_format=BAR_FORMAT,
         disable=not progress,
     ) as bar:
-        for outcome in _run(jobs, num_proc):
+        for outcome in run_each(write_part, jobs, num_proc):
             outcomes.append(outcome)
             bar.update(hours[outcome.recording.key])
             if outcome.status == "skipped" and progress:
@@ -60,49 +55,6 @@ def remove_strangers(folder: Path, keys: Sequence[str]) -> None:
     for path in folder.iterdir():
         if path.name not in wanted:
             path.unlink()
-
-
-def _run(jobs: Sequence[Job], num_proc: int) -> Iterator[Outcome]:
-    """Outcomes of the jobs as they are done."""
-    if num_proc == 1 or len(jobs) < 2:
-        yield from (write_part(*job) for job in jobs)
-        return
-    workers = min(num_proc, len(jobs))
-    with ProcessPoolExecutor(workers, _process_context(), _end_with_parent) as pool:
-        futures = [pool.submit(write_part, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise PreparationError(
-                "A process ended without a word, mostly for want of memory: every process holds "
-                "one recording. What is done is kept: start again with a smaller --num-proc. (A "
-                'script of your own must call this below if __name__ == "__main__": since every '
-                "process imports it.)"
-            ) from error
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-def _process_context() -> BaseContext:
-    """Where the system can, one server imports the libraries once and every process is its copy."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["mne", "datasets", __name__])
-    return context
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is killed: it must not write beside the next start."""
-    parent = parent_process()
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def write_part(

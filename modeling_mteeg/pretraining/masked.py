@@ -115,6 +115,25 @@ class MaskedTrainer(StageOneTrainer):
             "perplexity_of_labels": float(torch.special.entr(share).sum().exp()),
         }
 
+    @torch.no_grad()
+    def figures(self) -> dict[str, Any]:
+        from ..pictures.stage_one import draw_code_usage, draw_masked
+
+        self.model.eval()
+        batch, channels = self.example()
+        labels = self.tokenizer.get_codebook_indices(**batch.inputs)
+        place = StepPlace(self.seed, 0, 0, False, ())
+        mask = place.mask(batch, self.config.model.mask_ratio)
+        out = self.model(**batch.inputs, mask=mask, labels=labels)
+        guesses = torch.empty_like(labels)
+        guesses[mask], guesses[~mask] = out.logits.argmax(-1), out.logits_complement.argmax(-1)
+        found = guesses == labels
+        title = f"Codes found in hidden patches, after epoch {self.progress.epoch + 1}"
+        return {
+            "hidden patches": draw_masked(mask[0], found[0], channels, title),
+            "code usage": draw_code_usage({"labels of the epoch": self.label_usage}),
+        }
+
     def counts(self) -> dict[str, torch.Tensor]:
         return {"label_usage": self.accelerator.reduce(self.label_usage, reduction="sum")}
 

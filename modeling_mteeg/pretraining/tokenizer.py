@@ -74,3 +74,20 @@ class TokenizerTrainer(StageOneTrainer):
     def summary(self) -> dict[str, float]:
         codebook = self.model.codebook
         return {"dead_codes": codebook.num_dead(), "perplexity": codebook.perplexity()}
+
+    @torch.no_grad()
+    def figures(self) -> dict[str, Any]:
+        from ..pictures.stage_one import draw_code_usage, draw_reconstruction
+
+        self.model.eval()
+        batch, channels = self.example()
+        out = self.model(**batch.inputs)
+        title = f"Recorded and decoded, after epoch {self.progress.epoch + 1}"
+        codebook = self.model.codebook
+        note = f"{codebook.num_dead()} dead, perplexity {codebook.perplexity():.1f}"
+        return {
+            "reconstruction": draw_reconstruction(
+                batch.input_values[0], out.amplitude[0], out.phase[0], channels, title
+            ),
+            "code usage": draw_code_usage({"codes": codebook.usage}, note),
+        }

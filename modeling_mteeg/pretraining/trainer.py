@@ -18,7 +18,8 @@ from accelerate.utils import broadcast, broadcast_object_list
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..data import ShapePlan, StepPart, UnlabelledBatches, UnlabelledWindows
+from ..channels import channel_ids
+from ..data import GroupBatch, ShapePlan, StepPart, UnlabelledBatches, UnlabelledWindows
 from ..training.checkpoint import Checkpoint, CheckpointError, CheckpointStore, Progress
 from ..training.loop import step_seed
 from ..training.optimization import CosineSchedule, sum_gradients
@@ -116,6 +117,10 @@ class StageOneTrainer(ABC):
         """A context around all parts of a training step; by default nothing."""
         return nullcontext()
 
+    def figures(self) -> dict[str, Any]:
+        """Pictures (matplotlib figures) of what the model does at the end of an epoch, by name."""
+        return {}
+
     def counts(self) -> dict[str, torch.Tensor]:
         """What was counted in the running epoch, over all processes; a checkpoint keeps it."""
         return {}
@@ -169,6 +174,15 @@ class StageOneTrainer(ABC):
         for split, groups in self.data.items():
             identity[f"{split} data"] = [group.digest() for group in groups]
         return identity
+
+    def example(self) -> tuple[GroupBatch, tuple[str, ...]]:
+        """The same window of the widest montage every time, held out where there are any."""
+        groups = self.data.get("validation", self.data["train"])
+        windows = groups[-1]
+        values = torch.from_numpy(windows.read([0]))
+        ids = torch.from_numpy(channel_ids(windows.channels))
+        part = StepPart((GroupBatch(values, ids, len(groups) - 1, 0, 1),))
+        return part.to(self.accelerator.device).groups[0], windows.channels
 
     # The steps ---------------------------------------------------------------------------------
 
@@ -295,11 +309,16 @@ class StageOneTrainer(ABC):
         entry: dict[str, Any] = {"epoch": progress.epoch, "train": train}
         if "validation" in self.data:
             entry["validation"] = self.evaluate()
+        tracked = self.config.tracker == "tensorboard" and self.accelerator.is_main_process
+        figures = self.figures() if tracked else {}
         entry["model"] = self.summary()
         progress.history.append(entry)
         log = {f"{part}/{name}": value for part in ("validation", "model")
                for name, value in entry.get(part, {}).items()}  # fmt: skip
         self.accelerator.log(log, step=self.global_step)
+        for name, figure in figures.items():
+            writer = self.accelerator.get_tracker("tensorboard").writer
+            writer.add_figure(name, figure, self.global_step)
         progress.epoch, progress.step, self.sums = progress.epoch + 1, 0, {}
         return entry
 

@@ -1,0 +1,73 @@
+"""Make a list of downstream test recordings, which pre-training must not see.
+
+python -m dataset_scripts.exclusions --raw tuab=DOWNLOAD --raw tuev=DOWNLOAD --out exclusions.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .registry import corpus_class
+from .sources import content_digest
+from .unlabelled.exclusions import Entry, Exclusions
+
+
+def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exclusions:
+    """Every recording that has a window in the test split of its corpus's protocol.
+
+    Parameters
+    ----------
+    raw : mapping of str to str or Path
+        Task to the folder of its download, as for its preparation.
+    progress : bool
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        A task is unknown, or its folder is missing or has no recordings.
+    """
+    entries = []
+    for task, folder in raw.items():
+        corpus = corpus_class(task)(folder)
+        wanted = [one for one in corpus.find_recordings() if not one.left_out and not one.repeated]
+        if not wanted:
+            raise FileNotFoundError(f"{task}: no recording in {folder}; expected {corpus.layout}.")
+        splits = corpus.assign(wanted)
+        tested = {unit.partition("/")[0] for unit, split in splits.items() if split == "test"}
+        bar = tqdm(wanted, desc=f"hashing {task}", unit="recording", disable=not progress)
+        entries += [
+            Entry(task, one.path.name, content_digest(one.path), one.subject)
+            for one in bar
+            if one.key in tested
+        ]
+    return Exclusions(tuple(entries))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m dataset_scripts.exclusions",
+                                     description=__doc__.partition("\n")[0])  # fmt: skip
+    parser.add_argument("--raw", action="append", required=True, metavar="TASK=FOLDER",
+                        help="a downstream corpus and the folder of its download")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, help="the list, a JSON file")
+    options = parser.parse_args(arguments)
+    try:
+        pairs = [text.partition("=") for text in options.raw]
+        if not all(equals and folder for _, equals, folder in pairs):
+            raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")
+        found = test_recordings({task: folder for task, _, folder in pairs})
+        found.save(options.out)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.out}: {len(found.entries)} test recordings")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

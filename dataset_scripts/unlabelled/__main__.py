@@ -1,0 +1,71 @@
+"""``python -m dataset_scripts.unlabelled --raw FOLDER --out FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..locking import PreparationError
+from .exclusions import Exclusions
+from .registry import SOURCES
+from .settings import DTYPES, UnlabelledSettings
+from .writer import prepare_unlabelled
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m dataset_scripts.unlabelled",
+        description="Prepare unlabelled recordings for the neural tokenizer and pre-training.",
+    )
+    add = parser.add_argument
+    add("--raw", type=Path, required=True, help="folder of recordings")
+    add("--out", type=Path, required=True, help="the result")
+    add("--source", choices=tuple(SOURCES), default="folder",
+        help="the layout of a corpus of the paper; folder: anything that MNE reads")  # fmt: skip
+    add("--subject", metavar="REGEX", help="one group that finds the subject in a path below "
+        "--raw (default: sub-...)")  # fmt: skip
+    add("--num-proc", type=int, default=1, help="processes, a recording each")
+    add("--dtype", choices=DTYPES, default="int16")
+    add("--max-patches", type=int, default=256, help="channels x seconds of a window")
+    add("--max-seconds", type=int, default=16, help="longest window")
+    add("--notch", choices=("50", "60", "none"), default="50", help="mains frequency in Hz")
+    add("--exclude", action="append", default=[], metavar="LIST",
+        help="recordings to leave out, made with python -m dataset_scripts.exclusions")  # fmt: skip
+    add("--exclude-subjects", action="store_true",
+        help="TUH: leave out every session of a subject in the lists")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace what --out holds")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = parse(arguments)
+    try:
+        if options.num_proc < 1:
+            raise ValueError(f"--num-proc: expected 1 or more, found {options.num_proc}.")
+        settings = UnlabelledSettings(
+            max_patches=options.max_patches,
+            max_seconds=options.max_seconds,
+            notch_hz=None if options.notch == "none" else float(options.notch),
+            dtype=options.dtype,
+        )
+        folder = prepare_unlabelled(
+            options.raw,
+            options.out,
+            SOURCES[options.source](options.subject),
+            settings,
+            Exclusions.load(options.exclude, options.exclude_subjects),
+            options.num_proc,
+            options.overwrite,
+        )
+    except (ValueError, OSError, PreparationError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,117 @@
+"""Where unlabelled recordings come from: any folder, or a corpus whose layout is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+SUFFIXES = (
+    ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe", ".lay",
+    ".data", ".eeg",
+)  # fmt: skip
+"""Suffixes that MNE reads EEG by; ``.eeg`` is Nihon Kohden's where no BrainVision header stands
+beside it."""
+_COMPANIONS = {".vhdr": (".eeg", ".vmrk", ".dat"), ".set": (".fdt",), ".lay": (".dat",),
+               ".eeg": (".pnt", ".21e", ".log")}  # fmt: skip
+_SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
+_LATER_PART = re.compile(r"-\d+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class UnlabelledRecording:
+    """One recording below a raw folder.
+
+    Parameters
+    ----------
+    key : str
+        Unique name: its path below the raw folder.
+    path : Path
+    subject : str
+        Who was recorded; empty: nobody knows, the recording stands for itself.
+    rename : mapping of str to str
+        Recorded channel names to names of the table.
+    drop : tuple of str
+        Recorded channel names that are not used.
+    left_out : str
+        Why the source does not use it; empty: it is used.
+    """
+
+    key: str
+    path: Path
+    subject: str = ""
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    left_out: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file, and those that belong to it."""
+        suffixes = _COMPANIONS.get(self.path.suffix.lower(), ())
+        beside = (self.path.with_suffix(suffix) for suffix in suffixes)
+        return (self.path, *(path for path in beside if path.is_file()))
+
+
+class Source:
+    """Any folder of recordings; corpora of a known layout are subclasses.
+
+    Parameters
+    ----------
+    subject : str, optional
+        Regular expression with one group that finds the subject in a path below the raw folder; by
+        default BIDS's ``sub-...``.
+    """
+
+    name: ClassVar[str] = "folder"
+    homepage: ClassVar[str] = ""
+    layout: ClassVar[str] = "recordings that MNE reads, at any depth"
+    known_hours: ClassVar[float | None] = None
+    """Hours that the paper names for the corpus."""
+
+    def __init__(self, subject: str | None = None) -> None:
+        self._subject = re.compile(subject) if subject else _SUBJECT
+        if self._subject.groups != 1:
+            raise ValueError(f"subject: expected a pattern with one group, found {subject!r}.")
+
+    def find(self, raw: Path) -> list[UnlabelledRecording]:
+        """All recordings below a folder, used or not, sorted by key."""
+        return sorted((self.describe(raw, path) for path in walk(raw)), key=lambda one: one.key)
+
+    def describe(self, raw: Path, path: Path) -> UnlabelledRecording:
+        """What is known of a recording before it is opened."""
+        key = path.relative_to(raw).as_posix()
+        found = self._subject.search(key)
+        first = _LATER_PART.sub("", path.name.partition(".")[0])
+        later = path.name.endswith((".fif", ".fif.gz")) and first != path.name.partition(".")[0]
+        left_out = ""
+        if later and (path.parent / path.name.replace(path.name.partition(".")[0], first)).exists():
+            left_out = f"a part of {first}, which is read as a whole"
+        return UnlabelledRecording(key, path, found[1] if found else "", left_out=left_out)
+
+    def open(self, recording: UnlabelledRecording) -> Any:
+        """The recording as an ``mne.io.Raw`` whose signal is not read yet.
+
+        Raises
+        ------
+        RecordingError
+            It cannot be read.
+        """
+        from .reading import open_raw
+
+        return open_raw(recording.path)
+
+
+def walk(raw: Path) -> Iterator[Path]:
+    """Paths below a folder whose suffix is one of :data:`SUFFIXES`."""
+    for path in sorted(raw.rglob("*")):
+        if any(parent.suffix.lower() == ".mff" for parent in path.relative_to(raw).parents):
+            continue  # a recording that is a folder
+        name = path.name.lower()
+        if name.startswith(".") or not name.endswith(SUFFIXES):
+            continue
+        if name.endswith(".eeg") and path.with_suffix(".vhdr").exists():
+            continue
+        if path.is_file() or name.endswith(".mff"):
+            yield path

@@ -1,0 +1,327 @@
+"""Any folder of recordings becomes a pre-training corpus: known channels, reported skips, no test
+recording."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import edfio
+import mne
+import numpy as np
+import pytest
+from recording_files import WRITERS, write_recording
+
+from dataset_scripts import exclusions as exclusions_command
+from dataset_scripts.demo import simulate
+from dataset_scripts.locking import PreparationError
+from dataset_scripts.physionet_mi import PhysionetMi
+from dataset_scripts.simulator.unlabelled import simulate_unlabelled
+from dataset_scripts.unlabelled import (
+    Source,
+    UnlabelledRecording,
+    UnlabelledSettings,
+    prepare_unlabelled,
+    writer,
+)
+from dataset_scripts.unlabelled import __main__ as command
+from dataset_scripts.unlabelled.exclusions import (
+    TEST_MI_SUBJECTS,
+    TEST_NIGHTS,
+    Entry,
+    Exclusions,
+    rule_by_name,
+)
+from modeling_mteeg.data import load_unlabelled, read_manifest
+from modeling_mteeg.preprocessing import preprocess
+
+
+def noise(seed: int, channels: int, samples: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 20, (channels, samples))
+
+
+def write_edf(path: Path, names, rate: int, seconds: int, seed: int = 0, signal=None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    signal = noise(seed, len(names), rate * seconds) if signal is None else signal
+    signals = [
+        edfio.EdfSignal(row, rate, label=name, physical_dimension="uV", physical_range=(-200, 200))
+        for name, row in zip(names, signal, strict=True)
+    ]
+    edfio.Edf(signals).write(path)
+    return path
+
+
+def report(folder: Path) -> dict[str, dict[str, str]]:
+    with open(folder / "report.csv", newline="", encoding="utf-8") as file:
+        return {row["recording"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    """Recordings of three montages, three rates, two formats, and some that cannot be used."""
+    folder = tmp_path / "raw"
+    write_edf(folder / "sub-a/one.edf", ["EEG FP1-REF", "EEG CZ-REF", "EKG1"], 256, 40, 1)
+    write_edf(folder / "sub-a/two.edf", ["CZ", "FP1"], 250, 40, 2)
+    signal = noise(3, 3, 500 * 40)
+    write_recording(folder, "b_raw.fif", signal, ["C3", "C4", "NONSENSE"], 500)
+    write_edf(folder / "short.edf", ["CZ", "FP1"], 250, 3, 4)
+    write_edf(folder / "nobody.edf", ["X1", "X2"], 250, 40, 5)
+    (folder / "broken.edf").write_bytes(b"0       no recording")
+    shutil.copy(folder / "sub-a/one.edf", folder / "z_copy.edf")
+    (folder / "notes.txt").write_text("not a recording")
+    return folder
+
+
+def test_a_folder_of_mixed_recordings(raw, tmp_path, capsys):
+    out = prepare_unlabelled(raw, tmp_path / "out", progress=False)
+    rows = report(out)
+    status = {key: row["status"] for key, row in rows.items()}
+    assert status == {
+        "sub-a/one.edf": "used", "sub-a/two.edf": "used", "b_raw.fif": "used",
+        "short.edf": "skipped", "nobody.edf": "skipped", "broken.edf": "skipped",
+        "z_copy.edf": "left-out",
+    }  # fmt: skip
+    assert "shorter than a window of 16 s" in rows["short.edf"]["reason"]
+    assert "no channel has a name of the table, found X1, X2" in rows["nobody.edf"]["reason"]
+    assert "shorter than an EDF header" in rows["broken.edf"]["reason"]
+    assert rows["z_copy.edf"]["reason"] == "a copy of sub-a/one.edf"
+    assert rows["sub-a/one.edf"]["channels_left_out"] == "EKG1 (no place in the table)"
+    assert rows["b_raw.fif"]["channels_left_out"] == "NONSENSE (no place in the table)"
+    groups = load_unlabelled(out, 1.0)["train"]
+    assert [(g.channels, g.patches, len(g)) for g in groups] == [
+        (("C3", "C4"), 16, 25), (("FP1", "CZ"), 16, 50),
+    ]  # fmt: skip
+    assert set(groups[1].subjects(range(50))) == {"sub-a"}
+    assert set(groups[0].subjects(range(25))) == {"b_raw.fif"}
+    manifest = read_manifest(out)
+    assert not manifest["simulated"] and manifest["subjects"] == 2
+    assert manifest["recordings"] == {"used": 3, "skipped": 3, "left-out": 1}
+
+
+def test_signals_are_those_of_the_filtered_recording_in_the_order_of_the_table(raw, tmp_path):
+    settings = UnlabelledSettings(dtype="float32")
+    out = prepare_unlabelled(raw, tmp_path / "out", settings=settings, progress=False)
+    group = load_unlabelled(out, 16.0)["train"][1]
+    recording = mne.io.read_raw_edf(raw / "sub-a/two.edf", preload=True, verbose=False)
+    wanted = preprocess(recording.get_data(["FP1", "CZ"]) * 1e6, 250.0)
+    place = group.recordings(range(len(group))).index("sub-a/two.edf")
+    found = group.read([place], unit_uv=1.0)[0].reshape(2, -1)
+    np.testing.assert_allclose(found, wanted[:, : 16 * 200], atol=1e-3)
+
+
+def test_formats_that_mne_reads(tmp_path):
+    raw = tmp_path / "raw"
+    for seed, name in enumerate(WRITERS):
+        write_recording(raw / f"{seed}", name, noise(seed, 2, 250 * 30), ["C3", "C4"], 250)
+    out = prepare_unlabelled(raw, tmp_path / "out", progress=False)
+    rows = report(out)
+    assert len(rows) == len(WRITERS) == 6
+    assert {(row["status"], row["channels"]) for row in rows.values()} == {("used", "C3 C4")}
+    assert len(load_unlabelled(out, 16.0)["train"][0]) == len(WRITERS)
+
+
+def test_flat_and_doubled_channels(tmp_path):
+    raw = tmp_path / "raw"
+    signal = noise(0, 3, 250 * 30)
+    signal[1] = 0.0
+    write_edf(raw / "flat.edf", ["C3", "CZ", "C4"], 250, 30, signal=signal)
+    signal[1] = signal[0]
+    write_edf(raw / "same.edf", ["C3", "C3", "C4"], 250, 30, signal=signal)
+    signal[1] = signal[2]
+    write_edf(raw / "other.edf", ["C3", "C3", "C4"], 250, 30, signal=signal)
+    rows = report(prepare_unlabelled(raw, tmp_path / "out", progress=False))
+    assert rows["flat.edf"]["channels"] == "C3 C4"
+    assert rows["flat.edf"]["channels_left_out"] == "CZ (flat)"
+    assert rows["same.edf"]["channels"] == "C3 C4"
+    assert rows["other.edf"]["status"] == "skipped"
+    assert "C3 2 times with different signals" in rows["other.edf"]["reason"]
+
+
+def test_a_second_start_does_what_is_missing(raw, tmp_path, monkeypatch):
+    whole = prepare_unlabelled(raw, tmp_path / "whole", progress=False)
+    done, real = [], writer.write_part
+
+    def dying(source, recording, *rest):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(recording.key)
+        return real(source, recording, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(writer, "write_part", dying)
+        prepare_unlabelled(raw, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+    reads = []
+    from dataset_scripts.unlabelled import parts
+
+    read = parts.read_signal
+    monkeypatch.setattr(parts, "read_signal", lambda s, r, n: reads.append(r.key) or read(s, r, n))
+    out = prepare_unlabelled(raw, tmp_path / "out", progress=False)
+    used = {key for key, row in report(out).items() if row["status"] == "used"}
+    assert used & set(done) and not used & set(done) & set(reads)
+    assert (out / "report.csv").read_text() == (whole / "report.csv").read_text()
+    pairs = zip(
+        load_unlabelled(out, 1.0)["train"], load_unlabelled(whole, 1.0)["train"], strict=True
+    )
+    assert all(a.digest() == b.digest() for a, b in pairs)
+    assert prepare_unlabelled(raw, out, progress=False) == out
+
+
+def test_two_processes_write_what_one_writes(raw, tmp_path):
+    one = prepare_unlabelled(raw, tmp_path / "one", progress=False)
+    two = prepare_unlabelled(raw, tmp_path / "two", num_proc=2, progress=False)
+    assert (one / "report.csv").read_text() == (two / "report.csv").read_text()
+    for a, b in zip(
+        load_unlabelled(one, 1.0)["train"], load_unlabelled(two, 1.0)["train"], strict=True
+    ):
+        assert np.array_equal(a.read(range(len(a))), b.read(range(len(b))))
+
+
+def test_nothing_is_overwritten_unasked(raw, tmp_path):
+    out = prepare_unlabelled(raw, tmp_path / "out", progress=False)
+    other = UnlabelledSettings(notch_hz=60.0)
+    with pytest.raises(FileExistsError, match="prepared from other settings"):
+        prepare_unlabelled(raw, out, settings=other, progress=False)
+    assert read_manifest(out)["notch_hz"] == 50
+    prepare_unlabelled(raw, out, settings=other, overwrite=True, progress=False)
+    assert read_manifest(out)["notch_hz"] == 60
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="no prepared folder"):
+            prepare_unlabelled(raw, mine, overwrite=overwrite, progress=False)
+    assert (mine / "thesis.txt").exists()
+
+
+def test_nothing_usable_is_an_error(tmp_path):
+    raw = tmp_path / "raw"
+    write_edf(raw / "x.edf", ["X1"], 250, 30)
+    with pytest.raises(PreparationError, match="none of 1 recordings can be used"):
+        prepare_unlabelled(raw, tmp_path / "out", progress=False)
+    with pytest.raises(FileNotFoundError, match="expected recordings that MNE reads"):
+        (tmp_path / "empty").mkdir()
+        prepare_unlabelled(tmp_path / "empty", tmp_path / "out", progress=False)
+
+
+def test_the_command(raw, tmp_path, capsys):
+    out = tmp_path / "out"
+    pattern = r"(sub-\w+|b)"
+    words = ["--raw", str(raw), "--out", str(out), "--max-seconds", "3", "--subject", pattern]
+    assert command.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "4 of 7 recordings used" in shown and "2 skipped: see report.csv" in shown
+    assert report(out)["b_raw.fif"]["subject"] == "b"
+    assert command.main([*words, "--notch", "60"]) == 1
+    assert "choose another --out" in capsys.readouterr().err
+
+
+# Exclusions
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("chb22/chb22_20.edf", "CHB-MIT case 22"), ("any/CHB23_06.edf", "case 23"),
+        ("SC4822G0-PSG.edf", "Sleep-EDF night SC4822"), ("files/S109R01.edf", "S109"),
+        ("EEG_raw/16_3_20180714.cnt", "SEED-V"), ("SEED-V/x.cnt", "SEED-V"),
+        ("edf/eval/abnormal/01_tcp_ar/aaaaaaaa_s001_t000.edf", "TUAB"),
+        ("tuev/edf/eval/bcke/x.edf", "TUEV"),
+        ("chb21/chb21_20.edf", None), ("SC4001E0-PSG.edf", None), ("S001R01.edf", None),
+        ("edf/train/normal/01_tcp_ar/aaaaaaaa_s001_t000.edf", None),
+        ("tusz/edf/eval/aaaaaaaa/s001_2002/02_tcp_le/aaaaaaaa_s001_t000.edf", None),
+        ("1_1.cnt", None),
+    ],
+)  # fmt: skip
+def test_rules_by_name(key, said):
+    rule = rule_by_name(key)
+    assert rule is None if said is None else said in rule
+
+
+def test_the_rules_are_the_readers_own_splits():
+    assert len(TEST_NIGHTS) == 31 and "SC4822" in TEST_NIGHTS and "SC4001" not in TEST_NIGHTS
+    assert len(TEST_MI_SUBJECTS) == 21 and "S109" in TEST_MI_SUBJECTS
+
+
+def test_a_test_recording_is_found_under_another_name_and_a_session_under_another_corpus():
+    entries = (
+        Entry("tuab", "aaaaaaab_s002_t001.edf", "f" * 64, "aaaaaaab"),
+        Entry("sleep-edf", "SC4001E0-PSG.edf", "e" * 64),
+    )
+    found = Exclusions(entries)
+
+    def reason(key, digest="0" * 64, rules=found):
+        return rules.reason(UnlabelledRecording(key, Path(key)), digest)
+
+    assert "content is that of aaaaaaab_s002_t001.edf" in reason("renamed.edf", "f" * 64)
+    assert "name of SC4001E0-PSG.edf" in reason("elsewhere/sc4001e0-psg.edf")
+    assert "session s002 of TUH" in reason("tusz/aaaaaaab_s002_t009.edf")
+    assert reason("tusz/aaaaaaab_s003_t000.edf") is None
+    assert reason("tusz/aaaaaaac_s002_t000.edf") is None
+    wide = Exclusions(entries, whole_subjects=True)
+    assert "subject aaaaaaab" in reason("tusz/aaaaaaab_s003_t000.edf", rules=wide)
+    assert reason("other.edf") is None
+
+
+def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
+    raw = tmp_path / "download"
+    simulate(raw, tasks=["physionet-mi"], size="small", progress=False)
+    corpus = PhysionetMi(raw / "physionet-mi")
+    recordings = corpus.find_recordings()
+    splits = corpus.assign([one for one in recordings if not one.left_out])
+    tested = {key for key, split in splits.items() if split == "test"}
+    assert tested
+    listed = tmp_path / "exclusions.json"
+    words = ["--raw", f"physionet-mi={raw / 'physionet-mi'}", "--out", str(listed)]
+    assert exclusions_command.main(words) == 0
+    hidden = tmp_path / "mine"  # the same files under names that say nothing
+    hidden.mkdir()
+    names = {}
+    for number, one in enumerate(recordings):
+        names[f"r{number}.edf"] = one.key
+        shutil.copy(one.path, hidden / f"r{number}.edf")
+    rules = Exclusions.load([listed])
+    settings = UnlabelledSettings(max_seconds=1)
+    out = prepare_unlabelled(hidden, tmp_path / "out", None, settings, rules, progress=False)
+    used = {names[key] for key, row in report(out).items() if row["status"] == "used"}
+    excluded = {names[key] for key, row in report(out).items() if row["status"] == "excluded"}
+    assert excluded == tested
+    assert used == {one.key for one in recordings} - tested
+    groups = load_unlabelled(out, 1.0, max_seconds=1)["train"]
+    inside = {names[key] for group in groups for key in group.recordings(range(len(group)))}
+    assert inside == used
+    assert any("physionet-mi: " in line for line in read_manifest(out)["exclusions"])
+
+
+def test_a_list_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"version": 9, "entries": []}))
+    with pytest.raises(ValueError, match="no exclusion list"):
+        Exclusions.load([path])
+    with pytest.raises(FileNotFoundError):
+        Exclusions.load([tmp_path / "none.json"])
+
+
+# Simulated recordings
+
+
+def test_simulated_unlabelled_recordings_are_marked_and_of_other_subjects(tmp_path):
+    raw = simulate_unlabelled(tmp_path / "raw", size="small", progress=False)
+    assert simulate_unlabelled(raw, size="small", progress=False) == raw
+    with pytest.raises(FileExistsError, match="something else"):
+        simulate_unlabelled(raw, size="small", seed=7, progress=False)
+    settings = UnlabelledSettings(max_seconds=2)
+    out = prepare_unlabelled(raw, tmp_path / "out", settings=settings, progress=False)
+    assert read_manifest(out)["simulated"]
+    assert {row["status"] for row in report(out).values()} == {"used"}
+    assert len(read_manifest(out)["montages"]) >= 4
+    simulate(tmp_path / "demo", size="small", progress=False)
+    demo = {path.read_bytes() for path in (tmp_path / "demo").rglob("*.edf")}
+    assert not demo & {path.read_bytes() for path in raw.glob("*.edf")}
+
+
+def test_sources_say_where_subjects_stand():
+    with pytest.raises(ValueError, match="pattern with one group"):
+        Source("sub-.*")

@@ -2,7 +2,7 @@
 
     accelerate launch recipes/pretrain_tokenizer.py                      # demo, simulated data
     accelerate launch recipes/pretrain_tokenizer.py \\
-        --config recipes/configs/tokenizer_base.yaml --data UNLABELLED
+        --config base --data UNLABELLED
     torchrun --nproc_per_node 2 recipes/pretrain_tokenizer.py            # several processes on CPU
 
 A run that was killed goes on where it was when it is started again in the same way.
@@ -18,7 +18,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
 from stage_one import (
-    CONFIGS,
     ERRORS,
     describe_data,
     open_data,
@@ -37,7 +36,7 @@ from modeling_mteeg.training.setup import start_accelerator
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, save, load back."""
-    args = parse_arguments(__doc__, CONFIGS / "tokenizer_demo.yaml", argv)
+    args = parse_arguments(__doc__, "tokenizer", argv)
     try:
         config = TokenizerTrainingConfig.load(args.config, read_overrides(args))
         if args.resume != "never":

@@ -80,6 +80,47 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     assert frozen and all(torch.equal(before[name], after[name]) for name in frozen)
 
 
+def test_pre_training_alone_makes_the_demo_tokenizer_first_and_keeps_it(
+    recipes, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    stage_one = sys.modules["stage_one"]
+    monkeypatch.setattr(
+        stage_one, "simulate", lambda folder: save_unlabelled(folder / "data", RECORDINGS)
+    )
+    load = TokenizerTrainingConfig.load
+
+    def short(path, overrides=None):  # the demo's own settings, with less of everything
+        less = {"optimization.epochs": 1, "optimization.batch_size": 16, "data.max_patches": 12,
+                "data.max_seconds": 4, "data.validation": 0.3}  # fmt: skip
+        return load(path, {**(overrides or {}), **less})
+
+    monkeypatch.setattr(TokenizerTrainingConfig, "load", short)
+    words = [*SMALL[4:], "--set", "optimization.epochs=1"]
+    words += ["--set", "optimization.warmup_epochs=0"]
+    assert recipes["pretrain"].main(words) == 0
+    shown = capsys.readouterr().out
+    assert "no tokenizer in outputs/tokenizer_demo/model yet: training it first" in shown
+    assert (tmp_path / "outputs/pretrain_demo/model/model.safetensors").is_file()
+    weights = tmp_path / "outputs/tokenizer_demo/model/model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert recipes["pretrain"].main([*words, "--resume", "never"]) == 0
+    assert "training it first" not in capsys.readouterr().out
+    assert weights.stat().st_mtime_ns == before
+    other = [*words, "--tokenizer", "elsewhere", "--output", "other"]
+    assert recipes["pretrain"].main(other) == 2  # only the demo's own is made
+    assert "found 'elsewhere'" in capsys.readouterr().err
+
+
+def test_sizes_name_the_shipped_configurations(recipes):
+    find = sys.modules["stage_one"].shipped_config
+    for size in ("demo", "base", "large", "huge"):
+        assert find("pretrain", size) == CONFIGS / f"pretrain_{size}.yaml"
+        assert find("tokenizer", size).is_file()
+    assert find("tokenizer", "huge") == CONFIGS / "tokenizer_base.yaml"
+    assert find("tokenizer", "own/base") == Path("own/base")
+
+
 def test_going_on_from_earlier_weights(recipes, data, tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     words = ["--data", str(data), *SMALL, "--set", "model.num_codes=16"]

@@ -67,6 +67,7 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     record = json.loads((base / "model/training.json").read_text())
     assert record["simulated"] and len(record["history"]) == 2
     assert record["command"].startswith(f"python {RECIPES / 'pretrain.py'} --data")
+    check_card(base / "model", record)
 
     save_corpora(tmp_path / "corpora", {"seed-v": (18, 9, 9)})
     joint = ["--data", str(tmp_path / "corpora"), "--tasks", "seed-v"]
@@ -78,6 +79,20 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     before, after = backbone.state_dict(), tuned.state_dict()
     frozen = [name for name in before if "temporal_encoder" not in name]
     assert frozen and all(torch.equal(before[name], after[name]) for name in frozen)
+
+
+def check_card(folder: Path, record: dict) -> None:
+    """The card says what the record says, and that the recordings were simulated."""
+    text = (folder / "README.md").read_text("utf-8")
+    header, _, body = text.removeprefix("---").partition("\n---\n")
+    assert "- simulated" in header and "- lora" not in header
+    assert "**Simulated data**" in body and "None" not in body.partition("## Results")[2]
+    last = record["history"][-1]["validation"]
+    assert f"| loss | {last['loss']:.4f} |" in body
+    assert f"| codes found in masked patches | {last['accuracy']:.3f} |" in body
+    assert f"| tokenizer | `{record['config']['tokenizer']}` |" in body
+    for counts in record["windows"].values():
+        assert all(f"{shape}: {number}" in body for shape, number in counts.items())
 
 
 def test_pre_training_alone_makes_the_demo_tokenizer_first_and_keeps_it(

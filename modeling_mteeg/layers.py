@@ -193,6 +193,7 @@ class MteegAttention(nn.Module):
         groups: tuple[Group, ...],
         route: Route | None = None,
         need_weights: bool = False,
+        keep: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         """Attend within every sample.
 
@@ -206,11 +207,13 @@ class MteegAttention(nn.Module):
             Adapters by rows.
         need_weights : bool
             Return the attention weights too (plain attention then).
+        keep : torch.Tensor, optional
+            int64, (kept rows,), the rows that are wanted; not with a route.
 
         Returns
         -------
         torch.Tensor
-            (rows, width).
+            (rows, width), or (kept rows, width).
         list
             Per group the weights (batch, heads, tokens, tokens), or None.
         """
@@ -230,6 +233,8 @@ class MteegAttention(nn.Module):
             contexts.append(context.reshape(group.rows, -1))
             weights.append(weight)
         context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
+        if keep is not None:
+            context = context.index_select(0, keep)
         return apply_linear(self.proj, context, route), weights
 
 
@@ -253,16 +258,18 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: torch.Tensor, groups: tuple[Group, ...]) -> torch.Tensor:
-        """(rows, width) in and out; one decision per sample of every group."""
+    def forward(
+        self, x: torch.Tensor, groups: tuple[Group, ...], keep: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(rows, width), or (kept rows, width), in and out; one decision per sample of a group."""
         if not self.training or self.rate == 0.0:
             return x
-        keep = 1.0 - self.rate
+        rate = 1.0 - self.rate
         samples = sum(group.batch for group in groups)
-        kept = torch.rand(samples, device=x.device).lt(keep).to(x.dtype) / keep
-        parts = zip(groups, kept.split([group.batch for group in groups]), strict=True)
+        scale = torch.rand(samples, device=x.device).lt(rate).to(x.dtype) / rate
+        parts = zip(groups, scale.split([group.batch for group in groups]), strict=True)
         rows = torch.cat([part.repeat_interleave(group.tokens) for group, part in parts])
-        return x * rows[:, None]
+        return x * (rows if keep is None else rows[keep])[:, None]
 
 
 class MteegLayer(GradientCheckpointingLayer):
@@ -306,14 +313,21 @@ class MteegLayer(GradientCheckpointingLayer):
         groups: tuple[Group, ...],
         route: Route | None = None,
         need_weights: bool = False,
+        keep: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-        """(rows, width) in; (rows, width) and the attention weights per group out."""
-        branch, weights = self.attention(self.norm1(x), groups, route, need_weights)
-        x = self._add(x, self.gamma_1, branch, groups)
-        branch = self.mlp(self.norm2(x), route)
-        return self._add(x, self.gamma_2, branch, groups), weights
+        """(rows, width) in; (rows, width) and the attention weights per group out.
 
-    def _add(self, x, gamma, branch, groups: tuple[Group, ...]) -> torch.Tensor:
+        With ``keep``, int64 (kept rows,), only these rows come out, in its order: all rows are
+        attended to, and everything behind attention runs on the kept ones alone.
+        """
+        branch, weights = self.attention(self.norm1(x), groups, route, need_weights, keep)
+        if keep is not None:
+            x = x.index_select(0, keep)
+        x = self._add(x, self.gamma_1, branch, groups, keep)
+        branch = self.mlp(self.norm2(x), route)
+        return self._add(x, self.gamma_2, branch, groups, keep), weights
+
+    def _add(self, x, gamma, branch, groups: tuple[Group, ...], keep=None) -> torch.Tensor:
         """x + drop_path(gamma * branch), in one pass over the memory."""
-        branch = self.drop_path(branch, groups).to(x.dtype)
+        branch = self.drop_path(branch, groups, keep).to(x.dtype)
         return x + branch if gamma is None else torch.addcmul(x, gamma, branch)

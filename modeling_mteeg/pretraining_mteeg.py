@@ -13,6 +13,7 @@ from torch import nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .code_loss import code_loss
 from .configuration_mteeg import MteegConfig
 from .embedding import place_embedding, spatial_rows
 from .inputs import batches_of_step
@@ -30,8 +31,9 @@ class MteegPreTrainingOutput(ModelOutput):
         Scalar, cross-entropy on the masked patches plus that on the complement; with labels.
     accuracy, accuracy_complement : torch.Tensor, optional
         Scalars, share of the codes that were found; NaN where nothing was hidden. With labels.
-    logits, logits_complement : torch.Tensor
-        (hidden patches of all groups, codes), in the order of ``mask`` and of its complement.
+    logits, logits_complement : torch.Tensor, optional
+        (hidden patches of all groups, codes), in the order of ``mask`` and of its complement;
+        None where the call asked for none.
     mask : torch.Tensor or tuple of torch.Tensor
         bool, (batch, channels * patches), the masked patches; with ``groups`` one for each.
     """
@@ -115,6 +117,7 @@ class MteegForPreTraining(MteegPreTrainedModel):
         labels: torch.Tensor | None = None,
         groups: Sequence[Mapping[str, torch.Tensor]] | None = None,
         num_hidden: tuple[int, int] | None = None,
+        return_logits: bool = True,
     ) -> MteegPreTrainingOutput:
         """Predict the codes of hidden patches, in one pass for a mask and its complement.
 
@@ -138,6 +141,10 @@ class MteegForPreTraining(MteegPreTrainedModel):
         num_hidden : tuple of int, optional
             What the two sums of the loss are divided by, for a batch that is a part of a larger
             step: the step's masked patches, and its others. By default this batch's own.
+        return_logits : bool
+            Whether the logits are wanted. A training does not want them: without them the loss is
+            found a slice at a time (:mod:`modeling_mteeg.code_loss`), which is faster and needs far
+            less memory. Needs labels.
 
         Returns
         -------
@@ -148,8 +155,9 @@ class MteegForPreTraining(MteegPreTrainedModel):
         ------
         ValueError
             Inputs of the wrong shape or type, code numbers that the model does not have, labels
-            for some groups only, both ways of giving inputs at once, or a backbone with tasks'
-            adapters, which pre-training would pass by.
+            for some groups only or, without logits, for none, or both ways of giving inputs at
+            once, or a backbone with tasks' adapters, which pre-training would
+            pass by.
         """
         if self.mteeg.tasks:
             raise ValueError(
@@ -161,28 +169,37 @@ class MteegForPreTraining(MteegPreTrainedModel):
         batches = batches_of_step(groups, given, self.config)
         for batch in batches:
             self._complete(batch)
-        logits = [self.lm_head(rows) for rows in self._hidden_rows(batches)]
-        masks = tuple(batch["mask"] for batch in batches)
-        output = MteegPreTrainingOutput(
-            logits=logits[0],
-            logits_complement=logits[1],
-            mask=masks[0] if groups is None else masks,
-        )
         labelled = [batch["labels"] is not None for batch in batches]
         if any(labelled) and not all(labelled):
             raise ValueError(
                 f"Expected labels for every group or none, found them for {sum(labelled)} of "
                 f"{len(labelled)}."
             )
+        if not return_logits and not all(labelled):
+            raise ValueError("Expected labels with return_logits=False, found none.")
+        hidden = self._hidden_rows(batches)
+        masks = tuple(batch["mask"] for batch in batches)
+        output = MteegPreTrainingOutput(mask=masks[0] if groups is None else masks)
+        if return_logits:
+            logits = [self.lm_head(rows) for rows in hidden]
+            output.logits, output.logits_complement = logits
         if all(labelled):
             codes = [batch["labels"] for batch in batches]
-            masked = torch.cat([c[m] for c, m in zip(codes, masks, strict=True)])
-            others = torch.cat([c[~m] for c, m in zip(codes, masks, strict=True)])
-            number = num_hidden or (len(masked), len(others))
-            output.loss = _code_loss(logits[0], masked, number[0])
-            output.loss = output.loss + _code_loss(logits[1], others, number[1])
-            output.accuracy = _share_found(logits[0], masked)
-            output.accuracy_complement = _share_found(logits[1], others)
+            wanted = [
+                torch.cat([c[m] for c, m in zip(codes, masks, strict=True)]),
+                torch.cat([c[~m] for c, m in zip(codes, masks, strict=True)]),
+            ]
+            found = [
+                _loss_of_logits(*pair)
+                if return_logits
+                else code_loss(pair[0], self.lm_head, pair[1])
+                for pair in zip(logits if return_logits else hidden, wanted, strict=True)
+            ]
+            numbers = num_hidden or [len(part) for part in wanted]
+            losses = [loss / max(1, n) for (loss, _), n in zip(found, numbers, strict=True)]
+            output.loss = losses[0] + losses[1]
+            shares = [right / len(part) for (_, right), part in zip(found, wanted, strict=True)]
+            output.accuracy, output.accuracy_complement = shares
         return output
 
     def _complete(self, batch: dict) -> None:
@@ -221,16 +238,15 @@ class MteegForPreTraining(MteegPreTrainedModel):
         matrices = self.mteeg.temporal_encoder.matrices()
         parts = [self._embed_twice(batch, matrices) for batch in batches]
         groups = tuple(Group(*part.shape[:2]) for part in parts)
+        masks = [batch["mask"] for batch in batches]
+        keep, number = _hidden_places(masks)
         x = torch.cat([part.flatten(0, 1) for part in parts])
-        for layer in self.mteeg.layers:
+        *layers, last = self.mteeg.layers
+        for layer in layers:
             x, _ = layer(x, groups)
-        masked, others = [], []
-        parts = x.split([group.rows for group in groups])
-        for part, group, batch in zip(parts, groups, batches, strict=True):
-            first, second = part.view(*group, -1)[:, 1:].chunk(2)
-            masked.append(first[batch["mask"]])
-            others.append(second[~batch["mask"]])
-        return self.norm(torch.cat(masked)), self.norm(torch.cat(others))
+        x, _ = last(x, groups, keep=keep)  # what follows attention sees the hidden patches alone
+        x = self.norm(x)
+        return x[:number], x[number:]
 
     def _embed_twice(self, batch: Mapping, matrices: list) -> torch.Tensor:
         """Tokens (2 * batch, 1 + channels * patches, width): masked, then with the rest masked."""
@@ -257,14 +273,25 @@ class MteegForPreTraining(MteegPreTrainedModel):
         super().save_pretrained(save_directory, **kwargs)
 
 
-def _code_loss(logits: torch.Tensor, codes: torch.Tensor, number: int) -> torch.Tensor:
-    """Sum of the cross-entropies over ``number``; zero where nothing was hidden."""
-    if not len(codes):
-        return logits.float().sum()
-    return F.cross_entropy(logits.float(), codes, reduction="sum") / number
+def _hidden_places(masks: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """Rows of the hidden patches, masked ones of all groups first; and how many those are.
+
+    A group's rows are those of its samples with the mask, then with its complement, each sample's
+    cls token first.
+    """
+    masked, others, start = [], [], 0
+    for mask in masks:
+        samples, patches = mask.shape
+        # The cls token is never hidden.
+        masked.append(start + F.pad(mask, (1, 0)).flatten().nonzero().flatten())
+        start += samples * (1 + patches)
+        others.append(start + F.pad(~mask, (1, 0)).flatten().nonzero().flatten())
+        start += samples * (1 + patches)
+    masked = torch.cat(masked)
+    return torch.cat([masked, *others]), len(masked)
 
 
-@torch.no_grad()
-def _share_found(logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Share of the rows whose largest logit is the code's."""
-    return (logits.argmax(-1) == codes).float().mean()
+def _loss_of_logits(logits: torch.Tensor, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the cross-entropies, and how many rows have their code's logit as the largest."""
+    loss = F.cross_entropy(logits.float(), codes, reduction="sum")
+    return loss, (logits.detach().argmax(-1) == codes).float().sum()

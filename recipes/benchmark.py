@@ -1,7 +1,8 @@
 """Speed and memory, measured side by side: ``python recipes/benchmark.py``.
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
-fine-tuned) on the six tasks' real shapes, the step of masked pre-training with the published way,
+fine-tuned) on the six tasks' real shapes, the steps of masked pre-training and of training the
+neural tokenizer with the published way,
 preparing and reading data with plain MNE and a plain memmap, a live window from samples to
 probabilities with the plain forward pass alone, predicting hours with the whole file in memory, and
 measures what a task costs: switching, disk, memory. Figures are medians; the ratios hold within one
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from benchmarks import pretraining
+from benchmarks import pretraining, tokenizer
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
 from benchmarks.latency import latency_table
@@ -33,7 +34,7 @@ from benchmarks.steps import VARIANTS, num_processes, operations
 from benchmarks.worker import Worker, ask_in_turn
 from tqdm.auto import tqdm
 
-PARTS = ("steps", "pretraining", "data", "footprint", "latency", "recording")
+PARTS = ("steps", "pretraining", "tokenizer", "data", "footprint", "latency", "recording")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     parts = {
         "steps": lambda: step_table(args, device),
-        "pretraining": lambda: pretraining_table(args, device),
+        "pretraining": lambda: stage_one_table("pretraining", args, device),
+        "tokenizer": lambda: stage_one_table("tokenizer", args, device),
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
         "footprint": lambda: footprint_table(args.preset),
         "latency": lambda: latency_table(args.preset, args.windows),
@@ -94,16 +96,17 @@ def step_table(args: argparse.Namespace, device: torch.device) -> str:
     return format_steps(args, variants, seconds, peak, rates)
 
 
-def pretraining_table(args: argparse.Namespace, device: torch.device) -> str:
-    """Time and memory of a pre-training step of every variant, asked in turn."""
-    variants = list(pretraining.VARIANTS)
+def stage_one_table(part: str, args: argparse.Namespace, device: torch.device) -> str:
+    """Time and memory of a step of every variant of ``pretraining`` or ``tokenizer``, in turn."""
+    kind = {"pretraining": pretraining, "tokenizer": tokenizer}[part]
     rates = dict.fromkeys(HALF.values(), 0.0)
-    seconds, peak = measured("pretraining", variants, args, device, rates)
-    floors = {
-        name: pretraining.operations(args.preset, args.samples) / rates[HALF["bfloat16" in name]]
-        for name in variants
-    }
-    return pretraining.table(args.preset, args.samples, seconds, peak, floors)
+    seconds, peak = measured(part, list(kind.VARIANTS), args, device, rates)
+    work = kind.operations(args.preset, args.samples)
+    floors = {name: work / rates[HALF["bfloat16" in name]] for name in kind.VARIANTS}
+    what = {"pretraining": "pre-training", "tokenizer": "tokenizer training"}[part]
+    if part == "pretraining":
+        what = f"{what} ({args.preset})"
+    return pretraining.table(what, kind.VARIANTS, args.samples, seconds, peak, floors)
 
 
 def measured(part: str, variants: list[str], args, device: torch.device, rates: dict) -> tuple:

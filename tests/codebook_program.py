@@ -72,7 +72,9 @@ def slices_of(rank: int, world: int, count: int) -> list[slice]:
 def sliced_steps(rank: int, world: int, revive: bool) -> dict:
     """A tokenizer whose steps are cut into parts, of unequal number and size, and maybe none."""
     torch.manual_seed(0)
-    config = MteegTokenizerConfig.from_preset("tiny", revive_dead=revive, **OPTIONS)
+    codes = 200 if revive else 64  # more than the 120 tokens of a step can keep alive
+    options = OPTIONS | {"revive_dead": revive, "num_codes": codes}
+    config = MteegTokenizerConfig.from_preset("tiny", **options)
     model = MteegTokenizerModel(config).train()
     x = torch.randn(SAMPLES, 6, 4, 200, generator=torch.Generator().manual_seed(3))
     rows = torch.arange(1, 7)[:, None].repeat(1, 2)

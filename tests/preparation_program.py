@@ -38,7 +38,7 @@ def dying_at(place: str, die: Callable[[], None]) -> Iterator[None]:
     """``die`` before the ``COUNT``-th time at ``PLACE:COUNT``; ``outcome`` is a finished part."""
     name, count = place.split(":")
     left = iter(range(int(count) - 1))
-    owner, attribute = PLACES.get(name, (parts, "_run"))
+    owner, attribute = PLACES.get(name, (parts, "run_each"))
     real = getattr(owner, attribute)
 
     def deadly(*args, **options):

@@ -111,11 +111,68 @@ def test_published_sizes_are_measured(part):
     assert part.CHANNELS * part.SECONDS == 256
 
 
+@pytest.fixture(scope="module")
+def tokenizer_part(part):
+    from benchmarks import tokenizer
+
+    return tokenizer
+
+
+def test_the_plain_tokenizer_step_has_the_same_loss_gradients_and_codes(tokenizer_part):
+    plain = tokenizer_part.build("plain, float32", "tiny", 2, CPU)
+    ours = tokenizer_part.build("tokenizer, float32", "tiny", 2, CPU)
+    source, target = plain.model, ours.model
+    with torch.no_grad():
+        copy_transformer(source.encoder, target.encoder)
+        copy_encoder(source.encoder, target.temporal_encoder)
+        target.encoder.fc_norm.load_state_dict(source.encoder.fc_norm.state_dict())
+        target.to_code.load_state_dict(source.encoder.head.state_dict())
+        copy_transformer(source.decoder, target.decoder)
+        target.decoder.fc_norm.load_state_dict(source.decoder.fc_norm.state_dict())
+        for name in ("from_code", "amplitude_head", "phase_head"):
+            getattr(target, name).load_state_dict(getattr(source, name).state_dict())
+        target.codebook.codes.copy_(source.encoder.codes)
+    before = target.codebook.codes.clone()
+    losses = [step.loss() for step in (plain, ours)]
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+    assert (target.codebook.codes != before).any(1).sum() > 10
+    torch.testing.assert_close(source.encoder.codes, target.codebook.codes, rtol=0, atol=1e-6)
+    torch.testing.assert_close(source.encoder.usage, target.codebook.usage)
+    for loss in losses:
+        loss.backward()
+    for expected, found in (
+        (source.encoder.layers[0].fc1.weight, target.encoder.layers[0].mlp.fc1.weight),
+        (source.decoder.layers[0].fc1.weight, target.decoder.layers[0].mlp.fc1.weight),
+        (source.from_code.weight, target.from_code.weight),
+        (source.phase_head[0].weight, target.phase_head[0].weight),
+    ):
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_every_tokenizer_step_trains(tokenizer_part):
+    for variant in tokenizer_part.VARIANTS:
+        step = tokenizer_part.build(variant, "tiny", 2, CPU)
+        before = {name: value.clone() for name, value in step.model.state_dict().items()}
+        step()
+        now = step.model.state_dict()
+        moved = {name for name, value in now.items() if not torch.equal(value, before[name])}
+        assert len(moved) > 0.9 * len(before) and any("codes" in name for name in moved), variant
+
+
+def test_operations_of_a_tokenizer_step_are_those_of_the_products(tokenizer_part):
+    """Counted by hand for the tiny size: width 100, hidden 400; two layers and one, 256 codes."""
+    layer = 257 * 2 * (4 * 100 * 100 + 2 * 100 * 400) + 2 * 2 * 257 * 257 * 100
+    config = tokenizer_part.configuration("tiny")
+    layers = config.num_hidden_layers + config.num_decoder_layers
+    assert tokenizer_part.operations("tiny", 1) == 3 * layers * layer + 2 * 256 * 256 * 32
+
+
 @pytest.mark.slow
 def test_the_command_prints_every_variant(part, tmp_path):
     table = tmp_path / "table.md"
     arguments = (
-        "pretraining --preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 2"
+        "pretraining tokenizer --preset tiny --samples 2 --repeats 1 --warmup 1 --threads 2 "
+        "--device cpu"
     ).split()
     subprocess.run(
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
@@ -123,3 +180,5 @@ def test_the_command_prints_every_variant(part, tmp_path):
     text = table.read_text("utf-8")
     for row in part.VARIANTS:
         assert f"| {row} |" in text
+    assert "| pre-training (tiny) step |" in text and "| tokenizer training step |" in text
+    assert "| tokenizer, bfloat16 |" in text

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from test_codebook import LargestTensor
 from test_parity import assert_match
 from test_tokenizer import SHAPES, batch, windows
 from tiny_models import CARDS, inputs_of
@@ -22,8 +23,10 @@ from modeling_mteeg import (
     MteegModel,
     MteegTokenizerConfig,
     MteegTokenizerModel,
+    code_loss,
 )
 from modeling_mteeg.conversion import convert_state_dict
+from modeling_mteeg.layers import Group, MteegLayer
 from modeling_mteeg.pretraining_mteeg import random_mask
 
 
@@ -334,6 +337,74 @@ def test_presets_predict_8192_codes(preset):
     with torch.device("meta"):
         model = MteegForPreTraining(config)
     assert model.lm_head.weight.shape == (8192, config.hidden_size)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_loss_without_logits_is_the_same(monkeypatch, half):
+    """In slices of a few rows; gradients of rows, weight and bias; groups, and parts of a step."""
+    monkeypatch.setitem(code_loss._LOGITS_AT_A_TIME, "cpu", 7 * 32)
+    groups = [full_batch("tuab"), full_batch("seed-v")]
+    models = [student().train() for _ in range(2)]
+    outputs = []
+    for model, logits in zip(models, (True, False), strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = model(groups=groups, num_hidden=(123, 45), return_logits=logits)
+        (3 * out.loss).backward()
+        outputs.append(out)
+    kept, sliced = outputs
+    assert sliced.logits is None and sliced.logits_complement is None
+    assert sliced.accuracy == kept.accuracy
+    assert sliced.accuracy_complement == kept.accuracy_complement
+    tolerance = 0.02 if half else 1e-6
+    assert sliced.loss.item() == pytest.approx(kept.loss.item(), rel=tolerance)
+    layer = "mteeg.layers.0.mlp.fc1.weight"
+    for name in ("lm_head.weight", "lm_head.bias", "norm.weight", "mask_token", layer):
+        expected, found = (model.get_parameter(name).grad for model in models)
+        assert expected.any() and (found - expected).norm() <= 5 * tolerance * expected.norm(), name
+
+
+def test_the_logits_of_8192_codes_are_never_whole():
+    torch.manual_seed(0)
+    model = MteegForPreTraining(MteegConfig.from_preset("tiny", num_codes=8192)).train()
+    inputs = {
+        "input_values": torch.randn(5, 64, 4, 200),
+        "channel_ids": torch.arange(1, 65)[:, None].repeat(1, 2),
+        "labels": torch.randint(8192, (5, 256)),
+    }
+    for logits, most in ((True, 640 * 8192), (False, 2**22)):
+        with LargestTensor() as largest:
+            model(**inputs, return_logits=logits).loss.backward()
+        assert largest.elements == most, "held at a time, of 640 rows in a pass"
+
+
+def test_without_logits_and_labels_there_is_nothing_to_return():
+    with pytest.raises(ValueError, match="labels with return_logits=False"):
+        student()(**batch("tuab"), return_logits=False)
+
+
+def test_everything_behind_the_last_attention_sees_hidden_patches_only():
+    model, seen = student(), []
+    for layer in model.mteeg.layers:
+        layer.mlp.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    inputs = full_batch("tuab")
+    model(**inputs)
+    samples, patches = inputs["labels"].shape
+    whole = 2 * samples * (1 + patches)
+    assert seen == [whole] * (len(seen) - 1) + [samples * patches]
+
+
+def test_kept_rows_of_a_layer_are_those_of_the_whole_layer():
+    """Stochastic depth included: a sample's decision is that of its rows, kept or not."""
+    torch.manual_seed(0)
+    layer = MteegLayer(MteegConfig.from_preset("tiny", drop_path_rate=0.5), 2).train()
+    groups, x = (Group(4, 5), Group(6, 3)), torch.randn(38, 100)
+    keep = torch.randperm(38)[:17]
+    torch.manual_seed(1)
+    whole = layer(x, groups)[0]
+    torch.manual_seed(1)
+    kept = layer(x, groups, keep=keep)[0]
+    torch.testing.assert_close(kept, whole[keep], rtol=1e-5, atol=1e-5)
+    assert (whole == x).all(1).any(), "no sample skipped the layer"
 
 
 def test_a_backbone_with_adapters_is_refused():

@@ -93,7 +93,7 @@ class MaskedTrainer(StageOneTrainer):
                 {**batch.inputs, "mask": where.mask(batch, ratio), "labels": codes}
                 for batch, codes in zip(part.groups, labels, strict=True)
             ]
-            out = self.model(groups=groups, num_hidden=where.hidden(ratio))
+            out = self.model(groups=groups, num_hidden=where.hidden(ratio), return_logits=False)
         if where.training:
             for codes in labels:
                 self.label_usage += torch.bincount(codes.flatten(), minlength=len(self.label_usage))

@@ -49,13 +49,17 @@ def windows(samples: int, device: torch.device) -> dict[str, torch.Tensor]:
 class PretrainingStep:
     """Labels from a frozen tokenizer, forward, backward, clipped gradients, AdamW."""
 
+    fused: bool | None = None  # as torch chooses
+
     def __init__(self, student: nn.Module, tokenizer: nn.Module, samples: int, variant: str,
                  device: torch.device):  # fmt: skip
         self.student, self.tokenizer = student.to(device).train(), tokenizer.to(device).eval()
         self.batch, self.device = windows(samples, device), device
         self.half = "bfloat16" in variant
         self.trained = [p for p in self.student.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
+        self.optimizer = torch.optim.AdamW(
+            self.trained, LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=self.fused
+        )
 
     def loss(self, mask: torch.Tensor) -> torch.Tensor:
         """Loss on the mask and its complement."""
@@ -84,9 +88,11 @@ class PlainStep(PretrainingStep):
 class OnePassStep(PretrainingStep):
     """As this package does it."""
 
+    fused = True
+
     def loss(self, mask: torch.Tensor) -> torch.Tensor:
         labels = self.tokenizer.get_codebook_indices(**self.batch)
-        return self.student(**self.batch, mask=mask, labels=labels).loss
+        return self.student(**self.batch, mask=mask, labels=labels, return_logits=False).loss
 
 
 def build(variant: str, preset: str, samples: int, device: torch.device) -> PretrainingStep:
@@ -120,17 +126,17 @@ def operations(preset: str, samples: int) -> float:
 
 
 def table(
-    preset: str,
+    what: str,
+    variants: Mapping[str, str],
     samples: int,
     seconds: Mapping[str, Sequence[float]],
     peak: Mapping[str, float],
     floors: Mapping[str, float],
 ) -> str:
-    """The measurements as a Markdown table."""
+    """The measurements of a step of stage one as a Markdown table; ``what`` names the step."""
     first = next(iter(seconds))
     rows = [
-        "| pre-training step | seconds | windows/s | times plain | floor s | share of floor "
-        "| peak MB |",
+        f"| {what} step | seconds | windows/s | times plain | floor s | share of floor | peak MB |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, values in seconds.items():
@@ -140,10 +146,10 @@ def table(
             f"| {name} | {middle:.3f} | {samples / middle:.1f} | {ratio:.2f} "
             f"| {floors[name]:.3f} | {floors[name] / middle:.0%} | {peak[name]:.0f} |"
         )
-    notes = "\n".join(f"- {name}: {VARIANTS[name]}" for name in seconds)
+    notes = "\n".join(f"- {name}: {variants[name]}" for name in seconds)
     return (
-        f"One step of masked pre-training, {preset}, {samples} windows of {CHANNELS} channels x "
-        f"{SECONDS} s, medians of {len(seconds[first])} rounds.\n\n"
+        f"One {what} step, {samples} windows of {CHANNELS} channels x {SECONDS} s, medians of "
+        f"{len(seconds[first])} rounds.\n\n"
         + "\n".join(rows)
         + f"\n\n{notes}\n\nThe floor is the time that the step's own matrix products would take at "
         "the rate that matrix products of the model's shape reach on this machine."

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from . import pretraining, steps
+from . import pretraining, steps, tokenizer
 from .steps import num_processes
 
-BUILDERS = {"steps": steps.build, "pretraining": pretraining.build}
+BUILDERS = {"steps": steps.build, "pretraining": pretraining.build, "tokenizer": tokenizer.build}
 
 
 def peak_mb(device: torch.device) -> float:

@@ -45,7 +45,7 @@ from modeling_mteeg.training.setup import start_accelerator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, save, load back."""
+    """Train and save."""
     args = parse_arguments(__doc__, "pretrain", argv)
     try:
         config = MaskedTrainingConfig.load(args.config, read_overrides(args))
@@ -96,7 +96,7 @@ def make_demo_tokenizer(config: MaskedTrainingConfig) -> int:
         value = getattr(config, key)
         if value is not None:
             words += ["--set", f"{key}={json.dumps(value)}"]
-    return pretrain_tokenizer.main(words)
+    return pretrain_tokenizer.main(words, last=False)
 
 
 def show(entry: dict) -> str:

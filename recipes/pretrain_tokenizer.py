@@ -34,8 +34,8 @@ from modeling_mteeg.training.output import check_output, note_output
 from modeling_mteeg.training.setup import start_accelerator
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train, save, load back."""
+def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
+    """Train and save; ``last``: the processes end with it, no other training follows in them."""
     args = parse_arguments(__doc__, "tokenizer", argv)
     try:
         config = TokenizerTrainingConfig.load(args.config, read_overrides(args))
@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         saved = save_stage_one(trainer.model, folder / "model", record)
         say(accelerator, f"saved {saved}")
         say(accelerator, f"next: accelerate launch recipes/pretrain.py --tokenizer {saved}")
-    accelerator.end_training()
+    accelerator.wait_for_everyone()  # the folder is there for all
+    if last:
+        accelerator.end_training()
     return 0
 
 

@@ -1,7 +1,7 @@
 """Stage one, second half: pre-train the backbone on the codes of hidden patches (LaBraM).
 
     accelerate launch recipes/pretrain.py                                # demo, simulated data
-    accelerate launch recipes/pretrain.py --config recipes/configs/pretrain_base.yaml \\
+    accelerate launch recipes/pretrain.py --config base \\
         --tokenizer TOKENIZER --data UNLABELLED
     torchrun --nproc_per_node 2 recipes/pretrain.py                      # several processes on CPU
 
@@ -11,6 +11,7 @@ A run that was killed goes on where it was when it is started again in the same 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
+import pretrain_tokenizer
 from stage_one import (
-    CONFIGS,
     ERRORS,
     describe_data,
     open_data,
@@ -27,12 +28,14 @@ from stage_one import (
     read_overrides,
     run_record,
     say,
+    shipped_config,
     train,
 )
 
 from modeling_mteeg.pretraining import (
     MaskedTrainer,
     MaskedTrainingConfig,
+    TokenizerTrainingConfig,
     build_student,
     load_tokenizer,
 )
@@ -42,12 +45,15 @@ from modeling_mteeg.training.setup import start_accelerator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, save, load back."""
-    args = parse_arguments(__doc__, CONFIGS / "pretrain_demo.yaml", argv, tokenizer=True)
+    """Train and save."""
+    args = parse_arguments(__doc__, "pretrain", argv)
     try:
         config = MaskedTrainingConfig.load(args.config, read_overrides(args))
         if args.resume != "never":
             check_output(config, MaskedTrainingConfig.load)
+        code = make_demo_tokenizer(config)
+        if code:
+            return code
         accelerator = start_accelerator(config)
         tokenizer = load_tokenizer(config.tokenizer, "tokenizer")
         data = open_data(config, accelerator)
@@ -72,6 +78,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(accelerator, f"next: accelerate launch recipes/joint.py --base {saved}")
     accelerator.end_training()
     return 0
+
+
+def make_demo_tokenizer(config: MaskedTrainingConfig) -> int:
+    """Train the demo's tokenizer where the simulated recordings are asked for and it is not there.
+
+    Returns the exit status of its recipe, 0 where there was nothing to do. A tokenizer that is
+    not the demo's is never made.
+    """
+    demo = Path(TokenizerTrainingConfig.load(shipped_config("tokenizer", "demo")).output) / "model"
+    if not config.data.simulate or Path(config.tokenizer) != demo or demo.is_dir():
+        return 0
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"no tokenizer in {demo} yet: training it first (recipes/pretrain_tokenizer.py)")
+    words = []
+    for key in ("num_processes", "mixed_precision"):
+        value = getattr(config, key)
+        if value is not None:
+            words += ["--set", f"{key}={json.dumps(value)}"]
+    return pretrain_tokenizer.main(words, last=False)
 
 
 def show(entry: dict) -> str:

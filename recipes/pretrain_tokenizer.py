@@ -2,7 +2,7 @@
 
     accelerate launch recipes/pretrain_tokenizer.py                      # demo, simulated data
     accelerate launch recipes/pretrain_tokenizer.py \\
-        --config recipes/configs/tokenizer_base.yaml --data UNLABELLED
+        --config base --data UNLABELLED
     torchrun --nproc_per_node 2 recipes/pretrain_tokenizer.py            # several processes on CPU
 
 A run that was killed goes on where it was when it is started again in the same way.
@@ -18,7 +18,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
 from stage_one import (
-    CONFIGS,
     ERRORS,
     describe_data,
     open_data,
@@ -35,9 +34,9 @@ from modeling_mteeg.training.output import check_output, note_output
 from modeling_mteeg.training.setup import start_accelerator
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train, save, load back."""
-    args = parse_arguments(__doc__, CONFIGS / "tokenizer_demo.yaml", argv)
+def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
+    """Train and save; ``last``: the processes end with it, no other training follows in them."""
+    args = parse_arguments(__doc__, "tokenizer", argv)
     try:
         config = TokenizerTrainingConfig.load(args.config, read_overrides(args))
         if args.resume != "never":
@@ -63,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         saved = save_stage_one(trainer.model, folder / "model", record)
         say(accelerator, f"saved {saved}")
         say(accelerator, f"next: accelerate launch recipes/pretrain.py --tokenizer {saved}")
-    accelerator.end_training()
+    accelerator.wait_for_everyone()  # the folder is there for all
+    if last:
+        accelerator.end_training()
     return 0
 
 

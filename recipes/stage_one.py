@@ -21,24 +21,39 @@ from modeling_mteeg.training.schema import ConfigError, yaml_loader
 from modeling_mteeg.training.setup import TrainingError
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
+SIZES = ("demo", "base", "large", "huge")
 SIMULATED = Path("outputs") / "unlabelled_demo"
 """Simulated recordings, raw and prepared: both demos use the same."""
 ERRORS = (OSError, ValueError, TrainingError, CheckpointError)
 Data = Mapping[str, Sequence[UnlabelledWindows]]
 
 
-def parse_arguments(
-    text: str, config: Path, argv: Sequence[str] | None, tokenizer: bool = False
-) -> argparse.Namespace:
-    """Arguments of a recipe; ``config`` is the demo's configuration."""
+def shipped_config(kind: str, name: str) -> Path:
+    """The file that ``--config NAME`` means: one of ``SIZES`` is a shipped one, else a path.
+
+    There is one published tokenizer: its codes serve the large and the huge student as well.
+    """
+    if name not in SIZES:
+        return Path(name)
+    if kind == "tokenizer" and name in ("large", "huge"):
+        name = "base"
+    return CONFIGS / f"{kind}_{name}.yaml"
+
+
+def parse_arguments(text: str, kind: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of a recipe; ``kind`` (tokenizer, pretrain) begins its configurations' names."""
     parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--config", default=config, type=Path)
+    add("--config", default=shipped_config(kind, "demo"), metavar="FILE",
+        type=lambda name: shipped_config(kind, name),
+        help=f"a YAML file, or the name of a shipped one: {', '.join(SIZES)} (default: demo)"
+        + ("; one tokenizer serves base, large and huge" if kind == "tokenizer" else "")
+    )  # fmt: skip
     add("--data", nargs="+", metavar="FOLDER", help="folders of unlabelled recordings, prepared "
         "with python -m dataset_scripts.unlabelled")  # fmt: skip
-    if tokenizer:
+    if kind == "pretrain":
         add("--tokenizer", help="folder or Hub id of the neural tokenizer")
     add("--init", help="folder or Hub id to go on from, instead of random weights")
     add("--output", help="folder for checkpoints, model and history")

@@ -26,7 +26,7 @@ def test_the_launch_on_two_machines_is_understood(recipes, monkeypatch):  # noqa
     import stage_one
 
     script, own = launch.training_script, launch.training_script_args
-    args = stage_one.parse_arguments("", Path("none"), own, tokenizer=True)
+    args = stage_one.parse_arguments("", "pretrain", own)
     config = MaskedTrainingConfig.load(args.config, stage_one.read_overrides(args))
     assert script == "recipes/pretrain.py" and config.num_processes == launch.num_processes
     assert config.optimization.batch_size % (config.num_processes * 4) == 0

@@ -60,3 +60,17 @@ def test_two_processes_train_to_the_end_and_go_on_as_one(kind, data, tmp_path):
     with_two = launch([kind, "train", data, killed], 2, PROGRAM)
     assert with_two.returncode == 0, with_two.stderr[-2000:]
     assert "written by 1 processes" in with_two.stderr
+
+
+def test_two_processes_make_the_demo_tokenizer_and_go_on(tmp_path, monkeypatch):
+    recordings = {f"{montage}{number}": (f"s{number}", montage, 8000)
+                  for montage in ("motor", "front") for number in range(4)}  # fmt: skip
+    place = tmp_path / "outputs/unlabelled_demo/data"
+    save_unlabelled(place, recordings, max_patches=64, max_seconds=8)
+    monkeypatch.chdir(tmp_path)
+    recipe = Path(__file__).resolve().parents[1] / "recipes/pretrain.py"
+    done = launch(["--num-processes", 2, "--set", "mixed_precision=bf16"], 2, recipe)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("no tokenizer in outputs/tokenizer_demo/model yet") == 1
+    for name in ("tokenizer_demo", "pretrain_demo"):
+        assert (tmp_path / "outputs" / name / "model/model.safetensors").is_file()

@@ -67,6 +67,7 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     record = json.loads((base / "model/training.json").read_text())
     assert record["simulated"] and len(record["history"]) == 2
     assert record["command"].startswith(f"python {RECIPES / 'pretrain.py'} --data")
+    check_card(base / "model", record)
 
     save_corpora(tmp_path / "corpora", {"seed-v": (18, 9, 9)})
     joint = ["--data", str(tmp_path / "corpora"), "--tasks", "seed-v"]
@@ -78,6 +79,61 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     before, after = backbone.state_dict(), tuned.state_dict()
     frozen = [name for name in before if "temporal_encoder" not in name]
     assert frozen and all(torch.equal(before[name], after[name]) for name in frozen)
+
+
+def check_card(folder: Path, record: dict) -> None:
+    """The card says what the record says, and that the recordings were simulated."""
+    text = (folder / "README.md").read_text("utf-8")
+    header, _, body = text.removeprefix("---").partition("\n---\n")
+    assert "- simulated" in header and "- lora" not in header
+    assert "**Simulated data**" in body and "None" not in body.partition("## Results")[2]
+    last = record["history"][-1]["validation"]
+    assert f"| loss | {last['loss']:.4f} |" in body
+    assert f"| codes found in masked patches | {last['accuracy']:.3f} |" in body
+    assert f"| tokenizer | `{record['config']['tokenizer']}` |" in body
+    for counts in record["windows"].values():
+        assert all(f"{shape}: {number}" in body for shape, number in counts.items())
+
+
+def test_pre_training_alone_makes_the_demo_tokenizer_first_and_keeps_it(
+    recipes, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    stage_one = sys.modules["stage_one"]
+    monkeypatch.setattr(
+        stage_one, "simulate", lambda folder: save_unlabelled(folder / "data", RECORDINGS)
+    )
+    load = TokenizerTrainingConfig.load
+
+    def short(path, overrides=None):  # the demo's own settings, with less of everything
+        less = {"optimization.epochs": 1, "optimization.batch_size": 16, "data.max_patches": 12,
+                "data.max_seconds": 4, "data.validation": 0.3}  # fmt: skip
+        return load(path, {**(overrides or {}), **less})
+
+    monkeypatch.setattr(TokenizerTrainingConfig, "load", short)
+    words = [*SMALL[4:], "--set", "optimization.epochs=1"]
+    words += ["--set", "optimization.warmup_epochs=0"]
+    assert recipes["pretrain"].main(words) == 0
+    shown = capsys.readouterr().out
+    assert "no tokenizer in outputs/tokenizer_demo/model yet: training it first" in shown
+    assert (tmp_path / "outputs/pretrain_demo/model/model.safetensors").is_file()
+    weights = tmp_path / "outputs/tokenizer_demo/model/model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert recipes["pretrain"].main([*words, "--resume", "never"]) == 0
+    assert "training it first" not in capsys.readouterr().out
+    assert weights.stat().st_mtime_ns == before
+    other = [*words, "--tokenizer", "elsewhere", "--output", "other"]
+    assert recipes["pretrain"].main(other) == 2  # only the demo's own is made
+    assert "found 'elsewhere'" in capsys.readouterr().err
+
+
+def test_sizes_name_the_shipped_configurations(recipes):
+    find = sys.modules["stage_one"].shipped_config
+    for size in ("demo", "base", "large", "huge"):
+        assert find("pretrain", size) == CONFIGS / f"pretrain_{size}.yaml"
+        assert find("tokenizer", size).is_file()
+    assert find("tokenizer", "huge") == CONFIGS / "tokenizer_base.yaml"
+    assert find("tokenizer", "own/base") == Path("own/base")
 
 
 def test_going_on_from_earlier_weights(recipes, data, tmp_path, capsys):

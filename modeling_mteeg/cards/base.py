@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..configuration_mteeg import PRESETS
 from . import sections as parts
+from . import stage_one
 from .facts import BaseFacts, TaskFacts
 from .metadata import base_header, default_license
 
@@ -23,23 +24,18 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
     """
     title = f"MTEEG base, {size_name(facts)}"
     tasks = facts.tasks
-    simulated = any(task.card.simulated for task in tasks)
+    pretrained = stage_one.is_stage_one(facts.training)
+    simulated = any(task.card.simulated for task in tasks) or stage_one.is_simulated(facts.training)
     sections = [
         f"# {title}",
         *([parts.SIMULATED.format(what=f"{_simulated_names(facts)} was")] if simulated else []),
-        "An EEG backbone (LaBraM) and one low-rank adapter with a head for each task; the temporal "
-        "encoder is shared. One base, "
-        + (f"{_count(len(tasks))} beside it." if tasks else "no task beside it."),
+        stage_one.INTRODUCTION if pretrained else _introduction(tasks),
         parts.license_text(license_id or default_license(tasks, facts.training), tasks),
         "## Model",
         _model(facts),
         "## Tasks",
         *_tasks(facts),
-        "## Results",
-        *parts.results(tasks),
-        *(["## Data", *(section for task in tasks for section in _data(task))] if tasks else []),
-        "## Training",
-        *parts.training(facts.training, has_picture),
+        *_trained(facts, has_picture),
         "## Load",
         _load(tasks),
         "## What it is not for",
@@ -49,6 +45,28 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
         parts.SOURCES,
     ]
     return parts.joined(base_header(facts, title, license_id), sections)
+
+
+def _introduction(tasks: tuple[TaskFacts, ...]) -> str:
+    return (
+        "An EEG backbone (LaBraM) and one low-rank adapter with a head for each task; the temporal "
+        "encoder is shared. One base, "
+        + (f"{_count(len(tasks))} beside it." if tasks else "no task beside it.")
+    )
+
+
+def _trained(facts: BaseFacts, has_picture: bool) -> list[str]:
+    """Results, data and training."""
+    tasks, record = facts.tasks, facts.training
+    if stage_one.is_stage_one(record):
+        results, data, training = (
+            part(record) for part in (stage_one.results, stage_one.data, stage_one.training)
+        )
+    else:
+        results, training = parts.results(tasks), parts.training(record, has_picture)
+        data = [section for task in tasks for section in _data(task)]
+    data = ["## Data", *data] if data else []
+    return ["## Results", *results, *data, "## Training", *training]
 
 
 def size_name(facts: BaseFacts) -> str:
@@ -126,4 +144,6 @@ def _count(number: int) -> str:
 def _simulated_names(facts: BaseFacts) -> str:
     """What was trained on simulated data: everything, or some tasks by name."""
     named = [task.card.name for task in facts.tasks if task.card.simulated]
+    if stage_one.is_simulated(facts.training):
+        return "everything here"
     return "everything here" if len(named) == len(facts.tasks) else ", ".join(named)

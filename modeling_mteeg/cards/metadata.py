@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .facts import METRIC_TITLES, BaseFacts, TaskFacts
+from .stage_one import is_simulated, is_stage_one
 
 OWN_LICENSE = "apache-2.0"
 """Licence of weights that come from random values and simulated recordings alone."""
@@ -19,6 +20,10 @@ _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     """YAML of a base."""
     tasks = facts.tasks
+    own = ["lora", "multi-task-learning"]
+    if is_stage_one(facts.training):
+        own = ["masked-modeling", "pre-training"]
+        own += ["simulated"] if is_simulated(facts.training) else []
     return _yaml(
         title,
         tasks,
@@ -27,7 +32,7 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
         pipeline_tag="feature-extraction",
         base_model=repo_id(facts.training.get("start_repo")),
         datasets=_datasets([_mapping_value(facts.training, "config", "data", "folder")], tasks),
-        tags=["eeg", "mteeg", "labram", "lora", "multi-task-learning", *names(tasks)],
+        tags=["eeg", "mteeg", "labram", *own, *names(tasks)],
     )
 
 

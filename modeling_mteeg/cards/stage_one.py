@@ -1,0 +1,85 @@
+"""The card of a base that was pre-trained on codes of hidden patches (stage one)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import sections as parts
+
+INTRODUCTION = (
+    "An EEG backbone (LaBraM), pre-trained on recordings without labels: it predicts the codes "
+    "that a neural tokenizer gives to hidden patches. It knows no task; joint tuning (MTEEG) or a "
+    "head of your own begins with it. The prediction layer is among the weights "
+    "(`AutoModelForPreTraining`)."
+)
+_VALUES = (
+    ("loss", "loss", ".4f"),
+    ("accuracy", "codes found in masked patches", ".3f"),
+    ("accuracy_complement", "codes found in the other patches", ".3f"),
+)
+
+
+def is_stage_one(record: Mapping[str, Any]) -> bool:
+    """Whether a record is one of masked pre-training."""
+    return record.get("stage") == "one"
+
+
+def is_simulated(record: Mapping[str, Any]) -> bool:
+    """Whether recordings of a pre-training were simulated."""
+    return is_stage_one(record) and record.get("simulated") is True
+
+
+def results(record: Mapping[str, Any]) -> list[str]:
+    """Figures of the last epoch, on the subjects held out where there are any."""
+    last = _last(record)
+    split = "validation" if "validation" in last else "train"
+    values = _mapping(last.get(split))
+    rows = [(title, format(values[key], form)) for key, title, form in _VALUES
+            if isinstance(values.get(key), int | float)]  # fmt: skip
+    if not rows:
+        return ["Not stated: the files hold no results."]
+    where = {"validation": "On subjects held out", "train": "On the training windows"}[split]
+    return [f"{where}, after the last epoch.", parts.facts_table(rows)]
+
+
+def data(record: Mapping[str, Any]) -> list[str]:
+    """Number of windows of each shape."""
+    rows = [(split, parts.settings({f"{shape}:": number for shape, number in counts.items()}))
+            for split, counts in _mapping(record.get("windows")).items()
+            if isinstance(counts, Mapping)]  # fmt: skip
+    return [parts.facts_table(rows) if rows else "Not stated."]
+
+
+def training(record: Mapping[str, Any]) -> list[str]:
+    """Command, settings and versions."""
+    config = _mapping(record.get("config"))
+    model, options = _mapping(config.get("model")), _mapping(config.get("optimization"))
+    preset = model.get("preset")
+    start = f"{preset}, random weights" if preset else str(model.get("init") or "not stated")
+    kept = "those after the last epoch"
+    if options.get("ema_decay") is not None:
+        kept = f"exponential average of the steps' weights, decay {options['ema_decay']}"
+    where = f"{record.get('device')}, precision {record.get('precision')}, processes"
+    rows = [
+        ("method", f"symmetric masking, ratio {model.get('mask_ratio')}"),
+        ("tokenizer", parts.code(config.get("tokenizer"))),
+        ("start", start),
+        ("epochs", str(options.get("epochs"))),
+        ("windows a step", str(options.get("batch_size"))),
+        ("highest learning rate", str(options.get("lr"))),
+        ("seed", str(config.get("seed"))),
+        ("weights kept", kept),
+        ("where", f"{where} {record.get('processes')}"),
+        ("versions", parts.settings(record.get("packages") or {})),
+    ]
+    return [f"```bash\n{record.get('command')}\n```", parts.facts_table(rows)]
+
+
+def _last(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    history = record.get("history")
+    return _mapping(history[-1]) if isinstance(history, list) and history else {}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

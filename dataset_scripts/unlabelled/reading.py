@@ -24,6 +24,7 @@ _BLOCK_BYTES = 2**28
 """Channels are read so many at a time that their float64 signal is no larger than this."""
 LEAST_RATE_HZ = 100.0
 """Below, EEG of the band that the models see cannot be there (its Nyquist frequency is 50 Hz)."""
+_BIOSEMI = {"A1", "A2", "A3", "A4", "B1", "B2"}
 _HEADERS = {".edf": read_edf_header, ".bdf": read_edf_header, ".cnt": read_cnt_header}
 
 
@@ -92,6 +93,12 @@ def read_signal(
         raise RecordingError(f"{name}: {error}") from error
     left_out = [*opened.left_out, *(f"{one} (of no use to {source.name})" for one in there)]
     rows = rows_by_name(opened)
+    if rows.keys() >= _BIOSEMI:
+        raise RecordingError(
+            f"{name}: channels have BioSemi's own names (A1, A2, ... B1, ...), of which A1 and A2 "
+            "would be taken for the earlobes; rename them to electrodes (--source trujillo does so "
+            "for the 64-channel cap)."
+        )
     known = sorted((one for one in rows if is_known(one)), key=_place)
     left_out += [f"{one} (no place in the table)" for one in rows if not is_known(one)]
     if not known:

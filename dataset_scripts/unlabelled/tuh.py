@@ -2,8 +2,8 @@
 
 All are EDF files ``<patient>_s<session>_t<part>.edf`` with referential channels ``EEG FP1-REF`` or
 ``-LE`` at mostly 250 or 256 Hz; 19 to 23 of them have a place in the table. ``EKG1``,
-``PHOTIC-REF``, ``IBI`` and the like have none and are left out by name. Hours are those that the paper's sources
-give for them.
+``PHOTIC-REF``, ``IBI`` and the like have none and are left out by name. Hours are those that the
+paper's sources give for them.
 """
 
 from __future__ import annotations

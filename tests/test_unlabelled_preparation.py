@@ -228,16 +228,50 @@ def test_the_command(raw, tmp_path, capsys):
         ("SC4822G0-PSG.edf", "Sleep-EDF night SC4822"), ("files/S109R01.edf", "S109"),
         ("EEG_raw/16_3_20180714.cnt", "SEED-V"), ("SEED-V/x.cnt", "SEED-V"),
         ("edf/eval/abnormal/01_tcp_ar/aaaaaaaa_s001_t000.edf", "TUAB"),
-        ("tuev/edf/eval/bcke/x.edf", "TUEV"),
+        ("tuev/edf/eval/bcke/x.edf", "TUEV"), ("any/bckg_000_a_.edf", "TUEV"),
+        ("pled_012_a_1.edf", "TUEV"), ("eval/tusz/eval/normal/x.edf", "TUAB"),
         ("chb21/chb21_20.edf", None), ("SC4001E0-PSG.edf", None), ("S001R01.edf", None),
         ("edf/train/normal/01_tcp_ar/aaaaaaaa_s001_t000.edf", None),
         ("tusz/edf/eval/aaaaaaaa/s001_2002/02_tcp_le/aaaaaaaa_s001_t000.edf", None),
-        ("1_1.cnt", None),
+        ("1_1.cnt", None), ("eval/tuev/edf/train/aaaaaaar/aaaaaaar_00000001.edf", None),
     ],
 )  # fmt: skip
 def test_rules_by_name(key, said):
     rule = rule_by_name(key)
     assert rule is None if said is None else said in rule
+
+
+@pytest.mark.parametrize(
+    ("raw", "key", "said"),
+    [
+        ("tuab/edf/eval", "abnormal/01_tcp_ar/aaaaaaaa_s001_t000.edf", "TUAB"),
+        ("tuab/edf/eval/normal/01_tcp_ar", "aaaaaaaa_s001_t000.edf", "TUAB"),
+        ("tuev/edf", "eval/000/x.edf", "TUEV"), ("tuev/edf/eval/000", "x.edf", "TUEV"),
+        ("SEED-V/EEG_raw", "x.cnt", "SEED-V"),
+        ("tuab/edf/train/normal", "aaaaaaaa_s001_t000.edf", None),
+        ("tusz/edf/eval", "aaaaaaaa_s001_t000.edf", None),
+    ],
+)  # fmt: skip
+def test_a_test_set_stays_out_where_the_raw_folder_lies_inside_it(raw, key, said, tmp_path):
+    raw = tmp_path / raw
+    (raw / key).parent.mkdir(parents=True)
+    (raw / key).touch()
+    link = tmp_path / "harmless"
+    link.symlink_to(raw)
+    for folder in (raw, link):
+        rule = Exclusions().reason(UnlabelledRecording(key, folder / key), "0" * 64)
+        assert rule is None if said is None else said in rule
+
+
+def test_a_folder_made_with_weaker_rules_is_not_taken_for_this_one(raw, tmp_path, monkeypatch):
+    from dataset_scripts.unlabelled import exclusions
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(exclusions, "_RULES", exclusions._RULES - 1)
+    prepare_unlabelled(raw, out, progress=False)
+    monkeypatch.undo()
+    with pytest.raises(FileExistsError, match="other exclusions"):
+        prepare_unlabelled(raw, out, progress=False)
 
 
 def test_the_rules_are_the_readers_own_splits():

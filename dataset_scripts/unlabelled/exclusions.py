@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +30,11 @@ _CHB = re.compile(r"chb(\d\d)_", re.IGNORECASE)
 _SLEEP = re.compile(r"(SC4\d{3})[A-Z]\d", re.IGNORECASE)
 _MI = re.compile(r"(S\d{3})R\d\d", re.IGNORECASE)
 _SEED_V = re.compile(r"(1[0-6]|[1-9])_[123]_2018\d{4}")
+_TUEV_EVAL = re.compile(r"(?:artf|bckg|eyem|gped|pled|spsw)_\d{3}_a_", re.IGNORECASE)
+_TUAB_EVAL = {("eval", "normal"), ("eval", "abnormal")}
+_RULES = 2
+"""Goes up whenever the built-in rules find more, so that a folder made before is not taken for one
+that was made with them."""
 
 
 def _in_test(names: Sequence[str]) -> frozenset[str]:
@@ -52,7 +58,7 @@ def rule_by_name(key: str) -> str | None:
     Parameters
     ----------
     key : str
-        With slashes.
+        With slashes; an absolute path knows more, for the raw folder may lie inside a test set.
     """
     *folders, name = key.split("/")
     lower = [folder.lower() for folder in folders]
@@ -67,13 +73,17 @@ def rule_by_name(key: str) -> str | None:
         return f"PhysioNet motor imagery: {found[1].upper()} is in the test split"
     if _SEED_V.match(name) or any(re.fullmatch(r"seed[-_ ]?v", folder) for folder in lower):
         return "SEED-V: every session has test trials"
-    if "eval" in lower:
-        rest = lower[lower.index("eval") + 1 :]
-        if rest and rest[0] in ("normal", "abnormal"):
-            return "TUAB: its evaluation set is the test split"
-        if any("tuev" in folder or "tuh_eeg_events" in folder for folder in lower):
-            return "TUEV: its evaluation set is the test split"
+    if any(pair in _TUAB_EVAL for pair in pairwise(lower)):
+        return "TUAB: its evaluation set is the test split"
+    if _TUEV_EVAL.match(name) or _tuev_eval(lower):
+        return "TUEV: its evaluation set is the test split"
     return None
+
+
+def _tuev_eval(folders: Sequence[str]) -> bool:
+    """Whether a folder ``eval`` lies in a folder with the name of TUEV; in lower case."""
+    tuev = [("tuev" in one or "tuh_eeg_events" in one) for one in folders]
+    return any(one == "eval" and any(tuev[:place]) for place, one in enumerate(folders))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +156,11 @@ class Exclusions:
         sha256 : str
             Of its file.
         """
-        rule = rule_by_name(recording.key)
-        if rule:
-            return rule
+        whole = (recording.path.absolute(), recording.path.resolve())
+        for path in (recording.key, *(one.as_posix() for one in whole)):
+            rule = rule_by_name(path)
+            if rule:
+                return rule
         entry = self._by_hash.get(sha256)
         if entry:
             return f"its content is that of {entry.name}, a test recording of {entry.task}"
@@ -175,8 +187,9 @@ class Exclusions:
         return lines
 
     def digest(self) -> str:
-        """Hash of all entries."""
-        text = json.dumps([[dataclasses.asdict(e) for e in self.entries], self.whole_subjects])
+        """Hash of all entries and of the version of the rules."""
+        entries = [dataclasses.asdict(entry) for entry in self.entries]
+        text = json.dumps([entries, self.whole_subjects, _RULES])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _session(self, match: re.Match[str]) -> tuple[str, ...]:

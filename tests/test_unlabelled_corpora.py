@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import mne
 import numpy as np
 import pytest
 from recording_files import write_recording
+from scipy.io import savemat
 from test_unlabelled_preparation import noise, report
 
 from dataset_scripts.seed_v import CARD as SEED_V
@@ -18,6 +20,7 @@ from dataset_scripts.unlabelled.registry import SOURCES
 from dataset_scripts.unlabelled.trujillo import CAP
 from modeling_mteeg.channels import is_known
 from modeling_mteeg.data import load_unlabelled, read_manifest
+from modeling_mteeg.preprocessing import preprocess
 
 SHORT = UnlabelledSettings(max_seconds=2)
 TUH_PLACES = {
@@ -83,6 +86,37 @@ def test_seed(name, tmp_path):
     assert set(row["channels"].split()) == set(SEED_V.channels)
     (group,) = load_unlabelled(tmp_path / "out", 1.0, max_seconds=2)["train"]
     assert (len(group.channels), group.patches) == (62, 2)
+
+
+def test_the_trials_of_seed_iv(tmp_path):
+    raw = tmp_path / "raw"
+    folder = raw / "eeg_raw_data" / "1"
+    folder.mkdir(parents=True)
+    trials = {f"cz_eeg{number}": noise(number, 62, 200 * (5 + number)) for number in (1, 2, 3)}
+    other = {"cz_eeg9": noise(9, 61, 1000), "note": np.zeros((62, 1000))}
+    savemat(folder / "2_20150915.mat", trials | other, do_compression=True)
+    shutil.copy(folder / "2_20150915.mat", folder / "3_20150919.mat")
+    savemat(folder / "4_20151111.mat", {"de_LDS1": np.zeros((62, 5, 5))})
+    (folder / "5_20160406.mat").write_bytes(b"no MATLAB file")
+    (folder / "label.mat").write_bytes(b"of another name")
+    rows = report(prepare(raw, "seed-iv", tmp_path / "out"))
+    used = {key: row for key, row in rows.items() if row["status"] == "used"}
+    first = "eeg_raw_data/1/2_20150915.mat"
+    assert set(used) == {f"{first}/{name}" for name in trials}
+    assert {row["subject"] for row in used.values()} == {"seed-iv-2"}
+    reasons = {key.removeprefix("eeg_raw_data/1/"): row["reason"] for key, row in rows.items()}
+    assert "found (61, 1000)" in reasons["2_20150915.mat/cz_eeg9"]
+    assert reasons["3_20150919.mat/cz_eeg2"] == f"a copy of {first}/cz_eeg2"
+    assert "no trial" in reasons["4_20151111.mat"]
+    assert "cannot be read" in reasons["5_20160406.mat"]
+    assert len(rows) == 10
+    (group,) = load_unlabelled(tmp_path / "out", 1.0, max_seconds=2)["train"]
+    key = f"{first}/cz_eeg3"
+    row = group.recordings(range(len(group))).index(key) + 1  # from its second 1
+    values = group.read([row], unit_uv=1.0)[0].reshape(62, -1)
+    place = [group.channels.index(name) for name in SEED_V.channels]
+    wanted = preprocess(trials["cz_eeg3"], 200.0)[:, 200:600]
+    np.testing.assert_allclose(values[place], wanted, atol=0.05)
 
 
 def test_trujillo_and_the_names_of_biosemi(tmp_path):

@@ -37,6 +37,8 @@ class UnlabelledRecording:
         Recorded channel names that are not used.
     left_out : str
         Why the source does not use it; empty: it is used.
+    part : str
+        Which signal of the file, where a file holds several recordings.
     """
 
     key: str
@@ -45,6 +47,7 @@ class UnlabelledRecording:
     rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
     drop: tuple[str, ...] = ()
     left_out: str = ""
+    part: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:

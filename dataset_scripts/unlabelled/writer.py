@@ -138,21 +138,25 @@ def _prepare_each(
     from tqdm import tqdm
 
     outcomes, jobs = {}, []
-    first_with: dict[str, str] = {}
+    digests: dict[Path, str] = {}
+    first_with: dict[tuple[str, str], str] = {}
     for one in recordings:
-        digest = digest_of(one)
+        if one.path not in digests:
+            digests[one.path] = digest_of(one)
+        digest = digests[one.path]
+        content = (digest, one.part)
         rule = exclusions.reason(one, digest)
         status = ""
         if rule:
             status, reason = "excluded", rule
         elif one.left_out:
             status, reason = "left-out", one.left_out
-        elif digest in first_with:
-            status, reason = "left-out", f"a copy of {first_with[digest]}"
+        elif content in first_with:
+            status, reason = "left-out", f"a copy of {first_with[content]}"
         if status:
             outcomes[one.key] = Outcome(one.key, one.subject, status, reason, digest)
             continue
-        first_with[digest] = one.key
+        first_with[content] = one.key
         jobs.append((source, one, digest, parts, settings))
     wanted = {part_path(parts, job[1].key).stem for job in jobs}
     for path in parts.iterdir():

@@ -30,8 +30,12 @@ class LaunchOptions(Protocol):
     output: str
 
 
-def start_accelerator(config: LaunchOptions, cpu: bool = False) -> Accelerator:
+def start_accelerator(
+    config: LaunchOptions, cpu: bool = False, may_shard: bool = False
+) -> Accelerator:
     """Set up the processes, and check that they are the ones asked for.
+
+    ``may_shard``: the training can spread its weights over the processes (FSDP).
 
     Raises
     ------
@@ -57,14 +61,22 @@ def start_accelerator(config: LaunchOptions, cpu: bool = False) -> Accelerator:
     check_processes(config.num_processes, accelerator.num_processes, os.environ)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
-    if str(accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+    kind = str(accelerator.distributed_type).rpartition(".")[2]
+    if sharding_asked(os.environ):  # accelerate does not take notice of it on CPUs
+        kind = "FSDP"
+    if kind in ("DEEPSPEED", "MEGATRON_LM") or (kind == "FSDP" and not may_shard):
         raise TrainingError(
-            f"{accelerator.distributed_type}: the model fits every device, use plain processes "
+            f"{kind}: the model fits every device, use plain processes "
             "(accelerate launch --multi_gpu, or torchrun)."
         )
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("mixed_precision: fp16 needs a GPU, found the CPU; use bf16 or no.")
     return accelerator
+
+
+def sharding_asked(environment: Mapping[str, str]) -> bool:
+    """Whether ``accelerate launch --use_fsdp`` started this process, or one that acts like it."""
+    return environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def keep_freed_memory() -> bool:

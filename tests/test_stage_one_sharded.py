@@ -12,8 +12,7 @@ from test_training_processes import launch, succeed
 from tiny_unlabelled import save_unlabelled
 
 from modeling_mteeg import MteegForPreTraining
-from modeling_mteeg.pretraining.sharding import check_options
-from modeling_mteeg.training.setup import TrainingError
+from modeling_mteeg.training.setup import TrainingError, check_sharding
 
 PROGRAM = Path(__file__).with_name("stage_one_program.py")
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -124,10 +123,11 @@ def test_a_tokenizer_is_not_sharded(sharded, tmp_path, monkeypatch):
         ({"FSDP_VERSION": "1"}, "no", "expected --fsdp_version 2, found 1"),
         ({}, "fp16", "found fp16"),
         ({"FSDP_OFFLOAD_PARAMS": "true"}, "bf16", "fsdp_offload_params"),
+        ({"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "bf16", "cpu_ram_efficient_loading false"),
         ({"FSDP_ACTIVATION_CHECKPOINTING": "True"}, "bf16", "gradient_accumulation"),
     ],
 )
 def test_what_would_not_be_kept_is_refused(changes, precision, message):
-    check_options({"FSDP_VERSION": "2"}, "bf16")
+    check_sharding({"FSDP_VERSION": "2"}, "bf16")
     with pytest.raises(TrainingError, match=message):
-        check_options({"FSDP_VERSION": "2", **changes}, precision)
+        check_sharding({"FSDP_VERSION": "2", **changes}, precision)

@@ -17,13 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from ..training.setup import TrainingError, sharding_asked
-
-_UNSUPPORTED = {
-    "FSDP_OFFLOAD_PARAMS": "weights on the CPU are not supported; leave --fsdp_offload_params out.",
-    "FSDP_ACTIVATION_CHECKPOINTING": "activations are bounded by optimization.gradient_accumulation"
-    " here; leave --fsdp_activation_checkpointing out.",
-}
+from ..training.setup import check_sharding, sharding_asked
 
 
 def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
@@ -40,11 +34,11 @@ def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
     Raises
     ------
     TrainingError
-        The first version of FSDP, float16, or an option of FSDP that is not supported.
+        See :func:`~modeling_mteeg.training.setup.check_sharding`.
     """
     if not sharding_asked(os.environ) or accelerator.num_processes == 1:
         return False
-    check_options(os.environ, accelerator.mixed_precision)
+    check_sharding(os.environ, accelerator.mixed_precision)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
@@ -60,18 +54,6 @@ def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
     return True
-
-
-def check_options(environment: Mapping[str, str], mixed_precision: str) -> None:
-    """Raise :class:`TrainingError` on settings of ``accelerate launch`` that would not be kept."""
-    version = environment.get("FSDP_VERSION", "1")
-    if version != "2":
-        raise TrainingError(f"FSDP: expected --fsdp_version 2, found {version}.")
-    if mixed_precision == "fp16":
-        raise TrainingError("FSDP: expected mixed_precision bf16 or no, found fp16.")
-    for key, text in _UNSUPPORTED.items():
-        if environment.get(key, "false").lower() == "true":
-            raise TrainingError(f"FSDP: {text}")
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

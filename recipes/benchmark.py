@@ -26,6 +26,7 @@ from pathlib import Path
 
 import torch
 from benchmarks import pretraining, tokenizer
+from benchmarks.cost import cost
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
 from benchmarks.latency import latency_table
@@ -106,7 +107,11 @@ def stage_one_table(part: str, args: argparse.Namespace, device: torch.device) -
     what = {"pretraining": "pre-training", "tokenizer": "tokenizer training"}[part]
     if part == "pretraining":
         what = f"{what} ({args.preset})"
-    return pretraining.table(what, kind.VARIANTS, args.samples, seconds, peak, floors)
+    table = pretraining.table(what, kind.VARIANTS, args.samples, seconds, peak, floors)
+    if args.corpus_hours is None:
+        return table
+    rates = {name: args.samples / statistics.median(values) for name, values in seconds.items()}
+    return f"{table}\n\n{cost(part, args.corpus_hours, rates)}"
 
 
 def measured(part: str, variants: list[str], args, device: torch.device, rates: dict) -> tuple:
@@ -187,11 +192,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--recordings", type=int, default=8, help="data: recordings, at least 4")
     add("--windows", type=int, default=300, help="latency: windows that count")
     add("--hours", type=float, nargs="+", default=(1, 4), help="recording: lengths")
+    add("--corpus-hours", type=float, metavar="HOURS", help="pretraining, tokenizer: what so many "
+        "hours of recordings take at the measured rates (the paper has 2000)")  # fmt: skip
     add("--out", help="write the tables to this file")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
+    if args.corpus_hours is not None and args.corpus_hours <= 0:
+        parser.error(f"--corpus-hours: expected more than 0, found {args.corpus_hours:g}")
     return args
 
 

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = make_demo_tokenizer(config)
         if code:
             return code
-        accelerator = start_accelerator(config)
+        accelerator = start_accelerator(config, may_shard=True)
         tokenizer = load_tokenizer(config.tokenizer, "tokenizer")
         data = open_data(config, accelerator)
         model = build_student(config.model, tokenizer, config.seed)
@@ -71,9 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    model = trainer.whole_model()
     if accelerator.is_main_process:
         record = run_record(__file__, argv, config, data, trainer, accelerator)
-        saved = save_stage_one(trainer.model, folder / "model", record)
+        saved = save_stage_one(model, folder / "model", record)
         say(accelerator, f"saved {saved}")
         say(accelerator, f"next: accelerate launch recipes/joint.py --base {saved}")
     accelerator.end_training()

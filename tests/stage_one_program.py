@@ -28,6 +28,7 @@ from modeling_mteeg.pretraining import (
     build_student,
     build_tokenizer,
 )
+from modeling_mteeg.pretraining.sharding import whole
 
 SIZES = {"num_codes": 16, "code_size": 8}
 
@@ -88,9 +89,9 @@ def finish(trainer: StageOneTrainer) -> list[dict]:
 
 def outcome(trainer: StageOneTrainer) -> dict[str, torch.Tensor]:
     """All tensors of a training: weights, buffers, averages."""
-    tensors = {name: tensor.detach().clone() for name, tensor in trainer._tensors().items()}
+    tensors = {name: whole(tensor).clone() for name, tensor in trainer._tensors().items()}
     if trainer.average is not None:
-        tensors |= {f"average.{k}": v.clone() for k, v in trainer.average.averages.items()}
+        tensors |= {f"average.{k}": whole(v).clone() for k, v in trainer.average.averages.items()}
     return tensors
 
 
@@ -99,7 +100,8 @@ def step_gradients(trainer: StageOneTrainer) -> dict[str, torch.Tensor]:
     batches = trainer.batches("train", trainer.plan(0))
     parts = [batches.part(0, slice) for slice in range(batches.slices)]
     losses = trainer.compute_gradients(parts, trainer.place(batches, 0))
-    found = {name: p.grad.clone() for name, p in trainer.trainable().items() if p.grad is not None}
+    trained = trainer.trainable().items()
+    found = {name: whole(p.grad).clone() for name, p in trained if p.grad is not None}
     found |= {f"buffer.{name}": b.clone() for name, b in trainer.model.named_buffers()}
     return found | {f"loss.{name}": torch.tensor(value) for name, value in losses.items()}
 
@@ -126,20 +128,26 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--die", type=int)
     parser.add_argument("--slices", type=int, default=1)
+    parser.add_argument("--tracker", default="none")
     args = parser.parse_args()
     options = {"optimization__gradient_accumulation": args.slices}
     if args.action == "gradients":
         options["model__drop_path"] = 0.0  # dropped paths are drawn by process
         if args.kind == "tokenizer":
             del options["model__drop_path"]
-    trainer = make_trainer(args.kind, args.data, args.out, **options)
+    accelerator = None
+    if args.tracker != "none":
+        accelerator = Accelerator(cpu=True, log_with=args.tracker, project_dir=args.out)
+    options["tracker"] = args.tracker
+    trainer = make_trainer(args.kind, args.data, args.out, accelerator, **options)
+    trainer.accelerator.init_trackers("logs")
     if args.die:
         die_in_step(args.die)
     args.out.mkdir(parents=True, exist_ok=True)
     found = step_gradients(trainer) if args.action == "gradients" else None
     history = finish(trainer) if args.action == "train" else []
+    tensors = outcome(trainer) if found is None else found
     if trainer.accelerator.is_main_process:
-        tensors = outcome(trainer) if found is None else found
         save_file({k: v.contiguous() for k, v in tensors.items()}, args.out / "outcome.safetensors")
         (args.out / "history.json").write_text(json.dumps(history))
 

@@ -172,7 +172,7 @@ def test_the_command_prints_every_variant(part, tmp_path):
     table = tmp_path / "table.md"
     arguments = (
         "pretraining tokenizer --preset tiny --samples 2 --repeats 1 --warmup 1 --threads 2 "
-        "--device cpu"
+        "--device cpu --corpus-hours 2000"
     ).split()
     subprocess.run(
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
@@ -182,3 +182,5 @@ def test_the_command_prints_every_variant(part, tmp_path):
         assert f"| {row} |" in text
     assert "| pre-training (tiny) step |" in text and "| tokenizer training step |" in text
     assert "| tokenizer, bfloat16 |" in text
+    assert text.count("| 2,000 h of recordings | hours of this machine |") == 2
+    assert "are 90.0 million windows" in text and "are 720.0 million windows" in text

@@ -66,6 +66,24 @@ def test_hidden_patches_are_where_the_mask_is():
     assert_nothing_is_cut(figure)
 
 
+def test_labels_and_predictions_are_drawn_as_they_are(tmp_path):
+    """A student that predicts one code, whatever it sees: all of its share lies on one code."""
+    data = save_unlabelled(tmp_path / "data")
+    trainer = make_trainer("masked", data, tmp_path / "out")
+    trainer.label_usage[3] = 4
+    with torch.no_grad():
+        trainer.model.lm_head.bias[5] = 1e4
+    figure = trainer.figures()["code usage"]
+    epoch, labels, predicted = (line.get_ydata() for line in figure.axes[0].get_lines()[::2])
+    assert epoch[0] == 1 and predicted[0] == 1 and predicted[1:].max() == 0
+    batch, _ = trainer.example()
+    found = trainer.tokenizer.get_codebook_indices(**batch.inputs)
+    counts = torch.bincount(found.flatten(), minlength=16).sort(descending=True).values
+    np.testing.assert_allclose(labels, (counts / counts.sum()).numpy(), rtol=1e-6)
+    assert 0 < labels[1] < 1
+    assert_nothing_is_cut(figure)
+
+
 @pytest.mark.parametrize("kind", ["tokenizer", "masked"])
 def test_pictures_and_values_reach_tensorboard(kind, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -83,7 +101,8 @@ def test_pictures_and_values_reach_tensorboard(kind, tmp_path):
     for name in (first, "code usage"):
         pictures = [image.encoded_image_string for image in log.Images(name)]
         assert len(pictures) == len(history)
-        if (kind, name) != ("masked", "code usage"):  # the labels of an epoch are the same ones
+        # The labels of an epoch are the same ones; so small a student may predict one code always.
+        if (kind, name) != ("masked", "code usage"):
             assert len(set(pictures)) == len(pictures)
     values = log.Scalars("validation/loss")
     assert [v.value for v in values] == pytest.approx([e["validation"]["loss"] for e in history])

@@ -96,7 +96,8 @@ def draw_reconstruction(
     for column, text in enumerate(heads):
         axes[0, column].set_title(text, fontsize=8)
         axes[-1, column].set_xlabel("s" if column == 2 else "Hz", fontsize=8)
-    axes[0, 2].legend(fontsize=7, loc="upper right", frameon=False)
+    handles = axes[0, 2].get_lines()
+    figure.legend(handles=handles, loc="outside lower right", ncols=2, fontsize=8, frameon=False)
     return figure
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from .sharding import put
+
 
 class WeightAverage:
     """Averages of parameters, moved a little towards them after every step.
@@ -34,7 +36,7 @@ class WeightAverage:
     def load(self, averages: Mapping[str, torch.Tensor]) -> None:
         """Go on from stored averages."""
         for name, average in self.averages.items():
-            average.copy_(averages[name])
+            put(average, averages[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

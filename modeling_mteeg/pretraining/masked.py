@@ -131,7 +131,13 @@ class MaskedTrainer(StageOneTrainer):
         title = f"Codes found in hidden patches, after epoch {self.progress.epoch + 1}"
         return {
             "hidden patches": draw_masked(mask[0], found[0], channels, title),
-            "code usage": draw_code_usage({"labels of the epoch": self.label_usage}),
+            "code usage": draw_code_usage(
+                {
+                    "labels of the epoch": self.label_usage,
+                    "labels of the window shown": _count(labels, self.label_usage),
+                    "codes predicted in it": _count(guesses, self.label_usage),
+                }
+            ),
         }
 
     def counts(self) -> dict[str, torch.Tensor]:
@@ -140,6 +146,10 @@ class MaskedTrainer(StageOneTrainer):
     def load_counts(self, counts: Mapping[str, torch.Tensor]) -> None:
         if self.accelerator.is_main_process:  # the others count from 0: sums are over all
             self.label_usage.copy_(counts["label_usage"])
+
+
+def _count(codes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return torch.bincount(codes.flatten(), minlength=len(like))
 
 
 def weights_digest(model: torch.nn.Module) -> str:

@@ -26,6 +26,15 @@ from ..training.optimization import CosineSchedule, sum_gradients
 from ..training.setup import TrainingError
 from .config import StageOneConfig
 from .ema import WeightAverage
+from .sharding import (
+    clip,
+    gather,
+    gather_optimizer,
+    load_optimizer,
+    put,
+    shard_if_asked,
+    whole_model,
+)
 from .step_place import StepPlace, StepShape
 
 _REPORT_EVERY = 10
@@ -83,6 +92,7 @@ class StageOneTrainer(ABC):
         if accelerator.num_processes > 1:
             for tensor in self.model.state_dict().values():
                 tensor.copy_(broadcast(tensor))
+        self.sharded = shard_if_asked(self.model, accelerator)
         options = self.options
         optimizer = torch.optim.AdamW(
             parameter_groups(self.model, options.weight_decay),
@@ -220,8 +230,8 @@ class StageOneTrainer(ABC):
         options, accelerator = self.options, self.accelerator
         trainable = self.trainable().values()
         if options.clip_norm is not None:
-            norm = accelerator.clip_grad_norm_(trainable, options.clip_norm)
-            totals["gradient_norm"] = float(norm)
+            accelerator.unscale_gradients(self.optimizer)
+            totals["gradient_norm"] = float(clip(trainable, options.clip_norm))
         totals["lr"] = self.schedule.apply(self.optimizer, self.global_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -246,7 +256,8 @@ class StageOneTrainer(ABC):
                 accelerator.backward(loss)
                 for name, value in values.items():
                     totals[name] = totals.get(name, 0.0) + value.detach()
-        sum_gradients(self.trainable().values(), accelerator)
+        if not self.sharded:  # else backward has summed them
+            sum_gradients(self.trainable().values(), accelerator)
         return self.added_up(totals)
 
     def place(self, batches: UnlabelledBatches, step: int, training: bool = True) -> StepPlace:
@@ -309,14 +320,15 @@ class StageOneTrainer(ABC):
         entry: dict[str, Any] = {"epoch": progress.epoch, "train": train}
         if "validation" in self.data:
             entry["validation"] = self.evaluate()
-        tracked = self.config.tracker == "tensorboard" and self.accelerator.is_main_process
-        figures = self.figures() if tracked else {}
+        main = self.accelerator.is_main_process
+        tracked = self.config.tracker == "tensorboard" and (main or self.sharded)
+        figures = self.figures() if tracked else {}  # a sharded model works in all or in none
         entry["model"] = self.summary()
         progress.history.append(entry)
         log = {f"{part}/{name}": value for part in ("validation", "model")
                for name, value in entry.get(part, {}).items()}  # fmt: skip
         self.accelerator.log(log, step=self.global_step)
-        for name, figure in figures.items():
+        for name, figure in figures.items() if main else ():
             writer = self.accelerator.get_tracker("tensorboard").writer
             writer.add_figure(name, figure, self.global_step)
         progress.epoch, progress.step, self.sums = progress.epoch + 1, 0, {}
@@ -327,6 +339,10 @@ class StageOneTrainer(ABC):
         if self.average is not None:
             self.average.put()
 
+    def whole_model(self) -> nn.Module | None:
+        """The model to save, in the main process; every process must call this."""
+        return whole_model(self.model, self.accelerator.is_main_process)
+
     # Checkpoints -------------------------------------------------------------------------------
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -335,15 +351,18 @@ class StageOneTrainer(ABC):
 
     def save_checkpoint(self) -> None:
         """Write a checkpoint (main process); every process waits until it is on the disk."""
-        counts = self.counts()
-        if self.accelerator.is_main_process:
+        counts, main = self.counts(), self.accelerator.is_main_process
+        tensors = gather(self._tensors(), main)
+        optimizer = gather_optimizer(self.optimizer, main)
+        averages = None if self.average is None else gather(self.average.averages, main)
+        if main:
             scaler = self.accelerator.scaler
             self.store.save(
                 Checkpoint(
                     progress=self.progress,
-                    trainable=self._tensors(),
-                    optimizer=self.optimizer.state_dict(),
-                    best=None if self.average is None else self.average.averages,
+                    trainable=tensors,
+                    optimizer=optimizer,
+                    best=averages,
                     extra={
                         "sums": dict(self.sums),
                         "world_size": self.accelerator.num_processes,
@@ -397,10 +416,9 @@ class StageOneTrainer(ABC):
         if own.keys() != checkpoint.trainable.keys():
             other = sorted(own.keys() ^ checkpoint.trainable.keys())
             raise CheckpointError(f"Tensors differ from the stored ones: {other[:5]}.")
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(checkpoint.trainable[name])
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        for name, tensor in own.items():
+            put(tensor, checkpoint.trainable[name])
+        load_optimizer(self.optimizer, checkpoint.optimizer)
         if self.average is not None:
             self.average.load(checkpoint.best)
         extra = checkpoint.extra

@@ -30,8 +30,12 @@ class LaunchOptions(Protocol):
     output: str
 
 
-def start_accelerator(config: LaunchOptions, cpu: bool = False) -> Accelerator:
+def start_accelerator(
+    config: LaunchOptions, cpu: bool = False, may_shard: bool = False
+) -> Accelerator:
     """Set up the processes, and check that they are the ones asked for.
+
+    ``may_shard``: the training can spread its weights over the processes (FSDP).
 
     Raises
     ------
@@ -57,14 +61,49 @@ def start_accelerator(config: LaunchOptions, cpu: bool = False) -> Accelerator:
     check_processes(config.num_processes, accelerator.num_processes, os.environ)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
-    if str(accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+    kind = str(accelerator.distributed_type).rpartition(".")[2]
+    if sharding_asked(os.environ):  # accelerate does not take notice of it on CPUs
+        kind = "FSDP"
+    if kind in ("DEEPSPEED", "MEGATRON_LM") or (kind == "FSDP" and not may_shard):
         raise TrainingError(
-            f"{accelerator.distributed_type}: the model fits every device, use plain processes "
+            f"{kind}: the model fits every device, use plain processes "
             "(accelerate launch --multi_gpu, or torchrun)."
         )
+    if kind == "FSDP":
+        check_sharding(os.environ, accelerator.mixed_precision)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("mixed_precision: fp16 needs a GPU, found the CPU; use bf16 or no.")
     return accelerator
+
+
+def sharding_asked(environment: Mapping[str, str]) -> bool:
+    """Whether ``accelerate launch --use_fsdp`` started this process, or one that acts like it."""
+    return environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
+_NOT_WITH_SHARDING = {
+    "FSDP_OFFLOAD_PARAMS": "weights on the CPU are not supported, leave --fsdp_offload_params out",
+    "FSDP_ACTIVATION_CHECKPOINTING": "optimization.gradient_accumulation bounds the memory of "
+    "activations, leave --fsdp_activation_checkpointing out",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "every process loads its weights itself, give "
+    "--fsdp_cpu_ram_efficient_loading false",
+}
+
+
+def check_sharding(environment: Mapping[str, str], mixed_precision: str) -> None:
+    """Raise :class:`TrainingError` on what a sharded training would not keep.
+
+    The first version of FSDP, float16, weights or activations kept elsewhere, and loading in one
+    process only: transformers would leave the tokenizer's weights out of all the others.
+    """
+    version = environment.get("FSDP_VERSION", "1")
+    if version != "2":
+        raise TrainingError(f"FSDP: expected --fsdp_version 2, found {version}.")
+    if mixed_precision == "fp16":
+        raise TrainingError("FSDP: expected mixed_precision bf16 or no, found fp16.")
+    for key, text in _NOT_WITH_SHARDING.items():
+        if environment.get(key, "false").lower() == "true":
+            raise TrainingError(f"FSDP: {text}.")
 
 
 def keep_freed_memory() -> bool:

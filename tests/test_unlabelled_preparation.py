@@ -58,10 +58,8 @@ def report(folder: Path) -> dict[str, dict[str, str]]:
         return {row["recording"]: row for row in csv.DictReader(file)}
 
 
-@pytest.fixture
-def raw(tmp_path) -> Path:
+def write_mixed(folder: Path) -> Path:
     """Recordings of three montages, three rates, two formats, and some that cannot be used."""
-    folder = tmp_path / "raw"
     write_edf(folder / "sub-a/one.edf", ["EEG FP1-REF", "EEG CZ-REF", "EKG1"], 256, 40, 1)
     write_edf(folder / "sub-a/two.edf", ["CZ", "FP1"], 250, 40, 2)
     signal = noise(3, 3, 500 * 40)
@@ -72,6 +70,11 @@ def raw(tmp_path) -> Path:
     shutil.copy(folder / "sub-a/one.edf", folder / "z_copy.edf")
     (folder / "notes.txt").write_text("not a recording")
     return folder
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    return write_mixed(tmp_path / "raw")
 
 
 def test_a_folder_of_mixed_recordings(raw, tmp_path, capsys):
@@ -157,7 +160,9 @@ def test_a_second_start_does_what_is_missing(raw, tmp_path, monkeypatch):
     from dataset_scripts.unlabelled import parts
 
     read = parts.read_signal
-    monkeypatch.setattr(parts, "read_signal", lambda s, r, n: reads.append(r.key) or read(s, r, n))
+    monkeypatch.setattr(
+        parts, "read_signal", lambda s, r, *n: reads.append(r.key) or read(s, r, *n)
+    )
     out = prepare_unlabelled(raw, tmp_path / "out", progress=False)
     used = {key for key, row in report(out).items() if row["status"] == "used"}
     assert used & set(done) and not used & set(done) & set(reads)

@@ -35,6 +35,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="recordings to leave out, made with python -m dataset_scripts.exclusions")  # fmt: skip
     add("--exclude-subjects", action="store_true",
         help="TUH: leave out every session of a subject in the lists")  # fmt: skip
+    add("--strict", action="store_true", help="end at the first recording that is skipped")
     add("--overwrite", action="store_true", help="replace what --out holds")
     return parser.parse_args(arguments)
 
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Exclusions.load(options.exclude, options.exclude_subjects),
             options.num_proc,
             options.overwrite,
+            strict=options.strict,
         )
     except (ValueError, OSError, PreparationError) as error:
         print(f"error: {error}", file=sys.stderr)

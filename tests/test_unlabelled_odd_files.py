@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import edfio
@@ -16,6 +17,7 @@ from dataset_scripts.unlabelled import (
     parts,
     prepare_unlabelled,
     reading,
+    writer,
 )
 from dataset_scripts.unlabelled import __main__ as command
 from modeling_mteeg.data import load_unlabelled, read_manifest
@@ -80,6 +82,29 @@ def test_channels_of_another_unit_are_left_out(tmp_path):
     assert "CZ (its amplitude is 1e+03 times that of the others)" in row["channels_left_out"]
     group = load_unlabelled(tmp_path / "out", 4.0)["train"][0]
     assert np.abs(group.read(range(len(group)), unit_uv=1.0)).max() < 200
+
+
+def test_channels_are_renamed_and_subjects_found_anew(tmp_path, monkeypatch):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    write_edf(raw / "p1_a.edf", ["EEG 1", "EEG 2", "CZ"], 250, 30, 1)
+    write_edf(raw / "p2_a.edf", ["C3", "C4"], 250, 30, 2)
+    words = ["--raw", str(raw), "--out", str(out)]
+    assert command.main([*words, "--rename", "EEG 1=C3", "--rename", "EEG 2=C4"]) == 0
+    rows = report(out)
+    assert rows["p1_a.edf"]["channels"] == "C3 CZ C4" and rows["p2_a.edf"]["channels"] == "C3 C4"
+    with pytest.raises(FileExistsError, match="other channel names"):
+        prepare_unlabelled(raw, out, progress=False)
+    named = Source(r"(p\d)", {"EEG 1": "C3", "EEG 2": "C4"})
+    with pytest.raises(FileExistsError, match="other subjects"):
+        prepare_unlabelled(raw, out, named, progress=False)
+    # Parts of a preparation that was cut short are not taken for those of another subject.
+    monkeypatch.setattr(writer, "_finish", lambda *_: None)
+    prepare_unlabelled(raw, tmp_path / "new", progress=False)
+    monkeypatch.undo()
+    prepare_unlabelled(raw, tmp_path / "new", named, progress=False)
+    assert [row["subject"] for row in report(tmp_path / "new").values()] == ["p1", "p2"]
+    (group, other) = load_unlabelled(tmp_path / "new", 4.0)["train"]
+    assert set(group.subjects([0]) + other.subjects([0])) == {"p1", "p2"}
 
 
 def test_hidden_folders_links_and_what_cannot_be_read(raw, tmp_path, monkeypatch):
@@ -170,3 +195,18 @@ def test_real_recordings(recordings_dir, tmp_path):
     for group in groups:
         values = group.read(range(min(len(group), 50)), unit_uv=1.0)
         assert np.isfinite(values).all() and 1 < values.std() < 300
+
+
+def test_plain_datasets_and_numpy_read_what_is_documented(raw, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs" / "unlabelled.md").read_text("utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+               if "load_from_disk" in block]  # fmt: skip
+    prepare_unlabelled(raw, tmp_path / "unlabelled", progress=False)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    group = next(one for one in load_unlabelled("unlabelled", 4.0)["train"]
+                 if list(one.channels) == names["row"]["channels"])  # fmt: skip
+    place = group.recordings(range(len(group))).index(names["row"]["recording"])
+    window = group.read([place], unit_uv=1.0)[0].reshape(len(group.channels), -1)
+    np.testing.assert_allclose(names["microvolt"][:, : window.shape[1]], window, rtol=1e-6)

@@ -90,12 +90,23 @@ def write_part(
         outcome.status, outcome.reason = "skipped", str(error)
         part.unlink(missing_ok=True)
     size = part.stat().st_size if outcome.status == "used" else 0
-    text = {"settings": settings.key(), "bytes": size, "outcome": dataclasses.asdict(outcome)}
+    text = {
+        "settings": _made_from(recording, settings),
+        "bytes": size,
+        "outcome": dataclasses.asdict(outcome),
+    }
     described = part.with_suffix(".json")
     temporary = described.with_suffix(f".json.{os.getpid()}")
     temporary.write_text(json.dumps(text), "utf-8")
     os.replace(temporary, described)
     return outcome
+
+
+def _made_from(recording: UnlabelledRecording, settings: UnlabelledSettings) -> str:
+    """Hash of all but the file that decides what a part holds."""
+    names = [sorted(recording.rename.items()), list(recording.drop), recording.part]
+    text = json.dumps([settings.key(), recording.subject, names])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _known(
@@ -106,7 +117,9 @@ def _known(
     try:
         known: dict[str, Any] = json.loads(part.with_suffix(".json").read_text("utf-8"))
         outcome = Outcome(**known["outcome"])
-        whole = part.stat().st_size == known["bytes"] and known["settings"] == settings.key()
+        whole = part.stat().st_size == known["bytes"] and known["settings"] == _made_from(
+            recording, settings
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     same = outcome.key == recording.key and outcome.sha256 == digest

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from modeling_mteeg.channels import channel_ids, is_known
+from modeling_mteeg.channels import channel_ids, clean_name, is_known
 from modeling_mteeg.prediction.whole_filter import recording_filter
 from modeling_mteeg.preprocessing import PreprocessingInfo, preprocessing_info, read_recording
 from modeling_mteeg.recording_sources import Source as OpenRecording
@@ -214,7 +214,7 @@ def read_signal(
     if not known:
         raise RecordingError(
             f"{name}: no channel has a name of the table, found {', '.join(opened.names)}; rename "
-            "them to electrodes of the 10-20 or 10-10 system."
+            "them to electrodes of the 10-20 or 10-10 system (--rename OLD=NEW)."
         )
     if not opened.rate_hz >= LEAST_RATE_HZ:
         raise RecordingError(
@@ -243,7 +243,9 @@ def _opened(
     units = getattr(raw, "_orig_units", None) or {}
     no_unit = [one for one in raw.ch_names if units.get(one) == "n/a" and one not in there]
     try:
-        renamed = {a: b for a, b in recording.rename.items() if a in raw.ch_names}
+        wanted = {clean_name(old): new for old, new in recording.rename.items()}
+        renamed = {one: wanted[clean_name(one)] for one in raw.ch_names
+                   if clean_name(one) in wanted}  # fmt: skip
         left_out = [f"{renamed.get(one, one)} (no unit of voltage in the header)"
                     for one, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)
                     if one in no_unit and kind == "eeg"]  # fmt: skip

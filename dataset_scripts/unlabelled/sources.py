@@ -71,6 +71,8 @@ class Source:
     subject : str, optional
         Regular expression with one group that finds the subject in a path below the raw folder; by
         default BIDS's ``sub-...``.
+    rename : mapping of str to str, optional
+        Channel names in the recordings to names of the table, for recordings that have them.
     """
 
     name: ClassVar[str] = "folder"
@@ -79,10 +81,11 @@ class Source:
     known_hours: ClassVar[float | None] = None
     """Hours that the paper names for the corpus."""
 
-    def __init__(self, subject: str | None = None) -> None:
+    def __init__(self, subject: str | None = None, rename: Mapping[str, str] | None = None) -> None:
         self._subject = re.compile(subject) if subject else _SUBJECT
         if self._subject.groups != 1:
             raise ValueError(f"subject: expected a pattern with one group, found {subject!r}.")
+        self._renamed = dict(rename or {})
 
     def find(self, raw: Path) -> list[UnlabelledRecording]:
         """All recordings below a folder, used or not, sorted by key."""
@@ -97,7 +100,9 @@ class Source:
         left_out = ""
         if later and (path.parent / path.name.replace(path.name.partition(".")[0], first)).exists():
             left_out = f"a part of {first}, which is read as a whole"
-        return UnlabelledRecording(key, path, found[1] if found else "", left_out=left_out)
+        return UnlabelledRecording(
+            key, path, found[1] if found else "", rename=self._renamed, left_out=left_out
+        )
 
     def open(self, recording: UnlabelledRecording) -> Any:
         """The recording as an ``mne.io.Raw`` whose signal is not read yet.

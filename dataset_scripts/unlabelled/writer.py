@@ -8,6 +8,7 @@ folder that loads as complete, and a second start redoes only what is missing.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -92,9 +93,7 @@ def prepare_unlabelled(
             f"{raw}: expected {source.layout} ({' '.join(SUFFIXES)}), found none."
         )
     with locked(out.parent, out.name):
-        listed = {one.key: [_size(path) for path in one.files] for one in recordings}
-        wanted = {"settings": settings.key(), "source": source.name, "files": listed,
-                  "exclusions": exclusions.digest()}  # fmt: skip
+        wanted = _made_from(source, recordings, settings, exclusions)
         if _already_there(out, wanted, overwrite):
             return out
         work = out.parent / f".{out.name}.partial"
@@ -105,6 +104,25 @@ def prepare_unlabelled(
     if progress:
         print(summary(source, outcomes))
     return out
+
+
+def _made_from(
+    source: Source,
+    recordings: Sequence[UnlabelledRecording],
+    settings: UnlabelledSettings,
+    exclusions: Exclusions,
+) -> dict[str, Any]:
+    """What a prepared folder depends on, by names that a message can use."""
+    names = [[one.key, sorted(one.rename.items()), list(one.drop)] for one in recordings]
+    subjects = [[one.key, one.subject] for one in recordings]
+    return {
+        "settings": settings.key(),
+        "source": source.name,
+        "files": {one.key: [_size(path) for path in one.files] for one in recordings},
+        "channel names": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        "subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
+        "exclusions": exclusions.digest(),
+    }
 
 
 def _size(path: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import edfio
@@ -67,7 +66,9 @@ def write_mixed(folder: Path) -> Path:
     write_edf(folder / "short.edf", ["CZ", "FP1"], 250, 3, 4)
     write_edf(folder / "nobody.edf", ["X1", "X2"], 250, 40, 5)
     (folder / "broken.edf").write_bytes(b"0       no recording")
-    shutil.copy(folder / "sub-a/one.edf", folder / "z_copy.edf")
+    copy = bytearray((folder / "sub-a/one.edf").read_bytes())
+    copy[168:176] = b"01.01.85"  # another date
+    (folder / "z_copy.edf").write_bytes(copy)
     (folder / "notes.txt").write_text("not a recording")
     return folder
 
@@ -315,12 +316,14 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     listed = tmp_path / "exclusions.json"
     words = ["--raw", f"physionet-mi={raw / 'physionet-mi'}", "--out", str(listed)]
     assert exclusions_command.main(words) == 0
-    hidden = tmp_path / "mine"  # the same files under names that say nothing
+    hidden = tmp_path / "mine"  # the same signals under names that say nothing, de-identified
     hidden.mkdir()
     names = {}
     for number, one in enumerate(recordings):
         names[f"r{number}.edf"] = one.key
-        shutil.copy(one.path, hidden / f"r{number}.edf")
+        content = bytearray(one.path.read_bytes())
+        content[8:16] = b"X X X X "  # the patient, as de-identification changes it
+        (hidden / f"r{number}.edf").write_bytes(content)
     rules = Exclusions.load([listed])
     settings = UnlabelledSettings(max_seconds=1)
     out = prepare_unlabelled(hidden, tmp_path / "out", None, settings, rules, progress=False)
@@ -336,7 +339,7 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
 
 def test_a_list_that_is_none_is_refused(tmp_path):
     path = tmp_path / "list.json"
-    path.write_text(json.dumps({"version": 9, "entries": []}))
+    path.write_text(json.dumps({"version": 1, "entries": []}))
     with pytest.raises(ValueError, match="no exclusion list"):
         Exclusions.load([path])
     with pytest.raises(FileNotFoundError):

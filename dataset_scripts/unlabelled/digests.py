@@ -1,24 +1,29 @@
 """What every file holds, as a hash: read once, and remembered for the next start.
 
-Copies and test recordings can only be found among the hashes of all files, so these come first.
+Copies and test recordings can only be found among the hashes of all files, so these come first. An
+EDF or BDF file is hashed without the names and dates at its start, for de-identified copies differ
+in them alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ..duplicates import NAMES_BYTES
 from .sources import UnlabelledRecording
 
 _CHUNK_BYTES = 2**22
+_NAMED = (".edf", ".bdf")
 
 
 def digest_of(files: Sequence[Path], bar: Any = None) -> str:
-    """SHA-256 of a file; of several files, of their hashes in order.
+    """SHA-256 of what a file holds; of several files, of their hashes in order.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ def digest_of(files: Sequence[Path], bar: Any = None) -> str:
     for path in files:
         digest = hashlib.sha256()
         with open(path, "rb") as file:
+            if path.suffix.lower() in _NAMED and os.fstat(file.fileno()).st_size > NAMES_BYTES:
+                file.seek(NAMES_BYTES)
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 if bar is not None:

@@ -35,7 +35,7 @@ class Outcome:
     reason : str
         Why it is not used.
     sha256 : str
-        Of its files.
+        Of what its files hold: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
     channels : list of str
     left_out : list of str
         Channels that are not used, each with the reason.

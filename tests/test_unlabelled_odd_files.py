@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import edfio
 import numpy as np
@@ -20,7 +21,7 @@ from dataset_scripts.unlabelled import (
     writer,
 )
 from dataset_scripts.unlabelled import __main__ as command
-from modeling_mteeg.data import load_unlabelled, read_manifest
+from modeling_mteeg.data import cut_stretches, load_unlabelled, read_manifest
 
 
 @pytest.fixture
@@ -66,6 +67,21 @@ def test_long_recordings_are_read_and_filtered_in_blocks(tmp_path, monkeypatch):
         )
 
 
+def test_one_stretch_is_held_at_a_time():
+    whole = noise(0, 2, 200 * 2000).astype(np.float32)
+    signal = SimpleNamespace(
+        channels=("C3", "C4"),
+        samples=whole.shape[1],
+        filtered=lambda: (whole[:, at : at + 1000] for at in range(0, whole.shape[1], 1000)),
+    )
+    found = list(parts._stretches(signal, 4))
+    cuts = list(cut_stretches(whole.shape[1], 4))
+    assert [(start, own_s) for start, own_s, _ in found] == [(a, own_s) for a, _, own_s in cuts]
+    for (_, _, values), (start, stop, _) in zip(found, cuts, strict=True):
+        assert np.array_equal(values, whole[:, start:stop])
+        assert values.base.shape[1] <= (300 + 2 * 4) * 200 + 1000
+
+
 def test_channels_of_another_unit_are_left_out(tmp_path):
     raw = tmp_path / "raw"
     names = ["C3", "CZ", "C4", "PZ", "OZ"]
@@ -101,7 +117,7 @@ def test_channels_are_renamed_and_subjects_found_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_finish", lambda *_: None)
     prepare_unlabelled(raw, tmp_path / "new", progress=False)
     monkeypatch.undo()
-    prepare_unlabelled(raw, tmp_path / "new", named, progress=False)
+    prepare_unlabelled(raw, tmp_path / "new", Source(r"(p\d)"), progress=False)
     assert [row["subject"] for row in report(tmp_path / "new").values()] == ["p1", "p2"]
     (group, other) = load_unlabelled(tmp_path / "new", 4.0)["train"]
     assert set(group.subjects([0]) + other.subjects([0])) == {"p1", "p2"}

@@ -67,7 +67,7 @@ def write_mixed(folder: Path) -> Path:
     write_edf(folder / "nobody.edf", ["X1", "X2"], 250, 40, 5)
     (folder / "broken.edf").write_bytes(b"0       no recording")
     copy = bytearray((folder / "sub-a/one.edf").read_bytes())
-    copy[168:176] = b"01.01.85"  # another date
+    copy[8:15], copy[168:176] = b"P01 F X", b"02.03.99"  # another name and date
     (folder / "z_copy.edf").write_bytes(copy)
     (folder / "notes.txt").write_text("not a recording")
     return folder
@@ -322,7 +322,7 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     for number, one in enumerate(recordings):
         names[f"r{number}.edf"] = one.key
         content = bytearray(one.path.read_bytes())
-        content[8:16] = b"X X X X "  # the patient, as de-identification changes it
+        content[8:15] = b"P01 F X"  # the patient, as de-identification changes it
         (hidden / f"r{number}.edf").write_bytes(content)
     rules = Exclusions.load([listed])
     settings = UnlabelledSettings(max_seconds=1)

@@ -178,14 +178,15 @@ def _window_s(recording: UnlabelledRecording, signal: Signal, settings: Unlabell
 
 def _stretches(signal: Signal, window_s: int) -> Iterator[tuple[int, int, np.ndarray]]:
     """First sample, seconds owned and values of every stretch; one stretch is held at a time."""
-    blocks, held, place = signal.filtered(), [], 0
+    blocks, first = signal.filtered(), 0
+    values = np.empty((len(signal.channels), 0), np.float32)
     for start, stop, own_s in cut_stretches(signal.samples, window_s):
+        held, first = [values[:, start - first :]], start
+        place = start + held[0].shape[1]
         while place < stop:
             held.append(next(blocks))
             place += held[-1].shape[1]
         values = np.concatenate(held, axis=1)
-        first = place - values.shape[1]
-        yield start, own_s, values[:, start - first : stop - first]
-        held = [values[:, start - first :]]
+        yield start, own_s, values[:, : stop - start]
     for _ in blocks:  # nothing is left but the checks at the end
         pass

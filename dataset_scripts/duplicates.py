@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .corpus import Recording
 
-_NAMES_BYTES = 256
+NAMES_BYTES = 256
 """The fixed part of an EDF header holds names and dates; a copy may differ in them alone."""
 _PROBE_BYTES = 2**16
 
@@ -68,7 +68,7 @@ def _grouped(
 
 def _has_content(path: Path) -> bool:
     """Whether there is anything to compare; an empty file has another fault, named on reading."""
-    return path.is_file() and _size(path) > _NAMES_BYTES
+    return path.is_file() and _size(path) > NAMES_BYTES
 
 
 def _size(path: Path) -> int:
@@ -80,7 +80,7 @@ def _probe(path: Path) -> bytes:
     size = _size(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for start in (_NAMES_BYTES, size // 2, max(_NAMES_BYTES, size - _PROBE_BYTES)):
+        for start in (NAMES_BYTES, size // 2, max(NAMES_BYTES, size - _PROBE_BYTES)):
             file.seek(start)
             digest.update(file.read(_PROBE_BYTES))
     return digest.digest()
@@ -88,5 +88,5 @@ def _probe(path: Path) -> bytes:
 
 def _digest(path: Path) -> bytes:
     with open(path, "rb") as file:
-        file.seek(_NAMES_BYTES)
+        file.seek(NAMES_BYTES)
         return hashlib.file_digest(file, "sha256").digest()

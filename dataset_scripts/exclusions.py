@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .registry import corpus_class
-from .sources import content_digest
+from .unlabelled.digests import digest_of
 from .unlabelled.exclusions import Entry, Exclusions
 
 
@@ -41,7 +41,7 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
         tested = {unit.partition("/")[0] for unit, split in splits.items() if split == "test"}
         bar = tqdm(wanted, desc=f"hashing {task}", unit="recording", disable=not progress)
         entries += [
-            Entry(task, one.path.name, content_digest(one.path), one.subject)
+            Entry(task, one.path.name, digest_of([one.path]), one.subject)
             for one in bar
             if one.key in tested
         ]

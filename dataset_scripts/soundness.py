@@ -108,22 +108,45 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     RecordingError
         The median amplitude lies outside :data:`~modeling_mteeg.signal_checks.PLAUSIBLE_UV`.
     """
-    amplitudes = np.array([amplitude_uv(row[None, None]) for row in signal_uv])
-    active = amplitudes > AT_REST * amplitudes.max()
-    found, (low, high) = float(np.median(amplitudes[active])) if active.any() else 0.0, PLAUSIBLE_UV
+    found, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
     if not low <= found <= high:
         raise RecordingError(
             f"{file}: the median amplitude is {found:.3g} microvolt after filtering; EEG has 2 to "
             "200. The unit or the range in the header is wrong (volt or millivolt written as "
             "microvolt, or the reverse): correct the physical dimension in the header."
         )
-    ratios = amplitudes / found
-    foreign = [
-        f"{name} (times {ratio:.2g})"
+    foreign = [f"{name} (times {ratio:.2g})"
+               for name, ratio in foreign_channels(signal_uv, names).items()]  # fmt: skip
+    return (f"unlike the others in amplitude: {_shown(foreign, len(names))}",) if foreign else ()
+
+
+def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Channels whose amplitude differs from the others' as units do, with the ratio.
+
+    Parameters
+    ----------
+    signal_uv : numpy.ndarray
+        (channels, samples), filtered, not all at rest.
+    names : sequence of str
+        The channels.
+    """
+    amplitudes = _amplitudes_uv(signal_uv)
+    ratios = amplitudes / _typical_uv(amplitudes)
+    return {
+        name: float(ratio)
         for name, ratio in zip(names, ratios, strict=True)
         if ratio > OTHER_UNIT or AT_REST < ratio < 1 / OTHER_UNIT
-    ]
-    return (f"unlike the others in amplitude: {_shown(foreign, len(names))}",) if foreign else ()
+    }
+
+
+def _amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
+    return np.array([amplitude_uv(row[None, None]) for row in signal_uv])
+
+
+def _typical_uv(amplitudes: np.ndarray) -> float:
+    """Median amplitude of the channels that are not at rest; 0 where all are."""
+    active = amplitudes > AT_REST * amplitudes.max()
+    return float(np.median(amplitudes[active])) if active.any() else 0.0
 
 
 def rate_notes(rates_hz: Sequence[tuple[str, float]]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import edfio
@@ -58,10 +57,8 @@ def report(folder: Path) -> dict[str, dict[str, str]]:
         return {row["recording"]: row for row in csv.DictReader(file)}
 
 
-@pytest.fixture
-def raw(tmp_path) -> Path:
+def write_mixed(folder: Path) -> Path:
     """Recordings of three montages, three rates, two formats, and some that cannot be used."""
-    folder = tmp_path / "raw"
     write_edf(folder / "sub-a/one.edf", ["EEG FP1-REF", "EEG CZ-REF", "EKG1"], 256, 40, 1)
     write_edf(folder / "sub-a/two.edf", ["CZ", "FP1"], 250, 40, 2)
     signal = noise(3, 3, 500 * 40)
@@ -69,9 +66,16 @@ def raw(tmp_path) -> Path:
     write_edf(folder / "short.edf", ["CZ", "FP1"], 250, 3, 4)
     write_edf(folder / "nobody.edf", ["X1", "X2"], 250, 40, 5)
     (folder / "broken.edf").write_bytes(b"0       no recording")
-    shutil.copy(folder / "sub-a/one.edf", folder / "z_copy.edf")
+    copy = bytearray((folder / "sub-a/one.edf").read_bytes())
+    copy[8:15], copy[168:176] = b"P01 F X", b"02.03.99"  # another name and date
+    (folder / "z_copy.edf").write_bytes(copy)
     (folder / "notes.txt").write_text("not a recording")
     return folder
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    return write_mixed(tmp_path / "raw")
 
 
 def test_a_folder_of_mixed_recordings(raw, tmp_path, capsys):
@@ -157,7 +161,9 @@ def test_a_second_start_does_what_is_missing(raw, tmp_path, monkeypatch):
     from dataset_scripts.unlabelled import parts
 
     read = parts.read_signal
-    monkeypatch.setattr(parts, "read_signal", lambda s, r, n: reads.append(r.key) or read(s, r, n))
+    monkeypatch.setattr(
+        parts, "read_signal", lambda s, r, *n: reads.append(r.key) or read(s, r, *n)
+    )
     out = prepare_unlabelled(raw, tmp_path / "out", progress=False)
     used = {key for key, row in report(out).items() if row["status"] == "used"}
     assert used & set(done) and not used & set(done) & set(reads)
@@ -310,12 +316,14 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     listed = tmp_path / "exclusions.json"
     words = ["--raw", f"physionet-mi={raw / 'physionet-mi'}", "--out", str(listed)]
     assert exclusions_command.main(words) == 0
-    hidden = tmp_path / "mine"  # the same files under names that say nothing
+    hidden = tmp_path / "mine"  # the same signals under names that say nothing, de-identified
     hidden.mkdir()
     names = {}
     for number, one in enumerate(recordings):
         names[f"r{number}.edf"] = one.key
-        shutil.copy(one.path, hidden / f"r{number}.edf")
+        content = bytearray(one.path.read_bytes())
+        content[8:15] = b"P01 F X"  # the patient, as de-identification changes it
+        (hidden / f"r{number}.edf").write_bytes(content)
     rules = Exclusions.load([listed])
     settings = UnlabelledSettings(max_seconds=1)
     out = prepare_unlabelled(hidden, tmp_path / "out", None, settings, rules, progress=False)
@@ -331,7 +339,7 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
 
 def test_a_list_that_is_none_is_refused(tmp_path):
     path = tmp_path / "list.json"
-    path.write_text(json.dumps({"version": 9, "entries": []}))
+    path.write_text(json.dumps({"version": 1, "entries": []}))
     with pytest.raises(ValueError, match="no exclusion list"):
         Exclusions.load([path])
     with pytest.raises(FileNotFoundError):

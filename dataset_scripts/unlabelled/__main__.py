@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from modeling_mteeg.commands.renaming import add_rename, parse_rename
+
 from ..locking import PreparationError
 from .exclusions import Exclusions
 from .registry import SOURCES
@@ -26,6 +28,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the layout of a corpus of the paper; folder: anything that MNE reads")  # fmt: skip
     add("--subject", metavar="REGEX", help="one group that finds the subject in a path below "
         "--raw (default: sub-...)")  # fmt: skip
+    add_rename(parser)
     add("--num-proc", type=int, default=1, help="processes, a recording each")
     add("--dtype", choices=DTYPES, default="int16")
     add("--max-patches", type=int, default=256, help="channels x seconds of a window")
@@ -35,6 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="recordings to leave out, made with python -m dataset_scripts.exclusions")  # fmt: skip
     add("--exclude-subjects", action="store_true",
         help="TUH: leave out every session of a subject in the lists")  # fmt: skip
+    add("--strict", action="store_true", help="end at the first recording that is skipped")
     add("--overwrite", action="store_true", help="replace what --out holds")
     return parser.parse_args(arguments)
 
@@ -54,11 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = prepare_unlabelled(
             options.raw,
             options.out,
-            SOURCES[options.source](options.subject),
+            SOURCES[options.source](options.subject, parse_rename(options.rename)),
             settings,
             Exclusions.load(options.exclude, options.exclude_subjects),
             options.num_proc,
             options.overwrite,
+            strict=options.strict,
         )
     except (ValueError, OSError, PreparationError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -24,7 +24,7 @@ from ..sleep_edf import NIGHTS
 from ..splits import cut_in_order
 from .sources import UnlabelledRecording
 
-VERSION = 1
+VERSION = 2
 _TUH = re.compile(r"([a-z]{8})_(s\d{3})_t\d{3}")
 _CHB = re.compile(r"chb(\d\d)_", re.IGNORECASE)
 _SLEEP = re.compile(r"(SC4\d{3})[A-Z]\d", re.IGNORECASE)
@@ -96,7 +96,7 @@ class Entry:
     name : str
         Of its file.
     sha256 : str
-        Of its file.
+        Of what its file holds: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
     subject : str
     """
 
@@ -154,7 +154,7 @@ class Exclusions:
         ----------
         recording : UnlabelledRecording
         sha256 : str
-            Of its file.
+            Of what its file holds: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
         """
         whole = (recording.path.absolute(), recording.path.resolve())
         for path in (recording.key, *(one.as_posix() for one in whole)):

@@ -32,5 +32,5 @@ class NamedSource(Source):
             return dataclasses.replace(known, left_out=known.left_out or reason)
         subject = known.subject or f"{self.name}-{found[1].lower()}"
         return dataclasses.replace(
-            known, subject=subject, rename=dict(self.rename), drop=tuple(self.drop)
+            known, subject=subject, rename={**self.rename, **known.rename}, drop=tuple(self.drop)
         )

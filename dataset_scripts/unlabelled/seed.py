@@ -29,7 +29,7 @@ import numpy as np
 from ..headers import RecordingError
 from ..seed_v import SEED_CHANNELS
 from .named import NamedSource
-from .sources import UnlabelledRecording
+from .sources import UnlabelledRecording, walk
 
 MAT_RATE_HZ = 200.0
 _MAT_NAME = re.compile(r"(\d{1,2})_\d{8}\.mat", re.IGNORECASE)
@@ -59,9 +59,9 @@ class SeedIv(SeedSource):
 
     def find(self, raw: Path) -> list[UnlabelledRecording]:
         found = super().find(raw)
-        for path in sorted(raw.rglob("*.[mM][aA][tT]")):
+        for path in walk(raw, (".mat",)):
             name = _MAT_NAME.fullmatch(path.name)
-            if name is not None and path.is_file():
+            if name is not None:
                 found += self._trials(path, path.relative_to(raw).as_posix(), name[1])
         return sorted(found, key=lambda one: one.key)
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 SUFFIXES = (
-    ".edf", ".bdf", ".gdf", ".vhdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe", ".lay",
-    ".data", ".eeg",
+    ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
+    ".lay", ".data", ".eeg", ".cdt", ".nedf",
 )  # fmt: skip
 """Suffixes that MNE reads EEG by; ``.eeg`` is Nihon Kohden's where no BrainVision header stands
 beside it."""
-_COMPANIONS = {".vhdr": (".eeg", ".vmrk", ".dat"), ".set": (".fdt",), ".lay": (".dat",),
-               ".eeg": (".pnt", ".21e", ".log")}  # fmt: skip
+_COMPANIONS = {
+    ".vhdr": (".eeg", ".vmrk", ".dat"), ".ahdr": (".eeg", ".amrk"), ".set": (".fdt",),
+    ".lay": (".dat",), ".eeg": (".pnt", ".21e", ".log"), ".data": (".head",),
+    ".cdt": (".cdt.dpa", ".cdt.dpo"),
+}  # fmt: skip
 _SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
 _LATER_PART = re.compile(r"-\d+$")
 
@@ -51,7 +55,9 @@ class UnlabelledRecording:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file, and those that belong to it."""
+        """The file, and those that belong to it; of a folder all that is in it."""
+        if self.path.is_dir():
+            return tuple(path for path in sorted(self.path.rglob("*")) if path.is_file())
         suffixes = _COMPANIONS.get(self.path.suffix.lower(), ())
         beside = (self.path.with_suffix(suffix) for suffix in suffixes)
         return (self.path, *(path for path in beside if path.is_file()))
@@ -65,6 +71,8 @@ class Source:
     subject : str, optional
         Regular expression with one group that finds the subject in a path below the raw folder; by
         default BIDS's ``sub-...``.
+    rename : mapping of str to str, optional
+        Channel names in the recordings to names of the table, for recordings that have them.
     """
 
     name: ClassVar[str] = "folder"
@@ -73,10 +81,11 @@ class Source:
     known_hours: ClassVar[float | None] = None
     """Hours that the paper names for the corpus."""
 
-    def __init__(self, subject: str | None = None) -> None:
+    def __init__(self, subject: str | None = None, rename: Mapping[str, str] | None = None) -> None:
         self._subject = re.compile(subject) if subject else _SUBJECT
         if self._subject.groups != 1:
             raise ValueError(f"subject: expected a pattern with one group, found {subject!r}.")
+        self._renamed = dict(rename or {})
 
     def find(self, raw: Path) -> list[UnlabelledRecording]:
         """All recordings below a folder, used or not, sorted by key."""
@@ -91,7 +100,9 @@ class Source:
         left_out = ""
         if later and (path.parent / path.name.replace(path.name.partition(".")[0], first)).exists():
             left_out = f"a part of {first}, which is read as a whole"
-        return UnlabelledRecording(key, path, found[1] if found else "", left_out=left_out)
+        return UnlabelledRecording(
+            key, path, found[1] if found else "", rename=self._renamed, left_out=left_out
+        )
 
     def open(self, recording: UnlabelledRecording) -> Any:
         """The recording as an ``mne.io.Raw`` whose signal is not read yet.
@@ -106,15 +117,31 @@ class Source:
         return open_raw(recording.path)
 
 
-def walk(raw: Path) -> Iterator[Path]:
-    """Paths below a folder whose suffix is one of :data:`SUFFIXES`."""
-    for path in sorted(raw.rglob("*")):
-        if any(parent.suffix.lower() == ".mff" for parent in path.relative_to(raw).parents):
-            continue  # a recording that is a folder
-        name = path.name.lower()
-        if name.startswith(".") or not name.endswith(SUFFIXES):
+def walk(raw: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[Path]:
+    """Paths below a folder with one of these suffixes, links that lead nowhere too.
+
+    Hidden files and folders are passed over: a dataset under git-annex holds every file once more
+    below ``.git``, under a name that says nothing. Links to folders are followed.
+    """
+    seen = set()
+    for folder, folders, files in os.walk(raw, followlinks=True):
+        place = os.stat(folder)
+        again = (place.st_dev, place.st_ino) in seen  # a link back to where it lies
+        seen.add((place.st_dev, place.st_ino))
+        inner = [] if again else sorted(one for one in folders if not one.startswith("."))
+        recordings = [one for one in inner if one.lower().endswith(".mff")]
+        folders[:] = [one for one in inner if one not in recordings]
+        if again:
             continue
-        if name.endswith(".eeg") and path.with_suffix(".vhdr").exists():
-            continue
-        if path.is_file() or name.endswith(".mff"):
+        for name in sorted([*files, *recordings]):
+            path = Path(folder) / name
+            if name.startswith(".") or not name.lower().endswith(suffixes):
+                continue
+            if name.lower().endswith(".eeg") and _has_header(path):
+                continue
             yield path
+
+
+def _has_header(path: Path) -> bool:
+    """Whether it is the signal of a BrainVision recording, whose header stands beside it."""
+    return any(path.with_suffix(suffix).exists() for suffix in (".vhdr", ".ahdr"))

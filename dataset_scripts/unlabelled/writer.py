@@ -8,11 +8,13 @@ folder that loads as complete, and a second start redoes only what is missing.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
 from ..corpus import SIMULATED_FILE
 from ..locking import PreparationError, locked
 from ..processes import run_each
+from .digests import read_digests
 from .exclusions import Exclusions
-from .parts import Outcome, digest_of, part_path, write_part
+from .parts import Outcome, part_path, write_part
 from .settings import UnlabelledSettings
 from .sources import SUFFIXES, Source, UnlabelledRecording
 
@@ -41,6 +44,7 @@ def prepare_unlabelled(
     num_proc: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    strict: bool = False,
 ) -> Path:
     """Prepare unlabelled recordings for stage one.
 
@@ -60,6 +64,8 @@ def prepare_unlabelled(
     overwrite : bool
         Replace a folder that holds something else.
     progress : bool
+    strict : bool
+        End at the first recording that is skipped.
 
     Returns
     -------
@@ -73,7 +79,8 @@ def prepare_unlabelled(
     FileExistsError
         ``out`` holds another preparation, or something else altogether.
     PreparationError
-        No recording could be used, or another process is preparing the folder.
+        No recording could be used, another process is preparing the folder, or, where ``strict``,
+        a recording was skipped.
     """
     raw, out = Path(raw), Path(out)
     source, settings = source or Source(), settings or UnlabelledSettings()
@@ -86,19 +93,44 @@ def prepare_unlabelled(
             f"{raw}: expected {source.layout} ({' '.join(SUFFIXES)}), found none."
         )
     with locked(out.parent, out.name):
-        listed = {one.key: [path.stat().st_size for path in one.files] for one in recordings}
-        wanted = {"settings": settings.key(), "source": source.name, "files": listed,
-                  "exclusions": exclusions.digest()}  # fmt: skip
+        wanted = _made_from(source, recordings, settings, exclusions)
         if _already_there(out, wanted, overwrite):
             return out
         work = out.parent / f".{out.name}.partial"
         (work / "parts").mkdir(parents=True, exist_ok=True)
-        outcomes = _prepare_each(source, recordings, exclusions, work / "parts", settings,
-                                 num_proc, progress)  # fmt: skip
+        outcomes = _prepare_each(source, recordings, exclusions, work, settings, num_proc,
+                                 progress, strict)  # fmt: skip
         _finish(raw, out, work, source, settings, exclusions, outcomes, wanted)
     if progress:
         print(summary(source, outcomes))
     return out
+
+
+def _made_from(
+    source: Source,
+    recordings: Sequence[UnlabelledRecording],
+    settings: UnlabelledSettings,
+    exclusions: Exclusions,
+) -> dict[str, Any]:
+    """What a prepared folder depends on, by names that a message can use."""
+    names = [[one.key, sorted(one.rename.items()), list(one.drop)] for one in recordings]
+    subjects = [[one.key, one.subject] for one in recordings]
+    return {
+        "settings": settings.key(),
+        "source": source.name,
+        "files": {one.key: [_size(path) for path in one.files] for one in recordings},
+        "channel names": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        "subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
+        "exclusions": exclusions.digest(),
+    }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1: it cannot be read, which its own turn will show."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _already_there(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
@@ -129,46 +161,63 @@ def _prepare_each(
     source: Source,
     recordings: Sequence[UnlabelledRecording],
     exclusions: Exclusions,
-    parts: Path,
+    work: Path,
     settings: UnlabelledSettings,
     num_proc: int,
     progress: bool,
+    strict: bool,
 ) -> list[Outcome]:
     """An outcome for every recording, in the order of their keys."""
     from tqdm import tqdm
 
-    outcomes, jobs = {}, []
-    digests: dict[Path, str] = {}
+    digests, faults = read_digests(recordings, work / "digests.jsonl", num_proc, progress)
+    outcomes, chosen = _choose(recordings, exclusions, digests, faults)
+    parts = work / "parts"
+    wanted = {part_path(parts, one.key).stem for one in chosen}
+    for path in parts.iterdir():
+        if path.name.partition(".")[0] not in wanted:
+            path.unlink()
+    jobs = [(source, one, digests[one.path], parts, settings) for one in chosen]
+    with tqdm(total=len(jobs), desc=source.name, bar_format=_BAR, disable=not progress) as bar:
+        for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, num_proc)):
+            bar.update(outcome.key not in outcomes)
+            outcomes[outcome.key] = outcome
+            if outcome.status != "skipped":
+                continue
+            if strict:
+                raise PreparationError(f"{outcome.key}: {outcome.reason} (--strict)")
+            if progress:
+                bar.write(f"skipped {outcome.key}: {outcome.reason}")
+    return [outcomes[one.key] for one in recordings]
+
+
+def _choose(
+    recordings: Sequence[UnlabelledRecording],
+    exclusions: Exclusions,
+    digests: Mapping[Path, str],
+    faults: Mapping[Path, str],
+) -> tuple[dict[str, Outcome], list[UnlabelledRecording]]:
+    """Outcomes of recordings that are not used, known before they are opened; and the others."""
+    outcomes, chosen = {}, []
     first_with: dict[tuple[str, str], str] = {}
     for one in recordings:
-        if one.path not in digests:
-            digests[one.path] = digest_of(one)
-        digest = digests[one.path]
+        digest = digests.get(one.path, "")
         content = (digest, one.part)
         rule = exclusions.reason(one, digest)
-        status = ""
         if rule:
             status, reason = "excluded", rule
         elif one.left_out:
             status, reason = "left-out", one.left_out
+        elif one.path in faults:
+            status, reason = "skipped", faults[one.path]
         elif content in first_with:
             status, reason = "left-out", f"a copy of {first_with[content]}"
-        if status:
-            outcomes[one.key] = Outcome(one.key, one.subject, status, reason, digest)
+        else:
+            first_with[content] = one.key
+            chosen.append(one)
             continue
-        first_with[content] = one.key
-        jobs.append((source, one, digest, parts, settings))
-    wanted = {part_path(parts, job[1].key).stem for job in jobs}
-    for path in parts.iterdir():
-        if path.name.partition(".")[0] not in wanted:
-            path.unlink()
-    with tqdm(total=len(jobs), desc=source.name, bar_format=_BAR, disable=not progress) as bar:
-        for outcome in run_each(write_part, jobs, num_proc):
-            outcomes[outcome.key] = outcome
-            bar.update(1)
-            if outcome.status == "skipped" and progress:
-                bar.write(f"skipped {outcome.key}: {outcome.reason}")
-    return [outcomes[one.key] for one in recordings]
+        outcomes[one.key] = Outcome(one.key, one.subject, status, reason, digest)
+    return outcomes, chosen
 
 
 def _finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import subprocess
 import sys
@@ -87,8 +88,10 @@ def test_memory_that_is_held_for_a_moment_is_seen(parts, monkeypatch, tmp_path):
     _, preparation, _ = parts
 
     def hold(*_: Path) -> None:
-        held = np.ones(2**25)
-        time.sleep(0.1 * held[-1])
+        # Fresh pages: the C library might hand out memory that an earlier test has freed.
+        held = mmap.mmap(-1, 2**28, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        np.frombuffer(held, np.uint8)[:] = 1
+        time.sleep(0.1)
 
     monkeypatch.setattr(preparation, "prepared", hold)
     peak = preparation.measure_memory(tmp_path, tmp_path, 1)["peak_mb"]

@@ -55,8 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--raw", action="append", required=True, metavar="TASK=FOLDER",
                         help="a downstream corpus and the folder of its download")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="the list, a JSON file")
+    parser.add_argument("--overwrite", action="store_true", help="replace the list --out holds")
     options = parser.parse_args(arguments)
     try:
+        if options.out.exists() and not options.overwrite:
+            raise FileExistsError(f"{options.out} exists: choose another --out, or --overwrite.")
         pairs = [text.partition("=") for text in options.raw]
         if not all(equals and folder for _, equals, folder in pairs):
             raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")

@@ -15,6 +15,7 @@ from test_unlabelled_preparation import noise, report
 from dataset_scripts.seed_v import CARD as SEED_V
 from dataset_scripts.tuab import CARD as TUAB
 from dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
+from dataset_scripts.unlabelled import __main__ as command
 from dataset_scripts.unlabelled.exclusions import Entry, Exclusions
 from dataset_scripts.unlabelled.registry import SOURCES
 from dataset_scripts.unlabelled.trujillo import CAP
@@ -29,6 +30,9 @@ TUH_PLACES = {
     "tuar": "edf/01_tcp_ar/aaaaaaac_s001_t000.edf",
     "tusl": "edf/aaaaaaac/s001_2002/aaaaaaac_s001_t000.edf",
 }
+
+
+TUEV_ENTRY = Entry("tuev", "aaaaaaad_00000001.edf", "1" * 64)
 
 
 def prepare(raw: Path, name: str, out: Path, **options):
@@ -54,7 +58,8 @@ def test_tuh(name, tmp_path):
     names = [f"EEG {one}-LE" for one in TUAB.channels] + ["EEG EKG1-LE", "PHOTIC-REF", "EEG 31-LE"]
     write_recording(place.parent, place.name, noise(1, len(names), 250 * 20), names, 250)
     write_recording(raw, "other.edf", noise(2, 2, 250 * 20), ["EEG CZ-LE", "EEG C3-LE"], 250)
-    rows = report(prepare(raw, name, tmp_path / "out"))
+    exclusions = Exclusions(without_tuh_lists=True)
+    rows = report(prepare(raw, name, tmp_path / "out", exclusions=exclusions))
     row = rows[TUH_PLACES[name]]
     assert row["status"] == "used" and row["subject"] == "tuh-aaaaaaac"
     assert set(row["channels"].split()) == set(TUAB.channels)
@@ -69,10 +74,30 @@ def test_a_tuh_session_of_a_downstream_test_recording_stays_out(tmp_path):
     for session in ("s001", "s002"):
         name = f"aaaaaaac_{session}_t000.edf"
         write_recording(raw, name, noise(int(session[1:]), 2, 250 * 20), ["C3", "C4"], 250)
-    rules = Exclusions((Entry("tuab", "aaaaaaac_s001_t003.edf", "0" * 64),))
+    rules = Exclusions((Entry("tuab", "aaaaaaac_s001_t003.edf", "0" * 64), TUEV_ENTRY))
     rows = report(prepare(raw, "tusz", tmp_path / "out", exclusions=rules))
     assert rows["aaaaaaac_s001_t000.edf"]["status"] == "excluded"
     assert rows["aaaaaaac_s002_t000.edf"]["status"] == "used"
+    assert read_manifest(tmp_path / "out")["notes"] == []
+
+
+@pytest.mark.parametrize("source", ["tuep", "folder"])
+def test_tuh_is_refused_without_lists_of_what_is_cut_from_it(source, tmp_path, capsys):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    name = "aaaaaaac_s001_t000.edf"
+    write_recording(raw, name, noise(1, 2, 250 * 20), ["C3", "C4"], 250)
+    for entries, missing in (((), "tuab and tuev"), ((TUEV_ENTRY,), "tuab")):
+        with pytest.raises(ValueError, match=f"test recordings of {missing}, ") as caught:
+            prepare(raw, source, out, exclusions=Exclusions(entries))
+        assert name in str(caught.value) and "--without-tuh-lists" in str(caught.value)
+        assert "dataset_scripts.exclusions --raw tuab=DOWNLOAD" in str(caught.value)
+    assert not out.exists()
+    asked = ["--raw", str(raw), "--out", str(out), "--source", source]
+    assert command.main(asked) == 1
+    assert "--without-tuh-lists" in capsys.readouterr().err
+    assert command.main([*asked, "--without-tuh-lists"]) == 0
+    (note,) = read_manifest(out)["notes"]
+    assert "tuab and tuev" in note and note in (out / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["seed", "seed-iv", "seed-ger", "seed-fra"])

@@ -316,6 +316,8 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     listed = tmp_path / "exclusions.json"
     words = ["--raw", f"physionet-mi={raw / 'physionet-mi'}", "--out", str(listed)]
     assert exclusions_command.main(words) == 0
+    assert exclusions_command.main(words) == 1  # a list is not replaced unasked
+    assert exclusions_command.main([*words, "--overwrite"]) == 0
     hidden = tmp_path / "mine"  # the same signals under names that say nothing, de-identified
     hidden.mkdir()
     names = {}

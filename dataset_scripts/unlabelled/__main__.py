@@ -38,6 +38,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="recordings to leave out, made with python -m dataset_scripts.exclusions")  # fmt: skip
     add("--exclude-subjects", action="store_true",
         help="TUH: leave out every session of a subject in the lists")  # fmt: skip
+    add("--without-tuh-lists", action="store_true",
+        help="TUH: go on without lists of TUAB's and TUEV's test recordings")  # fmt: skip
     add("--strict", action="store_true", help="end at the first recording that is skipped")
     add("--overwrite", action="store_true", help="replace what --out holds")
     return parser.parse_args(arguments)
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out,
             SOURCES[options.source](options.subject, parse_rename(options.rename)),
             settings,
-            Exclusions.load(options.exclude, options.exclude_subjects),
+            Exclusions.load(options.exclude, options.exclude_subjects, options.without_tuh_lists),
             options.num_proc,
             options.overwrite,
             strict=options.strict,

@@ -32,6 +32,8 @@ _MI = re.compile(r"(S\d{3})R\d\d", re.IGNORECASE)
 _SEED_V = re.compile(r"(1[0-6]|[1-9])_[123]_2018\d{4}")
 _TUEV_EVAL = re.compile(r"(?:artf|bckg|eyem|gped|pled|spsw)_\d{3}_a_", re.IGNORECASE)
 _TUAB_EVAL = {("eval", "normal"), ("eval", "abnormal")}
+TUH_TASKS = frozenset({"tuab", "tuev"})
+"""Tasks whose corpora are cut from the archive that TUH's other corpora are cut from."""
 _RULES = 2
 """Goes up whenever the built-in rules find more, so that a folder made before is not taken for one
 that was made with them."""
@@ -115,13 +117,22 @@ class Exclusions:
     entries : tuple of Entry
     whole_subjects : bool
         TUH: leave out every session of a subject who has a test recording, not that session alone.
+    without_tuh_lists : bool
+        Recordings of TUH may be used without lists of TUAB's and TUEV's test recordings, which
+        alone tell which of its sessions they were cut from.
     """
 
     entries: tuple[Entry, ...] = ()
     whole_subjects: bool = False
+    without_tuh_lists: bool = False
 
     @classmethod
-    def load(cls, paths: Iterable[str | Path], whole_subjects: bool = False) -> Self:
+    def load(
+        cls,
+        paths: Iterable[str | Path],
+        whole_subjects: bool = False,
+        without_tuh_lists: bool = False,
+    ) -> Self:
         """Read lists of ``python -m dataset_scripts.exclusions``.
 
         Raises
@@ -140,12 +151,34 @@ class Exclusions:
                 raise
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}: no exclusion list ({error}).") from error
-        return cls(tuple(entries), whole_subjects)
+        return cls(tuple(entries), whole_subjects, without_tuh_lists)
 
     def save(self, path: str | Path) -> None:
         """Write the entries as a list."""
         content = {"version": VERSION, "entries": [dataclasses.asdict(e) for e in self.entries]}
         Path(path).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+    def check_tuh(self, recordings: Iterable[UnlabelledRecording]) -> tuple[str, ...]:
+        """Tasks of TUH's archive without a list, where recordings of TUH are to be used.
+
+        Raises
+        ------
+        ValueError
+            There are some, and ``without_tuh_lists`` does not say that they are not needed.
+        """
+        missing = tuple(sorted(TUH_TASKS.difference(entry.task for entry in self.entries)))
+        first = next((one.key for one in recordings if _TUH.match(one.path.name.lower())), None)
+        if first is None or not missing:
+            return ()
+        if not self.without_tuh_lists:
+            raise ValueError(
+                f"{first} has the name of a TUH recording, and --exclude names no test recordings "
+                f"of {' and '.join(missing)}, which are cut from the same archive. Make the list "
+                "with python -m dataset_scripts.exclusions --raw "
+                f"{' --raw '.join(f'{task}=DOWNLOAD' for task in missing)} --out exclusions.json, "
+                "or say --without-tuh-lists if nothing will be tested on them."
+            )
+        return missing
 
     def reason(self, recording: UnlabelledRecording, sha256: str) -> str | None:
         """Why a recording must not be used, or None.

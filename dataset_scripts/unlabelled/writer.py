@@ -76,6 +76,9 @@ def prepare_unlabelled(
     ------
     FileNotFoundError
         There is no such folder, or no recording in it.
+    ValueError
+        Recordings of TUH, and no list of the test recordings of TUAB and TUEV (see
+        :class:`~dataset_scripts.unlabelled.exclusions.Exclusions`).
     FileExistsError
         ``out`` holds another preparation, or something else altogether.
     PreparationError
@@ -92,6 +95,7 @@ def prepare_unlabelled(
         raise FileNotFoundError(
             f"{raw}: expected {source.layout} ({' '.join(SUFFIXES)}), found none."
         )
+    unlisted = exclusions.check_tuh(recordings)
     with locked(out.parent, out.name):
         wanted = _made_from(source, recordings, settings, exclusions)
         if _already_there(out, wanted, overwrite):
@@ -100,9 +104,12 @@ def prepare_unlabelled(
         (work / "parts").mkdir(parents=True, exist_ok=True)
         outcomes = _prepare_each(source, recordings, exclusions, work, settings, num_proc,
                                  progress, strict)  # fmt: skip
-        _finish(raw, out, work, source, settings, exclusions, outcomes, wanted)
+        _finish(raw, out, work, source, settings, exclusions, outcomes, wanted,
+                unlisted)  # fmt: skip
     if progress:
         print(summary(source, outcomes))
+        if unlisted:
+            print(without_lists(unlisted))
     return out
 
 
@@ -229,6 +236,7 @@ def _finish(
     exclusions: Exclusions,
     outcomes: Sequence[Outcome],
     wanted: dict[str, Any],
+    unlisted: Sequence[str],
 ) -> None:
     """Put the parts together, write the documents, and rename the folder into place."""
     from datasets import Dataset, concatenate_datasets
@@ -269,6 +277,7 @@ def _finish(
         "hours": sum(one.seconds for one in used) / 3600,
         "montages": dict(Counter(len(one.channels) for one in used)),
         "exclusions": exclusions.describe(),
+        "notes": [without_lists(unlisted)] if unlisted else [],
         "made_from": wanted,
     }
     write_report(whole / REPORT_FILE, outcomes)
@@ -317,6 +326,14 @@ def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def without_lists(tasks: Sequence[str]) -> str:
+    """What a preparation of TUH without lists may hold."""
+    return (
+        f"No list of the test recordings of {' and '.join(tasks)} was given: sessions of TUH that "
+        "they are cut from may be here. Do not test on them what is pre-trained on this."
+    )
+
+
 def _by_size(used: Sequence[Outcome]) -> dict[int, list[Outcome]]:
     groups: dict[int, list[Outcome]] = {}
     for one in used:
@@ -331,6 +348,7 @@ def card(manifest: dict[str, Any]) -> str:
     montages = ", ".join(f"{count} of {size} channels"
                          for size, count in sorted(manifest["montages"].items()))  # fmt: skip
     rules = "\n".join(f"- {rule}" for rule in manifest["exclusions"])
+    notes = "".join(f"\n{note}\n" for note in manifest["notes"])
     notch = manifest["notch_hz"]
     notch = "no notch" if notch is None else f"notch {notch:g} Hz"
     return f"""# Unlabelled EEG for stage one
@@ -348,4 +366,4 @@ neural tokenizer and masked pre-training of `modeling_mteeg` (source: {manifest[
 Test recordings of these are excluded:
 
 {rules}
-"""
+{notes}"""

@@ -12,13 +12,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .corpus import Corpus, Recording
 from .registry import corpus_class
 from .unlabelled.digests import digest_of
 from .unlabelled.exclusions import Entry, Exclusions
 
 
 def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exclusions:
-    """Every recording that has a window in the test split of its corpus's protocol.
+    """Every recording that has a window in the test split of one of its corpus's protocols.
+
+    Protocols that shuffle by a seed do not count, nor does ``--split within-subject``: they test on
+    a part of every subject.
 
     Parameters
     ----------
@@ -33,19 +37,26 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
     """
     entries = []
     for task, folder in raw.items():
-        corpus = corpus_class(task)(folder)
-        wanted = [one for one in corpus.find_recordings() if not one.left_out and not one.repeated]
-        if not wanted:
-            raise FileNotFoundError(f"{task}: no recording in {folder}; expected {corpus.layout}.")
-        splits = corpus.assign(wanted)
-        tested = {unit.partition("/")[0] for unit, split in splits.items() if split == "test"}
-        bar = tqdm(wanted, desc=f"hashing {task}", unit="recording", disable=not progress)
+        kind, tested = corpus_class(task), {}
+        for protocol in kind.protocols:
+            if protocol not in kind.seeded_protocols:
+                tested |= _tested(kind(folder, protocol))
+        if not tested:
+            raise FileNotFoundError(f"{task}: no recording in {folder}; expected {kind.layout}.")
+        bar = tqdm(sorted(tested), desc=f"hashing {task}", unit="recording", disable=not progress)
         entries += [
-            Entry(task, one.path.name, digest_of([one.path]), one.subject)
-            for one in bar
-            if one.key in tested
+            Entry(task, tested[key].path.name, digest_of([tested[key].path]), tested[key].subject)
+            for key in bar
         ]
     return Exclusions(tuple(entries))
+
+
+def _tested(corpus: Corpus) -> dict[str, Recording]:
+    """Recordings by key that a corpus's protocol tests on."""
+    wanted = [one for one in corpus.find_recordings() if not one.left_out and not one.repeated]
+    splits = corpus.assign(wanted) if wanted else {}
+    tested = {unit.partition("/")[0] for unit, split in splits.items() if split == "test"}
+    return {one.key: one for one in wanted if one.key in tested}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ MAX_JSON_DEPTH = 32
 MAX_HEADER_BYTES = 4 * 2**20
 """The header of a Huge base, 48 layers, has about 0.1 MB."""
 FLOATS = ("F64", "F32", "F16", "BF16")
+COUNTS = ("BOOL", "I64")
+"""Types of what a codebook counts; no weights."""
 """Types of numbers that weights may have."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 """Endings of files that can run code when they are read; none is ever opened."""

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from .code_search import largest
+
 # Logits held at a time: 16 MB in float32 on a CPU, which its cache holds; 256 MB on a GPU.
 _LOGITS_AT_A_TIME = {"cpu": 2**22}
 _LOGITS_AT_A_TIME_ELSEWHERE = 2**26
@@ -81,7 +83,7 @@ def _by_slices(rows, weight, bias, codes, wanted) -> tuple[torch.Tensor, torch.T
     for part, own in zip(rows.split(size), codes.split(size), strict=True):
         own = own[:, None]
         logits = F.linear(part, weight, bias).float()
-        best = logits.argmax(1, keepdim=True)
+        best = largest(logits)[:, None]
         shares = logits.softmax(1)
         # Logarithm of the exponentials' sum; the largest share is never near zero.
         total = logits.gather(1, best) - shares.gather(1, best).log()

@@ -16,6 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from .code_search import largest
 from .configuration_tokenizer import MteegTokenizerConfig
 
 # Scores of so many (token, code) pairs are held at a time: 16 MB in float32.
@@ -182,7 +183,7 @@ class Codebook(nn.Module):
         offset = codes.square().sum(1) / -2
         slices = tokens.split(max(1, _SCORES_AT_A_TIME // len(codes)))
         with torch.autocast(tokens.device.type, enabled=False):
-            found = [torch.addmm(offset, part, codes.T).argmax(1) for part in slices]
+            found = [largest(torch.addmm(offset, part, codes.T)) for part in slices]
         return torch.cat(found)
 
     def num_dead(self) -> int:

@@ -8,7 +8,9 @@ over all patches of a sample and would let padding change the real ones.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -178,7 +180,7 @@ class MteegAttention(nn.Module):
             return eager_attention
         return ALL_ATTENTION_FUNCTIONS[name]
 
-    def _query_key_value(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
+    def query_key_value(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
         """Normalised query and key, and value, each (rows, heads, head_dim)."""
         qkv = apply_linear(self.qkv, x, route)
         if self.q_bias is not None:
@@ -187,38 +189,32 @@ class MteegAttention(nn.Module):
         query, key, value = qkv.view(-1, 3, self.num_heads, self.head_dim).unbind(1)
         return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
 
-    def forward(
+    def attend(
         self,
-        x: torch.Tensor,
+        query_key_value: Sequence[torch.Tensor],
         groups: tuple[Group, ...],
-        route: Route | None = None,
         need_weights: bool = False,
-        keep: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         """Attend within every sample.
 
         Parameters
         ----------
-        x : torch.Tensor
-            (rows, width), the groups laid end to end.
+        query_key_value : sequence of torch.Tensor
+            Each (rows, heads, head_dim), the groups laid end to end.
         groups : tuple of Group
             Shapes of the samples.
-        route : Route, optional
-            Adapters by rows.
         need_weights : bool
             Return the attention weights too (plain attention then).
-        keep : torch.Tensor, optional
-            int64, (kept rows,), the rows that are wanted; not with a route.
 
         Returns
         -------
         torch.Tensor
-            (rows, width), or (kept rows, width).
+            Context (rows, width), before the projection.
         list
             Per group the weights (batch, heads, tokens, tokens), or None.
         """
         rows = [group.rows for group in groups]
-        parts = [part.split(rows) for part in self._query_key_value(x, route)]
+        parts = [part.split(rows) for part in query_key_value]
         contexts, weights = [], []
         for group, *qkv in zip(groups, *parts, strict=True):
             query, key, value = (
@@ -232,10 +228,7 @@ class MteegAttention(nn.Module):
             )
             contexts.append(context.reshape(group.rows, -1))
             weights.append(weight)
-        context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
-        if keep is not None:
-            context = context.index_select(0, keep)
-        return apply_linear(self.proj, context, route), weights
+        return torch.cat(contexts) if len(contexts) > 1 else contexts[0], weights
 
 
 class MteegMLP(nn.Module):
@@ -259,17 +252,20 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(
-        self, x: torch.Tensor, groups: tuple[Group, ...], keep: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """(rows, width), or (kept rows, width), in and out; one decision per sample of a group."""
+        self, like: torch.Tensor, groups: tuple[Group, ...], keep: torch.Tensor | None = None
+    ) -> torch.Tensor | None:
+        """What the branch is multiplied by, (rows, 1) or (kept rows, 1), None for nothing.
+
+        One decision per sample of a group; type and device are those of ``like``.
+        """
         if not self.training or self.rate == 0.0:
-            return x
+            return None
         rate = 1.0 - self.rate
         samples = sum(group.batch for group in groups)
-        scale = torch.rand(samples, device=x.device).lt(rate).to(x.dtype) / rate
+        scale = torch.rand(samples, device=like.device).lt(rate).to(like.dtype) / rate
         parts = zip(groups, scale.split([group.batch for group in groups]), strict=True)
         rows = torch.cat([part.repeat_interleave(group.tokens) for group, part in parts])
-        return x * (rows if keep is None else rows[keep])[:, None]
+        return (rows if keep is None else rows[keep])[:, None]
 
 
 class MteegLayer(GradientCheckpointingLayer):
@@ -283,7 +279,15 @@ class MteegLayer(GradientCheckpointingLayer):
         Number of the layer, from 0.
     depth : int, optional
         Layers of its stack, where that is not ``num_hidden_layers``.
+
+    Attributes
+    ----------
+    compiled : bool
+        Whether what is not attention runs through ``torch.compile``; not with adapters. See
+        :func:`modeling_mteeg.pretraining.compile_layers`.
     """
+
+    compiled = False
 
     def __init__(self, config: MteegConfig, index: int, depth: int | None = None):
         super().__init__()
@@ -320,14 +324,48 @@ class MteegLayer(GradientCheckpointingLayer):
         With ``keep``, int64 (kept rows,), only these rows come out, in its order: all rows are
         attended to, and everything behind attention runs on the kept ones alone.
         """
-        branch, weights = self.attention(self.norm1(x), groups, route, need_weights, keep)
+        before, behind = (
+            _compiled_parts() if self.compiled else (MteegLayer.before, MteegLayer.behind)
+        )
+        context, weights = self.attention.attend(before(self, x, route), groups, need_weights)
         if keep is not None:
-            x = x.index_select(0, keep)
-        x = self._add(x, self.gamma_1, branch, groups, keep)
-        branch = self.mlp(self.norm2(x), route)
-        return self._add(x, self.gamma_2, branch, groups, keep), weights
+            x, context = x.index_select(0, keep), context.index_select(0, keep)
+        factors = [self.drop_path(context, groups, keep) for _ in range(2)]
+        return behind(self, x, context, *factors, route), weights
 
-    def _add(self, x, gamma, branch, groups: tuple[Group, ...], keep=None) -> torch.Tensor:
-        """x + drop_path(gamma * branch), in one pass over the memory."""
-        branch = self.drop_path(branch, groups, keep).to(x.dtype)
+    def before(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
+        """Query, key and value of (rows, width), each (rows, heads, head_dim)."""
+        return self.attention.query_key_value(self.norm1(x), route)
+
+    def behind(
+        self,
+        x: torch.Tensor,
+        context: torch.Tensor,
+        first: torch.Tensor | None,
+        second: torch.Tensor | None,
+        route: Route | None,
+    ) -> torch.Tensor:
+        """What follows attention, row by row: projection, feed-forward, and both sums.
+
+        ``first`` and ``second``, (rows, 1) or None, are factors of the two branches.
+        """
+        x = self._add(x, self.gamma_1, apply_linear(self.attention.proj, context, route), first)
+        return self._add(x, self.gamma_2, self.mlp(self.norm2(x), route), second)
+
+    @staticmethod
+    def _add(x, gamma, branch, factor) -> torch.Tensor:
+        """x + factor * gamma * branch, in one pass over the memory."""
+        branch = (branch if factor is None else branch * factor).to(x.dtype)
         return x + branch if gamma is None else torch.addcmul(x, gamma, branch)
+
+
+@functools.cache
+def _compiled_parts() -> tuple[Callable, Callable]:
+    """The two parts of a layer as ``torch.compile`` makes them, one for all layers of a kind.
+
+    Attention stays outside: the parts know rows alone, so that any mix of shapes runs through the
+    same code.
+    """
+    return tuple(
+        torch.compile(part, dynamic=True) for part in (MteegLayer.before, MteegLayer.behind)
+    )

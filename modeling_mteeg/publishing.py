@@ -20,7 +20,7 @@ from .adapter_files import (
     read_adapter_config,
     read_tensors,
 )
-from .checked_files import read_json, tensor_shapes
+from .checked_files import COUNTS, FLOATS, read_json, tensor_shapes
 from .hub import HubError, explain
 from .hub_push import (
     PushRefusedError,
@@ -34,9 +34,11 @@ from .hub_push import (
 )
 from .modeling_mteeg import MteegModel
 from .task_card import CARD_FILE, TaskCard
+from .tokenizer_mteeg import MteegTokenizerModel
 
 _CODE = frozenset(path.name for path in Path(__file__).parent.glob("*.py")) - {"__init__.py"}
 _WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+_KINDS = {kind.config_class.model_type: kind for kind in (MteegModel, MteegTokenizerModel)}
 _OTHERS = frozenset(("config.json", "preprocessor_config.json", "training.json", "README.md"))
 
 
@@ -48,11 +50,11 @@ class Publication:
     ----------
     folder : Path
     base : dict of str to Path
-        Files of the base by name; empty where the folder is one task.
+        Files of the base, or of a neural tokenizer, by name; empty where the folder is one task.
     tasks : dict of str to Path
         Folders of the tasks by name.
     fingerprint : str
-        Of the base, be it here or where the task was trained.
+        Of the base, be it here or where the task was trained; empty for a neural tokenizer.
     left_out : tuple of str
         What lies in the folder and does not go.
     notes : tuple of str
@@ -72,6 +74,8 @@ class Publication:
         names = ", ".join(self.tasks)
         if not self.base:
             return f"Upload the adapter and head of task {names}"
+        if not self.fingerprint:
+            return "Upload the neural tokenizer"
         return "Upload the base" + (f" and the tasks {names}" if names else "")
 
     def files(self) -> dict[str, Path]:
@@ -91,8 +95,8 @@ def read_publication(folder: str | Path, tasks: Sequence[str] = ()) -> Publicati
     Parameters
     ----------
     folder : str or Path
-        A base as ``save_pretrained`` writes it, with tasks in ``adapters/``, or one task as
-        ``save_adapter`` writes it.
+        A base as ``save_pretrained`` writes it, with tasks in ``adapters/``, a neural tokenizer, or
+        one task as ``save_adapter`` writes it.
     tasks : sequence of str
         Tasks beside the base that go with it; empty: all.
 
@@ -129,17 +133,23 @@ def _what_it_is(folder: Path) -> str:
 
 def _read_base(folder: Path, wanted: Sequence[str]) -> Publication:
     config = _read_settings(folder / "config.json")
-    if config.get("model_type") != "mteeg":
+    kind = _KINDS.get(config.get("model_type"))
+    if kind is None:
         raise PushRefusedError(
-            f"{folder}: expected a model of type 'mteeg', found {config.get('model_type')!r}."
+            f"{folder}: expected a model of type {' or '.join(map(repr, _KINDS))}, found "
+            f"{config.get('model_type')!r}."
         )
     files = {path.name: path for path in sorted(folder.iterdir()) if _is_of_a_base(path)}
-    _check_weights(folder, files)
+    _check_weights(folder, files, FLOATS if kind is MteegModel else (*FLOATS, *COUNTS))
     _check_code(folder, config, files)
-    model, info = MteegModel.from_pretrained(folder, output_loading_info=True)
+    model, info = kind.from_pretrained(folder, output_loading_info=True)
     wrong = [f"{key}: {sorted(map(str, info[key]))[:3]}" for key in info if info[key]]
     if wrong:
         raise PushRefusedError(f"{folder}: the weights do not fit config.json ({'; '.join(wrong)})")
+    if kind is MteegTokenizerModel:
+        if wanted:
+            raise PushRefusedError(f"{folder}: is a neural tokenizer; leave --task out.")
+        return Publication(folder, files, {}, "", _left_out(folder, set(files)))
     fingerprint = model.fingerprint()
     if model.config.fingerprint != fingerprint:
         raise PushRefusedError(
@@ -179,14 +189,14 @@ def _is_this_code(path: Path) -> bool:
     return path.read_bytes() == (Path(__file__).parent / path.name).read_bytes()
 
 
-def _check_weights(folder: Path, files: dict[str, Path]) -> None:
+def _check_weights(folder: Path, files: dict[str, Path], kinds: Sequence[str]) -> None:
     """The base's own tensors and nothing else, and an extractor to go with them."""
     weights = [path for name, path in files.items() if name.endswith(".safetensors")]
     if not weights:
         raise PushRefusedError(f"{folder}: no model.safetensors; only safetensors are pushed.")
     for path in weights:
         strange = [
-            key for key in tensor_shapes(path) if ".lora_" in key or key.startswith("heads.")
+            key for key in tensor_shapes(path, kinds) if ".lora_" in key or key.startswith("heads.")
         ]
         if strange:
             raise PushRefusedError(
@@ -354,6 +364,7 @@ def _review(publication: Publication, repo: str, files: dict[str, Path], prune: 
 
     def review(api: Any, there: Any) -> list[str]:
         old = {sibling.rfilename for sibling in there.siblings or ()}
+        _check_kind(api, repo, there, old, publication)
         own = {f"{ADAPTERS}/{name}/{file}" for name in publication.tasks for file in FILES}
         gone = {path for path in old - set(files) if _WEIGHTS.fullmatch(path) or path in own}
         stale = []
@@ -371,6 +382,21 @@ def _review(publication: Publication, repo: str, files: dict[str, Path], prune: 
         return sorted(gone)
 
     return review
+
+
+def _check_kind(api: Any, repo: str, there: Any, old: set[str], publication: Publication) -> None:
+    """Refuse to put a tokenizer in the place of a base, or the other way round."""
+    if "config.json" not in old:
+        return
+    kinds = [
+        read_remote_json(api, repo, "config.json", there.sha).get("model_type"),
+        _read_settings(publication.base["config.json"]).get("model_type"),
+    ]
+    if kinds[0] in _KINDS and kinds[0] != kinds[1]:
+        raise PushRefusedError(
+            f"{repo}: holds a model of type {kinds[0]!r}, {publication.folder} is one of type "
+            f"{kinds[1]!r}. Choose another repository."
+        )
 
 
 def _is_card(path: str) -> bool:

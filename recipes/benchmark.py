@@ -101,9 +101,10 @@ def stage_one_table(part: str, args: argparse.Namespace, device: torch.device) -
     """Time and memory of a step of every variant of ``pretraining`` or ``tokenizer``, in turn."""
     kind = {"pretraining": pretraining, "tokenizer": tokenizer}[part]
     rates = dict.fromkeys(HALF.values(), 0.0)
-    seconds, peak = measured(part, list(kind.VARIANTS), args, device, rates)
+    variants = [name for name in kind.VARIANTS if wanted(name, args, device)]
+    seconds, peak = measured(part, variants, args, device, rates)
     work = kind.operations(args.preset, args.samples)
-    floors = {name: work / rates[HALF["bfloat16" in name]] for name in kind.VARIANTS}
+    floors = {name: work / rates[HALF["bfloat16" in name]] for name in variants}
     what = {"pretraining": "pre-training", "tokenizer": "tokenizer training"}[part]
     if part == "pretraining":
         what = f"{what} ({args.preset})"
@@ -134,8 +135,10 @@ HALF = {False: torch.float32, True: torch.bfloat16}
 
 def wanted(name: str, args: argparse.Namespace, device: torch.device) -> bool:
     """Whether a variant is measured here; compilation needs a compiler, so it is asked for."""
-    if "compiled" in name:
-        return args.compile or device.type == "cuda"
+    if args.only:
+        return name in args.only or name == "plain, float32"  # what the others are divided by
+    if "compiled" in name and not (args.compile or device.type == "cuda"):
+        return False
     if num_processes(name) > 1:  # on GPUs every process wants one of its own
         return device.type == "cpu" and (args.threads or torch.get_num_threads()) > 1
     return True
@@ -188,6 +191,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=int, help="CPU threads (default: all)")
     add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add("--compile", action="store_true", help="torch.compile on a CPU too (needs a compiler)")
+    add("--only", action="append", metavar="VARIANT", help="of a step: this row "
+        "of the table beside the plain one; may be repeated (each holds its memory)")  # fmt: skip
     add("--minutes", type=float, default=20, help="data: length of a recording")
     add("--recordings", type=int, default=8, help="data: recordings, at least 4")
     add("--windows", type=int, default=300, help="latency: windows that count")
@@ -199,6 +204,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
+    known = {*VARIANTS, *pretraining.VARIANTS, *tokenizer.VARIANTS}
+    unknown = sorted(set(args.only or ()) - known)
+    if unknown:
+        parser.error(f"--only: unknown {unknown}; expected some of {sorted(known)}")
     if args.corpus_hours is not None and args.corpus_hours <= 0:
         parser.error(f"--corpus-hours: expected more than 0, found {args.corpus_hours:g}")
     return args

@@ -15,7 +15,7 @@ from modeling_mteeg.data import UnlabelledWindows, load_unlabelled, read_manifes
 from modeling_mteeg.pretraining.config import StageOneConfig
 from modeling_mteeg.pretraining.trainer import StageOneTrainer
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.record import command_line, package_versions
+from modeling_mteeg.training.record import command_line, package_versions, simulated_record
 from modeling_mteeg.training.report import write_json
 from modeling_mteeg.training.schema import ConfigError, yaml_loader
 from modeling_mteeg.training.setup import TrainingError
@@ -128,15 +128,15 @@ def describe_data(
             shown = " ".join(group.channels[:3]) + (" ..." if len(group.channels) > 3 else "")
             say(accelerator, f"  {split:<10} {len(group):>7,} windows of {len(group.channels):>3} "
                 f"channels x {group.patches:>2} s ({shown})")  # fmt: skip
-    if is_simulated(config):
+    if any(simulated_folders(config)):
         say(accelerator, "  the recordings are simulated: figures show that training works")
 
 
-def is_simulated(config: StageOneConfig) -> bool:
-    """Whether any of the recordings are."""
+def simulated_folders(config: StageOneConfig) -> list[bool]:
+    """Whether the recordings of each folder are."""
     if config.data.simulate:
-        return True
-    return any(read_manifest(folder).get("simulated") for folder in config.data.folders)
+        return [True]
+    return [read_manifest(folder).get("simulated") is True for folder in config.data.folders]
 
 
 def train(trainer: StageOneTrainer, resume: str, show: Callable[[dict], str]) -> None:
@@ -168,11 +168,15 @@ def run_record(
     accelerator: Accelerator,
 ) -> dict[str, Any]:
     """How the training came about, for the saved folder."""
+    simulated = simulated_folders(config)
+    tokenizer = getattr(config, "tokenizer", None)
+    origins = () if tokenizer is None else (tokenizer,)
     return {
         "format": 1,
         "command": command_line(script, argv),
         "stage": "one",
-        "simulated": is_simulated(config),
+        "simulated": any(simulated),
+        **simulated_record(simulated, config.model.init, *origins),
         "device": accelerator.device.type,
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,

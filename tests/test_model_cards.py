@@ -6,6 +6,7 @@ form is known.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -18,7 +19,12 @@ from tiny_models import CARDS, model_with_tasks, tiny_model
 
 from modeling_mteeg import MteegModel, TaskCard
 from modeling_mteeg.cards import CardError, write_cards
-from modeling_mteeg.training.record import command_line, note_seeds, task_results
+from modeling_mteeg.training.record import (
+    command_line,
+    note_seeds,
+    simulated_record,
+    task_results,
+)
 from modeling_mteeg.training.report import save_model, summarize
 
 PATTERNS = Path(__file__).parent / "data/model_cards"
@@ -125,6 +131,51 @@ def test_card_of_a_base_with_two_tasks_and_three_seeds(three):
     assert [(result.dataset_type, result.metric_type) for result in data.eval_results] == [
         ("tuab", "balanced_accuracy"), ("tuab", "auc_pr"), ("tuab", "auroc"),
         ("sleep-edf", "balanced_accuracy"), ("sleep-edf", "cohen_kappa"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("origin", "license_id", "said"),
+    [
+        ({"start_simulated": True, "only_simulated": False}, "unknown", True),
+        ({"start_simulated": True, "only_simulated": True}, "apache-2.0", True),
+        ({"start_simulated": False, "only_simulated": False}, "unknown", False),
+        ({}, "unknown", False),
+    ],
+)
+def test_a_simulated_start_is_said_and_counts_for_the_licence(tmp_path, origin, license_id, said):
+    start = {"start_kind": "base", "start": "pretrained", **origin}
+    folder = saved(tmp_path / "model", (0,), start, simulated=True)
+    for place in (folder, folder / "adapters/tuab"):
+        card = ModelCard.load(place / "README.md")
+        assert card.data.license == license_id
+        assert ("**Simulated start**" in card.text) is said
+
+
+def test_where_weights_come_from_is_read_from_the_start(tmp_path):
+    for name, content in {
+        "clean": {"simulated": True, "only_simulated": True},
+        "tuned": {"simulated": False, "start_simulated": True, "only_simulated": False},
+        "real": {"simulated": False, "only_simulated": False},
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "training.json").write_text(json.dumps(content))
+    (tmp_path / "silent").mkdir()
+    found = {
+        (name, *own, *others): tuple(
+            simulated_record(
+                own, name and tmp_path / name, *(tmp_path / other for other in others)
+            ).values()
+        )
+        for name, own, others in [
+            (None, [True], ()), (None, [True, False], ()), ("clean", [True], ()),
+            ("tuned", [True], ()), ("real", [True], ()), ("silent", [True], ()),
+            (None, [True], ("clean",)), (None, [True], ("real",)), ("none-at-all", [True], ()),
+        ]
+    }  # fmt: skip
+    assert list(found.values()) == [
+        (False, True), (False, False), (True, True), (True, False), (False, False), (False, False),
+        (False, True), (False, False), (False, False),
     ]  # fmt: skip
 
 

@@ -12,9 +12,17 @@ from hub_server import READ, WRITE
 from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
 from tiny_models import CARDS, logits_of, model_with_tasks, tiny_model
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
-from modeling_mteeg import cli
+from modeling_mteeg import (
+    MteegConfig,
+    MteegForPreTraining,
+    MteegTokenizerConfig,
+    MteegTokenizerModel,
+    channel_ids,
+    cli,
+)
+from modeling_mteeg.pretraining.saving import save_stage_one
 from modeling_mteeg.publishing import read_publication
 
 TASKS = ("tuab", "sleep-edf")
@@ -82,6 +90,41 @@ def test_the_same_folder_again_is_no_commit_and_sends_nothing(hub, push, folder)
     head, sent = hub.repo("me/base").head, hub.count("PUT", "/files/")
     assert head in push(folder)
     assert hub.repo("me/base").head == head and hub.count("PUT", "/files/") == sent == 5
+
+
+def test_a_tokenizer_is_pushed_and_never_over_a_base(hub, push, folder, tmp_path):
+    config = MteegTokenizerConfig.from_preset("tiny", num_codes=16, kmeans_start=False)
+    tokenizer = MteegTokenizerModel(config).eval()
+    place = save_stage_one(tokenizer, tmp_path / "tokenizer", {"stage": "one", "simulated": True})
+    (place / "notes.txt").write_text("mine")
+    out = push(place, repo="me/tokenizer")
+    assert "neural tokenizer: checked" in out and "stays here: notes.txt" in out
+    files = hub.repo("me/tokenizer").files()
+    assert hub.repo("me/tokenizer").commit("main").title == "Upload the neural tokenizer"
+    assert b"MTEEG neural tokenizer" in files["README.md"] and "notes.txt" not in files
+    loaded = AutoModel.from_pretrained("me/tokenizer")
+    values = torch.randn(2, 3, 4, 200, generator=torch.Generator().manual_seed(0))
+    batch = {
+        "input_values": values,
+        "channel_ids": torch.from_numpy(channel_ids(["C3", "CZ", "C4"])),
+    }
+    codes = tokenizer.get_codebook_indices(**batch)
+    assert torch.equal(loaded.get_codebook_indices(**batch), codes)
+    assert "leave --task out" in push(place, "--task", "tuab", repo="me/tokenizer", fails=True)
+    push(folder)
+    head = hub.repo("me/base").head
+    assert "Choose another repository" in push(place, fails=True)
+    assert "Choose another repository" in push(folder, repo="me/tokenizer", fails=True)
+    assert hub.repo("me/base").head == head
+
+
+def test_a_pre_trained_base_is_pushed_with_its_prediction_layer(hub, push, tmp_path):
+    torch.manual_seed(0)
+    student = MteegForPreTraining(MteegConfig.from_preset("tiny", num_codes=16))
+    place = save_stage_one(student, tmp_path / "model", {"stage": "one"})
+    push(place)
+    loaded = AutoModelForPreTraining.from_pretrained("me/base")
+    assert torch.equal(loaded.lm_head.weight, student.lm_head.weight)
 
 
 def test_tasks_can_be_chosen_and_the_others_stay_as_they_are(hub, push, folder):
@@ -232,7 +275,7 @@ def prepared_corpus(folder: Path) -> None:
         (training_checkpoint, "a checkpoint of a training"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json"),
         (lambda folder: (folder / "config.json").write_text("[]"), "expected a mapping"),
-        (other_model, "expected a model of type 'mteeg', found 'bert'"),
+        (other_model, "expected a model of type 'mteeg' or 'mteeg_tokenizer', found 'bert'"),
         (prepared_corpus, "recordings do not go to a model's repository"),
         (lambda folder: (folder / "model.safetensors").unlink(), "only safetensors are pushed"),
         (lambda folder: (folder / "layers.py").unlink(), "the code layers.py"),

@@ -7,11 +7,14 @@ import torch
 from stage_one_program import finish, make_tokenizer, make_trainer, outcome, step_gradients
 from tiny_unlabelled import save_unlabelled
 
-from modeling_mteeg.pretraining import TokenizerTrainingConfig
+from modeling_mteeg import MteegConfig, MteegModel
+from modeling_mteeg.pretraining import TokenizerTrainingConfig, build_student
+from modeling_mteeg.pretraining.config import StudentOptions
 from modeling_mteeg.pretraining.ema import WeightAverage
 from modeling_mteeg.pretraining.trainer import StageOneTrainer, parameter_groups
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.schema import ConfigError
+from modeling_mteeg.training.setup import TrainingError
 
 KINDS = ("tokenizer", "masked")
 
@@ -137,6 +140,45 @@ def test_a_checkpoint_of_another_training_is_refused(data, tmp_path):
         make_trainer("tokenizer", data, tmp_path, optimization__lr=5e-4).resume()
     with pytest.raises(CheckpointError, match="train data"):
         make_trainer("tokenizer", data, tmp_path, data__max_seconds=1).resume()
+
+
+def test_a_held_out_window_for_every_process_is_checked_before_training(
+    data, tmp_path, monkeypatch
+):
+    real = StageOneTrainer.batches
+
+    def batches(self, split, plan, start_step=0):
+        if split == "validation":
+            raise ValueError("Expected steps of at least 16 windows")
+        return real(self, split, plan, start_step)
+
+    monkeypatch.setattr(StageOneTrainer, "batches", batches)
+    with pytest.raises(TrainingError, match=r"data\.validation: expected at least a window"):
+        make_trainer("masked", data, tmp_path)
+
+
+def test_a_step_that_the_scaler_left_out_is_no_fault(data, tmp_path, monkeypatch):
+    trainer = make_trainer("masked", data, tmp_path, optimization__epochs=1)
+    assert trainer._note_norm(2.0, 3.0) == {"gradient_norm": 2.0}
+    trainer.accelerator.scaler = object()  # as with mixed_precision: fp16
+    assert trainer._note_norm(float("inf"), 5.0) == {}
+    trainer.accelerator.scaler = None
+    assert trainer.sums == {"gradient_norm": 6.0, "normed_patches": 3.0}
+    assert trainer._note_norm(float("inf"), 1.0)["gradient_norm"] == float("inf")
+    trainer.sums = {}
+    trainer.train_epoch()
+    entry = trainer.finish_epoch()
+    assert 0 < entry["train"]["gradient_norm"] < 100 and "normed_patches" not in entry["train"]
+
+
+def test_a_base_without_prediction_layer_takes_the_tokenizer_s_codes(tmp_path):
+    base = MteegModel(MteegConfig.from_preset("tiny"))
+    base.save_pretrained(tmp_path)
+    tokenizer = make_tokenizer()
+    student = build_student(StudentOptions(init=str(tmp_path)), tokenizer, 0)
+    assert student.config.num_codes == tokenizer.config.num_codes == len(student.lm_head.weight)
+    kept = student.mteeg.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in base.state_dict().items())
 
 
 def test_all_faults_of_a_configuration_at_once():

@@ -68,6 +68,7 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     assert record["simulated"] and len(record["history"]) == 2
     assert record["command"].startswith(f"python {RECIPES / 'pretrain.py'} --data")
     check_card(base / "model", record)
+    check_tokenizer_card(tokenizer / "model", RECORDINGS)
 
     save_corpora(tmp_path / "corpora", {"seed-v": (18, 9, 9)})
     joint = ["--data", str(tmp_path / "corpora"), "--tasks", "seed-v"]
@@ -79,6 +80,27 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     before, after = backbone.state_dict(), tuned.state_dict()
     frozen = [name for name in before if "temporal_encoder" not in name]
     assert frozen and all(torch.equal(before[name], after[name]) for name in frozen)
+    tuned_card = (tmp_path / "joint/model/README.md").read_text("utf-8")
+    task_card = (tmp_path / "joint/model/adapters/seed-v/README.md").read_text("utf-8")
+    assert "**Simulated start**" in tuned_card and "**Simulated start**" in task_card
+    origin = json.loads((tmp_path / "joint/model/training.json").read_text())
+    assert origin["start_simulated"] and not origin["only_simulated"]  # the task's are not
+    assert "license: unknown" in tuned_card and "license: unknown" in task_card
+
+
+def check_tokenizer_card(folder: Path, recordings) -> None:
+    """What it is, what it was trained on, how it is loaded."""
+    text = (folder / "README.md").read_text("utf-8")
+    record = json.loads((folder / "training.json").read_text())
+    header, _, body = text.removeprefix("---").partition("\n---\n")
+    assert "- neural-tokenizer" in header and "- simulated" in header
+    assert "license: apache-2.0" in header and record["only_simulated"]
+    assert "**Simulated data**" in body and "into one of 16 codes" in " ".join(body.split())
+    last = record["history"][-1]
+    assert f"| phases | {last['validation']['phase_loss']:.4f} |" in body
+    assert f"| dead codes | {last['model']['dead_codes']} |" in body
+    assert "get_codebook_indices" in body and record["command"] in body
+    assert "mask" not in body.partition("## Results")[2] and "None" not in body
 
 
 def check_card(folder: Path, record: dict) -> None:
@@ -86,6 +108,8 @@ def check_card(folder: Path, record: dict) -> None:
     text = (folder / "README.md").read_text("utf-8")
     header, _, body = text.removeprefix("---").partition("\n---\n")
     assert "- simulated" in header and "- lora" not in header
+    assert "license: apache-2.0" in header and record["only_simulated"]
+    assert "Simulated start" not in body
     assert "**Simulated data**" in body and "None" not in body.partition("## Results")[2]
     last = record["history"][-1]["validation"]
     assert f"| loss | {last['loss']:.4f} |" in body

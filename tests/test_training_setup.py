@@ -84,6 +84,18 @@ def test_numbers_of_processes():
         check_processes(None, 1, {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
 
 
+def test_accelerate_s_own_accumulation_is_refused(monkeypatch):
+    from accelerate.state import AcceleratorState
+
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    AcceleratorState._reset_state(True)
+    try:
+        with pytest.raises(TrainingError, match=r"expected 1, found 4; .*gradient_accumulation"):
+            start_accelerator(make_config(), cpu=True)
+    finally:
+        AcceleratorState._reset_state(True)
+
+
 def test_fp16_on_a_cpu_is_refused():
     from accelerate.state import AcceleratorState
 

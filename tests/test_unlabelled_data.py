@@ -77,6 +77,11 @@ def test_groups_are_one_montage_each_in_the_same_order(folder):
     assert [group.patches for group in load_unlabelled(folder, 1.0, 6, 4)["train"]] == [3, 3, 2]
 
 
+def test_a_montage_that_fits_no_window_is_not_dropped(folder):
+    with pytest.raises(ValueError, match=r"of 3 channels \(C3 CZ C4 .*max_patches 2; raise it"):
+        load_unlabelled(folder, 1.0, 2, 4)
+
+
 def test_folders_together_share_montages(folder, tmp_path):
     other = save_unlabelled(tmp_path / "other", {"x1": ("x", "motor", 2000)})
     one = load_unlabelled(folder, 1.0, 24, 4)["train"]

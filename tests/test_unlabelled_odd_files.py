@@ -100,6 +100,28 @@ def test_channels_of_another_unit_are_left_out(tmp_path):
     assert np.abs(group.read(range(len(group)), unit_uv=1.0)).max() < 200
 
 
+def test_channels_of_several_units_are_left_out_one_after_the_other(tmp_path):
+    """Without the largest channels, others stand out from what is left."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    names = ["FP1", "FP2", "C3", "CZ", "C4", "O1", "O2", "PZ"]
+    sizes = np.array([3] * 5 + [100] * 3 + [1500, 45000])
+    names += ["F3", "F4"]
+    signal = np.random.default_rng(0).normal(0, 1, (10, 250 * 30)) * sizes[:, None]
+    signals = [
+        edfio.EdfSignal(row, 250, label=name, physical_dimension="uV",
+                        physical_range=(-6.0 * size, 6.0 * size))
+        for name, row, size in zip(names, signal.clip(-5 * sizes[:, None], 5 * sizes[:, None]),
+                                   sizes, strict=True)
+    ]  # fmt: skip
+    edfio.Edf(signals).write(raw / "a.edf")
+    write_edf(raw / "good.edf", ["C3", "C4"], 250, 30, 2)
+    rows = report(prepare_unlabelled(raw, tmp_path / "out", progress=False))
+    assert rows["good.edf"]["status"] == "used"
+    assert {"F3", "F4"}.isdisjoint(rows["a.edf"]["channels"].split())
+    assert rows["a.edf"]["channels_left_out"].count("times that of the others") >= 2
+
+
 def test_channels_are_renamed_and_subjects_found_anew(tmp_path, monkeypatch):
     raw, out = tmp_path / "raw", tmp_path / "out"
     write_edf(raw / "p1_a.edf", ["EEG 1", "EEG 2", "CZ"], 250, 30, 1)

@@ -222,6 +222,38 @@ def test_the_command(raw, tmp_path, capsys):
     assert report(out)["b_raw.fif"]["subject"] == "b"
     assert command.main([*words, "--notch", "60"]) == 1
     assert "choose another --out" in capsys.readouterr().err
+    assert command.main([*words, "--strict"]) == 1  # the folder is done, but not all was used
+    assert "2 recordings were skipped" in capsys.readouterr().err
+    assert command.main([*words[:-1], "("]) == 1
+    assert "expected a regular expression" in capsys.readouterr().err
+
+
+def test_later_parts_of_a_recording_are_read_with_the_first(tmp_path):
+    names = ["sub-01_split-01_eeg.fif", "sub-01_split-02_eeg.fif", "sub-01_split-10_eeg.fif",
+             "sub-02_split-02_eeg.fif", "raw.fif", "raw-1.fif", "raw-2.fif",
+             "other-1.fif"]  # fmt: skip
+    for name in names:
+        (tmp_path / name).touch()
+    left_out = {one.key for one in Source().find(tmp_path) if one.left_out}
+    assert left_out == {names[1], names[2], names[5], names[6]}
+
+
+def test_patients_of_tuh_are_subjects_in_any_folder(tmp_path):
+    for name in ("aaaaaaac_s001_t000.edf", "aaaaaaac_s002_t000.edf", "x.edf"):
+        (tmp_path / name).touch()
+    assert [one.subject for one in Source().find(tmp_path)] == ["tuh-aaaaaaac"] * 2 + [""]
+    assert [one.subject for one in Source(r"_(t\d+)").find(tmp_path)] == ["t000", "t000", ""]
+
+
+def test_a_training_tells_folders_of_other_filters_apart(raw, tmp_path):
+    digests = set()
+    for notch in (50.0, 60.0):
+        settings = UnlabelledSettings(max_seconds=3, dtype="float32", notch_hz=notch)
+        out = prepare_unlabelled(raw, tmp_path / f"{notch:g}", None, settings, progress=False)
+        digests.add(
+            tuple(group.digest() for group in load_unlabelled(out, 1.0, max_seconds=3)["train"])
+        )
+    assert len(digests) == 2
 
 
 # Exclusions
@@ -236,6 +268,7 @@ def test_the_command(raw, tmp_path, capsys):
         ("edf/eval/abnormal/01_tcp_ar/aaaaaaaa_s001_t000.edf", "TUAB"),
         ("tuev/edf/eval/bcke/x.edf", "TUEV"), ("any/bckg_000_a_.edf", "TUEV"),
         ("pled_012_a_1.edf", "TUEV"), ("eval/tusz/eval/normal/x.edf", "TUAB"),
+        ("chb24/chb24_01.edf", "CHB-MIT case 24"), ("S092R04.edf", "S092"),
         ("chb21/chb21_20.edf", None), ("SC4001E0-PSG.edf", None), ("S001R01.edf", None),
         ("edf/train/normal/01_tcp_ar/aaaaaaaa_s001_t000.edf", None),
         ("tusz/edf/eval/aaaaaaaa/s001_2002/02_tcp_le/aaaaaaaa_s001_t000.edf", None),
@@ -282,7 +315,8 @@ def test_a_folder_made_with_weaker_rules_is_not_taken_for_this_one(raw, tmp_path
 
 def test_the_rules_are_the_readers_own_splits():
     assert len(TEST_NIGHTS) == 31 and "SC4822" in TEST_NIGHTS and "SC4001" not in TEST_NIGHTS
-    assert len(TEST_MI_SUBJECTS) == 21 and "S109" in TEST_MI_SUBJECTS
+    assert len(TEST_MI_SUBJECTS) == 26 and {"S083", "S109"} <= TEST_MI_SUBJECTS
+    assert {f"S{number:03d}" for number in range(90, 110)} <= TEST_MI_SUBJECTS  # four-class
 
 
 def test_a_test_recording_is_found_under_another_name_and_a_session_under_another_corpus():
@@ -303,6 +337,45 @@ def test_a_test_recording_is_found_under_another_name_and_a_session_under_anothe
     wide = Exclusions(entries, whole_subjects=True)
     assert "subject aaaaaaab" in reason("tusz/aaaaaaab_s003_t000.edf", rules=wide)
     assert reason("other.edf") is None
+    numbered = Exclusions((Entry("tuab", "00000016_s004_t000.edf", "d" * 64),))
+    assert "session s004 of TUH" in reason("x/00000016_s004_t001.edf", rules=numbered)
+    assert reason("x/00000016_s005_t001.edf", rules=numbered) is None
+
+
+@pytest.mark.parametrize(
+    ("recorded", "listed", "refused"),
+    [
+        ("aaaaaaac_s001_t000.edf", "aaaaaaab_s001_t000.edf", False),
+        ("00000016_s004_t000.edf", "00000017_s001_t000.edf", False),
+        ("00000016_s004_t000.edf", "aaaaaaab_s001_t000.edf", True),
+        ("aaaaaaac_s001_t000.edf", "00000017_s001_t000.edf", True),
+    ],
+)
+def test_lists_must_name_patients_as_the_recordings_do(recorded, listed, refused):
+    rules = Exclusions((Entry("tuab", listed, "d" * 64), Entry("tuev", "x.edf", "e" * 64)))
+    recordings = [UnlabelledRecording("any.edf", Path("any.edf")),
+                  UnlabelledRecording(recorded, Path(recorded))]  # fmt: skip
+    if refused:
+        with pytest.raises(ValueError, match=f"{recorded} .* of tuab in releases"):
+            rules.check_tuh(recordings)
+    else:
+        (note,) = rules.check_tuh(recordings)
+        assert "do not tell their session" in note
+    assert rules.check_tuh(recordings[:1]) == ()
+
+
+def test_every_protocol_of_a_download_is_listed(tmp_path):
+    simulate(tmp_path, tasks=["physionet-mi"], size="small", progress=False)
+    raw = tmp_path / "physionet-mi"
+    listed = {entry.name for entry in exclusions_command.test_recordings(
+        {"physionet-mi": raw}, progress=False).entries}  # fmt: skip
+    for protocol in PhysionetMi.protocols:
+        corpus = PhysionetMi(raw, protocol)
+        wanted = [one for one in corpus.find_recordings() if not one.left_out]
+        splits = corpus.assign(wanted)
+        tested = {one.path.name for one in wanted
+                  if splits.get(one.key) == "test"}  # fmt: skip
+        assert tested <= listed, protocol
 
 
 def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):

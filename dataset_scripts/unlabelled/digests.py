@@ -105,7 +105,8 @@ def _digest_or_fault(files: Sequence[Path], bar: Any) -> tuple[str, str]:
     missing = [path for path in files if not path.exists()]
     if missing:
         kind = "a link to nothing" if missing[0].is_symlink() else "missing"
-        return "", f"{missing[0].name}: {kind}; download it, then start again."
+        again = "start again (with --overwrite where the rest is done)"
+        return "", f"{missing[0].name}: {kind}; download it, then {again}."
     try:
         return digest_of(files, bar), ""
     except OSError as error:

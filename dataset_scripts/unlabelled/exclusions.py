@@ -22,19 +22,22 @@ from ..physionet_mi import RUN_LABELS
 from ..physionet_mi import SUBJECTS as MI_SUBJECTS
 from ..sleep_edf import NIGHTS
 from ..splits import cut_in_order
-from .sources import UnlabelledRecording
+from .sources import TUH_NAME, UnlabelledRecording
 
 VERSION = 2
-_TUH = re.compile(r"([a-z]{8})_(s\d{3})_t\d{3}")
 _CHB = re.compile(r"chb(\d\d)_", re.IGNORECASE)
 _SLEEP = re.compile(r"(SC4\d{3})[A-Z]\d", re.IGNORECASE)
 _MI = re.compile(r"(S\d{3})R\d\d", re.IGNORECASE)
 _SEED_V = re.compile(r"(1[0-6]|[1-9])_[123]_2018\d{4}")
 _TUEV_EVAL = re.compile(r"(?:artf|bckg|eyem|gped|pled|spsw)_\d{3}_a_", re.IGNORECASE)
 _TUAB_EVAL = {("eval", "normal"), ("eval", "abnormal")}
+_TUEV_UNTOLD = (
+    "The names of TUEV's evaluation files do not tell their session: a recording of TUH that they "
+    "are cut from is left out only if its file is equal."
+)
 TUH_TASKS = frozenset({"tuab", "tuev"})
 """Tasks whose corpora are cut from the archive that TUH's other corpora are cut from."""
-_RULES = 2
+_RULES = 3
 """Goes up whenever the built-in rules find more, so that a folder made before is not taken for one
 that was made with them."""
 
@@ -47,11 +50,14 @@ def _in_test(names: Sequence[str]) -> frozenset[str]:
 
 TEST_NIGHTS = _in_test(sorted(NIGHTS))
 """Sleep-EDF: the last fifth of the 153 nights in the order of their names."""
+TEST_CASES = frozenset({22, 23, 24})
+"""CHB-MIT: those of the paper (22, 23) and of the protocol ``biot`` (23, 24)."""
 TEST_MI_SUBJECTS = frozenset(
     name[:4] for name in _in_test([f"{s}R{run:02d}" for s in sorted(MI_SUBJECTS)
                                    for run in sorted(RUN_LABELS)])
-)  # fmt: skip
-"""PhysioNet motor imagery: whoever has a run in the last fifth of the imagery runs."""
+) | frozenset(f"S{number:03d}" for number in range(90, 110))  # fmt: skip
+"""PhysioNet motor imagery: whoever has a run in the last fifth of the imagery runs, and those that
+the protocol ``four-class`` tests on."""
 
 
 def rule_by_name(key: str) -> str | None:
@@ -65,14 +71,14 @@ def rule_by_name(key: str) -> str | None:
     *folders, name = key.split("/")
     lower = [folder.lower() for folder in folders]
     found = _CHB.match(name)
-    if found and int(found[1]) in (22, 23):
-        return f"CHB-MIT case {int(found[1])} is in the test split"
+    if found and int(found[1]) in TEST_CASES:
+        return f"CHB-MIT case {int(found[1])} is in a test split"
     found = _SLEEP.match(name)
     if found and found[1].upper() in TEST_NIGHTS:
         return f"Sleep-EDF night {found[1].upper()} is in the test split"
     found = _MI.match(name)
     if found and found[1].upper() in TEST_MI_SUBJECTS:
-        return f"PhysioNet motor imagery: {found[1].upper()} is in the test split"
+        return f"PhysioNet motor imagery: {found[1].upper()} is in a test split"
     if _SEED_V.match(name) or any(re.fullmatch(r"seed[-_ ]?v", folder) for folder in lower):
         return "SEED-V: every session has test trials"
     if any(pair in _TUAB_EVAL for pair in pairwise(lower)):
@@ -159,26 +165,41 @@ class Exclusions:
         Path(path).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
     def check_tuh(self, recordings: Iterable[UnlabelledRecording]) -> tuple[str, ...]:
-        """Tasks of TUH's archive without a list, where recordings of TUH are to be used.
+        """What the lists cannot tell, where recordings of TUH are to be used; a sentence each.
 
         Raises
         ------
         ValueError
-            There are some, and ``without_tuh_lists`` does not say that they are not needed.
+            A list of TUAB's or TUEV's test recordings is missing, or TUAB's has patients of the
+            other kind (letters, numbers), and ``without_tuh_lists`` does not say to go on.
         """
-        missing = tuple(sorted(TUH_TASKS.difference(entry.task for entry in self.entries)))
-        first = next((one.key for one in recordings if _TUH.match(one.path.name.lower())), None)
-        if first is None or not missing:
+        first = {}
+        for one in recordings:
+            found = TUH_NAME.match(one.path.name)
+            if found:
+                first.setdefault(found[1].isdigit(), one.key)
+        if not first:
             return ()
+        missing = TUH_TASKS.difference(entry.task for entry in self.entries)
+        known = {match[1].isdigit() for entry in self.entries if entry.task == "tuab"
+                 for match in [TUH_NAME.match(entry.name)] if match}  # fmt: skip
+        strange = first.keys() - known
+        missing = sorted(missing | ({"tuab"} if strange else set()))
+        if not missing:
+            return (_TUEV_UNTOLD,)
         if not self.without_tuh_lists:
+            key = first[min(strange)] if strange else next(iter(first.values()))
             raise ValueError(
-                f"{first} has the name of a TUH recording, and --exclude names no test recordings "
-                f"of {' and '.join(missing)}, which are cut from the same archive. Make the list "
-                "with python -m dataset_scripts.exclusions --raw "
+                f"{key} has the name of a TUH recording, and --exclude names no test recordings "
+                f"of {' and '.join(missing)} in releases with names like it; they are cut from the "
+                "same archive. Make the list with python -m dataset_scripts.exclusions --raw "
                 f"{' --raw '.join(f'{task}=DOWNLOAD' for task in missing)} --out exclusions.json, "
                 "or say --without-tuh-lists if nothing will be tested on them."
             )
-        return missing
+        return (
+            f"No list of the test recordings of {' and '.join(missing)} was given: sessions of TUH "
+            "that they are cut from may be here. Do not test on them what is pre-trained on this.",
+        )
 
     def reason(self, recording: UnlabelledRecording, sha256: str) -> str | None:
         """Why a recording must not be used, or None.
@@ -200,7 +221,7 @@ class Exclusions:
         entry = self._by_name.get(recording.path.name.lower())
         if entry:
             return f"has the name of {entry.name}, a test recording of {entry.task}"
-        session = _TUH.match(recording.path.name.lower())
+        session = TUH_NAME.match(recording.path.name.lower())
         entry = self._by_session.get(self._session(session)) if session else None
         if entry:
             what = f"subject {session[1]}" if self.whole_subjects else f"session {session[2]}"
@@ -210,9 +231,9 @@ class Exclusions:
     def describe(self) -> list[str]:
         """The rules in words."""
         lines = [
-            "built-in rules by name: CHB-MIT cases 22 and 23; Sleep-EDF, the last fifth of the "
-            "nights; PhysioNet motor imagery, subjects with a run in the last fifth; SEED-V, all; "
-            "TUAB and TUEV, evaluation sets",
+            "built-in rules by name: CHB-MIT cases 22 to 24; Sleep-EDF, the last fifth of the "
+            "nights; PhysioNet motor imagery, subjects with a run in the last fifth, and from S090 "
+            "on; SEED-V, all; TUAB and TUEV, evaluation sets",
         ]
         for task in sorted({entry.task for entry in self.entries}):
             count = sum(entry.task == task for entry in self.entries)
@@ -238,5 +259,5 @@ class Exclusions:
 
     @cached_property
     def _by_session(self) -> dict[tuple[str, ...], Entry]:
-        matches = ((_TUH.match(entry.name.lower()), entry) for entry in self.entries)
+        matches = ((TUH_NAME.match(entry.name.lower()), entry) for entry in self.entries)
         return {self._session(match): entry for match, entry in matches if match}

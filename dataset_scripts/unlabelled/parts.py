@@ -74,7 +74,8 @@ def write_part(
 ) -> Outcome:
     """Write a recording's part, unless a whole one of these settings and this file is there.
 
-    A recording that could not be used is tried again, for the fault may have been the disk's.
+    Until the whole preparation is done, a recording that could not be used is tried again, for the
+    fault may have been the disk's.
     """
     known = _known(recording, digest, folder, settings)
     if known is not None:
@@ -82,10 +83,7 @@ def write_part(
     outcome = Outcome(recording.key, recording.subject, sha256=digest)
     part = part_path(folder, recording.key)
     try:
-        try:
-            _read_and_write(outcome, source, recording, part, settings)
-        except UnlikeChannels as found:
-            _read_and_write(outcome, source, recording, part, settings, found.ratios)
+        _write_like_channels(outcome, source, recording, part, settings)
     except RecordingError as error:
         outcome.status, outcome.reason = "skipped", str(error)
         part.unlink(missing_ok=True)
@@ -124,6 +122,29 @@ def _known(
         return None
     same = outcome.key == recording.key and outcome.sha256 == digest
     return outcome if whole and same and outcome.status == "used" else None
+
+
+def _write_like_channels(
+    outcome: Outcome,
+    source: Source,
+    recording: UnlabelledRecording,
+    part: Path,
+    settings: UnlabelledSettings,
+) -> None:
+    """Write the stretches of the channels whose amplitudes are of one unit.
+
+    Every channel that is left out changes what the others are compared with, so it is looked again.
+    """
+    unlike: dict[str, float] = {}
+    while True:
+        try:
+            return _read_and_write(outcome, source, recording, part, settings, unlike)
+        except UnlikeChannels as found:
+            if found.ratios.keys() <= unlike.keys():
+                raise RecordingError(
+                    f"{recording.path.name}: no two channels have amplitudes of one unit."
+                ) from found
+            unlike |= found.ratios
 
 
 def _read_and_write(

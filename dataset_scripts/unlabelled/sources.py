@@ -21,7 +21,10 @@ _COMPANIONS = {
     ".cdt": (".cdt.dpa", ".cdt.dpo"),
 }  # fmt: skip
 _SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
+TUH_NAME = re.compile(r"([a-z]{8}|\d{8})_(s\d{3})_t\d{3}", re.IGNORECASE)
+"""Start of a name in the Temple University Hospital archive; older releases number patients."""
 _LATER_PART = re.compile(r"-\d+$")
+_LATER_SPLIT = re.compile(r"_split-(0*)([2-9]|[1-9]\d+)(?=_)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Source:
     ----------
     subject : str, optional
         Regular expression with one group that finds the subject in a path below the raw folder; by
-        default BIDS's ``sub-...``.
+        default BIDS's ``sub-...``, or the patient of a name of the TUH archive.
     rename : mapping of str to str, optional
         Channel names in the recordings to names of the table, for recordings that have them.
     """
@@ -82,7 +85,13 @@ class Source:
     """Hours that the paper names for the corpus."""
 
     def __init__(self, subject: str | None = None, rename: Mapping[str, str] | None = None) -> None:
-        self._subject = re.compile(subject) if subject else _SUBJECT
+        try:
+            self._subject = re.compile(subject) if subject else _SUBJECT
+        except re.error as error:
+            raise ValueError(
+                f"subject: expected a regular expression, found {subject!r}: {error}."
+            ) from error
+        self._tuh = not subject
         if self._subject.groups != 1:
             raise ValueError(f"subject: expected a pattern with one group, found {subject!r}.")
         self._renamed = dict(rename or {})
@@ -95,14 +104,14 @@ class Source:
         """What is known of a recording before it is opened."""
         key = path.relative_to(raw).as_posix()
         found = self._subject.search(key)
-        first = _LATER_PART.sub("", path.name.partition(".")[0])
-        later = path.name.endswith((".fif", ".fif.gz")) and first != path.name.partition(".")[0]
-        left_out = ""
-        if later and (path.parent / path.name.replace(path.name.partition(".")[0], first)).exists():
-            left_out = f"a part of {first}, which is read as a whole"
-        return UnlabelledRecording(
-            key, path, found[1] if found else "", rename=self._renamed, left_out=left_out
-        )
+        subject = found[1] if found else ""
+        if self._tuh and not subject:
+            # One archive, one list of patients: the same person in two of its corpora is one.
+            of_tuh = TUH_NAME.match(path.name)
+            subject = f"tuh-{of_tuh[1].lower()}" if of_tuh else ""
+        first = _first_part(path)
+        left_out = "" if first is None else f"a part of {first}, which is read as a whole"
+        return UnlabelledRecording(key, path, subject, rename=self._renamed, left_out=left_out)
 
     def open(self, recording: UnlabelledRecording) -> Any:
         """The recording as an ``mne.io.Raw`` whose signal is not read yet.
@@ -115,6 +124,23 @@ class Source:
         from .reading import open_raw
 
         return open_raw(recording.path)
+
+
+def _first_part(path: Path) -> str | None:
+    """The name of the FIF file that a later one continues and that lies beside it, or None."""
+    if not path.name.lower().endswith((".fif", ".fif.gz")):
+        return None
+    stem = path.name.partition(".")[0]
+    first = [_LATER_PART.sub("", stem), _LATER_SPLIT.sub(_split_one, stem)]
+    for one in first:
+        if one != stem and (path.parent / path.name.replace(stem, one)).exists():
+            return one
+    return None
+
+
+def _split_one(match: re.Match[str]) -> str:
+    """BIDS's ``_split-01`` for ``_split-02``, of the same width."""
+    return f"_split-{'1'.zfill(len(match[1]) + len(match[2]))}"
 
 
 def walk(raw: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[Path]:

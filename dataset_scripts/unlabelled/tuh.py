@@ -8,12 +8,10 @@ paper's sources give for them.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from pathlib import Path
 
 from .named import NamedSource
-from .sources import UnlabelledRecording
+from .sources import TUH_NAME
 
 
 class TuhSource(NamedSource):
@@ -21,15 +19,7 @@ class TuhSource(NamedSource):
 
     homepage = "https://isip.piconepress.com/projects/tuh_eeg/"
     layout = "TUH recordings <patient>_s<session>_t<part>.edf, at any depth"
-    file_name = re.compile(r"([a-z]{8})_s\d{3}_t\d{3}\.edf", re.IGNORECASE)
-
-    def describe(self, raw: Path, path: Path) -> UnlabelledRecording:
-        known = super().describe(raw, path)
-        found = self.file_name.fullmatch(path.name)
-        if found is None or known.left_out:
-            return known
-        # One archive, one list of patients: the same person in two of its corpora is one subject.
-        return dataclasses.replace(known, subject=f"tuh-{found[1].lower()}")
+    file_name = re.compile(TUH_NAME.pattern + r"\.edf", re.IGNORECASE)
 
 
 class Tusz(TuhSource):

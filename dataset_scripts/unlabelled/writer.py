@@ -95,21 +95,23 @@ def prepare_unlabelled(
         raise FileNotFoundError(
             f"{raw}: expected {source.layout} ({' '.join(SUFFIXES)}), found none."
         )
-    unlisted = exclusions.check_tuh(recordings)
+    notes = exclusions.check_tuh(recordings)
     with locked(out.parent, out.name):
         wanted = _made_from(source, recordings, settings, exclusions)
         if _already_there(out, wanted, overwrite):
+            if strict:
+                _check_nothing_skipped(out)
             return out
         work = out.parent / f".{out.name}.partial"
         (work / "parts").mkdir(parents=True, exist_ok=True)
         outcomes = _prepare_each(source, recordings, exclusions, work, settings, num_proc,
                                  progress, strict)  # fmt: skip
         _finish(raw, out, work, source, settings, exclusions, outcomes, wanted,
-                unlisted)  # fmt: skip
+                notes)  # fmt: skip
     if progress:
         print(summary(source, outcomes))
-        if unlisted:
-            print(without_lists(unlisted))
+        for note in notes:
+            print(note)
     return out
 
 
@@ -162,6 +164,15 @@ def _already_there(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
         f"{out} was prepared from other {' and '.join(keys)}; choose another --out, or replace it "
         "with --overwrite."
     )
+
+
+def _check_nothing_skipped(out: Path) -> None:
+    skipped = read_manifest(out)["recordings"].get("skipped", 0)
+    if skipped:
+        raise PreparationError(
+            f"{out} is done, and {skipped} recordings were skipped ({REPORT_FILE} says why). Mend "
+            "them and prepare it again with --overwrite. (--strict)"
+        )
 
 
 def _prepare_each(
@@ -236,7 +247,7 @@ def _finish(
     exclusions: Exclusions,
     outcomes: Sequence[Outcome],
     wanted: dict[str, Any],
-    unlisted: Sequence[str],
+    notes: Sequence[str],
 ) -> None:
     """Put the parts together, write the documents, and rename the folder into place."""
     from datasets import Dataset, concatenate_datasets
@@ -277,7 +288,7 @@ def _finish(
         "hours": sum(one.seconds for one in used) / 3600,
         "montages": dict(Counter(len(one.channels) for one in used)),
         "exclusions": exclusions.describe(),
-        "notes": [without_lists(unlisted)] if unlisted else [],
+        "notes": list(notes),
         "made_from": wanted,
     }
     write_report(whole / REPORT_FILE, outcomes)
@@ -324,14 +335,6 @@ def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
     for text, count in dropped.most_common(5):
         lines.append(f"  channel left out: {text} in {count}")
     return "\n".join(lines)
-
-
-def without_lists(tasks: Sequence[str]) -> str:
-    """What a preparation of TUH without lists may hold."""
-    return (
-        f"No list of the test recordings of {' and '.join(tasks)} was given: sessions of TUH that "
-        "they are cut from may be here. Do not test on them what is pre-trained on this."
-    )
 
 
 def _by_size(used: Sequence[Outcome]) -> dict[int, list[Outcome]]:

@@ -16,6 +16,7 @@ def adapter_card(facts: TaskFacts, license_id: str | None, has_picture: bool) ->
     sections = [
         f"# {title}",
         *([parts.SIMULATED.format(what="it was")] if card.simulated else []),
+        *parts.simulated_start(facts.training),
         *([parts.sentence(card.description)] if card.description.strip() else []),
         parts.license_text(license_id or default_license([facts], facts.training), [facts]),
         "## Task",

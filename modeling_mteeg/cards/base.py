@@ -29,6 +29,7 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
     sections = [
         f"# {title}",
         *([parts.SIMULATED.format(what=f"{_simulated_names(facts)} was")] if simulated else []),
+        *parts.simulated_start(facts.training),
         stage_one.INTRODUCTION if pretrained else _introduction(tasks),
         parts.license_text(license_id or default_license(tasks, facts.training), tasks),
         "## Model",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
-from ..checked_files import check_place, read_json, tensor_shapes
+from ..checked_files import COUNTS, FLOATS, check_place, read_json, tensor_shapes
 from ..task_card import CARD_FILE, TaskCard
 
 RECORD_FILE = "training.json"
@@ -22,6 +22,10 @@ METRIC_TITLES = {
     "cohen_kappa": "Cohen's kappa",
     "weighted_f1": "weighted F1",
 }
+
+
+TOKENIZER_TYPE = "mteeg_tokenizer"
+"""``model_type`` of a neural tokenizer's ``config.json``."""
 
 
 class CardError(ValueError):
@@ -101,6 +105,11 @@ def is_base(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
 
 
+def is_tokenizer(config: Mapping[str, Any]) -> bool:
+    """Whether a ``config.json`` is a neural tokenizer's."""
+    return config.get("model_type") == TOKENIZER_TYPE
+
+
 def task_facts(folder: Path) -> TaskFacts:
     """Read a task's folder.
 
@@ -151,16 +160,23 @@ def base_facts(folder: Path) -> BaseFacts:
     tasks = {facts.card.name: facts for facts in map(task_facts, filter(is_adapter, places))}
     order = [name for name in _mapping(record.get("data")) if name in tasks]
     names = [*order, *(name for name in tasks if name not in order)]
-    return BaseFacts(config, _parameters(folder), record, tuple(tasks[name] for name in names))
+    parameters = _parameters(folder, is_tokenizer(config))
+    return BaseFacts(config, parameters, record, tuple(tasks[name] for name in names))
 
 
-def _parameters(folder: Path) -> int:
-    """Number of weights, from the headers of the safetensors files."""
+def _parameters(folder: Path, tokenizer: bool) -> int:
+    """Number of weights, from the headers of the safetensors files; a codebook's codes are some."""
+    kinds = (*FLOATS, *COUNTS) if tokenizer else FLOATS
+    paths = sorted(folder.glob("model*.safetensors"))
     try:
-        shapes = [tensor_shapes(path) for path in sorted(folder.glob("model*.safetensors"))]
+        shapes = [item for path in paths for item in tensor_shapes(path, kinds).items()]
     except (OSError, ValueError) as error:
         raise CardError(f"{error} Save or download it again.") from error
-    return sum(math.prod(shape) for file in shapes for shape in file.values())
+    return sum(math.prod(shape) for name, shape in shapes if not _is_count(name))
+
+
+def _is_count(name: str) -> bool:
+    return name.startswith("codebook.") and name != "codebook.codes"
 
 
 def _options(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .facts import METRIC_TITLES, BaseFacts, TaskFacts
+from .facts import METRIC_TITLES, BaseFacts, TaskFacts, is_tokenizer
 from .stage_one import is_simulated, is_stage_one
 
 OWN_LICENSE = "apache-2.0"
@@ -21,8 +21,11 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     """YAML of a base."""
     tasks = facts.tasks
     own = ["lora", "multi-task-learning"]
-    if is_stage_one(facts.training):
+    if is_tokenizer(facts.config):
+        own = ["neural-tokenizer", "vector-quantization"]
+    elif is_stage_one(facts.training):
         own = ["masked-modeling", "pre-training"]
+    if is_stage_one(facts.training):
         own += ["simulated"] if is_simulated(facts.training) else []
     return _yaml(
         title,
@@ -52,10 +55,16 @@ def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
 
 
 def default_license(tasks: Sequence[TaskFacts], training: Any) -> str:
-    """Licence of the weights where nobody gave one: the files tell it for simulated data alone."""
-    random_start = _mapping_value(training, "start_kind") == "random"
-    simulated = bool(tasks) and all(facts.card.simulated for facts in tasks)
-    return OWN_LICENSE if random_start and simulated else UNKNOWN_LICENSE
+    """Licence of the weights where nobody gave one: the files tell it for simulated data alone.
+
+    ``only_simulated`` of the record goes back to random weights; a record without it tells of its
+    own training alone.
+    """
+    simulated = _mapping_value(training, "only_simulated")
+    if simulated is None:
+        random_start = _mapping_value(training, "start_kind") == "random"
+        simulated = random_start and bool(tasks) and all(facts.card.simulated for facts in tasks)
+    return OWN_LICENSE if simulated is True else UNKNOWN_LICENSE
 
 
 def repo_id(value: Any) -> str | None:

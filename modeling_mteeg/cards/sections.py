@@ -24,6 +24,16 @@ SOURCES = (
 )
 
 
+def simulated_start(record: Mapping[str, Any]) -> list[str]:
+    """That a training began from weights which had seen simulated recordings, where it did."""
+    if record.get("start_simulated") is not True:
+        return []
+    return [
+        "**Simulated start**: the weights that the training began from had been trained on "
+        "recordings that a program made."
+    ]
+
+
 def results(tasks: Sequence[TaskFacts]) -> list[str]:
     """The table of test results and what is needed to read it."""
     scored = [facts for facts in tasks if facts.scores]

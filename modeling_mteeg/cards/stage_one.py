@@ -1,4 +1,4 @@
-"""The card of a base that was pre-trained on codes of hidden patches (stage one)."""
+"""What cards of stage one say: a base pre-trained on codes of hidden patches, and a tokenizer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ INTRODUCTION = (
 )
 _VALUES = (
     ("loss", "loss", ".4f"),
+    ("amplitude_loss", "amplitudes", ".4f"),
+    ("phase_loss", "phases", ".4f"),
+    ("commitment_loss", "commitment", ".4f"),
     ("accuracy", "codes found in masked patches", ".3f"),
     ("accuracy_complement", "codes found in the other patches", ".3f"),
+)
+_CODES = (
+    ("dead_codes", "dead codes", "d"),
+    ("perplexity", "perplexity of the codes", ".1f"),
 )
 
 
@@ -26,7 +33,7 @@ def is_stage_one(record: Mapping[str, Any]) -> bool:
 
 
 def is_simulated(record: Mapping[str, Any]) -> bool:
-    """Whether recordings of a pre-training were simulated."""
+    """Whether recordings of a training of stage one were simulated."""
     return is_stage_one(record) and record.get("simulated") is True
 
 
@@ -37,6 +44,9 @@ def results(record: Mapping[str, Any]) -> list[str]:
     values = _mapping(last.get(split))
     rows = [(title, format(values[key], form)) for key, title, form in _VALUES
             if isinstance(values.get(key), int | float)]  # fmt: skip
+    codes = _mapping(last.get("model"))
+    rows += [(title, format(codes[key], form)) for key, title, form in _CODES
+             if isinstance(codes.get(key), int | float)]  # fmt: skip
     if not rows:
         return ["Not stated: the files hold no results."]
     where = {"validation": "On subjects held out", "train": "On the training windows"}[split]
@@ -53,6 +63,8 @@ def data(record: Mapping[str, Any]) -> list[str]:
 
 def training(record: Mapping[str, Any]) -> list[str]:
     """Command, settings and versions."""
+    if not record.get("command"):
+        return ["Not stated: the files hold no record of a training."]
     config = _mapping(record.get("config"))
     model, options = _mapping(config.get("model")), _mapping(config.get("optimization"))
     preset = model.get("preset")
@@ -61,9 +73,14 @@ def training(record: Mapping[str, Any]) -> list[str]:
     if options.get("ema_decay") is not None:
         kept = f"exponential average of the steps' weights, decay {options['ema_decay']}"
     where = f"{record.get('device')}, precision {record.get('precision')}, processes"
-    rows = [
-        ("method", f"symmetric masking, ratio {model.get('mask_ratio')}"),
-        ("tokenizer", parts.code(config.get("tokenizer"))),
+    if "mask_ratio" in model:
+        rows = [
+            ("method", f"symmetric masking, ratio {model['mask_ratio']}"),
+            ("tokenizer", parts.code(config.get("tokenizer"))),
+        ]
+    else:
+        rows = [("codes that no patch takes", "revived" if model.get("revive_dead") else "kept")]
+    rows += [
         ("start", start),
         ("epochs", str(options.get("epochs"))),
         ("windows a step", str(options.get("batch_size"))),

@@ -11,7 +11,17 @@ from ..adapter_files import ADAPTERS
 from .adapter import adapter_card
 from .base import base_card
 from .curves import can_draw, has_curve, save_curves
-from .facts import CURVES_FILE, CardError, TaskFacts, base_facts, is_adapter, is_base, task_facts
+from .facts import (
+    CURVES_FILE,
+    CardError,
+    TaskFacts,
+    base_facts,
+    is_adapter,
+    is_base,
+    is_tokenizer,
+    task_facts,
+)
+from .tokenizer import tokenizer_card
 
 CARD_NAME = "README.md"
 _MARK = "<!-- modeling_mteeg {}{}: made from the files beside it; a changed text is kept -->"
@@ -20,7 +30,7 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]:
-    """Write ``README.md`` of a base and of the tasks beside it, or of one task.
+    """Write ``README.md`` of a base and of the tasks beside it, of one task, or of a tokenizer.
 
     Everything in it comes from the files of the folder; what they do not hold is called not
     recorded. Where matplotlib is installed and the epochs of a training are recorded, their curves
@@ -29,11 +39,12 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
     Parameters
     ----------
     folder : str or Path
-        A base (``config.json`` and weights, tasks in ``adapters/``), or a task's folder.
+        A base (``config.json`` and weights, tasks in ``adapters/``), a task's folder, or a neural
+        tokenizer's.
     license_id : str, optional
         Licence of the weights as the Hub names it (``mit``, ``cc-by-4.0``). Default:
-        that of the card that is there, if it was given; else ``apache-2.0`` where random weights
-        were trained on simulated recordings, and ``unknown`` otherwise.
+        that of the card that is there, if it was given; else ``apache-2.0`` where weights were
+        trained from random values on simulated recordings alone, and ``unknown`` otherwise.
 
     Returns
     -------
@@ -66,7 +77,11 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
         tasks = {task.card.name: task for task in facts.tasks}
         picture = _draw(folder, tasks, facts.training.get("epoch"))
         given = license_id or _given_license(folder)
-        written.append(_write(folder, base_card(facts, given, picture), given))
+        if is_tokenizer(facts.config):
+            text = tokenizer_card(facts, given)
+        else:
+            text = base_card(facts, given, picture)
+        written.append(_write(folder, text, given))
     for place in sorted((folder / ADAPTERS).glob("*")):
         if is_adapter(place):
             written += _write_adapter(place, license_id)

@@ -1,4 +1,4 @@
-"""``mteeg push``: a base with its tasks, or one task, to the Hub."""
+"""``mteeg push``: a base with its tasks, one task, or a neural tokenizer, to the Hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ SUMMARY = "push a base with its tasks, or one task, to the Hub as one commit"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("folder", help="a base with adapters/<task>, as recipes/joint.py writes it, or one task")
+    add("folder", help="a base with adapters/<task>, as recipes/joint.py writes it, one task, or a "
+        "neural tokenizer")  # fmt: skip
     add("--repo", required=True, metavar="OWNER/REPO", help="made if needed")
     add("--task", action="append", default=[], metavar="TASK",
         help="this task beside the base only; may be repeated (default: all)")  # fmt: skip
@@ -33,9 +34,12 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("expected --revision or --create-pr, found both: a pull request is made "
                          "against the default branch.")  # fmt: skip
     found = read_publication(args.folder, args.task)
-    what = ["base"] if found.base else []
-    print(f"{found.folder}: {', '.join([*what, *found.tasks])}, "
-          f"fingerprint of the base {found.fingerprint[:12]}: checked")  # fmt: skip
+    if found.fingerprint:
+        what = ", ".join([*(["base"] if found.base else []), *found.tasks])
+        what += f", fingerprint of the base {found.fingerprint[:12]}"
+    else:
+        what = "neural tokenizer"
+    print(f"{found.folder}: {what}: checked")
     for note in found.notes:
         print(f"note: {note}")
     if found.left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class StretchTable:
     ----------
     dataset : datasets.Dataset
         Rows of :func:`~modeling_mteeg.data.stretches.stretch_features`, unselected.
+    origin : str
+        What the rows were made from, as the folder says; its values are not read to tell it.
 
     Raises
     ------
@@ -37,7 +40,8 @@ class StretchTable:
         Columns are missing, or rows contradict themselves.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, origin: str = "") -> None:
+        self.origin = origin
         table: pa.Table = dataset.data.table
         missing = [name for name in STRETCH_COLUMNS if name not in table.column_names]
         if missing:
@@ -203,7 +207,7 @@ class UnlabelledWindows:
         digest = hashlib.sha256(repr((self.channels, self.patches, self.stride_s)).encode())
         for table, row in self._stretches.tolist():
             rows = self._tables[table]
-            place = (rows.recordings[row], int(rows.onsets_s[row]), rows.shapes[row])
+            place = (rows.recordings[row], int(rows.onsets_s[row]), rows.shapes[row], rows.origin)
             digest.update(repr((*place, rows.dtypes[row])).encode() + rows.scales[row].tobytes())
         return digest.hexdigest()
 
@@ -256,7 +260,8 @@ def load_unlabelled(
     WindowFormatError
         Rows are damaged, or longer windows are asked for than the folder was prepared for.
     ValueError
-        A number is out of range, or there is no window for a split.
+        A number is out of range, there is no window for a split, or a montage has more channels
+        than ``max_patches``.
     """
     folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
     stride = round(stride_s * RATE_HZ)
@@ -285,9 +290,14 @@ def load_unlabelled(
         groups = []
         for channels in sorted(montages, key=lambda names: (len(names), names)):
             patches = window_patches(len(channels), *limits)
-            if patches:
-                rows = np.array(montages[channels], np.int64)
-                groups.append(UnlabelledWindows(tables, rows, patches, stride))
+            rows = np.array(montages[channels], np.int64)
+            if not patches:
+                raise ValueError(
+                    f"{', '.join(map(str, folders))}: {len(rows)} stretches of {len(channels)} "
+                    f"channels ({' '.join(channels[:3])} ...) do not fit into windows of "
+                    f"max_patches {max_patches}; raise it, or leave their folder out."
+                )
+            groups.append(UnlabelledWindows(tables, rows, patches, stride))
         found[split] = tuple(group for group in groups if len(group))
         if not found[split]:
             raise ValueError(
@@ -303,7 +313,8 @@ def _open_table(folder: Path, max_patches: int, max_seconds: int) -> StretchTabl
 
     manifest = read_manifest(folder)
     try:
-        table = StretchTable(load_from_disk(str(folder)))
+        origin = json.dumps(manifest.get("made_from"), sort_keys=True)
+        table = StretchTable(load_from_disk(str(folder)), origin)
     except WindowFormatError as error:
         raise WindowFormatError(f"{folder}: {error}") from error
     for channels in sorted({shape[0] for shape in table.shapes}):

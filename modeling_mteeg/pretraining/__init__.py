@@ -1,5 +1,6 @@
 """Training of stage one: the neural tokenizer, and masked pre-training of the backbone."""
 
+from .compiling import compile_layers
 from .config import MaskedTrainingConfig, TokenizerTrainingConfig
 from .masked import MaskedTrainer, build_student
 from .tokenizer import TokenizerTrainer, build_tokenizer, load_tokenizer
@@ -13,5 +14,6 @@ __all__ = [
     "TokenizerTrainingConfig",
     "build_student",
     "build_tokenizer",
+    "compile_layers",
     "load_tokenizer",
 ]

@@ -80,7 +80,11 @@ class StudentOptions:
 
 @dataclasses.dataclass(frozen=True)
 class StageOneConfig(SavedConfig):
-    """What both trainings have in common."""
+    """What both trainings have in common.
+
+    ``compile``: the transformer layers run through ``torch.compile``, which needs a C++ compiler on
+    a CPU and Triton on a GPU.
+    """
 
     data: UnlabelledOptions = dataclasses.field(default_factory=UnlabelledOptions)
     optimization: StageOneOptimization = dataclasses.field(default_factory=StageOneOptimization)
@@ -88,6 +92,7 @@ class StageOneConfig(SavedConfig):
     seed: int = setting(0, ">= 0")
     num_processes: int | None = setting(None, "> 0")
     mixed_precision: str | None = setting(None, "no|bf16|fp16")
+    compile: bool = setting(False)
     tracker: str = setting("none", "none|tensorboard")
     output: str = setting("outputs/stage_one")
 

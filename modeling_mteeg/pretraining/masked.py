@@ -39,7 +39,11 @@ def build_student(
         config = MteegConfig.from_preset(options.preset, num_codes=codes, **own)
         return MteegForPreTraining(config)
     try:
-        model = MteegForPreTraining.from_pretrained(options.init, **own)
+        model, info = MteegForPreTraining.from_pretrained(
+            options.init, output_loading_info=True, **own
+        )
+        if "lm_head.weight" in info["missing_keys"] and model.config.num_codes != codes:
+            model = MteegForPreTraining.from_pretrained(options.init, num_codes=codes, **own)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"model.init: expected a folder or Hub id of a model, found {options.init!r}: {error} "
@@ -80,6 +84,9 @@ class MaskedTrainer(StageOneTrainer):
         super().__init__(config, data, model, accelerator, folder)
         codes = tokenizer.config.num_codes
         self.label_usage = torch.zeros(codes, dtype=torch.int64, device=accelerator.device)
+
+    def compiled_models(self) -> Sequence[torch.nn.Module]:
+        return self.model, self.tokenizer
 
     def _identity(self) -> dict[str, Any]:
         return {**super()._identity(), "tokenizer weights": weights_digest(self.tokenizer)}

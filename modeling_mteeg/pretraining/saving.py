@@ -20,10 +20,7 @@ def save_stage_one(
     folder: str | Path,
     record: Mapping[str, Any],
 ) -> Path:
-    """Write model, feature extractor and record, and put them in the place of earlier ones.
-
-    A folder of :class:`MteegForPreTraining` is a base: it gets a base's model card as well.
-    """
+    """Write model, feature extractor, record and card; they take the place of earlier ones."""
     folder = Path(folder)
     temporary, old = (folder.with_name(f".{folder.name}-{end}") for end in ("writing", "old"))
     for path in (temporary, old):
@@ -31,8 +28,7 @@ def save_stage_one(
     model.save_pretrained(temporary)
     MteegFeatureExtractor().save_pretrained(temporary)
     write_json(temporary / RECORD_FILE, record)
-    if isinstance(model, MteegForPreTraining):
-        write_cards(temporary)
+    write_cards(temporary)
     if folder.exists():
         os.rename(folder, old)
     os.rename(temporary, folder)

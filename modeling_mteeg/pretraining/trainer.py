@@ -24,6 +24,7 @@ from ..training.checkpoint import Checkpoint, CheckpointError, CheckpointStore, 
 from ..training.loop import step_seed
 from ..training.optimization import CosineSchedule, sum_gradients
 from ..training.setup import TrainingError
+from .compiling import compile_layers
 from .config import StageOneConfig
 from .ema import WeightAverage
 from .sharding import (
@@ -93,6 +94,10 @@ class StageOneTrainer(ABC):
             for tensor in self.model.state_dict().values():
                 tensor.copy_(broadcast(tensor))
         self.sharded = shard_if_asked(self.model, accelerator)
+        if config.compile and self.sharded:
+            raise TrainingError("compile: not tested with FSDP; set compile: false.")
+        if config.compile:
+            compile_layers(*self.compiled_models())
         options = self.options
         optimizer = torch.optim.AdamW(
             parameter_groups(self.model, options.weight_decay),
@@ -111,7 +116,8 @@ class StageOneTrainer(ABC):
         self.store = CheckpointStore(
             Path(folder) / "checkpoints", self._identity(), config.checkpoint.keep
         )
-        self.batches("train", self.plan(0))  # do the processes and slices fit?
+        for split in self.data:  # do the processes and slices fit?
+            self._check_batches(split)
 
     # What a training must say ------------------------------------------------------------------
 
@@ -122,6 +128,10 @@ class StageOneTrainer(ABC):
     @abstractmethod
     def summary(self) -> dict[str, float]:
         """Values of the model itself that are worth noting at the end of an epoch."""
+
+    def compiled_models(self) -> Sequence[nn.Module]:
+        """Whose layers ``compile`` is about."""
+        return (self.model,)
 
     def whole_step(self, parts: list[StepPart], where: StepPlace) -> Any:
         """A context around all parts of a training step; by default nothing."""
@@ -177,6 +187,19 @@ class StageOneTrainer(ABC):
             pin_memory=self.accelerator.device.type == "cuda",
         )
 
+    def _check_batches(self, split: str) -> None:
+        try:
+            self.batches(split, self.plan(0, split))
+        except ValueError as error:
+            if split == "train":
+                raise
+            windows = sum(len(group) for group in self.data[split])
+            raise TrainingError(
+                f"data.validation: expected at least a window held out for each of "
+                f"{self.accelerator.num_processes} processes, found {windows}; hold out more, use "
+                "fewer processes, or set data.validation: 0."
+            ) from error
+
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must share with this training to be continued."""
         identity = self.config.identity()
@@ -229,9 +252,10 @@ class StageOneTrainer(ABC):
         totals = self.compute_gradients(parts, where)
         options, accelerator = self.options, self.accelerator
         trainable = self.trainable().values()
+        norm = None
         if options.clip_norm is not None:
             accelerator.unscale_gradients(self.optimizer)
-            totals["gradient_norm"] = float(clip(trainable, options.clip_norm))
+            norm = float(clip(trainable, options.clip_norm))
         totals["lr"] = self.schedule.apply(self.optimizer, self.global_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -241,7 +265,19 @@ class StageOneTrainer(ABC):
         for name, value in totals.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * share
         self.sums["patches"] = self.sums.get("patches", 0.0) + share
-        return totals
+        return totals if norm is None else {**totals, **self._note_norm(norm, share)}
+
+    def _note_norm(self, norm: float, share: float) -> dict[str, float]:
+        """The gradient's norm for the report, where it has one.
+
+        In float16 a scale that grew too large makes it infinite now and then; the scaler leaves
+        that step out, and so does the mean.
+        """
+        if self.accelerator.scaler is not None and not math.isfinite(norm):
+            return {}
+        for name, value in (("gradient_norm", norm * share), ("normed_patches", share)):
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        return {"gradient_norm": norm}
 
     def compute_gradients(self, parts: list[StepPart], where: StepPlace) -> dict[str, float]:
         """Gradients of a whole step, the same in every process; its losses."""
@@ -315,8 +351,9 @@ class StageOneTrainer(ABC):
         Returns the epoch's entry in the history.
         """
         progress = self.progress
-        patches = self.sums.pop("patches")
-        train = {name: value / patches for name, value in self.sums.items() if name != "lr"}
+        patches, normed = self.sums.pop("patches"), self.sums.pop("normed_patches", None)
+        train = {name: value / (normed if name == "gradient_norm" else patches)
+                 for name, value in self.sums.items() if name != "lr"}  # fmt: skip
         entry: dict[str, Any] = {"epoch": progress.epoch, "train": train}
         if "validation" in self.data:
             entry["validation"] = self.evaluate()

@@ -120,6 +120,51 @@ def _manifest(location: str) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
+def read_record(place: str | Path | None) -> dict[str, Any]:
+    """What a training wrote beside the weights of a folder or Hub id; empty where there is none."""
+    from transformers.utils import cached_file
+
+    options = {
+        f"_raise_exceptions_for_{what}": False
+        for what in ("missing_entries", "gated_repo", "connection_errors")
+    }
+    try:
+        path = cached_file(str(place), RECORD_FILE, **options) if place else None
+        record = json.loads(Path(path).read_text("utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def simulated_record(
+    own: Sequence[bool], start: str | Path | None, *others: str | Path
+) -> dict[str, bool]:
+    """Where simulated recordings stand behind weights.
+
+    Parameters
+    ----------
+    own : sequence of bool
+        Whether each corpus of this training is simulated.
+    start : str, Path or None
+        Folder or Hub id of the weights it began from; None: random ones.
+    *others : str or Path
+        Further weights that it learned from (a tokenizer).
+
+    Returns
+    -------
+    dict of str to bool
+        ``start_simulated``: the start had seen simulated recordings. ``only_simulated``: back to
+        random weights, everything learned came from simulated recordings.
+    """
+    before = read_record(start)
+    origins = [before] if start else []
+    origins += [read_record(place) for place in others]
+    return {
+        "start_simulated": True in (before.get("simulated"), before.get("start_simulated")),
+        "only_simulated": all(own) and all(one.get("only_simulated") is True for one in origins),
+    }
+
+
 def start_record(
     config: JointConfig,
     corpora: Mapping[str, Corpus],
@@ -129,6 +174,7 @@ def start_record(
 ) -> dict[str, Any]:
     """What is known of a run before it trains, the same for every seed."""
     options = config.model
+    simulated = [corpus.card.simulated for corpus in corpora.values()]
     return {
         "format": FORMAT,
         "command": command,
@@ -137,6 +183,8 @@ def start_record(
         "start_kind": "base" if options.base else "random",
         # Known here alone: elsewhere a folder of this name does not exist, and looks like a repo.
         "start_repo": None if Path(options.base or ".").exists() else options.base,
+        "simulated": any(simulated),
+        **simulated_record(simulated, options.base),
         "train_temporal_encoder": config.train_temporal_encoder,
         "epochs": config.optimization.epochs,
         "device": accelerator.device.type,
@@ -167,7 +215,7 @@ def task_results(
         Whether the data were.
     """
     history = record["history"]
-    outside = ("config", "format", "test")  # the base's record has them
+    outside = ("config", "format", "test", "simulated")  # the base's record has them
     training = {key: value for key, value in record.items() if key not in outside}
     training["data"] = record["data"][task]
     training["history"] = [

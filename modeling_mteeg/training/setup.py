@@ -59,6 +59,12 @@ def start_accelerator(
         project_dir=config.output,
     )
     check_processes(config.num_processes, accelerator.num_processes, os.environ)
+    if accelerator.gradient_accumulation_steps != 1:  # accelerate would divide all gradients by it
+        raise TrainingError(
+            "gradient_accumulation_steps of accelerate launch: expected 1, found "
+            f"{accelerator.gradient_accumulation_steps}; leave it out and set "
+            "optimization.gradient_accumulation (stage one) or optimization.max_tokens (joint)."
+        )
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     kind = str(accelerator.distributed_type).rpartition(".")[2]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import nn
 
 from modeling_mteeg import (
@@ -15,7 +16,9 @@ from modeling_mteeg import (
     MteegTokenizerConfig,
     MteegTokenizerModel,
 )
+from modeling_mteeg.pretraining import compile_layers
 from modeling_mteeg.pretraining_mteeg import random_mask
+from modeling_mteeg.training.optimization import sum_gradients
 
 from .plain import PlainStudent, PlainTokenizer
 
@@ -23,8 +26,12 @@ CHANNELS, SECONDS = 64, 4  # the 256 patches of a published window
 LR, BETAS, WEIGHT_DECAY, CLIP = 5e-4, (0.9, 0.98), 0.05, 3.0
 VARIANTS = {
     "plain, float32": "a tokenizer pass and two passes of the student, as published",
+    "plain, float32, 2 processes": "the same in two processes that halve samples and threads",
     "one pass, float32": "mask and complement in one pass, temporal encoder shared",
-    "one pass, bfloat16": "the same under autocast, tokenizer included",
+    "one pass, float32, compiled": "the same, layers through torch.compile (`compile: true`)",
+    "one pass, float32, compiled, 2 processes": "the same in two processes, as above",
+    "one pass, bfloat16": "one pass under autocast, tokenizer included",
+    "one pass, bfloat16, compiled": "the same, layers through torch.compile",
 }
 
 
@@ -47,14 +54,22 @@ def windows(samples: int, device: torch.device) -> dict[str, torch.Tensor]:
 
 
 class PretrainingStep:
-    """Labels from a frozen tokenizer, forward, backward, clipped gradients, AdamW."""
+    """Labels from a frozen tokenizer, forward, backward, clipped gradients, AdamW.
+
+    With several processes every one holds its share of the windows; the step is the same.
+    """
 
     fused: bool | None = None  # as torch chooses
 
     def __init__(self, student: nn.Module, tokenizer: nn.Module, samples: int, variant: str,
                  device: torch.device):  # fmt: skip
         self.student, self.tokenizer = student.to(device).train(), tokenizer.to(device).eval()
-        self.batch, self.device = windows(samples, device), device
+        self.accelerator = Accelerator(cpu=device.type == "cpu")  # knows the other processes
+        rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.samples, self.device = samples, device
+        self.own = slice(samples * rank // self.world, samples * (rank + 1) // self.world)
+        self.batch = {key: value[self.own] if key == "input_values" else value
+                      for key, value in windows(samples, device).items()}  # fmt: skip
         self.half = "bfloat16" in variant
         self.trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -66,10 +81,11 @@ class PretrainingStep:
         raise NotImplementedError
 
     def __call__(self) -> None:
-        mask = random_mask(len(self.batch["input_values"]), CHANNELS * SECONDS, device=self.device)
+        mask = random_mask(self.samples, CHANNELS * SECONDS, device=self.device)[self.own]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             loss = self.loss(mask)
-        loss.backward()
+        (loss * (len(mask) / self.samples)).backward()  # of every window the same share is hidden
+        sum_gradients(self.trained, self.accelerator)
         nn.utils.clip_grad_norm_(self.trained, CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -102,7 +118,10 @@ def build(variant: str, preset: str, samples: int, device: torch.device) -> Pret
     if variant.startswith("plain"):
         return PlainStep(PlainStudent(student), PlainTokenizer(tokenizer), samples, variant, device)
     models = MteegForPreTraining(student), MteegTokenizerModel(tokenizer)
-    return OnePassStep(*models, samples, variant, device)
+    step = OnePassStep(*models, samples, variant, device)
+    if "compiled" in variant:
+        compile_layers(*models)
+    return step
 
 
 def operations(preset: str, samples: int) -> float:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from modeling_mteeg import MteegConfig, MteegTokenizerConfig, MteegTokenizerModel
+from modeling_mteeg.pretraining import compile_layers
 
 from .plain import PlainLabram, PlainTokenizer
 from .pretraining import CHANNELS, SECONDS, windows
@@ -17,7 +18,9 @@ LR, BETAS, WEIGHT_DECAY = 5e-5, (0.9, 0.99), 1e-4
 VARIANTS = {
     "plain, float32": "as published: distances whole, codes counted and summed by one-hot matrices",
     "tokenizer, float32": "look-up in slices, codes summed by whole numbers",
-    "tokenizer, bfloat16": "the same under autocast",
+    "tokenizer, float32, compiled": "the same, layers through torch.compile (`compile: true`)",
+    "tokenizer, bfloat16": "under autocast",
+    "tokenizer, bfloat16, compiled": "the same, layers through torch.compile",
 }
 
 
@@ -113,7 +116,10 @@ def build(variant: str, preset: str, samples: int, device: torch.device) -> Toke
     config = configuration(preset)
     torch.manual_seed(0)
     kind = PlainTokenizerTraining if variant.startswith("plain") else MteegTokenizerModel
-    return TokenizerStep(kind(config), samples, variant, device)
+    step = TokenizerStep(kind(config), samples, variant, device)
+    if "compiled" in variant:
+        compile_layers(step.model)
+    return step
 
 
 def operations(preset: str, samples: int) -> float:

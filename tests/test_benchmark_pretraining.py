@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,46 @@ def test_operations_of_a_tokenizer_step_are_those_of_the_products(tokenizer_part
     assert tokenizer_part.operations("tiny", 1) == 3 * layers * layer + 2 * 256 * 256 * 32
 
 
+def test_rows_are_chosen_by_name(part, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    import benchmark
+
+    chosen = "one pass, float32, compiled, 2 processes"
+    args = benchmark.parse_arguments(["pretraining", "--only", chosen])
+    rows = [name for name in part.VARIANTS if benchmark.wanted(name, args, CPU)]
+    assert rows == ["plain, float32", chosen]
+    with pytest.raises(SystemExit):
+        benchmark.parse_arguments(["--only", "one pass"])
+    assert "--only: unknown ['one pass']" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_do_the_step_of_one(part, tmp_path):
+    """The gradients' norm of a plain and of our step, summed over two processes, is one's."""
+    program = (
+        "import sys, torch; from benchmarks import pretraining as part\n"
+        "variant = sys.argv[1]\n"
+        "step = part.build(variant, 'tiny', 4, torch.device('cpu'))\n"
+        "torch.manual_seed(1)\n"
+        "found = []\n"
+        "torch.nn.utils.clip_grad_norm_ = lambda p, _: found.extend(q.grad.norm() for q in p "
+        "if q.grad is not None)\n"
+        "step(); print(*(f'{float(x):.6e}' for x in found))\n"
+    )
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    environment = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1"}
+    for variant in ("plain, float32", "one pass, float32"):
+        found = []
+        for launcher in ([], ["-m", "torch.distributed.run", "--nproc_per_node", "2"]):
+            done = subprocess.run(
+                [sys.executable, *launcher, str(script), variant],
+                check=True, capture_output=True, text=True, env=environment,
+            )  # fmt: skip
+            found.append([float(x) for x in done.stdout.splitlines()[0].split()])
+        assert len(found[0]) > 20 and found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-7)
+
+
 @pytest.mark.slow
 def test_the_command_prints_every_variant(part, tmp_path):
     table = tmp_path / "table.md"
@@ -179,7 +220,7 @@ def test_the_command_prints_every_variant(part, tmp_path):
     )
     text = table.read_text("utf-8")
     for row in part.VARIANTS:
-        assert f"| {row} |" in text
+        assert (f"| {row} |" in text) == ("compiled" not in row)
     assert "| pre-training (tiny) step |" in text and "| tokenizer training step |" in text
     assert "| tokenizer, bfloat16 |" in text
     assert text.count("| 2,000 h of recordings | hours of this machine |") == 2

@@ -73,7 +73,7 @@ def test_labels_and_predictions_are_drawn_as_they_are(tmp_path):
     trainer.label_usage[3] = 4
     with torch.no_grad():
         trainer.model.lm_head.bias[5] = 1e4
-    figure = trainer.figures()["code usage"]
+    figure = trainer.figures(trainer.counts())["code usage"]
     epoch, labels, predicted = (line.get_ydata() for line in figure.axes[0].get_lines()[::2])
     assert epoch[0] == 1 and predicted[0] == 1 and predicted[1:].max() == 0
     batch, _ = trainer.example()

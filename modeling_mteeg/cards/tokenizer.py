@@ -15,7 +15,7 @@ _INTRODUCTION = (
 )
 _LOAD = """```python
 from transformers import AutoFeatureExtractor, AutoModel
-import modeling_mteeg  # defines the classes
+import modeling_mteeg  # or trust_remote_code=True in both calls below
 
 place = "OWNER/NAME"  # this repository, or a folder
 tokenizer = AutoModel.from_pretrained(place).eval()

@@ -123,7 +123,7 @@ class MaskedTrainer(StageOneTrainer):
         }
 
     @torch.no_grad()
-    def figures(self) -> dict[str, Any]:
+    def figures(self, counts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         from ..pictures.stage_one import draw_code_usage, draw_masked
 
         self.model.eval()
@@ -140,7 +140,7 @@ class MaskedTrainer(StageOneTrainer):
             "hidden patches": draw_masked(mask[0], found[0], channels, title),
             "code usage": draw_code_usage(
                 {
-                    "labels of the epoch": self.label_usage,
+                    "labels of the epoch": counts["label_usage"],
                     "labels of the window shown": _count(labels, self.label_usage),
                     "codes predicted in it": _count(guesses, self.label_usage),
                 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ class TokenizerTrainer(StageOneTrainer):
         return {"dead_codes": codebook.num_dead(), "perplexity": codebook.perplexity()}
 
     @torch.no_grad()
-    def figures(self) -> dict[str, Any]:
+    def figures(self, counts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         from ..pictures.stage_one import draw_code_usage, draw_reconstruction
 
         self.model.eval()

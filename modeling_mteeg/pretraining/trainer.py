@@ -45,8 +45,8 @@ _NO_DECAY = ("cls_token", "mask_token", "spatial_embedding", "temporal_embedding
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters with and without weight decay.
 
-    Biases, normalisations, layer scales, tokens and embedding tables do not decay, as in the
-    published code.
+    Biases, normalisations, layer scales, tokens and embedding tables do not decay. In the published
+    code the mask token does.
     """
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
@@ -137,8 +137,11 @@ class StageOneTrainer(ABC):
         """A context around all parts of a training step; by default nothing."""
         return nullcontext()
 
-    def figures(self) -> dict[str, Any]:
-        """Pictures (matplotlib figures) of what the model does at the end of an epoch, by name."""
+    def figures(self, counts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """Pictures (matplotlib figures) of what the model does at the end of an epoch, by name.
+
+        ``counts`` are those of all processes; not all of them call this.
+        """
         return {}
 
     def counts(self) -> dict[str, torch.Tensor]:
@@ -359,7 +362,8 @@ class StageOneTrainer(ABC):
             entry["validation"] = self.evaluate()
         main = self.accelerator.is_main_process
         tracked = self.config.tracker == "tensorboard" and (main or self.sharded)
-        figures = self.figures() if tracked else {}  # a sharded model works in all or in none
+        counts = self.counts()
+        figures = self.figures(counts) if tracked else {}  # a sharded model works in all or none
         entry["model"] = self.summary()
         progress.history.append(entry)
         log = {f"{part}/{name}": value for part in ("validation", "model")

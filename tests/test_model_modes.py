@@ -17,7 +17,8 @@ from tiny_models import (
 )
 from transformers import AutoModel
 
-from modeling_mteeg.layers import DropPath, Group
+from modeling_mteeg import MteegConfig
+from modeling_mteeg.layers import DropPath, Group, MteegLayer
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -56,14 +57,28 @@ def test_drop_path_keeps_or_drops_whole_samples():
     layer = DropPath(0.25)
     groups = (Group(400, 3), Group(300, 2))
     x = torch.randn(1800, 4)
-    assert torch.equal(layer.eval()(x, groups), x)
+    assert layer.eval()(x, groups) is None
     torch.manual_seed(0)
-    factors = layer.train()(x, groups) / x
+    factors = layer.train()(x, groups)
+    assert factors.shape == (1800, 1)
     for part in (factors[:1200].view(400, -1), factors[1200:].view(300, -1)):
         assert torch.allclose(part, part[:, :1].expand_as(part))
         kept = part[:, 0] != 0
         assert torch.allclose(part[kept], torch.tensor(1 / 0.75))
         assert 0.65 < kept.float().mean() < 0.85
+
+
+def test_a_layer_leaves_samples_alone_whose_branches_are_dropped():
+    config = MteegConfig.from_preset("tiny", drop_path_rate=0.5)
+    layer = MteegLayer(config, config.num_hidden_layers - 1).train()
+    groups = (Group(40, 3), Group(30, 2))
+    x = torch.randn(180, config.hidden_size)
+    torch.manual_seed(0)
+    out, _ = layer(x, groups)
+    samples = [*(out - x)[:120].view(40, -1), *(out - x)[120:].view(30, -1)]
+    unchanged = sum(bool((part == 0).all()) for part in samples)
+    assert 70 / 4 - 14 < unchanged < 70 / 4 + 14  # both branches dropped: a quarter
+    assert not (layer.eval()(x, groups)[0] == x).all(1).any()
 
 
 @pytest.mark.parametrize("threshold", [0, 10**6], ids=["fused", "plain"])

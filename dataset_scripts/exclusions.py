@@ -33,7 +33,7 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
     Raises
     ------
     ValueError, FileNotFoundError
-        A task is unknown, or its folder is missing or has no recordings.
+        A task is unknown, or its folder is missing or has no test recording.
     """
     entries = []
     for task, folder in raw.items():
@@ -42,7 +42,9 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
             if protocol not in kind.seeded_protocols:
                 tested |= _tested(kind(folder, protocol))
         if not tested:
-            raise FileNotFoundError(f"{task}: no recording in {folder}; expected {kind.layout}.")
+            raise FileNotFoundError(
+                f"{task}: no test recording in {folder}; expected {kind.layout}."
+            )
         bar = tqdm(sorted(tested), desc=f"hashing {task}", unit="recording", disable=not progress)
         entries += [
             Entry(task, tested[key].path.name, digest_of([tested[key].path]), tested[key].subject)

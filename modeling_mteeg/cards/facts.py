@@ -22,8 +22,6 @@ METRIC_TITLES = {
     "cohen_kappa": "Cohen's kappa",
     "weighted_f1": "weighted F1",
 }
-
-
 TOKENIZER_TYPE = "mteeg_tokenizer"
 """``model_type`` of a neural tokenizer's ``config.json``."""
 

@@ -25,8 +25,8 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
         own = ["neural-tokenizer", "vector-quantization"]
     elif is_stage_one(facts.training):
         own = ["masked-modeling", "pre-training"]
-    if is_stage_one(facts.training):
-        own += ["simulated"] if is_simulated(facts.training) else []
+    if is_simulated(facts.training):
+        own.append("simulated")
     return _yaml(
         title,
         tasks,

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.model.task_card import TaskCard
 
 from .corpus import Corpus
 from .report import Outcome, counts_table

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from modeling_mteeg.preprocessing import preprocess, preprocessing_info
-from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.task_card import TaskCard
 
 from .headers import RecordingWarning
 from .reading import RecordingError, edf_duration_s, read_edf

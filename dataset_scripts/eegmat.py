@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
-from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .corpus import Corpus, Recording
 from .registry import corpus_class
 from .unlabelled.digests import digest_of
-from .unlabelled.exclusions import Entry, Exclusions
+from .unlabelled.excluded import Entry, Exclusions
 
 
 def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exclusions:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from modeling_mteeg.training.schema import (
+from modeling_mteeg.settings.schema import (
     ConfigError,
     nearest,
     read_section,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeling_mteeg.channels import ELECTRODES, clean_name
+from modeling_mteeg.model.channels import ELECTRODES, clean_name
 
 from .headers import (
     ANNOTATIONS,

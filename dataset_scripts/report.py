@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.model.task_card import TaskCard
 
 from .corpus import Corpus, Recording
 from .splits import SPLITS

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from modeling_mteeg.task_card import TaskCard
+from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modeling_mteeg.signal_checks import PLAUSIBLE_UV, amplitude_uv, flat_channels
+from modeling_mteeg.model.signal_checks import PLAUSIBLE_UV, amplitude_uv, flat_channels
 
 from .headers import RecordingError
 
@@ -106,7 +106,7 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     Raises
     ------
     RecordingError
-        The median amplitude lies outside :data:`~modeling_mteeg.signal_checks.PLAUSIBLE_UV`.
+        The median amplitude lies outside :data:`~modeling_mteeg.model.signal_checks.PLAUSIBLE_UV`.
     """
     found, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
     if not low <= found <= high:

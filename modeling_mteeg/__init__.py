@@ -4,20 +4,24 @@ Importing this package registers its classes with transformers' ``AutoConfig``, 
 ``AutoModelForPreTraining`` and ``AutoFeatureExtractor``, and ``pipeline("eeg-classification")``.
 """
 
+import sys
+from pathlib import Path
+
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
-from .channels import CHANNEL_NAMES, UnknownChannelError, channel_ids, clean_name
-from .configuration_mteeg import MteegConfig
-from .configuration_tokenizer import MteegTokenizerConfig
-from .feature_extraction_mteeg import MteegFeatureExtractor
-from .modeling_mteeg import MteegModel, MteegOutput, MteegPreTrainedModel
-from .pipeline import EegClassificationPipeline
-from .pipeline import register as _register_pipeline
-from .pretraining_mteeg import MteegForPreTraining, MteegPreTrainingOutput
-from .task_card import TaskCard, TaskCardError
-from .tokenizer_mteeg import MteegTokenizerModel, MteegTokenizerOutput
+from ._version import __version__
+from .model import hub_push, task_card
+from .model.channels import CHANNEL_NAMES, UnknownChannelError, channel_ids, clean_name
+from .model.configuration_mteeg import MteegConfig
+from .model.configuration_tokenizer import MteegTokenizerConfig
+from .model.feature_extraction_mteeg import MteegFeatureExtractor
+from .model.modeling_mteeg import MteegModel, MteegOutput, MteegPreTrainedModel
+from .model.pretraining_mteeg import MteegForPreTraining, MteegPreTrainingOutput
+from .model.task_card import TaskCard, TaskCardError
+from .model.tokenizer_mteeg import MteegTokenizerModel, MteegTokenizerOutput
+from .prediction.pipeline import EegClassificationPipeline
+from .prediction.pipeline import register as _register_pipeline
 
-__version__ = "0.1.0"
 __all__ = [
     "CHANNEL_NAMES",
     "EegClassificationPipeline",
@@ -34,9 +38,21 @@ __all__ = [
     "TaskCard",
     "TaskCardError",
     "UnknownChannelError",
+    "__version__",
     "channel_ids",
     "clean_name",
 ]
+
+
+def _write_cards(folder: Path) -> None:
+    from .cards import write_cards  # they need much that a model alone does not
+
+    write_cards(folder)
+
+
+hub_push.CARD_WRITER = _write_cards
+# A name of before the rooms, which corpora of users import.
+sys.modules[f"{__name__}.task_card"] = task_card
 
 AutoConfig.register(MteegConfig.model_type, MteegConfig, exist_ok=True)
 AutoModel.register(MteegConfig, MteegModel, exist_ok=True)

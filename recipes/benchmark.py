@@ -25,13 +25,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from benchmarks import pretraining, tokenizer
+from benchmarks import pretraining_step as pretraining
+from benchmarks import tokenizer_step as tokenizer
 from benchmarks.cost import cost
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
+from benchmarks.joint_step import VARIANTS, num_processes, operations
 from benchmarks.latency import latency_table
 from benchmarks.recording import recording_table
-from benchmarks.steps import VARIANTS, num_processes, operations
 from benchmarks.worker import Worker, ask_in_turn
 from tqdm.auto import tqdm
 

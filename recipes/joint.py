@@ -33,13 +33,13 @@ from modeling_mteeg.data import (
     model_inputs,
     training_mixes,
 )
+from modeling_mteeg.settings.schema import yaml_loader
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.config import ConfigError, JointConfig, load_config
-from modeling_mteeg.training.loop import JointTrainer
+from modeling_mteeg.training.joint_config import ConfigError, JointConfig, load_config
+from modeling_mteeg.training.joint_training import JointTrainer
 from modeling_mteeg.training.output import check_output, note_output
 from modeling_mteeg.training.record import command_line, note_seeds, start_record, task_results
-from modeling_mteeg.training.report import results_table, save_model, summarize, write_json
-from modeling_mteeg.training.schema import yaml_loader
+from modeling_mteeg.training.results import results_table, save_model, summarize, write_json
 from modeling_mteeg.training.setup import TrainingError, start_accelerator
 
 CONFIGS = Path(__file__).resolve().parent / "configs"

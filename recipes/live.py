@@ -20,10 +20,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from modeling_mteeg.model.preprocessing import read_recording
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
 from modeling_mteeg.prediction.loading import load_tasks
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
-from modeling_mteeg.preprocessing import read_recording
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -28,10 +28,14 @@ from stage_one import (
     train,
 )
 
-from modeling_mteeg.pretraining import TokenizerTrainer, TokenizerTrainingConfig, build_tokenizer
-from modeling_mteeg.pretraining.saving import save_stage_one
 from modeling_mteeg.training.output import check_output, note_output
 from modeling_mteeg.training.setup import start_accelerator
+from modeling_mteeg.training.stage_one import (
+    TokenizerTrainer,
+    TokenizerTrainingConfig,
+    build_tokenizer,
+)
+from modeling_mteeg.training.stage_one.saving import save_stage_one
 
 
 def main(argv: Sequence[str] | None = None, last: bool = True) -> int:

@@ -12,13 +12,13 @@ import yaml
 from accelerate import Accelerator
 
 from modeling_mteeg.data import UnlabelledWindows, load_unlabelled, read_manifest
-from modeling_mteeg.pretraining.config import StageOneConfig
-from modeling_mteeg.pretraining.trainer import StageOneTrainer
+from modeling_mteeg.settings.schema import ConfigError, yaml_loader
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.record import command_line, package_versions, simulated_record
-from modeling_mteeg.training.report import write_json
-from modeling_mteeg.training.schema import ConfigError, yaml_loader
+from modeling_mteeg.training.results import write_json
 from modeling_mteeg.training.setup import TrainingError
+from modeling_mteeg.training.stage_one.stage_one_config import StageOneConfig
+from modeling_mteeg.training.stage_one.trainer import StageOneTrainer
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 SIZES = ("demo", "base", "large", "huge")

@@ -193,7 +193,7 @@ def test_models_of_the_first_stage_load_from_the_code_beside_their_weights(tmp_p
 )
 def test_code_beside_the_weights_asks_for_the_needed_packages_only(file):
     """transformers refuses remote code of which an import, even an inner one, is not installed."""
-    top = str(PACKAGE / file)
+    top = str(PACKAGE / "model" / file)
     for path in (top, *get_relative_import_files(top)):
         asked = {name for name in get_imports(path) if name not in sys.stdlib_module_names}
         assert asked <= NEEDED, f"{Path(path).name} asks for {asked - NEEDED}"

@@ -3,8 +3,8 @@
 python -m dataset_scripts.unlabelled --raw FOLDER --out FOLDER
 """
 
-from .settings import UnlabelledSettings
-from .sources import Source, UnlabelledRecording
-from .writer import prepare_unlabelled
+from .layouts import Source, UnlabelledRecording
+from .stretch_settings import UnlabelledSettings
+from .stretch_writer import prepare_unlabelled
 
 __all__ = ["Source", "UnlabelledRecording", "UnlabelledSettings", "prepare_unlabelled"]

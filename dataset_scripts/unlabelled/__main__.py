@@ -10,10 +10,10 @@ from pathlib import Path
 from modeling_mteeg.commands.renaming import add_rename, parse_rename
 
 from ..locking import PreparationError
-from .exclusions import Exclusions
-from .registry import SOURCES
-from .settings import DTYPES, UnlabelledSettings
-from .writer import prepare_unlabelled
+from .excluded import Exclusions
+from .known_sources import SOURCES
+from .stretch_settings import DTYPES, UnlabelledSettings
+from .stretch_writer import prepare_unlabelled
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..duplicates import NAMES_BYTES
-from .sources import UnlabelledRecording
+from .layouts import UnlabelledRecording
 
 _CHUNK_BYTES = 2**22
 _NAMED = (".edf", ".bdf")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from .sources import Source, UnlabelledRecording
+from .layouts import Source, UnlabelledRecording
 
 
 class NamedSource(Source):

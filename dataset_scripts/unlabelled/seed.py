@@ -28,8 +28,8 @@ import numpy as np
 
 from ..headers import RecordingError
 from ..seed_v import SEED_CHANNELS
+from .layouts import UnlabelledRecording, walk
 from .named import NamedSource
-from .sources import UnlabelledRecording, walk
 
 MAT_RATE_HZ = 200.0
 _MAT_NAME = re.compile(r"(\d{1,2})_\d{8}\.mat", re.IGNORECASE)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
+from .layouts import TUH_NAME
 from .named import NamedSource
-from .sources import TUH_NAME
 
 
 class TuhSource(NamedSource):

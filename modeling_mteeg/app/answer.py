@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .examine import length_text, recording_facts
-from .scalp import attribute_recording
+from .scalp_answer import attribute_recording
 from .served import ServedModel
 from .uploads import open_recording
 
 if TYPE_CHECKING:
-    from ..prediction.files import Target
+    from ..model.task_card import TaskCard
     from ..prediction.result import Prediction
-    from ..task_card import TaskCard
+    from ..prediction.result_files import Target
 
 SHOWN_ROWS = 500
 """Events that the page's table shows; the file has all."""
@@ -136,7 +136,7 @@ def answer(
         The recording cannot be read, or does not fit a task; the message says what to do.
     """
     from ..prediction import predict
-    from ..prediction.files import plan_targets
+    from ..prediction.result_files import plan_targets
 
     if not tasks:
         raise ValueError("No task is chosen: mark at least one, or name an adapter from the Hub.")
@@ -201,7 +201,7 @@ class _Work:
 
     def _draw(self) -> Picture:
         from ..pictures import save_prediction
-        from ..prediction.reading import renamed_raw
+        from ..recordings.block_reader import renamed_raw
 
         self.report(0.0, f"Drawing {self.prediction.card.name}")
         shown = renamed_raw(self.recording, self.options.rename)

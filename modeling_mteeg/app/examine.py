@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recording_sources import OTHER_SYSTEM, Source, choose_channels, open_source
+from ..model.recording_sources import OTHER_SYSTEM, Source, choose_channels, open_source
 from .uploads import gather_recording, open_recording
 
 if TYPE_CHECKING:
-    from ..task_card import TaskCard
+    from ..model.task_card import TaskCard
 
 _OTHER_NAMES = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
 _NAMED = 4
@@ -62,7 +62,7 @@ def examine(
     ValueError
         They are not one readable recording, or lack a name that was to be changed.
     """
-    from ..prediction.montage import rename_channels
+    from ..recordings.montage import rename_channels
 
     with tempfile.TemporaryDirectory(prefix="mteeg-app-") as folder:
         path = gather_recording(files, folder)

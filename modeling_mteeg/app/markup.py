@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..task_card import TaskCard
+from ..model.task_card import TaskCard
 
 if TYPE_CHECKING:
     from .examine import Fit

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..adapter_files import ADAPTERS, AdapterError
-from ..task_card import CARD_FILE, TaskCard, check_task_name
+from ..model.adapter_files import ADAPTERS, AdapterError
+from ..model.task_card import CARD_FILE, TaskCard, check_task_name
 
 if TYPE_CHECKING:
-    from ..modeling_mteeg import MteegModel
+    from ..model.modeling_mteeg import MteegModel
 
 DEMO_BASE = Path("outputs", "joint_demo", "model")
 """Where ``recipes/joint.py`` leaves its base."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..task_card import TaskCard
+from ..model.task_card import TaskCard
 from .facts import METRIC_TITLES, Curve, TaskFacts
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
-from ..checked_files import COUNTS, FLOATS, check_place, read_json, tensor_shapes
-from ..task_card import CARD_FILE, TaskCard
+from ..model.adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
+from ..model.checked_files import COUNTS, FLOATS, check_place, read_json, tensor_shapes
+from ..model.task_card import CARD_FILE, TaskCard
 
 RECORD_FILE = "training.json"
 """How a base was trained, as joint training writes it beside the weights."""
@@ -178,7 +178,7 @@ def _is_count(name: str) -> bool:
 
 
 def _options(folder: Path) -> dict[str, Any]:
-    from ..adapter_files import read_adapter_config
+    from ..model.adapter_files import read_adapter_config
 
     if not (folder / CONFIG_FILE).is_file():
         raise CardError(f"{folder / CONFIG_FILE} is missing.")

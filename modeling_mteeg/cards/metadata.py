@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .facts import METRIC_TITLES, BaseFacts, TaskFacts, is_tokenizer
-from .stage_one import is_simulated, is_stage_one
+from .stage_one_sections import is_simulated, is_stage_one
 
 OWN_LICENSE = "apache-2.0"
 """Licence of weights that come from random values and simulated recordings alone."""

@@ -7,9 +7,9 @@ import os
 import re
 from pathlib import Path
 
-from ..adapter_files import ADAPTERS
-from .adapter import adapter_card
-from .base import base_card
+from ..model.adapter_files import ADAPTERS
+from .adapter_card import adapter_card
+from .base_card import base_card
 from .curves import can_draw, has_curve, save_curves
 from .facts import (
     CURVES_FILE,
@@ -21,7 +21,7 @@ from .facts import (
     is_tokenizer,
     task_facts,
 )
-from .tokenizer import tokenizer_card
+from .tokenizer_card import tokenizer_card
 
 CARD_NAME = "README.md"
 _MARK = "<!-- modeling_mteeg {}{}: made from the files beside it; a changed text is kept -->"

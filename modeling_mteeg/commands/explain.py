@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .renaming import add_rename, parse_rename
 
 if TYPE_CHECKING:
-    from ..attribution import ChannelAttribution
+    from ..explanation.attribution import ChannelAttribution
 
 SUMMARY = "show on a scalp map which channels a task's answer on a recording rests on"
 _METHODS = ("integrated-gradients", "attention-rollout")
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from ..explanation import explain
+    from ..explanation.explaining import explain
     from ..pictures.scalp import save_scalp
     from ..pictures.style import check_picture_name, figure_class
     from ..prediction.loading import load_tasks

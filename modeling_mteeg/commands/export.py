@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import sys
 
-    from ..export import TOLERANCE, export_onnx
+    from ..export.onnx import TOLERANCE, export_onnx
     from ..prediction.loading import load_tasks
 
     model, (task,) = load_tasks(

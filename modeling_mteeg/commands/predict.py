@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from ..prediction.files import Options, plan_targets, predict_files
     from ..prediction.loading import load_tasks
+    from ..prediction.result_files import Options, plan_targets, predict_files
 
     options = Options(
         stride_s=args.stride,

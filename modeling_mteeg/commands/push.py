@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from ..publishing import publish, read_publication
+    from ..hub.publishing import publish, read_publication
 
     if args.create_pr and args.revision:
         raise ValueError("expected --revision or --create-pr, found both: a pull request is made "

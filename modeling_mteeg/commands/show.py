@@ -29,6 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from ..inspection.show import show
+    from ..pictures.show_corpora import show
 
     show(args.folder, args.out, args.split, args.windows, picture=not args.no_picture)

@@ -5,9 +5,9 @@ student with its prediction layer, and a neural tokenizer. Nothing is taken or l
 report lists every key.
 """
 
-from .backbone import infer_config
-from .files import KINDS, convert_checkpoint, convert_state_dict
-from .report import ConversionError, ConversionReport, KeyRecord
+from .backbone_weights import infer_config
+from .checkpoint_folder import KINDS, convert_checkpoint, convert_state_dict
+from .key_report import ConversionError, ConversionReport, KeyRecord
 
 __all__ = [
     "KINDS",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from .report import ConversionError, ConversionReport, KeyRecord, by_reason, listing
+from .key_report import ConversionError, ConversionReport, KeyRecord, by_reason, listing
 
 KeyRule = Callable[[str], tuple[str, str]]
 """Key of a checkpoint to ``("used", the model's key)``, ``("dropped", reason)`` or ``("stops",

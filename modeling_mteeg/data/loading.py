@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..channels import channel_ids, clean_name
-from ..task_card import CARD_FILE, PATCH_S, TaskCard
+from ..model.channels import channel_ids, clean_name
+from ..model.task_card import CARD_FILE, PATCH_S, TaskCard
 from .ahead import computed_ahead
 from .mixing import PAPER_TASKS, EpochPlan, SamplingRule, TaskMix, sampling_rules
 from .remote import is_url

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..task_card import CARD_FILE, TaskCard, TaskCardError
+from ..model.task_card import CARD_FILE, TaskCard, TaskCardError
 from .index import INDEX_FILE, read_index, read_index_column
 from .remote import RemoteFolder, StreamError
 from .source import WindowSource

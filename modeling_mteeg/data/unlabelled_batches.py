@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from ..channels import channel_ids
+from ..model.channels import channel_ids
 from .ahead import computed_ahead
 from .shape_plan import ShapePlan
 from .unlabelled import UnlabelledWindows
@@ -26,7 +26,7 @@ class GroupBatch:
     input_values : torch.Tensor
         float32 (n, channels, patches, 200), in units of 0.1 mV.
     channel_ids : torch.Tensor
-        int64 (channels, 2), see :func:`modeling_mteeg.channels.channel_ids`.
+        int64 (channels, 2), see :func:`modeling_mteeg.model.channels.channel_ids`.
     group : int
         Number of the shape.
     first, of : int

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from ..data.ahead import computed_ahead
 from ..data.loading import Corpus, check_windows, model_inputs
 from ..data.source import WindowSource
-from ..task_card import TaskCard
+from ..model.task_card import TaskCard
 from .metrics import PROBABILITY, TaskMetric, metric_for
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ One file for each picture: ``sleep``, ``binary``, ``multiclass``, ``scalp``, ``o
 share ``layout``, ``style``, ``time_axis``, ``spectrogram`` and ``traces``.
 """
 
-from .prediction import draw_prediction, save_prediction
+from .prediction_picture import draw_prediction, save_prediction
 from .scalp import draw_scalp, save_scalp
 from .style import FORMATS, MissingMatplotlibError, check_picture_name
 

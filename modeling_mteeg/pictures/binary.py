@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..prediction.result import Prediction
+from .drawn_recording import band_text
 from .layout import open_figure, spectrogram_panel, time_panels
-from .recording import band_text
 from .spans import (
     Detection,
     detections,
@@ -25,7 +25,7 @@ from .traces import Moment, draw_moments, traces_height_in
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .recording import ShownRecording
+    from .drawn_recording import ShownRecording
 
 MOST_SHOWN = 4
 PANELS_IN = (1.7, 0.3, 1.5)

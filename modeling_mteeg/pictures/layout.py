@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from .recording import ShownRecording
+    from .drawn_recording import ShownRecording
 
 WIDTH_IN = 11.0
 _LINE_IN = 0.155

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..prediction.result import Prediction
+from .drawn_recording import band_text
 from .layout import open_figure, spectrogram_panel, time_panels, write_legend
-from .recording import band_text
 from .sleep import draw_shares
 from .spans import overlap_remark, window_spans
 from .style import COLOURS, short_name
@@ -18,7 +18,7 @@ from .traces import Moment, draw_moments, traces_height_in
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .recording import ShownRecording
+    from .drawn_recording import ShownRecording
 
 PANELS_IN = (0.3, 1.7, 1.5)
 BACKGROUND = ("BCKG", "BACKGROUND")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure, SubFigure
 
-    from ..attribution import ChannelAttribution
+    from ..explanation.attribution import ChannelAttribution
 
 HEIGHT_IN = 4.0
 WIDTH_IN = 8.6

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..model.task_card import TaskCard
 from ..prediction.result import Prediction
-from ..task_card import TaskCard
 from .layout import open_figure, spectrogram_panel, time_panels, write_legend
 from .spans import overlap_remark, runs, steps, window_spans
 from .style import plain_text
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from .recording import ShownRecording
+    from .drawn_recording import ShownRecording
 
 STAGES = ("W", "REM", "N1", "N2", "N3")
 """From top to bottom, as in the hypnograms of the AASM manual for scoring of sleep."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .recording import ShownRecording
+from .drawn_recording import ShownRecording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

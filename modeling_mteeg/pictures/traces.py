@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-    from .recording import ShownRecording
+    from .drawn_recording import ShownRecording
 
 MARGIN_S = 5.0
 LONGEST_S = 30.0

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..channels import channel_ids
-from ..modeling_mteeg import MteegModel
-from ..preprocessing import PreprocessingInfo, preprocessing_info
-from ..recording_sources import ChannelChoice, Source
-from ..signal_checks import SignalError
-from ..task_card import TaskCard
+from ..model.channels import channel_ids
+from ..model.modeling_mteeg import MteegModel
+from ..model.preprocessing import PreprocessingInfo, preprocessing_info
+from ..model.recording_sources import ChannelChoice, Source
+from ..model.signal_checks import SignalError
+from ..model.task_card import TaskCard
+from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
+from ..recordings.montage import choose_for_task, electrodes_of, notes_on
+from ..recordings.sliding import SlidingWindows, stride_samples
+from ..recordings.whole_filter import recording_filter
 from .loading import cards_of, load_tasks
-from .montage import choose_for_task, electrodes_of, notes_on
 from .provenance import provenance
-from .reading import BlockReader, RunningChecks, open_recording
 from .result import Prediction
-from .sliding import SlidingWindows, stride_samples
-from .whole_filter import recording_filter
 
 BATCH_SIZE = 16
 Progress = Callable[[float, float], None]

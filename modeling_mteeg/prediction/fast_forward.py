@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..embedding import place_embedding
-from ..inputs import check_inputs
-from ..layers import MteegLayer
+from ..model.embedding import place_embedding
+from ..model.inputs import check_inputs
+from ..model.layers import MteegLayer
 
 _SCORE_BYTES = 2**20  # of attention weights that are held at a time: a core's own cache
 _LINE = 16  # float32 numbers in a cache line, and in a vector register of 512 bits

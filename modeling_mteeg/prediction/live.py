@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..channels import channel_ids, clean_name
-from ..preprocessing import preprocessing_info
-from ..recording_sources import Source, missing_note
-from ..signal_checks import SignalError, check_unit, flat_channels, unit_factor
-from ..task_card import TaskCard
+from ..model.channels import channel_ids, clean_name
+from ..model.preprocessing import preprocessing_info
+from ..model.recording_sources import Source, missing_note
+from ..model.signal_checks import SignalError, check_unit, flat_channels, unit_factor
+from ..model.task_card import TaskCard
+from ..recordings.montage import choose_for_task
+from ..recordings.sliding import SlidingWindows, stride_samples
+from ..recordings.stream_filter import StreamFilter
 from .fast_forward import FastForward, is_preparable
 from .loading import cards_of
-from .montage import choose_for_task
-from .sliding import SlidingWindows, stride_samples
-from .stream_filter import StreamFilter
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import torch
 from huggingface_hub.errors import HTTPError
 from transformers import AutoModel
 
-from ..adapter_files import split_repo
-from ..hub import explain
-from ..modeling_mteeg import MteegModel
-from ..task_card import TASK_NAME, TaskCard
+from ..model.adapter_files import split_repo
+from ..model.hub_fetch import explain
+from ..model.modeling_mteeg import MteegModel
+from ..model.task_card import TASK_NAME, TaskCard
 
 _SPECIFIED = re.compile(r"(?:(?P<name>[a-z][a-z0-9-]*)=)?(?P<source>.+?)(?:@(?P<revision>[^@/]+))?")
 

@@ -8,7 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..modeling_mteeg import MteegModel
+from ..model.modeling_mteeg import MteegModel
 
 _PACKAGES = ("modeling-mteeg", "torch", "transformers", "peft", "mne", "numpy", "scipy")
 _CACHED = re.compile(r"models--(.+?)--(.+?)[\\/]snapshots[\\/]([0-9a-f]{40})(.*)")

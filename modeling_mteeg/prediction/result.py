@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..task_card import TaskCard
+from ..model.task_card import TaskCard
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .config import OptimizationOptions
+from .joint_config import OptimizationOptions
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _EMBEDDINGS = ("cls_token", "spatial_embedding", "temporal_embedding")

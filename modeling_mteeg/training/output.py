@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from .config import load_config
-from .schema import ConfigError
+from ..settings.schema import ConfigError
+from .joint_config import load_config
 from .setup import TrainingError
 
 NOTE = "config.yaml"

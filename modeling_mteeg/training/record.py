@@ -14,14 +14,14 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from ..adapter_files import ADAPTERS
 from ..cards import RECORD_FILE, write_cards
 from ..data import Corpus
 from ..data.loading import task_location
 from ..data.remote import RemoteFolder, is_url
-from ..task_card import CARD_FILE, TaskCard
-from .config import JointConfig
-from .report import plain, write_json
+from ..model.adapter_files import ADAPTERS
+from ..model.task_card import CARD_FILE, TaskCard
+from .joint_config import JointConfig
+from .results import plain, write_json
 
 FORMAT = 1
 PACKAGES = (

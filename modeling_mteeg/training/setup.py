@@ -11,10 +11,10 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 
-from ..configuration_mteeg import MteegConfig
-from ..modeling_mteeg import MteegModel
-from ..task_card import TaskCard
-from .config import JointConfig
+from ..model.configuration_mteeg import MteegConfig
+from ..model.modeling_mteeg import MteegModel
+from ..model.task_card import TaskCard
+from .joint_config import JointConfig
 
 
 class TrainingError(RuntimeError):

@@ -9,7 +9,8 @@ from pathlib import Path
 import datasets
 from tqdm.auto import tqdm
 
-from . import preparation, reading
+from . import batch_reading as reading
+from . import preparation
 
 
 def data_table(minutes: float, recordings: int, repeats: int, folder: Path | None = None) -> str:

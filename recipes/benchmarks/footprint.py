@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modeling_mteeg import MteegConfig, MteegModel
 
-from .steps import cards
+from .joint_step import cards
 
 
 def footprint(preset: str) -> dict[str, str]:

@@ -11,10 +11,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from modeling_mteeg import MteegConfig, MteegModel, TaskCard, channel_ids
+from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.prediction.live import LivePredictor
-from modeling_mteeg.prediction.sliding import SlidingWindows
-from modeling_mteeg.prediction.stream_filter import StreamFilter
-from modeling_mteeg.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.recordings.sliding import SlidingWindows
+from modeling_mteeg.recordings.stream_filter import StreamFilter
 
 from .plain import PlainLabram
 

@@ -24,7 +24,7 @@ import numpy as np
 from dataset_scripts.settings import Settings
 from dataset_scripts.tuab import TUH_CHANNELS, Tuab
 from dataset_scripts.writer import prepare
-from modeling_mteeg.preprocessing import preprocess
+from modeling_mteeg.model.preprocessing import preprocess
 
 RATE_HZ = 250
 TARGET_HZ = 200

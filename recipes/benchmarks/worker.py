@@ -18,8 +18,10 @@ from pathlib import Path
 
 import torch
 
-from . import pretraining, steps, tokenizer
-from .steps import num_processes
+from . import joint_step as steps
+from . import pretraining_step as pretraining
+from . import tokenizer_step as tokenizer
+from .joint_step import num_processes
 
 BUILDERS = {"steps": steps.build, "pretraining": pretraining.build, "tokenizer": tokenizer.build}
 

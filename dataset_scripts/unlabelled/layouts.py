@@ -1,0 +1,193 @@
+"""Where unlabelled recordings come from: any folder, or a corpus whose layout is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from modeling_mteeg.model.preprocessing import read_recording
+
+from ..headers import RecordingError, read_cnt_header, read_edf_header
+
+SUFFIXES = (
+    ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
+    ".lay", ".data", ".eeg", ".cdt", ".nedf",
+)  # fmt: skip
+"""Suffixes that MNE reads EEG by; ``.eeg`` is Nihon Kohden's where no BrainVision header stands
+beside it."""
+_COMPANIONS = {
+    ".vhdr": (".eeg", ".vmrk", ".dat"), ".ahdr": (".eeg", ".amrk"), ".set": (".fdt",),
+    ".lay": (".dat",), ".eeg": (".pnt", ".21e", ".log"), ".data": (".head",),
+    ".cdt": (".cdt.dpa", ".cdt.dpo"),
+}  # fmt: skip
+_HEADERS = {".edf": read_edf_header, ".bdf": read_edf_header, ".cnt": read_cnt_header}
+_SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
+TUH_NAME = re.compile(r"([a-z]{8}|\d{8})_(s\d{3})_t\d{3}", re.IGNORECASE)
+"""Start of a name in the Temple University Hospital archive; older releases number patients."""
+_LATER_PART = re.compile(r"-\d+$")
+_LATER_SPLIT = re.compile(r"_split-(0*)([2-9]|[1-9]\d+)(?=_)")
+
+
+@dataclasses.dataclass(frozen=True)
+class UnlabelledRecording:
+    """One recording below a raw folder.
+
+    Parameters
+    ----------
+    key : str
+        Unique name: its path below the raw folder.
+    path : Path
+    subject : str
+        Who was recorded; empty: nobody knows, the recording stands for itself.
+    rename : mapping of str to str
+        Recorded channel names to names of the table.
+    drop : tuple of str
+        Recorded channel names that are not used.
+    left_out : str
+        Why the source does not use it; empty: it is used.
+    part : str
+        Which signal of the file, where a file holds several recordings.
+    """
+
+    key: str
+    path: Path
+    subject: str = ""
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    left_out: str = ""
+    part: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file, and those that belong to it; of a folder all that is in it."""
+        if self.path.is_dir():
+            return tuple(path for path in sorted(self.path.rglob("*")) if path.is_file())
+        suffixes = _COMPANIONS.get(self.path.suffix.lower(), ())
+        beside = (self.path.with_suffix(suffix) for suffix in suffixes)
+        return (self.path, *(path for path in beside if path.is_file()))
+
+
+def open_raw(path: Path) -> Any:
+    """A file as an ``mne.io.Raw``; headers of EDF, BDF and CNT are checked before MNE sees them.
+
+    Raises
+    ------
+    RecordingError
+        The header lies, or MNE cannot read it.
+    """
+    check = _HEADERS.get(path.suffix.lower())
+    if check is not None:
+        check(path)
+    try:
+        return read_recording(path, preload=False)
+    except (ValueError, FileNotFoundError) as error:
+        raise RecordingError(str(error)) from error
+
+
+class Source:
+    """Any folder of recordings; corpora of a known layout are subclasses.
+
+    Parameters
+    ----------
+    subject : str, optional
+        Regular expression with one group that finds the subject in a path below the raw folder; by
+        default BIDS's ``sub-...``, or the patient of a name of the TUH archive.
+    rename : mapping of str to str, optional
+        Channel names in the recordings to names of the table, for recordings that have them.
+    """
+
+    name: ClassVar[str] = "folder"
+    homepage: ClassVar[str] = ""
+    layout: ClassVar[str] = "recordings that MNE reads, at any depth"
+    known_hours: ClassVar[float | None] = None
+    """Hours that the paper names for the corpus."""
+
+    def __init__(self, subject: str | None = None, rename: Mapping[str, str] | None = None) -> None:
+        try:
+            self._subject = re.compile(subject) if subject else _SUBJECT
+        except re.error as error:
+            raise ValueError(
+                f"subject: expected a regular expression, found {subject!r}: {error}."
+            ) from error
+        self._tuh = not subject
+        if self._subject.groups != 1:
+            raise ValueError(f"subject: expected a pattern with one group, found {subject!r}.")
+        self._renamed = dict(rename or {})
+
+    def find(self, raw: Path) -> list[UnlabelledRecording]:
+        """All recordings below a folder, used or not, sorted by key."""
+        return sorted((self.describe(raw, path) for path in walk(raw)), key=lambda one: one.key)
+
+    def describe(self, raw: Path, path: Path) -> UnlabelledRecording:
+        """What is known of a recording before it is opened."""
+        key = path.relative_to(raw).as_posix()
+        found = self._subject.search(key)
+        subject = found[1] if found else ""
+        if self._tuh and not subject:
+            # One archive, one list of patients: the same person in two of its corpora is one.
+            of_tuh = TUH_NAME.match(path.name)
+            subject = f"tuh-{of_tuh[1].lower()}" if of_tuh else ""
+        first = _first_part(path)
+        left_out = "" if first is None else f"a part of {first}, which is read as a whole"
+        return UnlabelledRecording(key, path, subject, rename=self._renamed, left_out=left_out)
+
+    def open(self, recording: UnlabelledRecording) -> Any:
+        """The recording as an ``mne.io.Raw`` whose signal is not read yet.
+
+        Raises
+        ------
+        RecordingError
+            It cannot be read.
+        """
+        return open_raw(recording.path)
+
+
+def _first_part(path: Path) -> str | None:
+    """The name of the FIF file that a later one continues and that lies beside it, or None."""
+    if not path.name.lower().endswith((".fif", ".fif.gz")):
+        return None
+    stem = path.name.partition(".")[0]
+    first = [_LATER_PART.sub("", stem), _LATER_SPLIT.sub(_split_one, stem)]
+    for one in first:
+        if one != stem and (path.parent / path.name.replace(stem, one)).exists():
+            return one
+    return None
+
+
+def _split_one(match: re.Match[str]) -> str:
+    """BIDS's ``_split-01`` for ``_split-02``, of the same width."""
+    return f"_split-{'1'.zfill(len(match[1]) + len(match[2]))}"
+
+
+def walk(raw: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[Path]:
+    """Paths below a folder with one of these suffixes, links that lead nowhere too.
+
+    Hidden files and folders are passed over: a dataset under git-annex holds every file once more
+    below ``.git``, under a name that says nothing. Links to folders are followed.
+    """
+    seen = set()
+    for folder, folders, files in os.walk(raw, followlinks=True):
+        place = os.stat(folder)
+        again = (place.st_dev, place.st_ino) in seen  # a link back to where it lies
+        seen.add((place.st_dev, place.st_ino))
+        inner = [] if again else sorted(one for one in folders if not one.startswith("."))
+        recordings = [one for one in inner if one.lower().endswith(".mff")]
+        folders[:] = [one for one in inner if one not in recordings]
+        if again:
+            continue
+        for name in sorted([*files, *recordings]):
+            path = Path(folder) / name
+            if name.startswith(".") or not name.lower().endswith(suffixes):
+                continue
+            if name.lower().endswith(".eeg") and _has_header(path):
+                continue
+            yield path
+
+
+def _has_header(path: Path) -> bool:
+    """Whether it is the signal of a BrainVision recording, whose header stands beside it."""
+    return any(path.with_suffix(suffix).exists() for suffix in (".vhdr", ".ahdr"))

@@ -1,0 +1,213 @@
+"""The stretches of one recording as one Arrow file, and what says that it is whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modeling_mteeg.data import cut_stretches, encode_stretch, stretch_features, window_patches
+
+from ..headers import RecordingError
+from .layouts import Source, UnlabelledRecording
+from .stretch_reading import Signal, UnlikeChannels, read_signal
+from .stretch_settings import UnlabelledSettings
+
+RATE_HZ = 200
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a recording.
+
+    Parameters
+    ----------
+    key, subject : str
+    status : {"used", "skipped", "excluded", "left-out"}
+        ``skipped``: it cannot be used; ``excluded``: it is a test recording of another corpus;
+        ``left-out``: its source does not use it, or it is a copy.
+    reason : str
+        Why it is not used.
+    sha256 : str
+        Of what its files hold: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
+    channels : list of str
+    left_out : list of str
+        Channels that are not used, each with the reason.
+    window_s : int
+        Seconds of the longest window.
+    seconds, rate_hz : float
+        Length and rate as recorded.
+    notes : list of str
+        What is odd about it though it is used.
+    """
+
+    key: str
+    subject: str = ""
+    status: str = "used"
+    reason: str = ""
+    sha256: str = ""
+    channels: list[str] = dataclasses.field(default_factory=list)
+    left_out: list[str] = dataclasses.field(default_factory=list)
+    window_s: int = 0
+    seconds: float = 0.0
+    rate_hz: float = 0.0
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def part_path(folder: Path, key: str) -> Path:
+    """Where a recording's part lies."""
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.arrow"
+
+
+def write_part(
+    source: Source,
+    recording: UnlabelledRecording,
+    digest: str,
+    folder: Path,
+    settings: UnlabelledSettings,
+) -> Outcome:
+    """Write a recording's part, unless a whole one of these settings and this file is there.
+
+    Until the whole preparation is done, a recording that could not be used is tried again, for the
+    fault may have been the disk's.
+    """
+    known = _known(recording, digest, folder, settings)
+    if known is not None:
+        return known
+    outcome = Outcome(recording.key, recording.subject, sha256=digest)
+    part = part_path(folder, recording.key)
+    try:
+        _write_like_channels(outcome, source, recording, part, settings)
+    except RecordingError as error:
+        outcome.status, outcome.reason = "skipped", str(error)
+        part.unlink(missing_ok=True)
+    size = part.stat().st_size if outcome.status == "used" else 0
+    text = {
+        "settings": _made_from(recording, settings),
+        "bytes": size,
+        "outcome": dataclasses.asdict(outcome),
+    }
+    described = part.with_suffix(".json")
+    temporary = described.with_suffix(f".json.{os.getpid()}")
+    temporary.write_text(json.dumps(text), "utf-8")
+    os.replace(temporary, described)
+    return outcome
+
+
+def _made_from(recording: UnlabelledRecording, settings: UnlabelledSettings) -> str:
+    """Hash of all but the file that decides what a part holds."""
+    names = [sorted(recording.rename.items()), list(recording.drop), recording.part]
+    text = json.dumps([settings.key(), recording.subject, names])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _known(
+    recording: UnlabelledRecording, digest: str, folder: Path, settings: UnlabelledSettings
+) -> Outcome | None:
+    """A whole part's outcome; None where there is none."""
+    part = part_path(folder, recording.key)
+    try:
+        known: dict[str, Any] = json.loads(part.with_suffix(".json").read_text("utf-8"))
+        outcome = Outcome(**known["outcome"])
+        whole = part.stat().st_size == known["bytes"] and known["settings"] == _made_from(
+            recording, settings
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    same = outcome.key == recording.key and outcome.sha256 == digest
+    return outcome if whole and same and outcome.status == "used" else None
+
+
+def _write_like_channels(
+    outcome: Outcome,
+    source: Source,
+    recording: UnlabelledRecording,
+    part: Path,
+    settings: UnlabelledSettings,
+) -> None:
+    """Write the stretches of the channels whose amplitudes are of one unit.
+
+    Every channel that is left out changes what the others are compared with, so it is looked again.
+    """
+    unlike: dict[str, float] = {}
+    while True:
+        try:
+            return _read_and_write(outcome, source, recording, part, settings, unlike)
+        except UnlikeChannels as found:
+            if found.ratios.keys() <= unlike.keys():
+                raise RecordingError(
+                    f"{recording.path.name}: no two channels have amplitudes of one unit."
+                ) from found
+            unlike |= found.ratios
+
+
+def _read_and_write(
+    outcome: Outcome,
+    source: Source,
+    recording: UnlabelledRecording,
+    part: Path,
+    settings: UnlabelledSettings,
+    unlike: Mapping[str, float] | None = None,
+) -> None:
+    """Write the stretches, and note in the outcome what was read."""
+    signal = read_signal(source, recording, settings.notch_hz, unlike)
+    outcome.seconds, outcome.rate_hz = signal.seconds, signal.rate_hz
+    outcome.channels, outcome.left_out = list(signal.channels), list(signal.left_out)
+    outcome.notes = list(signal.notes)
+    outcome.window_s = _window_s(recording, signal, settings)
+    from datasets.arrow_writer import ArrowWriter
+
+    temporary = part.with_suffix(f".arrow.{os.getpid()}")
+    try:
+        features = stretch_features()
+        with ArrowWriter(features=features, path=str(temporary), writer_batch_size=1) as writer:
+            for start, own_s, values in _stretches(signal, outcome.window_s):
+                writer.write(
+                    encode_stretch(
+                        values, signal.channels, recording.key, recording.subject,
+                        start // RATE_HZ, own_s, settings.dtype,
+                    )
+                )  # fmt: skip
+            writer.finalize()
+        os.replace(temporary, part)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _window_s(recording: UnlabelledRecording, signal: Signal, settings: UnlabelledSettings) -> int:
+    """Seconds of the longest window."""
+    channels = len(signal.channels)
+    window_s = window_patches(channels, settings.max_patches, settings.max_seconds)
+    if not window_s:
+        raise RecordingError(
+            f"{recording.path.name}: {channels} channels are more than the {settings.max_patches} "
+            "patches of a window; raise --max-patches."
+        )
+    if signal.samples < window_s * RATE_HZ:
+        raise RecordingError(
+            f"{recording.path.name}: {signal.seconds:g} s long, shorter than a window of "
+            f"{window_s} s of its {channels} channels; a smaller --max-seconds would take it."
+        )
+    return window_s
+
+
+def _stretches(signal: Signal, window_s: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """First sample, seconds owned and values of every stretch; one stretch is held at a time."""
+    blocks, first = signal.filtered(), 0
+    values = np.empty((len(signal.channels), 0), np.float32)
+    for start, stop, own_s in cut_stretches(signal.samples, window_s):
+        held, first = [values[:, start - first :]], start
+        place = start + held[0].shape[1]
+        while place < stop:
+            held.append(next(blocks))
+            place += held[-1].shape[1]
+        values = np.concatenate(held, axis=1)
+        yield start, own_s, values[:, : stop - start]
+    for _ in blocks:  # nothing is left but the checks at the end
+        pass

@@ -1,0 +1,257 @@
+"""One unlabelled recording: its known channels, filtered and at 200 Hz, in the table's order.
+
+A recording is read block by block and twice: first to see which channels can be used, then through
+the filters. It is never in memory as a whole unless it is small.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from modeling_mteeg.model.channels import channel_ids, clean_name, is_known
+from modeling_mteeg.model.preprocessing import PreprocessingInfo, preprocessing_info
+from modeling_mteeg.model.recording_sources import Source as OpenRecording
+from modeling_mteeg.model.recording_sources import check_equal, open_source, rows_by_name
+from modeling_mteeg.model.signal_checks import MOST_SAMPLES, flat_by_span
+from modeling_mteeg.recordings.whole_filter import recording_filter
+
+from ..headers import RecordingError
+from ..soundness import check_amplitude, foreign_channels
+from .layouts import Source, UnlabelledRecording
+
+_HELD_VALUES = 2**24
+"""Channels times samples up to which a recording is read once and kept: 128 MiB of float64."""
+_BLOCK_VALUES = 2**21
+LEAST_RATE_HZ = 100.0
+"""Below, EEG of the band that the models see cannot be there (its Nyquist frequency is 50 Hz)."""
+_BIOSEMI = {"A1", "A2", "A3", "A4", "B1", "B2"}
+
+
+class Blocks:
+    """Channels of a recording in microvolt, block by block, as often as they are asked for.
+
+    Parameters
+    ----------
+    opened : modeling_mteeg.model.recording_sources.Source
+    rows : dict of str to list of int
+        Positions of the channels of every name; several have to be equal.
+    file : str
+        Name of the file, for messages.
+    """
+
+    def __init__(self, opened: OpenRecording, rows: dict[str, list[int]], file: str) -> None:
+        self._opened, self._rows, self._file = opened, rows, file
+        self._held: np.ndarray | None = None
+        self._held_names: tuple[str, ...] = ()
+
+    def of(self, names: Sequence[str]) -> Iterator[np.ndarray]:
+        """(channels, n) float64 of every block.
+
+        Raises
+        ------
+        RecordingError
+            The signal cannot be read, or one name stands for different signals.
+        """
+        total, names = self._opened.samples, tuple(names)
+        places = [place for name in names for place in self._rows[name]]
+        if self._held is not None:
+            yield self._held[[self._held_names.index(name) for name in names]]
+            return
+        # MNE brings channels of a lower rate to the highest one; a part is no part of the whole.
+        whole = len(places) * total <= _HELD_VALUES or self._opened.upsampled(places)
+        size = total if whole else max(round(self._opened.rate_hz), _BLOCK_VALUES // len(places))
+        for start in range(0, total, size):
+            block = self._read(names, places, start, min(start + size, total))
+            if whole:
+                self._held, self._held_names = block, names
+            yield block
+
+    def _read(self, names: Sequence[str], places: list[int], start: int, stop: int) -> np.ndarray:
+        try:
+            signal = self._opened.read(places, start, stop)[0] * 1e6
+            if signal.shape[1] != stop - start:
+                raise ValueError(f"expected {stop - start} samples, found {signal.shape[1]}")
+            first, found = 0, []
+            for name in names:
+                count = len(self._rows[name])
+                if count > 1:
+                    check_equal(name, signal[first : first + count])
+                found.append(first)
+                first += count
+        except Exception as error:  # MNE's readers raise whatever a damaged file makes them meet
+            raise RecordingError(f"{self._file}: its signal cannot be read: {error}") from error
+        return signal[found] if len(found) < len(places) else signal
+
+
+class Signal:
+    """A recording that was opened and looked through; its filtered signal comes block by block.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    channels : tuple of str
+        Names of the table, in its order.
+    info : PreprocessingInfo
+    samples_in : int
+        Length as recorded.
+    left_out : tuple of str
+        Channels that are not used, each with the reason.
+    notes : tuple of str
+        What is odd about it.
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        channels: tuple[str, ...],
+        info: PreprocessingInfo,
+        samples_in: int,
+        left_out: tuple[str, ...],
+        notes: tuple[str, ...],
+        file: str,
+    ) -> None:
+        self._blocks, self._info, self._samples_in, self._file = blocks, info, samples_in, file
+        self.channels, self.left_out, self.notes = channels, left_out, notes
+        self.rate_hz, self.seconds = info.rate_hz, samples_in / info.rate_hz
+        self.samples = info.samples_out(samples_in)
+        """Samples at 200 Hz."""
+
+    def filtered(self) -> Iterator[np.ndarray]:
+        """(channels, n) float32 in microvolt at 200 Hz, ``samples`` in all; n may be 0.
+
+        Raises
+        ------
+        RecordingError
+            It cannot be read, or, at the end, the amplitude is none of EEG.
+        UnlikeChannels
+            At the end: the amplitudes of some channels differ from the others' as units do.
+        """
+        steps = recording_filter(self._info, len(self.channels), self._samples_in)
+        every, place, sampled = max(1, self.samples // MOST_SAMPLES), 0, []
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="A recording is shorter than")
+            for done in self._steps(steps):
+                sampled.append(done[:, -place % every :: every].copy())
+                place += done.shape[1]
+                yield done
+        seen = np.concatenate(sampled, axis=1)
+        check_amplitude(seen, self.channels, self._file)
+        unlike = foreign_channels(seen, self.channels)
+        if unlike:
+            raise UnlikeChannels(unlike)
+
+    def _steps(self, steps: Any) -> Iterator[np.ndarray]:
+        for block in self._blocks.of(self.channels):
+            yield steps.push(block)
+        yield steps.finish()
+
+
+class UnlikeChannels(Exception):
+    """Channels whose amplitude is that of another unit, with its ratio to the others'."""
+
+    def __init__(self, ratios: dict[str, float]) -> None:
+        super().__init__(str(ratios))
+        self.ratios = ratios
+
+
+def read_signal(
+    source: Source,
+    recording: UnlabelledRecording,
+    notch_hz: float | None = 50.0,
+    unlike: Mapping[str, float] | None = None,
+) -> Signal:
+    """Open a recording and find the channels that have a place in the table and can be used.
+
+    Parameters
+    ----------
+    source : Source
+    recording : UnlabelledRecording
+    notch_hz : float or None
+    unlike : mapping of str to float, optional
+        Channels to leave out for their amplitude; see :class:`UnlikeChannels`.
+
+    Raises
+    ------
+    RecordingError
+        It cannot be read, no channel is known or has activity, one name stands for different
+        signals, or its rate is too low.
+    """
+    raw = source.open(recording)
+    name, unlike = recording.path.name, unlike or {}
+    opened, left_out = _opened(raw, recording, source, name)
+    rows = rows_by_name(opened)
+    if rows.keys() >= _BIOSEMI:
+        raise RecordingError(
+            f"{name}: channels have BioSemi's own names (A1, A2, ... B1, ...), of which A1 and A2 "
+            "would be taken for the earlobes; rename them to electrodes (--source trujillo does so "
+            "for the 64-channel cap)."
+        )
+    known = sorted((one for one in rows if is_known(one)), key=_place)
+    left_out += [f"{one} (no place in the table)" for one in rows if not is_known(one)]
+    if not known:
+        raise RecordingError(
+            f"{name}: no channel has a name of the table, found {', '.join(opened.names)}; rename "
+            "them to electrodes of the 10-20 or 10-10 system (--rename OLD=NEW)."
+        )
+    if not opened.rate_hz >= LEAST_RATE_HZ:
+        raise RecordingError(
+            f"{name}: expected {LEAST_RATE_HZ:g} Hz or more, found {opened.rate_hz:g} Hz."
+        )
+    blocks = Blocks(opened, rows, name)
+    unusable = _unusable(blocks, known)
+    unusable |= {one: f"its amplitude is {unlike[one]:.2g} times that of the others"
+                 for one in unlike}  # fmt: skip
+    left_out += [f"{one} ({why})" for one, why in unusable.items()]
+    kept = tuple(one for one in known if one not in unusable)
+    if not kept:
+        shown = ", ".join(f"{one} ({why})" for one, why in unusable.items())
+        raise RecordingError(f"{name}: no channel can be used: {shown}.")
+    info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
+    return Signal(blocks, kept, info, opened.samples, tuple(left_out), info.left_out, name)
+
+
+def _opened(
+    raw: Any, recording: UnlabelledRecording, source: Source, name: str
+) -> tuple[OpenRecording, list[str]]:
+    """The recording with its channels renamed and dropped, and channels that are left out."""
+    if not raw.ch_names:
+        raise RecordingError(f"{name}: no signal in it, only annotations.")
+    there = [one for one in recording.drop if one in raw.ch_names]
+    units = getattr(raw, "_orig_units", None) or {}
+    no_unit = [one for one in raw.ch_names if units.get(one) == "n/a" and one not in there]
+    try:
+        wanted = {clean_name(old): new for old, new in recording.rename.items()}
+        renamed = {one: wanted[clean_name(one)] for one in raw.ch_names
+                   if clean_name(one) in wanted}  # fmt: skip
+        left_out = [f"{renamed.get(one, one)} (no unit of voltage in the header)"
+                    for one, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)
+                    if one in no_unit and kind == "eeg"]  # fmt: skip
+        raw.drop_channels([*there, *no_unit])
+        raw.rename_channels({a: b for a, b in renamed.items() if a in raw.ch_names})
+        opened = open_source(raw)
+    except ValueError as error:
+        raise RecordingError(f"{name}: {error}") from error
+    dropped = [f"{one} (of no use to {source.name})" for one in there]
+    return opened, [*opened.left_out, *dropped, *left_out]
+
+
+def _place(name: str) -> tuple[int, ...]:
+    return tuple(channel_ids([name])[0].tolist())
+
+
+def _unusable(blocks: Blocks, names: Sequence[str]) -> dict[str, str]:
+    """Channels that hold NaN or infinity, or nothing at all, with the reason."""
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for block in blocks.of(names):
+        np.minimum(low, block.min(axis=1), out=low)  # NaN stays NaN
+        np.maximum(high, block.max(axis=1), out=high)
+    finite = np.isfinite(low) & np.isfinite(high)
+    found = {one: "NaN or infinite" for one, ok in zip(names, finite, strict=True) if not ok}
+    rest = [one for one in names if one not in found]
+    if rest:
+        found |= dict.fromkeys(flat_by_span((high - low)[finite], rest), "flat")
+    return found

@@ -1,0 +1,372 @@
+"""From a folder of recordings to a prepared folder of stretches: parts, report, manifest.
+
+Every recording becomes one Arrow part, renamed into place when it is complete; the parts are then
+put together in a folder that appears by one rename at the end. A killed preparation never leaves a
+folder that loads as complete, and a second start redoes only what is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
+
+from ..corpus import SIMULATED_FILE
+from ..locking import PreparationError, locked
+from ..processes import run_each
+from .digests import read_digests
+from .excluded import Exclusions
+from .layouts import SUFFIXES, Source, UnlabelledRecording
+from .stretch_parts import Outcome, part_path, write_part
+from .stretch_settings import UnlabelledSettings
+
+REPORT_FILE = "report.csv"
+_COLUMNS = ("recording", "status", "reason", "subject", "hours", "rate_hz", "window_s", "channels",
+            "channels_left_out", "notes", "sha256")  # fmt: skip
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} recordings [{elapsed}<{remaining}, {rate_fmt}]"
+
+
+def prepare_unlabelled(
+    raw: str | Path,
+    out: str | Path,
+    source: Source | None = None,
+    settings: UnlabelledSettings | None = None,
+    exclusions: Exclusions | None = None,
+    num_proc: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+    strict: bool = False,
+) -> Path:
+    """Prepare unlabelled recordings for stage one.
+
+    Parameters
+    ----------
+    raw : str or Path
+        Folder of recordings.
+    out : str or Path
+        Becomes a saved HF ``Dataset`` of stretches with ``unlabelled.json`` and ``report.csv``.
+    source : Source, optional
+        How recordings are found and opened; any folder by default.
+    settings : UnlabelledSettings, optional
+    exclusions : Exclusions, optional
+        Recordings that must not be in it, besides the built-in rules, which always apply.
+    num_proc : int
+        Processes, a recording each.
+    overwrite : bool
+        Replace a folder that holds something else.
+    progress : bool
+    strict : bool
+        End at the first recording that is skipped.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder, or no recording in it.
+    ValueError
+        Recordings of TUH, and no list of the test recordings of TUAB and TUEV (see
+        :class:`~dataset_scripts.unlabelled.excluded.Exclusions`).
+    FileExistsError
+        ``out`` holds another preparation, or something else altogether.
+    PreparationError
+        No recording could be used, another process is preparing the folder, or, where ``strict``,
+        a recording was skipped.
+    """
+    raw, out = Path(raw), Path(out)
+    source, settings = source or Source(), settings or UnlabelledSettings()
+    exclusions = Exclusions() if exclusions is None else exclusions
+    if not raw.is_dir():
+        raise FileNotFoundError(f"{raw}: expected a folder of {source.layout}.")
+    recordings = source.find(raw)
+    if not recordings:
+        raise FileNotFoundError(
+            f"{raw}: expected {source.layout} ({' '.join(SUFFIXES)}), found none."
+        )
+    notes = exclusions.check_tuh(recordings)
+    with locked(out.parent, out.name):
+        wanted = _made_from(source, recordings, settings, exclusions)
+        if _already_there(out, wanted, overwrite):
+            if strict:
+                _check_nothing_skipped(out)
+            return out
+        work = out.parent / f".{out.name}.partial"
+        (work / "parts").mkdir(parents=True, exist_ok=True)
+        outcomes = _prepare_each(source, recordings, exclusions, work, settings, num_proc,
+                                 progress, strict)  # fmt: skip
+        _finish(raw, out, work, source, settings, exclusions, outcomes, wanted,
+                notes)  # fmt: skip
+    if progress:
+        print(summary(source, outcomes))
+        for note in notes:
+            print(note)
+    return out
+
+
+def _made_from(
+    source: Source,
+    recordings: Sequence[UnlabelledRecording],
+    settings: UnlabelledSettings,
+    exclusions: Exclusions,
+) -> dict[str, Any]:
+    """What a prepared folder depends on, by names that a message can use."""
+    names = [[one.key, sorted(one.rename.items()), list(one.drop)] for one in recordings]
+    subjects = [[one.key, one.subject] for one in recordings]
+    return {
+        "settings": settings.key(),
+        "source": source.name,
+        "files": {one.key: [_size(path) for path in one.files] for one in recordings},
+        "channel names": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        "subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
+        "exclusions": exclusions.digest(),
+    }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1: it cannot be read, which its own turn will show."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _already_there(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
+    """Whether ``out`` is this very preparation; raises where it is another and may not go."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    try:
+        found = read_manifest(out).get("made_from")
+    except (FileNotFoundError, ValueError) as error:
+        if overwrite and (out / MANIFEST_FILE).is_file():
+            return False
+        raise FileExistsError(
+            f"{out} is there and no prepared folder ({error}); choose another --out."
+        ) from error
+    if found == wanted:
+        return True
+    if overwrite:
+        return False
+    found = found if isinstance(found, dict) else {}
+    keys = [key for key in wanted if found.get(key) != wanted[key]]
+    raise FileExistsError(
+        f"{out} was prepared from other {' and '.join(keys)}; choose another --out, or replace it "
+        "with --overwrite."
+    )
+
+
+def _check_nothing_skipped(out: Path) -> None:
+    skipped = read_manifest(out)["recordings"].get("skipped", 0)
+    if skipped:
+        raise PreparationError(
+            f"{out} is done, and {skipped} recordings were skipped ({REPORT_FILE} says why). Mend "
+            "them and prepare it again with --overwrite. (--strict)"
+        )
+
+
+def _prepare_each(
+    source: Source,
+    recordings: Sequence[UnlabelledRecording],
+    exclusions: Exclusions,
+    work: Path,
+    settings: UnlabelledSettings,
+    num_proc: int,
+    progress: bool,
+    strict: bool,
+) -> list[Outcome]:
+    """An outcome for every recording, in the order of their keys."""
+    from tqdm import tqdm
+
+    digests, faults = read_digests(recordings, work / "digests.jsonl", num_proc, progress)
+    outcomes, chosen = _choose(recordings, exclusions, digests, faults)
+    parts = work / "parts"
+    wanted = {part_path(parts, one.key).stem for one in chosen}
+    for path in parts.iterdir():
+        if path.name.partition(".")[0] not in wanted:
+            path.unlink()
+    jobs = [(source, one, digests[one.path], parts, settings) for one in chosen]
+    with tqdm(total=len(jobs), desc=source.name, bar_format=_BAR, disable=not progress) as bar:
+        for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, num_proc)):
+            bar.update(outcome.key not in outcomes)
+            outcomes[outcome.key] = outcome
+            if outcome.status != "skipped":
+                continue
+            if strict:
+                raise PreparationError(f"{outcome.key}: {outcome.reason} (--strict)")
+            if progress:
+                bar.write(f"skipped {outcome.key}: {outcome.reason}")
+    return [outcomes[one.key] for one in recordings]
+
+
+def _choose(
+    recordings: Sequence[UnlabelledRecording],
+    exclusions: Exclusions,
+    digests: Mapping[Path, str],
+    faults: Mapping[Path, str],
+) -> tuple[dict[str, Outcome], list[UnlabelledRecording]]:
+    """Outcomes of recordings that are not used, known before they are opened; and the others."""
+    outcomes, chosen = {}, []
+    first_with: dict[tuple[str, str], str] = {}
+    for one in recordings:
+        digest = digests.get(one.path, "")
+        content = (digest, one.part)
+        rule = exclusions.reason(one, digest)
+        if rule:
+            status, reason = "excluded", rule
+        elif one.left_out:
+            status, reason = "left-out", one.left_out
+        elif one.path in faults:
+            status, reason = "skipped", faults[one.path]
+        elif content in first_with:
+            status, reason = "left-out", f"a copy of {first_with[content]}"
+        else:
+            first_with[content] = one.key
+            chosen.append(one)
+            continue
+        outcomes[one.key] = Outcome(one.key, one.subject, status, reason, digest)
+    return outcomes, chosen
+
+
+def _finish(
+    raw: Path,
+    out: Path,
+    work: Path,
+    source: Source,
+    settings: UnlabelledSettings,
+    exclusions: Exclusions,
+    outcomes: Sequence[Outcome],
+    wanted: dict[str, Any],
+    notes: Sequence[str],
+) -> None:
+    """Put the parts together, write the documents, and rename the folder into place."""
+    from datasets import Dataset, concatenate_datasets
+    from datasets.utils.logging import disable_progress_bar, enable_progress_bar
+
+    used = [one for one in outcomes if one.status == "used"]
+    if not used:
+        write_report(work / REPORT_FILE, outcomes)
+        lines = "".join(f"\n  {one.key}: {one.reason}" for one in outcomes[:10])
+        raise PreparationError(
+            f"{raw}: none of {len(outcomes)} recordings can be used (the report is "
+            f"{work / REPORT_FILE}):{lines}"
+        )
+    whole = work / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    data = [Dataset.from_file(str(part_path(work / "parts", one.key))) for one in used]
+    disable_progress_bar()
+    try:
+        concatenate_datasets(data).save_to_disk(str(whole))
+    finally:
+        enable_progress_bar()
+    simulated = (raw / SIMULATED_FILE).exists()
+    statuses = Counter(one.status for one in outcomes)
+    manifest = {
+        "version": MANIFEST_VERSION,
+        "simulated": simulated,
+        "source": source.name,
+        "rate_hz": 200,
+        "unit": "microvolt",
+        "highpass_hz": 0.1,
+        "lowpass_hz": 75.0,
+        "notch_hz": settings.notch_hz,
+        "dtype": settings.dtype,
+        "max_patches": settings.max_patches,
+        "max_seconds": settings.max_seconds,
+        "recordings": dict(statuses),
+        "subjects": len({one.subject or one.key for one in used}),
+        "hours": sum(one.seconds for one in used) / 3600,
+        "montages": dict(Counter(len(one.channels) for one in used)),
+        "exclusions": exclusions.describe(),
+        "notes": list(notes),
+        "made_from": wanted,
+    }
+    write_report(whole / REPORT_FILE, outcomes)
+    (whole / "README.md").write_text(card(manifest), "utf-8")
+    (whole / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), "utf-8")
+    old = out.parent / f".{out.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.rename(out, old)
+    os.rename(whole, out)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(work)
+
+
+def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write ``report.csv``: one row for every recording, used or not."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for one in outcomes:
+            writer.writerow(
+                (one.key, one.status, one.reason, one.subject, f"{one.seconds / 3600:.4f}",
+                 f"{one.rate_hz:g}", one.window_s, " ".join(one.channels),
+                 "; ".join(one.left_out), "; ".join(one.notes), one.sha256)
+            )  # fmt: skip
+
+
+def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
+    """What became of all recordings, in a few lines."""
+    used = [one for one in outcomes if one.status == "used"]
+    hours = sum(one.seconds for one in used) / 3600
+    lines = [f"{len(used)} of {len(outcomes)} recordings used, {hours:.2f} h of EEG"]
+    if source.known_hours is not None:
+        lines[0] += f" (the paper names {source.known_hours:g} h)"
+    for size, group in sorted(_by_size(used).items()):
+        seconds = sorted({one.window_s for one in group})
+        shown = " or ".join(map(str, seconds))
+        lines.append(f"  {len(group):>5} of {size} channels, windows up to {shown} s")
+    for status in ("skipped", "excluded", "left-out"):
+        count = sum(one.status == status for one in outcomes)
+        if count:
+            lines.append(f"  {count:>5} {status}: see {REPORT_FILE}")
+    dropped = Counter(text for one in used for text in one.left_out)
+    for text, count in dropped.most_common(5):
+        lines.append(f"  channel left out: {text} in {count}")
+    return "\n".join(lines)
+
+
+def _by_size(used: Sequence[Outcome]) -> dict[int, list[Outcome]]:
+    groups: dict[int, list[Outcome]] = {}
+    for one in used:
+        groups.setdefault(len(one.channels), []).append(one)
+    return groups
+
+
+def card(manifest: dict[str, Any]) -> str:
+    """A dataset card from the manifest."""
+    origin = "simulated" if manifest["simulated"] else "recorded"
+    counts = ", ".join(f"{count} {status}" for status, count in manifest["recordings"].items())
+    montages = ", ".join(f"{count} of {size} channels"
+                         for size, count in sorted(manifest["montages"].items()))  # fmt: skip
+    rules = "\n".join(f"- {rule}" for rule in manifest["exclusions"])
+    notes = "".join(f"\n{note}\n" for note in manifest["notes"])
+    notch = manifest["notch_hz"]
+    notch = "no notch" if notch is None else f"notch {notch:g} Hz"
+    return f"""# Unlabelled EEG for stage one
+
+{manifest["hours"]:.2f} h of {origin} EEG of {manifest["subjects"]} subjects, prepared for the
+neural tokenizer and masked pre-training of `modeling_mteeg` (source: {manifest["source"]}).
+
+- Recordings: {counts}; {montages}. `report.csv` has a row for each, with the reason where it is
+  not used and the channels that are left out.
+- 200 Hz, 0.1 to 75 Hz, {notch}, microvolt, {manifest["dtype"]}. A row is a stretch of a recording;
+  windows of up to {manifest["max_patches"]} patches and {manifest["max_seconds"]} s are cut when
+  they are read.
+- The licence is that of the recordings; nothing here says that the result may be passed on.
+
+Test recordings of these are excluded:
+
+{rules}
+{notes}"""

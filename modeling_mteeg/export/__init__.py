@@ -1,0 +1,5 @@
+"""A task for deployment without this package: :func:`export_onnx`."""
+
+from .onnx import ExportError, MissingOnnxError, OnnxExport, export_onnx
+
+__all__ = ["ExportError", "MissingOnnxError", "OnnxExport", "export_onnx"]

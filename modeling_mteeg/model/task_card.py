@@ -1,0 +1,328 @@
+"""The task card: what a task is, in one small file beside its adapter and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .channels import BIPOLAR_RULES, channel_ids, clean_name
+from .checked_files import read_json, shortened
+
+CARD_FILE = "task.json"
+TASK_NAME = re.compile(r"[a-z][a-z0-9-]*")
+ADAPTERS = ("lora", "none")
+LOSSES = ("binary_cross_entropy", "cross_entropy")
+BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
+MULTICLASS_METRICS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")
+PATCH_S = 1.0
+MAX_NAMES = {"labels": 4096, "channels": 1024, "metrics": 64}
+"""Most entries of a list; a head is as wide as it has labels, before any weight is read."""
+MAX_NAME_LENGTH = 200
+MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
+"""Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
+_LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
+_LINEAR_LAYERS = ("qkv", "proj", "fc1", "fc2")
+_EMPTY = nn.ModuleDict()
+
+
+class TaskCardError(ValueError):
+    """A task card that is damaged or contradicts itself."""
+
+
+def check_task_name(name: str) -> str:
+    """Return ``name`` if it can name a task, else raise ``ValueError``.
+
+    Names become module names, file names and parts of tensor names, so only lower-case letters,
+    digits and dashes are taken, a letter first (dots and bare digits break saved adapters). Names
+    of the layers that carry adapters would themselves be taken for such layers, and attributes of
+    PyTorch's modules (``train``, ``type``, ``keys`` ...) cannot name a part of one.
+    """
+    if (
+        not isinstance(name, str)
+        or not TASK_NAME.fullmatch(name[: MAX_NAME_LENGTH + 1])
+        or (len(name) > MAX_NAME_LENGTH)
+    ):
+        raise ValueError(
+            f"Task name: expected lower-case letters, digits and dashes, a letter first "
+            f"(such as 'seed-v'), at most {MAX_NAME_LENGTH} characters, found {name!r}."
+        )
+    if name in _LINEAR_LAYERS or hasattr(_EMPTY, name):
+        raise ValueError(
+            f"Task name: {name!r} is the name of a part of the model; choose another one, such as "
+            f"'{name}-task'."
+        )
+    return name
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskCard:
+    """What the model, the feature extractor and the evaluation need to know of a task.
+
+    Parameters
+    ----------
+    name : str
+        Task and adapter name, ``[a-z][a-z0-9-]*``.
+    labels : tuple of str
+        Class names; class ``i`` is ``labels[i]``. With two classes ``labels[1]`` is the positive
+        one.
+    channels : tuple of str
+        Channel names in the order the task was trained with; empty: any montage.
+    window_s : float
+        Length of a window in seconds, a whole number of one-second patches.
+    rate_hz : float
+        Sampling rate of the model's input.
+    scale_uv : float
+        Microvolt per unit of the model's input (paper, section 4.2: 0.1 mV).
+    loss : {"binary_cross_entropy", "cross_entropy"}
+        Empty: binary cross-entropy (one logit) for two classes, else cross-entropy (section 4.2).
+    monitor : str
+        Metric that selects the model; empty: AUROC (binary) or Cohen's kappa (section 4.2).
+    metrics : tuple of str
+        All metrics that are reported; empty: the paper's three.
+    highpass_hz, lowpass_hz, notch_hz : float or None
+        Preprocessing (section 4.2); None leaves the filter out.
+    bipolar : {"mean", "table"}
+        See :func:`modeling_mteeg.model.channels.channel_ids`.
+    corpus, license, description : str
+        Where the data come from, and what may be done with them.
+    simulated : bool
+        Whether the data were simulated.
+    split_hash : str or None
+        Hash of the split manifest of the data.
+    base : dict or None
+        The base an adapter belongs to: ``fingerprint``, ``hidden_size``, ``name_or_path``.
+    results : dict or None
+        Test results written by the training.
+    adapter : {"lora", "none"}
+        Whether the task has low-rank adapters, or is a head alone.
+    max_missing_channels : int
+        How many of ``channels`` a recording may lack; the task then runs on the others and says
+        so. Cards that do not name it mean 0.
+
+    Raises
+    ------
+    TaskCardError
+        A field has the wrong type or contradicts another one.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+    window_s: float = 10.0
+    rate_hz: float = 200.0
+    scale_uv: float = 100.0
+    loss: str = ""
+    monitor: str = ""
+    metrics: tuple[str, ...] = ()
+    highpass_hz: float | None = 0.1
+    lowpass_hz: float | None = 75.0
+    notch_hz: float | None = 50.0
+    bipolar: str = "mean"
+    corpus: str = ""
+    license: str = ""
+    description: str = ""
+    simulated: bool = False
+    split_hash: str | None = None
+    base: dict[str, Any] | None = None
+    results: dict[str, Any] | None = None
+    adapter: str = "lora"
+    max_missing_channels: int = 0
+
+    def __post_init__(self) -> None:
+        put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
+        self._check_types()
+        put("labels", tuple(self.labels))
+        put("channels", tuple(clean_name(name) for name in self.channels))
+        two = len(self.labels) == 2
+        put("loss", self.loss or ("binary_cross_entropy" if two else "cross_entropy"))
+        put("metrics", tuple(self.metrics) or (BINARY_METRICS if two else MULTICLASS_METRICS))
+        put("monitor", self.monitor or ("auroc" if two else "cohen_kappa"))
+        self._check_values()
+
+    def _check_types(self) -> None:
+        wrong = []
+        for key in ("name", "loss", "monitor", "bipolar", "corpus", "license", "description"):
+            if not isinstance(getattr(self, key), str):
+                wrong.append(f"{key}: expected a string, found {getattr(self, key)!r}")
+        for key in ("labels", "channels", "metrics"):
+            value = getattr(self, key)
+            if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+                wrong.append(f"{key}: expected a list of strings, found {value!r}")
+            elif len(value) > MAX_NAMES[key] or any(len(one) > MAX_NAME_LENGTH for one in value):
+                wrong.append(f"{key}: expected at most {MAX_NAMES[key]} names of at most "
+                             f"{MAX_NAME_LENGTH} characters, found {len(value)}, the longest of "
+                             f"{max(map(len, value))}")  # fmt: skip
+        optional = ("highpass_hz", "lowpass_hz", "notch_hz")
+        for key in ("window_s", "rate_hz", "scale_uv", *optional):
+            value = getattr(self, key)
+            if value is None and key in optional:
+                continue
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            largest = _LARGEST.get(key, 1e9)
+            if not number or not 0 < value <= largest:
+                wrong.append(
+                    f"{key}: expected a number above 0, found {value!r} (at most {largest:g})"
+                )
+        for key in ("base", "results"):
+            if not isinstance(getattr(self, key), (dict, type(None))):
+                wrong.append(f"{key}: expected a mapping or null, found {getattr(self, key)!r}")
+        if type(self.max_missing_channels) is not int:
+            wrong.append(
+                f"max_missing_channels: expected a whole number, found "
+                f"{self.max_missing_channels!r}"
+            )
+        if not isinstance(self.simulated, bool):
+            wrong.append(f"simulated: expected true or false, found {self.simulated!r}")
+        if not isinstance(self.split_hash, (str, type(None))):
+            wrong.append(f"split_hash: expected a string or null, found {self.split_hash!r}")
+        if wrong:
+            raise TaskCardError("Task card: " + "; ".join(wrong) + ".")
+
+    def _check_values(self) -> None:
+        check_task_name(self.name)
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise TaskCardError(
+                f"Task {self.name!r}: expected two or more different labels, "
+                f"found {list(self.labels)}."
+            )
+        if self.loss not in LOSSES:
+            raise TaskCardError(
+                f"Task {self.name!r}: loss: expected one of {LOSSES}, found {self.loss!r}."
+            )
+        if self.is_binary and len(self.labels) != 2:
+            raise TaskCardError(
+                f"Task {self.name!r}: binary cross-entropy needs two labels, "
+                f"found {len(self.labels)}."
+            )
+        if self.monitor not in self.metrics:
+            raise TaskCardError(
+                f"Task {self.name!r}: monitor {self.monitor!r} is not among its metrics "
+                f"{list(self.metrics)}."
+            )
+        if self.adapter not in ADAPTERS:
+            raise TaskCardError(
+                f"Task {self.name!r}: adapter: expected one of {ADAPTERS}, found {self.adapter!r}."
+            )
+        if self.bipolar not in BIPOLAR_RULES:
+            raise TaskCardError(
+                f"Task {self.name!r}: bipolar: expected one of {BIPOLAR_RULES}, "
+                f"found {self.bipolar!r}."
+            )
+        if self.window_s % PATCH_S:
+            raise TaskCardError(
+                f"Task {self.name!r}: window_s: expected a whole number of {PATCH_S:g} s patches, "
+                f"found {self.window_s}."
+            )
+        if self.channels:
+            channel_ids(self.channels, self.bipolar)
+        most = max(len(self.channels) - 1, 0)
+        if not 0 <= self.max_missing_channels <= most:
+            raise TaskCardError(
+                f"Task {self.name!r}: max_missing_channels: expected 0 to {most} of "
+                f"{len(self.channels)} channels, found {self.max_missing_channels}."
+            )
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the head has one logit (binary cross-entropy)."""
+        return self.loss == "binary_cross_entropy"
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of the head: 1 for a binary task, else the number of classes."""
+        return 1 if self.is_binary else len(self.labels)
+
+    @property
+    def patches(self) -> int:
+        """One-second patches per window."""
+        return round(self.window_s / PATCH_S)
+
+    @property
+    def filters(self) -> str:
+        """The filters in words; a recording's rate may forbid one."""
+        edges = {
+            "high-pass": self.highpass_hz,
+            "low-pass": self.lowpass_hz,
+            "notch": self.notch_hz,
+        }
+        named = [f"{name} {value:g} Hz" for name, value in edges.items() if value is not None]
+        return ", ".join(named) or "no filters"
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Class probabilities (batch, classes) from logits (batch, outputs)."""
+        if logits.ndim != 2 or logits.shape[1] != self.num_outputs:
+            raise ValueError(
+                f"Task {self.name!r}: expected logits (batch, {self.num_outputs}), "
+                f"found {tuple(logits.shape)}."
+            )
+        if self.is_binary:
+            positive = logits.float().sigmoid()
+            return torch.cat([1 - positive, positive], dim=1)
+        return logits.float().softmax(dim=1)
+
+    def replace(self, **changes: Any) -> TaskCard:
+        """A copy with some fields changed, checked again."""
+        self._check_known(changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, as they stand in ``task.json``.
+
+        ``max_missing_channels`` is left out where it is 0: such cards, and hashes of them, are
+        those of versions that did not know it. NaN and infinity among the results, which JSON does
+        not have, become null.
+        """
+        text = json.dumps(dataclasses.asdict(self))
+        fields = json.loads(text, parse_constant=lambda name: None)
+        if not self.max_missing_channels:
+            del fields["max_missing_channels"]
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TaskCard:
+        """The inverse of :meth:`to_dict`; unknown or missing fields are an error."""
+        if not isinstance(fields, Mapping):
+            raise TaskCardError(f"Task card: expected a mapping, found {type(fields).__name__}.")
+        cls._check_known(fields, needed=("labels", "name"))
+        return cls(**dict(fields))
+
+    @classmethod
+    def _check_known(cls, fields: Mapping[str, Any], needed: Sequence[str] = ()) -> None:
+        """Raise where fields are unknown, or needed ones missing."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown, missing = sorted(set(fields) - known), [key for key in needed if key not in fields]
+        if unknown or missing:
+            raise TaskCardError(
+                f"Task card: unknown fields {unknown}, missing fields {missing}; known are "
+                f"{sorted(known)}."
+            )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``task.json`` into ``folder`` and return its path."""
+        path = Path(folder) / CARD_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TaskCard:
+        """Read ``task.json`` of ``folder`` (or the file itself)."""
+        path = Path(folder)
+        path = path / CARD_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise FileNotFoundError(f"No task card: expected {path}.")
+        try:
+            fields = read_json(path)
+        except ValueError as error:
+            raise TaskCardError(f"{path} is not a task card: {error}") from error
+        try:
+            return cls.from_dict(fields)
+        except ValueError as error:
+            raise TaskCardError(f"{path}: {shortened(error, 1000)}") from error

@@ -1,0 +1,139 @@
+"""A recording as pictures need it: parts of named channels, read from disk when they are drawn.
+
+Nothing here prepares input for the model; see :mod:`modeling_mteeg.model.preprocessing` for that.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..model.preprocessing import read_recording
+from ..model.recording_sources import choose_channels
+from ..model.signal_checks import unit_factor
+from ..recordings.block_reader import open_recording
+
+_MARGIN_S = 5.0
+_HIGHPASS_HZ = 0.5
+_LOWPASS_HZ = 70.0
+
+
+class ShownRecording:
+    """Parts of a recording by channel name and seconds.
+
+    Parameters
+    ----------
+    recording : str, pathlib.Path, mne.io.BaseRaw or (array, names, rate_hz)
+        A file stays on disk and only the parts that are asked for are read.
+    unit : {"uV", "mV", "V"} or None
+        Unit of the numbers; None: microvolt for arrays, volt for MNE's objects and files.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        See :func:`modeling_mteeg.recordings.block_reader.open_recording`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Cleaned names of the EEG channels that are not marked bad, in the recording's order.
+    rate_hz, length_s : float
+    started : datetime.datetime or None
+        When the recording began, as its header says (clock of the place, where the format has no
+        time zone); None where it does not say.
+    """
+
+    def __init__(self, recording: Any, unit: str | None = None) -> None:
+        if isinstance(recording, (str, Path)):
+            recording = read_recording(recording, preload=False)
+        self._source = open_recording(recording, unit)
+        self._factor = unit_factor(self._source.unit)
+        self.names = self._source.names
+        self.rate_hz = self._source.rate_hz
+        self.length_s = self._source.samples / self.rate_hz
+        self.started = _started(recording)
+
+    def read(self, channels: Sequence[str], start_s: float, stop_s: float) -> np.ndarray:
+        """A part of some channels.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            A bipolar name that the recording lacks is derived from its two electrodes.
+        start_s, stop_s : float
+            Seconds from the recording's start; cut to its length.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, (channels, samples), microvolt.
+
+        Raises
+        ------
+        SignalError
+            The recording has neither a channel nor its two electrodes.
+        """
+        source = self._source
+        start = min(max(round(start_s * self.rate_hz), 0), source.samples - 1)
+        stop = min(max(round(stop_s * self.rate_hz), start + 1), source.samples)
+        choice = choose_channels(source, channels)
+        order, positions = choice.needed, [self.names.index(name) for name in choice.needed]
+        return self._factor * choice.derive(source.read(positions, start, stop)[0], order)
+
+    def read_filtered(
+        self, channels: Sequence[str], start_s: float, stop_s: float, notch_hz: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`read`, band-passed for the eye with a margin at either side.
+
+        Returns
+        -------
+        times_s : numpy.ndarray
+            (samples,), from the recording's start.
+        signal_uv : numpy.ndarray
+            (channels, samples).
+
+        Notes
+        -----
+        A zero-phase Butterworth band-pass of order 2 from 0.5 Hz to 70 Hz, or to the Nyquist
+        frequency where that is lower, and a notch: what a reader of EEG has on the screen. The
+        model sees its task's own filters.
+        """
+        from scipy.signal import iirnotch, sosfiltfilt, tf2sos
+
+        begin = max(0.0, start_s - _MARGIN_S)
+        data = self.read(channels, begin, stop_s + _MARGIN_S)
+        sections = [_bandpass(self.rate_hz)]
+        if notch_hz is not None and notch_hz < 0.45 * self.rate_hz:
+            sections.append(tf2sos(*iirnotch(notch_hz, 30.0, self.rate_hz)))
+        sos = np.concatenate(sections)
+        longest = data.shape[1] - 1
+        data = sosfiltfilt(sos, data - np.median(data, axis=1, keepdims=True), axis=1,
+                           padlen=min(longest, round(self.rate_hz)))  # fmt: skip
+        first = round(begin * self.rate_hz)
+        times = (first + np.arange(data.shape[1])) / self.rate_hz
+        shown = (times >= start_s - 1e-9) & (times <= stop_s + 1e-9)
+        return times[shown], data[:, shown]
+
+
+def band_text(rate_hz: float) -> str:
+    """The band of :meth:`ShownRecording.read_filtered` in words."""
+    return f"{_HIGHPASS_HZ:g} to {min(_LOWPASS_HZ, 0.45 * rate_hz):g} Hz"
+
+
+def _bandpass(rate_hz: float) -> np.ndarray:
+    from scipy.signal import butter
+
+    return butter(2, (_HIGHPASS_HZ, min(_LOWPASS_HZ, 0.45 * rate_hz)), "band", fs=rate_hz,
+                  output="sos")  # fmt: skip
+
+
+def _started(recording: Any) -> datetime.datetime | None:
+    """When a Raw began; of a cropped one the moment of its first sample."""
+    began = getattr(recording, "info", {}).get("meas_date")
+    if began is None:
+        return None
+    return began + datetime.timedelta(seconds=recording.first_samp / recording.info["sfreq"])

@@ -1,0 +1,81 @@
+"""``mteeg show``: the overview of prepared corpora, as text and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.inspection.overview import WINDOWS, Overview, corpus_overview, prepared_folders
+from ..data.inspection.overview_as_text import overview_text
+from ..data.loading import SPLITS
+from .corpus_picture import save_overview
+from .style import check_picture_name
+
+
+def show(
+    folder: str | Path,
+    out: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    windows: int | None = None,
+    picture: bool = True,
+) -> list[Path]:
+    """Print the overview of every prepared corpus and draw it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A prepared corpus, or a folder of several.
+    out : str or Path, optional
+        Picture of the corpus; of several corpora a folder for ``<task>.png``. Default:
+        ``<task>.png`` in the working folder.
+    splits : sequence of str, optional
+        Splits to look at; all by default.
+    windows : int, optional
+        See :func:`corpus_overview`.
+    picture : bool
+        Draw; else only print.
+
+    Returns
+    -------
+    list of Path
+        The pictures.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        See :func:`prepared_folders`, :func:`corpus_overview` and
+        :func:`modeling_mteeg.pictures.corpus_picture.save_overview`. The text has been printed
+        where only the picture fails.
+    """
+    folders = prepared_folders(folder)
+    targets = _targets(folders, out) if picture else []
+    pictures = []
+    for index, one in enumerate(folders):
+        overview = corpus_overview(one, splits or SPLITS, WINDOWS if windows is None else windows)
+        print(("\n" if index else "") + overview_text(overview), flush=True)
+        if picture:
+            pictures.append(_draw(overview, targets[index]))
+    return pictures
+
+
+def _targets(folders: Sequence[Path], out: str | Path | None) -> list[Path]:
+    """A picture for every corpus."""
+    names = [f"{folder.resolve().name}.png" for folder in folders]
+    if out is None:
+        return [Path(name) for name in names]
+    out = Path(out)
+    if len(folders) > 1 or out.is_dir():
+        if out.suffix:
+            raise ValueError(
+                f"{out}: {len(folders)} corpora need a folder for their pictures, found the name "
+                "of a file. Name a folder, or show one corpus."
+            )
+        return [out / name for name in names]
+    return [check_picture_name(out)]
+
+
+def _draw(overview: Overview, target: Path) -> Path:
+    there = target.exists()
+    path = save_overview(overview, target)
+    print(f"\npicture: {path}" + (" (an older one was replaced)" if there else ""), flush=True)
+    return path

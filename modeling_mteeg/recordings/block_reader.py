@@ -1,0 +1,205 @@
+"""Read a recording from disk block by block, with the checks that a whole one would get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..model.preprocessing import read_recording
+from ..model.recording_sources import (
+    ChannelChoice,
+    Source,
+    check_equal,
+    open_source,
+    rows_by_name,
+)
+from ..model.signal_checks import (
+    MOST_SAMPLES,
+    SignalError,
+    check_unit,
+    flat_by_span,
+    flat_note,
+    unit_factor,
+)
+from .montage import rename_channels
+
+_BLOCK_S = 30.0
+_BLOCK_VALUES = 2**21  # of float64: 16 MiB
+
+
+def open_recording(
+    recording: Any, unit: str | None = None, rename: Mapping[str, str] | None = None
+) -> Source:
+    """Open a continuous recording without reading its signal.
+
+    Parameters
+    ----------
+    recording : str, pathlib.Path, mne.io.BaseRaw or (array, names, rate_hz)
+    unit : {"uV", "mV", "V"} or None
+        Unit of the numbers; None: microvolt for arrays, volt for MNE's objects and files.
+    rename : mapping or None
+        See :func:`montage.rename_channels`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    ValueError
+        Windows that are cut already, which have no place in time; or it cannot be read.
+    """
+    unit_factor(unit or "uV")
+    source = open_source(recording, unit, preload=False)
+    if source.cut:
+        raise ValueError(
+            f"Expected a continuous recording, found {source.kind} cut already. Predict the "
+            "recording, or pass the windows to the feature extractor and the model."
+        )
+    return rename_channels(source, rename or {})
+
+
+class BlockReader:
+    """Blocks of some channels of a recording, in microvolt, read one after the other.
+
+    Parameters
+    ----------
+    source : Source
+    names : sequence of str
+        Channels to read.
+    block : int or None
+        Samples of a block; None: 30 s, less where there are many channels at a high rate.
+
+    Notes
+    -----
+    MNE upsamples channels that an EDF file stores at a lower rate than another one. Piece by piece
+    that would not be what it gives for the whole, so such channels are read at once.
+    """
+
+    def __init__(self, source: Source, names: Sequence[str], block: int | None = None) -> None:
+        self.source, self.names = source, tuple(names)
+        rows = rows_by_name(source)
+        self._rows = [rows[name] for name in self.names]
+        fits = max(round(source.rate_hz), _BLOCK_VALUES // max(1, len(self.names)))
+        self.block = block or min(round(_BLOCK_S * source.rate_hz), fits)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(first sample, (channels, n) float64 in microvolt) of every block.
+
+        Raises
+        ------
+        SignalError
+            NaN or infinity, with channels and time; channels of one name that differ.
+        ValueError
+            The file ends before its header says, or is damaged.
+        """
+        factor = unit_factor(self.source.unit)
+        positions = [row for rows in self._rows for row in rows]
+        firsts = np.cumsum([0] + [len(rows) for rows in self._rows[:-1]]).tolist()
+        total = self.source.samples
+        whole = self._read(positions, 0, total) if self.source.upsampled(positions) else None
+        for start in range(0, total, self.block):
+            stop = min(start + self.block, total)
+            read = whole is None
+            signal = self._read(positions, start, stop) if read else whole[:, start:stop]
+            for name, first, rows in zip(self.names, firsts, self._rows, strict=True):
+                if len(rows) > 1:
+                    check_equal(name, signal[first : first + len(rows)])
+            signal = signal[firsts] * factor
+            self._check_finite(signal, start)
+            yield start, signal
+
+    def _read(self, positions: list[int], start: int, stop: int) -> np.ndarray:
+        try:
+            signal = self.source.read(positions, start, stop)[0]
+        except Exception as error:  # MNE's readers raise whatever their format meets
+            raise ValueError(
+                f"The recording cannot be read from {start / self.source.rate_hz:.6g} s on "
+                f"({type(error).__name__}: {error}). Check that the file is complete."
+            ) from error
+        if signal.shape[-1] != stop - start:
+            raise ValueError(
+                f"Expected {stop - start} samples from {start / self.source.rate_hz:.6g} s on, "
+                f"found {signal.shape[-1]}. Check that the file is complete."
+            )
+        return signal
+
+    def _check_finite(self, signal: np.ndarray, start: int) -> None:
+        with np.errstate(invalid="ignore"):
+            suspect = np.flatnonzero(~np.isfinite(signal.sum(axis=1)))
+        if not len(suspect):
+            return
+        found = []
+        for row in suspect:
+            bad = np.flatnonzero(~np.isfinite(signal[row]))
+            first, last = (start + bad[[0, -1]]) / self.source.rate_hz
+            found.append(f"{self.names[row]} ({len(bad)} samples, {first:.6g} to {last:.6g} s)")
+        raise SignalError(
+            f"Expected finite numbers, found NaN or infinity in {', '.join(found)}. Cut or "
+            "interpolate those samples, or leave the channels out."
+        )
+
+
+class RunningChecks:
+    """What a recording must be as a whole, gathered while it passes by in blocks.
+
+    Parameters
+    ----------
+    choice : ChannelChoice
+        The task's channels.
+    samples_out : int
+        Length of the filtered signal.
+    unit : str
+        Unit that the numbers were taken for.
+
+    Notes
+    -----
+    The same samples are looked at as by :func:`signal_checks.check_unit` on the whole recording, so
+    both say the same.
+    """
+
+    def __init__(self, choice: ChannelChoice, samples_out: int, unit: str) -> None:
+        self.names, self.unit = choice.names, unit
+        self._low = np.full(len(self.names), np.inf)
+        self._high = np.full(len(self.names), -np.inf)
+        self._step = max(1, samples_out // MOST_SAMPLES)
+        self._sampled: list[np.ndarray] = []
+        self._place = 0
+
+    def see_recorded(self, signal: np.ndarray) -> None:
+        """Take the next samples (channels, n) as recorded."""
+        np.minimum(self._low, signal.min(axis=1), out=self._low)
+        np.maximum(self._high, signal.max(axis=1), out=self._high)
+
+    def see_filtered(self, signal: np.ndarray) -> None:
+        """Take the next samples (channels, n) after filtering."""
+        first = -self._place % self._step
+        self._sampled.append(signal[:, first :: self._step].copy())
+        self._place += signal.shape[1]
+
+    def finish(self) -> str:
+        """Judge; returns a sentence about flat channels, or nothing.
+
+        Raises
+        ------
+        SignalError
+            All channels are flat, or the numbers are not EEG in their unit.
+        """
+        note = flat_note(flat_by_span(self._high - self._low, self.names), len(self.names))
+        check_unit(np.concatenate(self._sampled, axis=1)[None], self.unit)
+        return note
+
+
+def renamed_raw(path: Any, rename: Mapping[str, str]) -> Any:
+    """A recording's Raw with its channels renamed, its signal on disk; ``path`` if none is."""
+    if not rename:
+        return path
+    from ..model.channels import clean_name
+
+    new = {clean_name(old): clean_name(name) for old, name in rename.items()}
+    raw = read_recording(path, preload=False)
+    found = {name: new[clean_name(name)] for name in raw.ch_names if clean_name(name) in new}
+    raw.rename_channels(found, verbose="error")
+    return raw

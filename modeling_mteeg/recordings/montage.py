@@ -1,0 +1,97 @@
+"""Which channels of a recording serve which task, and under which names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from ..model.channels import channel_ids, clean_name
+from ..model.recording_sources import ChannelChoice, Source, choose_channels, missing_note
+from ..model.signal_checks import SignalError
+from ..model.task_card import TaskCard
+
+
+def rename_channels(source: Source, rename: Mapping[str, str]) -> Source:
+    """The same recording under other channel names.
+
+    Parameters
+    ----------
+    source : Source
+    rename : mapping of str to str
+        Name in the recording to the name that is meant, such as ``{"T7": "T3"}``; both are cleaned
+        first. Names are exchanged at once, so two may be swapped.
+
+    Raises
+    ------
+    SignalError
+        The recording lacks a name, or already has the new one.
+    """
+    if not rename:
+        return source
+    new = {clean_name(old): clean_name(name) for old, name in rename.items()}
+    absent = [old for old in new if old not in source.names]
+    if absent:
+        raise SignalError(
+            f"Expected channels to rename, but {', '.join(absent)} are not in the recording. "
+            f"Found: {', '.join(source.names)}."
+        )
+    taken = [name for old, name in new.items() if name in source.names and name not in new]
+    twice = {name for name in new.values() if list(new.values()).count(name) > 1}
+    if taken or twice:
+        raise SignalError(
+            f"Cannot rename channels to {', '.join(sorted({*taken, *twice}))}: every name may "
+            "occur once. Rename or leave out the other one, too."
+        )
+    names = tuple(new.get(name, name) for name in source.names)
+    return dataclasses.replace(source, names=names)
+
+
+def choose_for_task(source: Source, card: TaskCard, allow_missing: int | None) -> ChannelChoice:
+    """The task's channels among the recording's.
+
+    Parameters
+    ----------
+    source : Source
+    card : TaskCard
+        Its channels; without any, all those of the recording.
+    allow_missing : int or None
+        How many may be missing; None: as many as the card allows.
+
+    Raises
+    ------
+    SignalError
+        More are missing; the message names them and says what the card allows.
+    UnknownChannelError
+        Channels of the recording that the spatial table does not know.
+    """
+    most = card.max_missing_channels if allow_missing is None else allow_missing
+    try:
+        choice = choose_channels(source, card.channels or None, most)
+    except SignalError as error:
+        advice = (
+            f" The card of task {card.name!r} allows {card.max_missing_channels or 'none'} to be "
+            "missing; allow_missing (--allow-missing) says otherwise."
+        )
+        raise SignalError(f"Task {card.name!r}: {error}{advice}") from error
+    channel_ids(choice.names, card.bipolar)
+    return choice
+
+
+def notes_on(choice: ChannelChoice, card: TaskCard, rename: Mapping[str, str]) -> list[str]:
+    """Sentences about how the channels differ from the recording's or the task's."""
+    notes = []
+    if rename:
+        pairs = ", ".join(f"{clean_name(old)} as {clean_name(new)}" for old, new in rename.items())
+        notes.append(f"Channels were taken under other names: {pairs}.")
+    if choice.derived:
+        notes.append(f"Derived as differences of two electrodes: {', '.join(choice.derived)}.")
+    if choice.missing:
+        notes.append(missing_note(choice))
+    if not card.channels:
+        notes.append(f"The task names no channels; used were {', '.join(choice.names)}.")
+    return notes
+
+
+def electrodes_of(choices: Sequence[ChannelChoice]) -> tuple[str, ...]:
+    """Channels of the recording that any of the choices needs, each once."""
+    return tuple(dict.fromkeys(name for choice in choices for name in choice.needed))

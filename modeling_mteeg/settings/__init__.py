@@ -1,0 +1,1 @@
+"""Settings from YAML files, for trainings and preparations: every fault named before any work."""

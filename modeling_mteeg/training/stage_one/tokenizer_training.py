@@ -1,0 +1,94 @@
+"""Training of the neural tokenizer (LaBraM: vector-quantised neural spectrum prediction)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...data import StepPart
+from ...model.configuration_tokenizer import MteegTokenizerConfig
+from ...model.tokenizer_mteeg import MteegTokenizerModel
+from ..setup import TrainingError
+from .stage_one_config import TokenizerOptions
+from .step_place import StepPlace
+from .trainer import StageOneTrainer
+
+
+def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel:
+    """The tokenizer to train: a preset with random weights, or an earlier one.
+
+    Raises
+    ------
+    TrainingError
+        There is no tokenizer at ``options.init``.
+    """
+    torch.manual_seed(seed)
+    own = {"revive_dead": options.revive_dead}
+    if options.init is None:
+        sizes = {"num_codes": options.num_codes, "code_size": options.code_size}
+        sizes = {name: value for name, value in sizes.items() if value is not None}
+        return MteegTokenizerModel(MteegTokenizerConfig.from_preset(options.preset, **sizes, **own))
+    return load_tokenizer(options.init, "model.init", **own)
+
+
+def load_tokenizer(place: str, key: str, **options: Any) -> MteegTokenizerModel:
+    """A trained tokenizer from a folder or the Hub; ``key`` names the setting in messages."""
+    try:
+        return MteegTokenizerModel.from_pretrained(place, **options)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{key}: expected a folder or Hub id of a neural tokenizer, found {place!r}: {error} "
+            "Train one with recipes/pretrain_tokenizer.py, or convert a published one with "
+            "mteeg convert."
+        ) from error
+
+
+class TokenizerTrainer(StageOneTrainer):
+    """Encoder, codebook and decoder; see :class:`~.trainer.StageOneTrainer`."""
+
+    model: MteegTokenizerModel
+
+    def whole_step(self, parts: list[StepPart], where: StepPlace) -> Any:
+        """All parts are one update of the codebook, which k-means starts before the first."""
+        codebook = self.model.codebook
+        if not codebook.started:
+            groups = [[batch.inputs for batch in part.groups] for part in parts]
+            with self.accelerator.autocast():
+                self.model.start_codebook(groups)
+        return codebook.one_step()
+
+    def run_part(self, part: StepPart, where: StepPlace) -> tuple[torch.Tensor, dict[str, Any]]:
+        with self.accelerator.autocast():
+            out = self.model(groups=[batch.inputs for batch in part.groups])
+        patches = sum(batch.input_values.shape[:3].numel() for batch in part.groups)
+        share = patches / where.patches
+        values = {
+            "loss": out.loss,
+            "amplitude_loss": out.amplitude_loss,
+            "phase_loss": out.phase_loss,
+            "commitment_loss": out.commitment_loss,
+        }
+        return out.loss * share, {name: value.detach() * share for name, value in values.items()}
+
+    def summary(self) -> dict[str, float]:
+        codebook = self.model.codebook
+        return {"dead_codes": codebook.num_dead(), "perplexity": codebook.perplexity()}
+
+    @torch.no_grad()
+    def figures(self, counts: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        from ...pictures.stage_one_pictures import draw_code_usage, draw_reconstruction
+
+        self.model.eval()
+        batch, channels = self.example()
+        out = self.model(**batch.inputs)
+        title = f"Recorded and decoded, after epoch {self.progress.epoch + 1}"
+        codebook = self.model.codebook
+        note = f"{codebook.num_dead()} dead, perplexity {codebook.perplexity():.1f}"
+        return {
+            "reconstruction": draw_reconstruction(
+                batch.input_values[0], out.amplitude[0], out.phase[0], channels, title
+            ),
+            "code usage": draw_code_usage({"codes": codebook.usage}, note),
+        }

@@ -1,0 +1,175 @@
+"""One step of masked pre-training, and the published way of it, written plainly."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+
+from modeling_mteeg import (
+    MteegConfig,
+    MteegForPreTraining,
+    MteegTokenizerConfig,
+    MteegTokenizerModel,
+)
+from modeling_mteeg.model.pretraining_mteeg import random_mask
+from modeling_mteeg.training.optimization import sum_gradients
+from modeling_mteeg.training.stage_one import compile_layers
+
+from .plain import PlainStudent, PlainTokenizer
+
+CHANNELS, SECONDS = 64, 4  # the 256 patches of a published window
+LR, BETAS, WEIGHT_DECAY, CLIP = 5e-4, (0.9, 0.98), 0.05, 3.0
+VARIANTS = {
+    "plain, float32": "a tokenizer pass and two passes of the student, as published",
+    "plain, float32, 2 processes": "the same in two processes that halve samples and threads",
+    "one pass, float32": "mask and complement in one pass, temporal encoder shared",
+    "one pass, float32, compiled": "the same, layers through torch.compile (`compile: true`)",
+    "one pass, float32, compiled, 2 processes": "the same in two processes, as above",
+    "one pass, bfloat16": "one pass under autocast, tokenizer included",
+    "one pass, bfloat16, compiled": "the same, layers through torch.compile",
+}
+
+
+def configurations(preset: str) -> tuple[MteegConfig, MteegTokenizerConfig]:
+    """Student and tokenizer; the published tokenizer serves students of every size."""
+    tokenizer = MteegTokenizerConfig.from_preset("tiny" if preset == "tiny" else "base")
+    return MteegConfig.from_preset(preset, num_codes=tokenizer.num_codes), tokenizer
+
+
+def windows(samples: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Random windows of 64 channels x 4 s (timing does not depend on the values)."""
+    rows = torch.arange(1, CHANNELS + 1)
+    values = torch.randn(
+        samples, CHANNELS, SECONDS, 200, generator=torch.Generator().manual_seed(0)
+    )
+    return {
+        "input_values": values.to(device),
+        "channel_ids": torch.stack([rows, rows], dim=1).to(device),
+    }
+
+
+class PretrainingStep:
+    """Labels from a frozen tokenizer, forward, backward, clipped gradients, AdamW.
+
+    With several processes every one holds its share of the windows; the step is the same.
+    """
+
+    fused: bool | None = None  # as torch chooses
+
+    def __init__(self, student: nn.Module, tokenizer: nn.Module, samples: int, variant: str,
+                 device: torch.device):  # fmt: skip
+        self.student, self.tokenizer = student.to(device).train(), tokenizer.to(device).eval()
+        self.accelerator = Accelerator(cpu=device.type == "cpu")  # knows the other processes
+        rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
+        self.samples, self.device = samples, device
+        self.own = slice(samples * rank // self.world, samples * (rank + 1) // self.world)
+        self.batch = {key: value[self.own] if key == "input_values" else value
+                      for key, value in windows(samples, device).items()}  # fmt: skip
+        self.half = "bfloat16" in variant
+        self.trained = [p for p in self.student.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.trained, LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=self.fused
+        )
+
+    def loss(self, mask: torch.Tensor) -> torch.Tensor:
+        """Loss on the mask and its complement."""
+        raise NotImplementedError
+
+    def __call__(self) -> None:
+        mask = random_mask(self.samples, CHANNELS * SECONDS, device=self.device)[self.own]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            loss = self.loss(mask)
+        (loss * (len(mask) / self.samples)).backward()  # of every window the same share is hidden
+        sum_gradients(self.trained, self.accelerator)
+        nn.utils.clip_grad_norm_(self.trained, CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+class PlainStep(PretrainingStep):
+    """As published: every pass by itself."""
+
+    def loss(self, mask: torch.Tensor) -> torch.Tensor:
+        values, rows = self.batch["input_values"], self.batch["channel_ids"][:, 0]
+        labels = self.tokenizer(values, rows)
+        masked = F.cross_entropy(self.student(values, rows, mask), labels[mask])
+        return masked + F.cross_entropy(self.student(values, rows, ~mask), labels[~mask])
+
+
+class OnePassStep(PretrainingStep):
+    """As this package does it."""
+
+    fused = True
+
+    def loss(self, mask: torch.Tensor) -> torch.Tensor:
+        labels = self.tokenizer.get_codebook_indices(**self.batch)
+        return self.student(**self.batch, mask=mask, labels=labels, return_logits=False).loss
+
+
+def build(variant: str, preset: str, samples: int, device: torch.device) -> PretrainingStep:
+    """The step of a variant, ready to be called."""
+    student, tokenizer = configurations(preset)
+    torch.manual_seed(0)
+    if variant.startswith("plain"):
+        return PlainStep(PlainStudent(student), PlainTokenizer(tokenizer), samples, variant, device)
+    models = MteegForPreTraining(student), MteegTokenizerModel(tokenizer)
+    step = OnePassStep(*models, samples, variant, device)
+    if "compiled" in variant:
+        compile_layers(*models)
+    return step
+
+
+def operations(preset: str, samples: int) -> float:
+    """Floating-point operations in the matrix products of a step.
+
+    Counted: linear layers and attention of the student's two passes, forward and backward; those of
+    the tokenizer's encoder, forward; codes predicted and looked up. Not counted: everything else,
+    and the temporal encoders.
+    """
+    student, tokenizer = configurations(preset)
+    patches = samples * CHANNELS * SECONDS
+
+    def forward(config: MteegConfig) -> float:
+        width, tokens = config.hidden_size, 1 + CHANNELS * SECONDS
+        weights = 4 * width * width + 2 * width * config.intermediate_size
+        return samples * tokens * config.num_hidden_layers * (2 * weights + 4 * tokens * width)
+
+    predicted = 2 * patches * student.hidden_size * student.num_codes
+    looked_up = 2 * patches * tokenizer.code_size * tokenizer.num_codes
+    return 3 * (2 * forward(student) + predicted) + forward(tokenizer) + looked_up
+
+
+def table(
+    what: str,
+    variants: Mapping[str, str],
+    samples: int,
+    seconds: Mapping[str, Sequence[float]],
+    peak: Mapping[str, float],
+    floors: Mapping[str, float],
+) -> str:
+    """The measurements of a step of stage one as a Markdown table; ``what`` names the step."""
+    first = next(iter(seconds))
+    rows = [
+        f"| {what} step | seconds | windows/s | times plain | floor s | share of floor | peak MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, values in seconds.items():
+        middle = statistics.median(values)
+        ratio = statistics.median(a / b for a, b in zip(seconds[first], values, strict=True))
+        rows.append(
+            f"| {name} | {middle:.3f} | {samples / middle:.1f} | {ratio:.2f} "
+            f"| {floors[name]:.3f} | {floors[name] / middle:.0%} | {peak[name]:.0f} |"
+        )
+    notes = "\n".join(f"- {name}: {variants[name]}" for name in seconds)
+    return (
+        f"One {what} step, {samples} windows of {CHANNELS} channels x {SECONDS} s, medians of "
+        f"{len(seconds[first])} rounds.\n\n"
+        + "\n".join(rows)
+        + f"\n\n{notes}\n\nThe floor is the time that the step's own matrix products would take at "
+        "the rate that matrix products of the model's shape reach on this machine."
+    )

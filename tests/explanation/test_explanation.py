@@ -1,0 +1,162 @@
+"""``mteeg explain``: windows of the recording, values of the model, a table and a picture."""
+
+from __future__ import annotations
+
+import mne
+import numpy as np
+import pytest
+import torch
+from tiny_models import CARDS, model_with_tasks
+
+from modeling_mteeg import MteegFeatureExtractor, cli
+from modeling_mteeg.explanation.attribution import attribute
+from modeling_mteeg.explanation.explaining import explain, window_inputs
+from modeling_mteeg.model.signal_checks import SignalError
+from modeling_mteeg.prediction import predict
+
+CARD = CARDS["chb-mit"]  # FP1-F7, F7-T7, C3-P3; windows of 2 s
+NAMES = ("P3", "FP1", "C3", "T7", "F7")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_with_tasks("chb-mit", "seed-v")
+
+
+def recording(rate: float = 256.0, seconds: float = 120.0):
+    noise = np.random.default_rng(0).normal(0, 20e-6, (len(NAMES), round(seconds * rate)))
+    noise *= 1 + np.sin(np.arange(noise.shape[1]) / rate)
+    return mne.io.RawArray(noise, mne.create_info(list(NAMES), rate, "eeg"), verbose="error")
+
+
+@pytest.mark.parametrize("rate", [256.0, 200.0, 500.0])
+def test_windows_are_those_of_the_whole_recording(rate):
+    raw = recording(rate)
+    whole = MteegFeatureExtractor()(raw, task=CARD, stride_s=0.5)["input_values"]
+    onsets = (51.5, 0.0, 118.0, 77.0, 78.0)
+    inputs, channels = window_inputs(raw, CARD, onsets)
+    assert channels == CARD.channels and inputs["input_values"].dtype == torch.float32
+    expected = whole[[int(2 * onset) for onset in onsets]]
+    assert inputs["input_values"].shape == expected.shape == (5, 3, 2, 200)
+    torch.testing.assert_close(inputs["input_values"], expected, rtol=0, atol=2e-4)
+
+
+def test_the_recording_is_read_in_pieces_up_to_the_last_window(tmp_path, monkeypatch):
+    path = tmp_path / "long_raw.fif"
+    recording(64.0, 3000.0).save(path, verbose="error")
+    read, plain = [], mne.io.BaseRaw.get_data
+
+    def get_data(self, picks=None, start=0, stop=None, **options):
+        read.append((start, stop))
+        return plain(self, picks=picks, start=start, stop=stop, **options)
+
+    monkeypatch.setattr(mne.io.BaseRaw, "get_data", get_data)
+    card = CARD.replace(lowpass_hz=None, notch_hz=None)
+    window_inputs(path, card, (10.0, 500.0))
+    assert max(stop - start for start, stop in read) <= 60 * 64
+    assert 502 * 64 < max(stop for _, stop in read) < 1500 * 64
+
+
+def test_values_are_the_mean_over_the_windows(model):
+    raw = recording()
+    found = explain(raw, model, "chb-mit", onsets_s=[40, 60], label="background", steps=64)
+    inputs, _ = window_inputs(raw, CARD, (40, 60))
+    expected = attribute(model, inputs, "chb-mit", target=0, steps=64).mean(0)
+    np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-6)
+    assert (found.channels, found.label, found.onset_s) == (CARD.channels, "background", (40, 60))
+    assert found.task == "chb-mit" and not found.simulated and found.signed
+
+
+@pytest.mark.filterwarnings("ignore::modeling_mteeg.explanation.attribution.AttributionWarning")
+def test_without_onsets_the_surest_windows_are_taken(model):
+    raw = recording()
+    sure = predict(raw, model, "chb-mit")["chb-mit"].probabilities[:, 1]
+    found = explain(raw, model, "chb-mit", windows=3, method="attention-rollout")
+    assert found.onset_s == tuple(sorted(2.0 * np.argsort(-sure)[:3]))
+    assert found.label == "" and not found.signed
+    assert found.values.sum() == pytest.approx(1, abs=1e-5)
+    found = explain(raw, model, "chb-mit", windows=1, steps=16, label="background")
+    assert found.onset_s == (2.0 * float(np.argmin(sure)),)
+
+
+def test_the_label_is_the_most_probable_one_or_the_second_of_two(model):
+    names = CARDS["seed-v"].channels
+    noise = np.random.default_rng(1).normal(0, 20, (len(names), 8000))
+    array = (noise, names, 200.0)
+    probabilities = predict(array, model, "seed-v")["seed-v"].probabilities
+    found = explain(array, model, "seed-v", windows=2, method="attention-rollout")
+    assert found.label == ""
+    found = explain(array, model, "seed-v", windows=2, steps=64)
+    assert found.label == CARDS["seed-v"].labels[probabilities.mean(0).argmax()]
+    first = explain(array, model, "seed-v", onsets_s=[3.0], steps=32)
+    assert first.label == CARDS["seed-v"].labels[probabilities[3].argmax()]
+    binary = explain(recording(), model, "chb-mit", onsets_s=[3.0], steps=32)
+    assert binary.label == "seizure"
+
+
+def test_wrong_use_is_named(model):
+    raw = recording()
+    cases = {
+        "onset from 0 to 118 s, found 118.5 s": {"onsets_s": [118.5]},
+        "found -1 s": {"onsets_s": [-1.0]},
+        "at least one window": {"onsets_s": []},
+        "label: expected one of background, seizure": {"label": "spike"},
+        "windows: expected": {"windows": 0},
+    }
+    for words, options in cases.items():
+        with pytest.raises(ValueError, match=words):
+            explain(raw, model, "chb-mit", **options)
+    with pytest.raises(ValueError, match="task: expected one of"):
+        explain(raw, model, "tuab")
+    with pytest.raises(SignalError, match="C3-P3"):
+        explain(raw.copy().drop_channels(["P3"]), model, "chb-mit", onsets_s=[0])
+    some = explain(
+        raw.copy().drop_channels(["P3"]), model, "chb-mit", onsets_s=[0], allow_missing=1, steps=64
+    )
+    assert some.channels == ("FP1-F7", "F7-T7")
+
+
+@pytest.fixture(scope="module")
+def published(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    model.save_pretrained(folder / "base")
+    model.save_adapter("chb-mit", folder / "base" / "adapters" / "chb-mit")
+    recording(seconds=40).save(folder / "one_raw.fif", verbose="error")
+    return folder
+
+
+def test_command_prints_draws_and_writes(published, tmp_path, capsys):
+    command = ["explain", str(published / "one_raw.fif"), "--base", str(published / "base"),
+               "--task", "chb-mit"]  # fmt: skip
+    files = ["--out", str(tmp_path / "new" / "head.png"), "--table", str(tmp_path / "head.tsv")]
+    assert cli.main([*command, "--onset", "10", "--onset", "12", *files]) == 0
+    out = capsys.readouterr().out
+    assert "integrated-gradients for seizure, mean over 2 windows, from 10 s, 12 s" in out
+    assert (tmp_path / "new" / "head.png").read_bytes().startswith(b"\x89PNG")
+    rows = [row.split("\t") for row in (tmp_path / "head.tsv").read_text().splitlines()]
+    before = (tmp_path / "head.tsv").read_bytes()
+    assert cli.main([*command, "--onset", "20", *files]) == 2
+    assert "already there" in capsys.readouterr().err
+    assert (tmp_path / "head.tsv").read_bytes() == before
+    assert rows[0] == ["channel", "value"]
+    assert [row[0] for row in rows[1:]] == list(CARD.channels)
+    printed = {line.split()[0]: float(line.split()[1]) for line in out.splitlines()[1:4]}
+    assert printed == {name: pytest.approx(float(v), abs=1e-4) for name, v in rows[1:]}
+    sizes = [abs(value) for value in printed.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert cli.main([*command, "--method", "attention-rollout", "--windows", "2"]) == 0
+    assert "attention-rollout, mean over 2 windows" in capsys.readouterr().out
+
+
+def test_command_names_what_is_wrong_before_it_works(published, capsys):
+    command = ["explain", "gone.edf", "--base", str(published / "base"), "--task", "chb-mit"]
+    cases = {
+        "ends in .png": ["--out", "a.txt"],
+        "ends in .tsv": ["--table", "a.csv"],
+        "expected OLD=NEW, such as T7=T3, found": ["--rename", "T7"],
+        "gone.edf": [],
+    }
+    for words, options in cases.items():
+        assert cli.main([*command, *options]) == 2
+        printed = capsys.readouterr()
+        assert words in printed.err and "Traceback" not in printed.err

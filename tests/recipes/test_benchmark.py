@@ -1,0 +1,205 @@
+"""The benchmark's steps do what they claim, and its command runs."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+
+import mne
+import numpy as np
+import pytest
+import torch
+from places import ROOT
+
+RECIPES = ROOT / "recipes"
+
+
+@pytest.fixture(scope="module")
+def steps():
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import joint_step as steps
+    finally:
+        sys.path.remove(str(RECIPES))
+    return steps
+
+
+def gradients(step) -> torch.Tensor:
+    """Of one call, without drop path: its decisions differ between passes."""
+    step.model.eval()
+    step.optimizer.step = step.optimizer.zero_grad = lambda **_: None
+    step()
+    return torch.cat([p.grad.flatten() for p in step.trained])
+
+
+def test_bounded_passes_give_the_gradients_of_the_whole_step(steps):
+    whole = steps.JointStep("tiny", 4, torch.device("cpu"), "joint, float32")
+    bounded = steps.JointStep("tiny", 4, torch.device("cpu"), "joint, float32, bounded")
+    assert whole.max_tokens is None and bounded.max_tokens == 4 * 257
+    expected = gradients(whole)
+    assert (gradients(bounded) - expected).norm() < 1e-5 * expected.norm()
+
+
+class OneOfTwo:
+    """Stands for the accelerator of one of two processes; sums nothing."""
+
+    num_processes = 2
+
+    def __init__(self, rank: int):
+        self.process_index = rank
+
+    def reduce(self, tensor, reduction):
+        return tensor
+
+
+def test_two_processes_share_the_samples_of_the_joint_and_the_models_of_the_plain_step(steps):
+    whole = steps.batches(5, torch.device("cpu"))
+    joint, plain = (
+        [kind("tiny", 5, torch.device("cpu"), "float32", OneOfTwo(rank)) for rank in range(2)]
+        for kind in (steps.JointStep, steps.PlainStep)
+    )
+    for task, batch in whole.items():
+        halves = torch.cat([step.batches[task]["input_values"] for step in joint])
+        assert torch.equal(halves, batch["input_values"])
+        owners = [step.batches[task] for step in plain if task in step.batches]
+        assert len(owners) == 1 and torch.equal(owners[0]["labels"], batch["labels"])
+    expected = gradients(steps.JointStep("tiny", 5, torch.device("cpu"), "float32"))
+    found = sum(gradients(step) for step in joint)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_the_plain_step_is_the_same_network(steps):
+    """Same weights, same logits: the yardstick computes what the model computes."""
+    torch.manual_seed(0)
+    plain = steps.PlainStep("tiny", 2, torch.device("cpu"), "plain, float32")
+    joint = steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32")
+    task, model = "tuev", joint.model.eval()
+    yard = plain.models[task].eval()
+    with torch.no_grad():
+        for index in range(3):
+            encoder = model.temporal_encoder
+            getattr(encoder, f"conv{index + 1}").load_state_dict(yard.convs[index].state_dict())
+            getattr(encoder, f"norm{index + 1}").load_state_dict(yard.norms[index].state_dict())
+        model.cls_token.copy_(yard.cls_token)
+        model.spatial_embedding.copy_(yard.spatial)
+        model.temporal_embedding.copy_(yard.temporal[: len(model.temporal_embedding)])
+        for layer, other in zip(model.layers, yard.layers, strict=True):
+            for name in ("qkv", "proj", "fc1", "fc2"):
+                holder = layer.mlp if name.startswith("fc") else layer.attention
+                source = other if name.startswith("fc") else other.attention
+                getattr(holder, name).base_layer.load_state_dict(getattr(source, name).state_dict())
+        model.heads[task].load_state_dict(yard.head.state_dict())
+        for block in yard.layers:
+            block.keep = 1.0
+        batch = plain.batches[task]
+        logits = model(batch["input_values"], batch["channel_ids"], task=task).logits
+        torch.testing.assert_close(
+            logits, yard(batch["input_values"], batch["channel_ids"][:, 0]), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("variant", ["plain, float32", "joint, float32", "joint, bfloat16"])
+def test_a_step_trains(steps, variant):
+    step = steps.build(variant, "tiny", 2, torch.device("cpu"))
+    models = step.models.values() if variant.startswith("plain") else [step.model]
+    trained = [p for model in models for p in model.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in trained]
+    step()
+    step()
+    moved = sum(not torch.equal(p, old) for p, old in zip(trained, before, strict=True))
+    assert moved > 0.9 * len(trained)
+
+
+@pytest.mark.slow
+def test_the_compiled_step_trains(steps, monkeypatch):
+    """The GPU's variant, traced and differentiated by the compiler, without code for a device."""
+    compiler = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", compiler)
+    compiled = steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32, compiled")
+    assert compiled.forward is not compiled.model
+    expected = gradients(steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32"))
+    assert (gradients(compiled) - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_operations_are_those_of_the_products(steps):
+    """Counted by hand for the tiny size: three layers of width 100, hidden 400."""
+    rows = [1 + channels * seconds for _, channels, seconds in steps.SHAPES.values()]
+    weights = 100 * 300 + 100 * 100 + 2 * 100 * 400
+    attention = sum(3 * 2 * 2 * n * n * 100 for n in rows)
+    assert steps.operations("tiny", 1, joint=False) == 3 * (6 * weights * sum(rows) + attention)
+
+
+@pytest.fixture(scope="module")
+def latency():
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import latency
+    finally:
+        sys.path.remove(str(RECIPES))
+    return latency
+
+
+def test_latency_times_one_answer_for_every_chunk(latency):
+    """What is timed does the whole work: a window's answer each time, and the same one."""
+    contestants = latency.Contestants("tiny")
+    calls, chunk = contestants.calls(), np.random.default_rng(0).standard_normal((23, 2560))
+    cut, answers = [], []
+    for turn in range(latency.WARM_UP + 3):
+        answers.append(calls["live"](20 * chunk))
+        cut.append(calls["filters and cutting"](20 * chunk)[1])
+        if turn >= latency.WARM_UP:
+            assert len(answers[-1]) == len(cut[-1]) == 1
+            values = torch.from_numpy(cut[-1]) / 100
+            with torch.no_grad():
+                logits = contestants.model(values, contestants.ids, task="tuab").logits
+            found = answers[-1][0].probabilities["abnormal"]
+            assert found == pytest.approx(logits.sigmoid().item(), abs=1e-4)
+    assert calls["plain forward"](chunk).shape == calls["model"](chunk).shape == (1, 1)
+
+
+def test_latency_prints_every_row(latency):
+    threads = torch.get_num_threads()
+    text = latency.latency_table("tiny", 2, eeg_s=30.0)
+    assert torch.get_num_threads() == threads
+    for name in latency.ROWS:
+        assert f"| {name} | " in text and f"- {name}: " in text
+
+
+def test_what_less_delay_costs_is_nothing_without_it_and_grows(latency):
+    rows = [line.split(" | ") for line in latency.delay_table(60.0).splitlines()[4:]]
+    shares = [float(row[3].rstrip("% |")) for row in rows if row[0] == "| 0.1"]
+    assert len(rows) > len(shares) == len(latency.LOOKAHEADS_S)
+    assert shares[0] == 0 and shares == sorted(shares) and shares[-1] > 10
+
+
+def test_a_long_recording_is_a_short_one_played_again(tmp_path):
+    sys.path.insert(0, str(RECIPES))
+    try:
+        from benchmarks import recording
+    finally:
+        sys.path.remove(str(RECIPES))
+    piece = recording.make_recording(tmp_path / "piece.edf", 4 / 3600)
+    long = recording.repeat_recording(piece, tmp_path / "long.edf", 3)
+    once, thrice = (mne.io.read_raw(path, verbose="error").get_data() for path in (piece, long))
+    assert once.shape == (23, 4 * 256) and 1e-6 < once.std() < 1e-4
+    np.testing.assert_array_equal(thrice, np.tile(once, 3))
+    for way in recording.WAYS:
+        found = recording.measure(way, long, "tiny")
+        assert found["peak_mb"] >= found["before_mb"] > 0 and found["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_the_command_prints_every_variant_and_the_footprint(steps, tmp_path):
+    table = tmp_path / "table.md"
+    arguments = (
+        "steps footprint --preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 2"
+    ).split()
+    subprocess.run(
+        [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
+    )
+    text = table.read_text("utf-8")
+    variants = [name for name in steps.VARIANTS if "compiled" not in name]
+    for row in (*variants, "switching the task"):
+        assert f"| {row} |" in text
+    assert "GFLOP/s" in text

@@ -20,37 +20,35 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
 import pretrain_tokenizer
-from stage_one import (
-    ERRORS,
-    describe_data,
-    open_data,
-    parse_arguments,
-    read_overrides,
-    run_record,
-    say,
-    shipped_config,
-    train,
-)
+from stage_one import CONFIGS, ERRORS, open_data, train
 
-from modeling_mteeg.training.output import check_output, note_output
-from modeling_mteeg.training.setup import start_accelerator
+from modeling_mteeg.training.arguments import (
+    shipped_config,
+    stage_one_overrides,
+    stage_one_parser,
+)
+from modeling_mteeg.training.console import describe_stage_one, say
+from modeling_mteeg.training.output_folder import check_output, note_output
+from modeling_mteeg.training.processes import start_accelerator
 from modeling_mteeg.training.stage_one import (
     MaskedTrainer,
     MaskedTrainingConfig,
     TokenizerTrainingConfig,
     build_student,
     load_tokenizer,
+    save_stage_one,
+    simulated_folders,
+    stage_one_record,
 )
-from modeling_mteeg.training.stage_one.saving import save_stage_one
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and save."""
-    args = parse_arguments(__doc__, "pretrain", argv)
+    args = stage_one_parser(__doc__, CONFIGS, "pretrain").parse_args(argv)
     try:
-        config = MaskedTrainingConfig.load(args.config, read_overrides(args))
+        config = MaskedTrainingConfig.load(args.config, stage_one_overrides(args))
         if args.resume != "never":
-            check_output(config, MaskedTrainingConfig.load)
+            check_output(config)
         code = make_demo_tokenizer(config)
         if code:
             return code
@@ -63,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    describe_data(config, data, accelerator, "masked pre-training", model)
+    simulated = any(simulated_folders(config))
+    describe_stage_one(config, data, accelerator, "masked pre-training", model, simulated)
     if accelerator.is_main_process:
         note_output(config)
     try:
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     model = trainer.whole_model()
     if accelerator.is_main_process:
-        record = run_record(__file__, argv, config, data, trainer, accelerator)
+        record = stage_one_record(__file__, argv, trainer)
         saved = save_stage_one(model, folder / "model", record)
         say(accelerator, f"saved {saved}")
         say(accelerator, f"next: accelerate launch recipes/joint.py --base {saved}")
@@ -87,7 +86,8 @@ def make_demo_tokenizer(config: MaskedTrainingConfig) -> int:
     Returns the exit status of its recipe, 0 where there was nothing to do. A tokenizer that is
     not the demo's is never made.
     """
-    demo = Path(TokenizerTrainingConfig.load(shipped_config("tokenizer", "demo")).output) / "model"
+    shipped = shipped_config(CONFIGS, "tokenizer", "demo")
+    demo = Path(TokenizerTrainingConfig.load(shipped).output) / "model"
     if not config.data.simulate or Path(config.tokenizer) != demo or demo.is_dir():
         return 0
     if int(os.environ.get("RANK", "0")) == 0:

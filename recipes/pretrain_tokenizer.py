@@ -17,34 +17,29 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
-from stage_one import (
-    ERRORS,
-    describe_data,
-    open_data,
-    parse_arguments,
-    read_overrides,
-    run_record,
-    say,
-    train,
-)
+from stage_one import CONFIGS, ERRORS, open_data, train
 
-from modeling_mteeg.training.output import check_output, note_output
-from modeling_mteeg.training.setup import start_accelerator
+from modeling_mteeg.training.arguments import stage_one_overrides, stage_one_parser
+from modeling_mteeg.training.console import describe_stage_one, say
+from modeling_mteeg.training.output_folder import check_output, note_output
+from modeling_mteeg.training.processes import start_accelerator
 from modeling_mteeg.training.stage_one import (
     TokenizerTrainer,
     TokenizerTrainingConfig,
     build_tokenizer,
+    save_stage_one,
+    simulated_folders,
+    stage_one_record,
 )
-from modeling_mteeg.training.stage_one.saving import save_stage_one
 
 
 def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
     """Train and save; ``last``: the processes end with it, no other training follows in them."""
-    args = parse_arguments(__doc__, "tokenizer", argv)
+    args = stage_one_parser(__doc__, CONFIGS, "tokenizer").parse_args(argv)
     try:
-        config = TokenizerTrainingConfig.load(args.config, read_overrides(args))
+        config = TokenizerTrainingConfig.load(args.config, stage_one_overrides(args))
         if args.resume != "never":
-            check_output(config, TokenizerTrainingConfig.load)
+            check_output(config)
         accelerator = start_accelerator(config)
         data = open_data(config, accelerator)
         model = build_tokenizer(config.model, config.seed)
@@ -53,7 +48,8 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
     except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    describe_data(config, data, accelerator, "neural tokenizer", model)
+    simulated = any(simulated_folders(config))
+    describe_stage_one(config, data, accelerator, "neural tokenizer", model, simulated)
     if accelerator.is_main_process:
         note_output(config)
     try:
@@ -62,7 +58,7 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if accelerator.is_main_process:
-        record = run_record(__file__, argv, config, data, trainer, accelerator)
+        record = stage_one_record(__file__, argv, trainer)
         saved = save_stage_one(trainer.model, folder / "model", record)
         say(accelerator, f"saved {saved}")
         say(accelerator, f"next: accelerate launch recipes/pretrain.py --tokenizer {saved}")

@@ -5,17 +5,71 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import yaml
 
-from .schema import ConfigError, yaml_loader
+from .schema import ConfigError, read_section, yaml_loader
 
 
 class SavedConfig:
-    """A frozen dataclass that is written as YAML."""
+    """A frozen dataclass that is read from YAML, checked as a whole, and written as YAML."""
+
+    OUTSIDE: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of dotted keys that do not decide what comes out."""
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Read a YAML file, put ``overrides`` over it, and check everything at once.
+
+        Parameters
+        ----------
+        path : str or Path
+        overrides : mapping of str to value
+            Dotted keys, such as ``{"data.tasks": ["tuab"]}``; they win over the file.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ConfigError
+            Not YAML, unknown keys, wrong types, wrong values, or values that contradict each other:
+            all of them in one error.
+        """
+        tree, duplicates = read_tree(path)
+        return cls.build(tree, overrides, str(path), duplicates)
+
+    @classmethod
+    def build(
+        cls,
+        tree: Any,
+        overrides: Mapping[str, Any] | None = None,
+        source: str = "configuration",
+        faults: Sequence[str] = (),
+    ) -> Self:
+        """Check a nested mapping and make the configuration of it; see :meth:`load`."""
+        faults = list(faults)
+        tree = put_over(tree, overrides, source)
+        config = read_section(cls, tree, "", faults)
+        config.check_names(tree, faults)
+        if not faults:
+            config.check_together(faults)
+        if faults:
+            raise ConfigError(source, faults)
+        return config
+
+    def check_names(self, tree: Mapping[str, Any], faults: list[str]) -> None:
+        """Note names that are unknown, as they stand in the file's ``tree``."""
+
+    def check_together(self, faults: list[str]) -> None:
+        """Note values that are right alone and wrong together."""
+
+    def identity(self) -> dict[str, Any]:
+        """The keys that decide the trained numbers, flat: a checkpoint belongs to these."""
+        flat = flatten(self.to_dict())
+        return {key: value for key, value in flat.items() if not key.startswith(self.OUTSIDE)}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as in the YAML file."""
@@ -38,6 +92,23 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping) and value
         flat |= flatten(value, f"{name}.") if nested else {name: value}
     return flat
+
+
+def read_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` words of a command line as dotted keys and the values that YAML makes of them.
+
+    Raises
+    ------
+    ConfigError
+        A word without an equals sign.
+    """
+    overrides: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError("--set", [f"{word!r}: expected KEY=VALUE"])
+        overrides[key] = yaml.load(value, Loader=yaml_loader([]))
+    return overrides
 
 
 def read_tree(path: str | Path) -> tuple[Any, list[str]]:

@@ -56,6 +56,8 @@ def read_section(cls: type, tree: Any, where: str, faults: list[str]) -> Any:
 
 def _read_value(hint: Any, value: Any, check: str | None, where: str, faults: list[str]) -> Any:
     """``value`` in the type ``hint``, or ``ABSENT`` after noting what is wrong with it."""
+    if hint is Any:  # whose it is checks it
+        return value
     if dataclasses.is_dataclass(hint):
         return read_section(hint, value, where, faults)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)

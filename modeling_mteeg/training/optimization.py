@@ -1,71 +1,46 @@
-"""The optimiser of a joint training: parameter groups, schedule, gradients over processes."""
+"""The optimiser of a training: parameter groups, schedule, gradients over processes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from .joint_config import OptimizationOptions
+from ..methods import GradientMethod
+from .joint_config import JointOptimization
+from .run_config import OptimizationOptions
 
-_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
-_EMBEDDINGS = ("cls_token", "spatial_embedding", "temporal_embedding")
 _BUCKET_NUMEL = 16 * 2**20
 
 
-def layer_index(name: str, num_layers: int) -> int:
-    """Depth of a parameter: 0 the input side, ``i + 1`` transformer layer i, last the heads.
-
-    An adapter's parameters lie in the layer they adapt.
+def parameter_groups(
+    module: torch.nn.Module,
+    weight_decay: float,
+    decays: Callable[[str, torch.Tensor], bool],
+    depth: Callable[[str], int] = lambda name: 0,
+    depths: int = 0,
+    layer_decay: float = 1.0,
+) -> list[dict[str, Any]]:
+    """Groups of the trainable parameters by depth and weight decay.
 
     Parameters
     ----------
-    name : str
-        Name of a parameter of :class:`~modeling_mteeg.MteegModel`.
-    num_layers : int
-        Transformer layers of the model.
-
-    Notes
-    -----
-    LaBraM's fine-tuning counts the same way: temporal encoder, class token and embedding tables
-    are 0, the final normalisation and the head ``num_layers + 1``.
-    """
-    if name.startswith(("temporal_encoder.", *_EMBEDDINGS)):
-        return 0
-    match = _LAYER.search(name)
-    if match:
-        return int(match[1]) + 1
-    if name.startswith(("fc_norm.", "heads.")):
-        return num_layers + 1
-    raise ValueError(
-        f"Parameter {name!r}: expected one of the temporal encoder, the embeddings, the layers, "
-        "fc_norm or the heads; say in layer_index which depth it has."
-    )
-
-
-def decays(name: str, parameter: torch.Tensor) -> bool:
-    """Whether weight decay acts on a parameter: on matrices and kernels only.
-
-    Biases, normalisations, layer scales and the embedding tables are left alone, as in LaBraM's
-    fine-tuning.
-    """
-    return parameter.ndim > 1 and not name.startswith(_EMBEDDINGS)
-
-
-def parameter_groups(
-    model: torch.nn.Module, num_layers: int, weight_decay: float, layer_decay: float
-) -> list[dict[str, Any]]:
-    """Groups of the trainable parameters by depth and weight decay.
+    module : torch.nn.Module
+    weight_decay : float
+        Of the parameters for which ``decays(name, parameter)``.
+    depth : callable
+        Depth of a parameter by its name: 0 at the input side, ``depths`` at the heads.
+    layer_decay : float
+        Factor of the learning rate from one depth to the one before it.
 
     Returns
     -------
     list of dict
         Keys ``params``, ``names``, ``weight_decay`` and ``lr_scale``
-        (``layer_decay ** (num_layers + 1 - depth)``), in order of depth.
+        (``layer_decay ** (depths - depth)``), in order of depth, without decay first.
 
     Raises
     ------
@@ -73,17 +48,17 @@ def parameter_groups(
         Nothing is trainable, or a parameter is in no known place.
     """
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        depth, decay = layer_index(name, num_layers), decays(name, parameter)
+        key = depth(name), decays(name, parameter)
         group = groups.setdefault(
-            (depth, decay),
+            key,
             {
                 "params": [],
                 "names": [],
-                "weight_decay": weight_decay if decay else 0.0,
-                "lr_scale": layer_decay ** (num_layers + 1 - depth),
+                "weight_decay": weight_decay if key[1] else 0.0,
+                "lr_scale": layer_decay ** (depths - key[0]),
             },
         )
         group["params"].append(parameter)
@@ -93,11 +68,16 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def build_optimizer(
-    model: torch.nn.Module, num_layers: int, options: OptimizationOptions
-) -> torch.optim.AdamW:
+def build_optimizer(method: GradientMethod, options: JointOptimization) -> torch.optim.AdamW:
     """AdamW over :func:`parameter_groups` (LaBraM's fine-tuning; facts on MTEEG's are open)."""
-    groups = parameter_groups(model, num_layers, options.weight_decay, options.layer_decay)
+    groups = parameter_groups(
+        method.module,
+        options.weight_decay,
+        method.decays,
+        method.depth,
+        method.depths,
+        options.layer_decay,
+    )
     return torch.optim.AdamW(groups, lr=options.lr, betas=tuple(options.betas))
 
 

@@ -8,7 +8,7 @@ those of the whole step.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -16,20 +16,19 @@ Batch = Mapping[str, torch.Tensor]
 
 
 def split_passes(
-    batches: Mapping[str, Batch], max_tokens: int | None, patch_size: int = 200
+    batches: Mapping[str, Batch], max_tokens: int | None, tokens: Callable[[Batch], int]
 ) -> list[dict[str, Batch]]:
     """Batches of one step as passes of at most ``max_tokens`` tokens.
 
     Parameters
     ----------
     batches : mapping of str to mapping
-        Task to ``input_values`` (samples, channels, patches, patch_size) or (samples, channels,
-        time), ``channel_ids`` and ``labels`` (samples,).
+        Task to ``input_values`` (samples, ...), ``channel_ids`` and ``labels`` (samples,).
     max_tokens : int or None
         Bound of a pass; None: one pass. A pass of a single sample may exceed it, since a sample is
         never cut.
-    patch_size : int
-        Samples of the signal per token.
+    tokens : callable
+        Tokens of one sample of a batch, as a method counts them.
 
     Returns
     -------
@@ -45,7 +44,7 @@ def split_passes(
         count = len(batch["labels"])
         if not count:
             continue
-        size = 1 + batch["input_values"].shape[1:].numel() // patch_size  # the class token, too
+        size = tokens(batch)
         runs = -(-count // max(1, max_tokens // size))
         borders = [count * run // runs for run in range(runs + 1)]
         for start, stop in itertools.pairwise(borders):
@@ -53,14 +52,14 @@ def split_passes(
     # Largest first into the first pass with room: few passes, and the same ones every time.
     pieces.sort(key=lambda piece: (-piece[0], piece[1]))
     passes: list[tuple[int, dict[str, Batch]]] = []
-    for tokens, task, batch in pieces:
+    for number, task, batch in pieces:
         for index, (filled, content) in enumerate(passes):
-            if filled + tokens <= max_tokens and task not in content:
+            if filled + number <= max_tokens and task not in content:
                 content[task] = batch
-                passes[index] = (filled + tokens, content)
+                passes[index] = (filled + number, content)
                 break
         else:
-            passes.append((tokens, {task: batch}))
+            passes.append((number, {task: batch}))
     return [content for _, content in passes]
 
 

@@ -18,10 +18,10 @@ from ..cards import RECORD_FILE, write_cards
 from ..data import Corpus
 from ..data.loading import task_location
 from ..data.remote import RemoteFolder, is_url
-from ..model.adapter_files import ADAPTERS
+from ..methods.method import Method
 from ..model.task_card import CARD_FILE, TaskCard
+from ..settings.plain_json import plain, write_json
 from .joint_config import JointConfig
-from .results import plain, write_json
 
 FORMAT = 1
 PACKAGES = (
@@ -185,8 +185,6 @@ def start_record(
         "start_repo": None if Path(options.base or ".").exists() else options.base,
         "simulated": any(simulated),
         **simulated_record(simulated, options.base),
-        "train_temporal_encoder": config.train_temporal_encoder,
-        "epochs": config.optimization.epochs,
         "device": accelerator.device.type,
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,
@@ -199,16 +197,18 @@ def start_record(
 
 
 def task_results(
-    record: Mapping[str, Any], task: str, test: Mapping[str, float], simulated: bool
+    record: Mapping[str, Any], task: str, epoch: int, test: Mapping[str, float], simulated: bool
 ) -> dict[str, Any]:
     """``results`` of one task's card.
 
     Parameters
     ----------
     record : mapping
-        A seed's record: that of :func:`start_record` and ``seed``, ``epoch``, ``history``,
-        ``trainable_parameters``.
+        A seed's record: that of :func:`start_record`, the method's facts, and ``seed``,
+        ``epochs``, ``history``.
     task : str
+    epoch : int
+        The epoch whose weights serve the task.
     test : mapping
         Metrics on the test split.
     simulated : bool
@@ -217,38 +217,42 @@ def task_results(
     history = record["history"]
     outside = ("config", "format", "test", "simulated")  # the base's record has them
     training = {key: value for key, value in record.items() if key not in outside}
-    training["data"] = record["data"][task]
+    training["data"], training["epoch"] = record["data"][task], epoch
     training["history"] = [
         {"train_loss": entry["train_loss"].get(task), "validation": entry["validation"][task]}
         for entry in history
     ]
     return {
         "seed": record["seed"],
-        "epoch": record["epoch"],
+        "epoch": epoch,
         "method": record["method"],
         "simulated": simulated,
-        "validation": history[record["epoch"]]["validation"][task],
+        "validation": history[epoch]["validation"][task],
         "test": dict(test),
         "training": training,
     }
 
 
 def note_seeds(
-    folder: str | Path, summary: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]
+    method: type[Method],
+    folder: str | Path,
+    summary: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
 ) -> None:
     """Put the results over several seeds into a saved folder, and make its cards anew.
 
     Parameters
     ----------
+    method : type
+        Whose ``save`` wrote the folder, of one of the seeds.
     folder : str or Path
-        What ``save_model`` wrote, of one of the seeds.
     summary : mapping
         Of ``summarize``: task to metric to ``mean``, ``std`` and ``values``.
     seeds : sequence of int
     """
     folder = Path(folder)
     for task, metrics in summary.items():
-        place = folder / ADAPTERS / task
+        place = method.task_folder(folder, task)
         card = TaskCard.load(place)
         results = {**(card.results or {}), "seeds": list(seeds), "test_over_seeds": plain(metrics)}
         write_json(place / CARD_FILE, card.replace(results=results).to_dict())

@@ -1,61 +1,132 @@
-"""What is left of a joint training: the published folder, the results, the table."""
+"""What is left of a joint training: the folder, the results over seeds, the table."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..cards import METRIC_TITLES, RECORD_FILE, write_cards
-from ..model.feature_extraction_mteeg import MteegFeatureExtractor
-from ..model.modeling_mteeg import MteegModel
+import numpy as np
+import torch
+
+from ..cards import METRIC_TITLES
+from ..data.loading import model_inputs
+from ..methods.method import TrainingError
 from ..model.task_card import TaskCard
+from ..settings.plain_json import write_json
+from .joint_config import JointConfig
+from .joint_training import SelectedTraining
+from .record import task_results
 
 Results = Mapping[str, Mapping[str, float]]
 
 
-def save_model(
-    model: MteegModel,
-    folder: str | Path,
-    results: Mapping[str, Mapping[str, Any]],
-    record: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write base, feature extractor, every task's adapter with its results, and model cards.
-
-    The folder is written aside and then put in the place of an earlier one, so that it is whole
-    whenever it is there: ``<folder>`` is the base, ``<folder>/adapters/<task>`` an adapter.
-
-    Parameters
-    ----------
-    model : MteegModel
-    folder : str or Path
-    results : mapping of str to mapping
-        For the card of each task; numbers that are NaN become null.
-    record : mapping, optional
-        How the training came about (:mod:`modeling_mteeg.training.record`).
-    """
+@contextmanager
+def replaced(folder: str | Path) -> Iterator[Path]:
+    """A folder to write into, which then takes the place of ``folder``, whole or not at all."""
     folder = Path(folder)
     temporary, old = (folder.with_name(f".{folder.name}-{end}") for end in ("writing", "old"))
     for path in (temporary, old):
         shutil.rmtree(path, ignore_errors=True)
-    model.save_pretrained(temporary)
-    MteegFeatureExtractor().save_pretrained(temporary)
-    for task in model.tasks:
-        place = temporary / "adapters" / task
-        model.save_adapter(task, place, model_card=False, results=plain(results[task]))
-    if record is not None:
-        write_json(temporary / RECORD_FILE, record)
-    write_cards(temporary)
+    yield temporary
     if folder.exists():
         os.rename(folder, old)
     os.rename(temporary, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def save_training(
+    trainer: SelectedTraining,
+    folder: Path,
+    record: Mapping[str, Any],
+    test: Mapping[str, Mapping[str, float]],
+) -> Path:
+    """Save what was selected, with its results and how it came about, and the history.
+
+    Parameters
+    ----------
+    trainer : SelectedTraining
+        Finished, with the selected weights in it.
+    folder : Path
+        What the method saves replaces an earlier one; ``history.json`` goes beside it.
+    record : mapping
+        Of :func:`modeling_mteeg.training.record.start_record`.
+    test : mapping
+        Every task's metrics on the test split.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    history, chosen = trainer.progress.history, trainer.chosen_epochs()
+    together = trainer.method.selection == "mean"
+    record = {
+        **record,
+        **trainer.method.facts(),
+        "seed": trainer.seed,
+        "epochs": trainer.epochs,
+        "epoch": trainer.progress.best_epoch if together else chosen,
+        "history": history,
+        "test": summarize({trainer.seed: test}),
+    }
+    results = {
+        task: task_results(record, task, chosen[task], test[task], card.simulated)
+        for task, card in trainer.cards.items()
+    }
+    with replaced(folder) as place:
+        trainer.method.save(place, results, record)
+    write_json(folder.parent / "history.json", history)
+    epochs = sorted({epoch + 1 for epoch in chosen.values()})
+    print(f"saved {folder}, selected epoch {', '.join(map(str, epochs))}")
     return folder
+
+
+def check_saved(folder: Path, trainer: SelectedTraining) -> None:
+    """Load the saved folder as a user would, and predict some windows of the last task.
+
+    Raises
+    ------
+    TrainingError
+        What was loaded answers otherwise than what was trained.
+    """
+    task = trainer.tasks[-1]
+    card, reader = trainer.cards[task], trainer.corpora[task].splits["test"]
+    rows = np.linspace(0, len(reader) - 1, min(5, len(reader))).astype(np.int64)
+    batch = model_inputs(reader, card, rows)
+    truth = batch.pop("labels")
+    loaded = trainer.method.load(folder, task).predict_logits(task, batch)
+    here = trainer.method.predict_logits(task, batch).cpu().float()
+    if not torch.allclose(loaded, here, rtol=1e-3, atol=1e-4):
+        raise TrainingError(f"{folder}: the loaded model differs from the trained one by "
+                            f"{(loaded - here).abs().max():.2g}.")  # fmt: skip
+    data = "simulated windows" if card.simulated else "windows"
+    print(f"loaded back; {task} on {len(rows)} {data} of the test split:")
+    for label, row in zip(truth.tolist(), card.probabilities(loaded), strict=True):
+        guess = int(row.argmax())
+        print(
+            f"  true {card.labels[label]:<12} predicted {card.labels[guess]:<12} {row[guess]:.2f}"
+        )
+
+
+def write_results(
+    config: JointConfig, summary: Mapping[str, Any], cards: Mapping[str, TaskCard]
+) -> Path:
+    """Write ``results.json`` of the output folder; returns its path."""
+    return write_json(
+        Path(config.output) / "results.json",
+        {
+            "simulated": {task: card.simulated for task, card in cards.items()},
+            "test": summary,
+            "seeds": list(config.seeds),
+            "config": config.to_dict(),
+        },
+    )
 
 
 def summarize(by_seed: Mapping[int, Results]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -113,22 +184,3 @@ def _cell(value: Mapping[str, Any] | None) -> str:
         return "undefined"
     spread = "" if value["std"] is None else f" ± {value['std']:.3f}"
     return f"{value['mean']:.3f}{spread}"
-
-
-def plain(value: Any) -> Any:
-    """``value`` with NaN and infinity as None, which JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_json(path: str | Path, value: Any) -> Path:
-    """Write ``value`` so that the file is whole or not there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(part, path)
-    return path

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from modeling_mteeg import MteegConfig, MteegModel, TaskCard
+from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.training.optimization import sum_gradients
 from modeling_mteeg.training.passes import rows_of, split_passes
 
@@ -134,6 +135,7 @@ class JointStep:
         self.model = MteegModel(config)
         for task, card in cards().items():
             self.model.add_adapter(task, card=card)
+        self.method = Mteeg(self.model)
         self.model.to(device).train()
         self.forward = torch.compile(self.model) if "compiled" in variant else self.model
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -151,7 +153,7 @@ class JointStep:
             self.max_tokens = largest * -(-samples // world)
 
     def __call__(self) -> None:
-        for part in split_passes(self.batches, self.max_tokens, self.model.config.patch_size):
+        for part in split_passes(self.batches, self.max_tokens, self.method.tokens):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
                 outputs = self.forward(tasks=part, smoothing=LABEL_SMOOTHING)
             loss = sum(

@@ -20,13 +20,14 @@ from tiny_models import CARDS, model_with_tasks, tiny_model
 
 from modeling_mteeg import MteegModel, TaskCard
 from modeling_mteeg.cards import CardError, write_cards
+from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.training.record import (
     command_line,
     note_seeds,
     simulated_record,
     task_results,
 )
-from modeling_mteeg.training.results import save_model, summarize
+from modeling_mteeg.training.results import summarize
 
 PATTERNS = SUPPORT / "model_cards"
 PARTS = {
@@ -105,9 +106,9 @@ def saved(folder: Path, seeds: tuple[int, ...], start: dict | None = None, **cha
         task: task_results(record, task, TEST[seeds[0]][task], model.tasks[task].simulated)
         for task in TASKS
     }
-    save_model(model, folder, results, record)
+    Mteeg(model).save(folder, results, record)
     if len(seeds) > 1:
-        note_seeds(folder, summarize({seed: TEST[seed] for seed in seeds}), seeds)
+        note_seeds(Mteeg, folder, summarize({seed: TEST[seed] for seed in seeds}), seeds)
     return folder
 
 

@@ -18,10 +18,11 @@ from transformers import AutoModel
 
 from modeling_mteeg.data import load_corpus, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
+from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training import joint_training as loop
-from modeling_mteeg.training.joint_config import load_config
-from modeling_mteeg.training.results import results_table, save_model, summarize
+from modeling_mteeg.training.joint_config import JointConfig
+from modeling_mteeg.training.results import replaced, results_table, summarize
 
 JOINT = ROOT / "recipes/joint.py"
 SIZES = {"tuab": (16, 6, 7), "seed-v": (18, 9, 9), "sleep-edf": (9, 6, 8)}
@@ -157,7 +158,7 @@ def test_no_run_writes_over_the_results_of_another(joint, data, tmp_path, capsys
     assert "holds history.json, model, results.json, but no config.yaml" in capsys.readouterr().err
     other = ["--tasks", "seed-v", "--set", "optimization.lr=1e-3", "--resume", "never"]
     assert joint.main(arguments(data, out, *other)) == 0
-    assert load_config(out / "config.yaml").optimization.lr == 1e-3
+    assert JointConfig.load(out / "config.yaml").optimization.lr == 1e-3
 
 
 def test_a_seed_may_be_added_to_several(joint, data, tmp_path, capsys):
@@ -309,12 +310,14 @@ def test_a_saved_model_replaces_an_earlier_one_whole(data, tmp_path):
 
     model = MteegModel(MteegConfig.from_preset("tiny"))
     model.add_adapter("tuab", card=CARDS["tuab"])
-    save_model(model, tmp_path / "model", {"tuab": {"auroc": float("nan")}})
+    with replaced(tmp_path / "model") as place:
+        Mteeg(model).save(place, {"tuab": {"auroc": float("nan")}})
     (tmp_path / "model" / "stray").write_text("", "utf-8")
     for left in (".model-writing", ".model-old"):  # by a save that was killed
         (tmp_path / left).mkdir()
         (tmp_path / left / "stray").write_text("", "utf-8")
-    save_model(model, tmp_path / "model", {"tuab": {"auroc": 0.5}})
+    with replaced(tmp_path / "model") as place:
+        Mteeg(model).save(place, {"tuab": {"auroc": 0.5}})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert not (tmp_path / "model" / "stray").exists()
     assert TaskCard.load(tmp_path / "model/adapters/tuab").results == {"auroc": 0.5}

@@ -89,7 +89,7 @@ def finish(trainer: StageOneTrainer) -> list[dict]:
 
 def outcome(trainer: StageOneTrainer) -> dict[str, torch.Tensor]:
     """All tensors of a training: weights, buffers, averages."""
-    tensors = {name: whole(tensor).clone() for name, tensor in trainer._tensors().items()}
+    tensors = {name: whole(tensor).clone() for name, tensor in trainer.trained_tensors().items()}
     if trainer.average is not None:
         tensors |= {f"average.{k}": whole(v).clone() for k, v in trainer.average.averages.items()}
     return tensors

@@ -19,10 +19,12 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from modeling_mteeg.data import Corpus, load_corpora
+from modeling_mteeg.methods import METHODS
 from modeling_mteeg.training import checkpoint
 from modeling_mteeg.training import joint_training as loop
-from modeling_mteeg.training.joint_config import JointConfig, build_config
+from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer
+from modeling_mteeg.training.optimization import build_optimizer
 
 TASKS = ("tuab", "seed-v", "sleep-edf")
 
@@ -39,14 +41,18 @@ def make_config(tasks: tuple[str, ...] = TASKS, **overrides: Any) -> JointConfig
         "checkpoint": {"every_steps": 2, "keep": 2},
     }  # fmt: skip
     changes = {key.replace("__", "."): value for key, value in overrides.items()}
-    return build_config(tree, changes)
+    return JointConfig.build(tree, changes)
 
 
 def make_trainer(
     corpora: dict[str, Corpus], out: str | Path, accelerator: Accelerator | None = None, **overrides
 ) -> JointTrainer:
     config = make_config(tuple(corpora), **overrides)
-    return JointTrainer(config, corpora, accelerator or Accelerator(cpu=True), 0, out)
+    accelerator = accelerator or Accelerator(cpu=True)
+    cards = {task: corpus.card for task, corpus in corpora.items()}
+    method = METHODS[config.method].build(config, cards, 0)
+    optimizer = build_optimizer(method, config.optimization)
+    return JointTrainer(config, corpora, method, optimizer, accelerator, 0, out)
 
 
 def fill_adapters(trainer: JointTrainer) -> None:

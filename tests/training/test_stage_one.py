@@ -10,11 +10,11 @@ from tiny_unlabelled import save_unlabelled
 from modeling_mteeg import MteegConfig, MteegModel
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.setup import TrainingError
+from modeling_mteeg.training.processes import TrainingError
 from modeling_mteeg.training.stage_one import TokenizerTrainingConfig, build_student
 from modeling_mteeg.training.stage_one.ema import WeightAverage
 from modeling_mteeg.training.stage_one.stage_one_config import StudentOptions
-from modeling_mteeg.training.stage_one.trainer import StageOneTrainer, parameter_groups
+from modeling_mteeg.training.stage_one.trainer import StageOneTrainer, stage_one_groups
 
 KINDS = ("tokenizer", "masked")
 
@@ -122,7 +122,7 @@ def test_the_saved_average_follows_the_weights(data, tmp_path):
 def test_weight_decay_is_for_matrices_and_kernels(data, tmp_path):
     for kind in KINDS:
         model = make_trainer(kind, data, tmp_path / kind).model
-        decaying, others = (set(map(id, g["params"])) for g in parameter_groups(model, 0.05))
+        decaying, others = (set(map(id, g["params"])) for g in stage_one_groups(model, 0.05))
         for name, parameter in model.named_parameters():
             plain = name.endswith(("bias", "token", "embedding")) or "norm" in name or (
                 parameter.ndim == 1

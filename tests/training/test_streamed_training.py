@@ -19,8 +19,9 @@ from tiny_corpora import CARDS, save_corpora, save_corpus
 from training_program import make_trainer, outcome, run
 
 from modeling_mteeg.data import load_corpora
+from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.joint_config import ConfigError, build_config
+from modeling_mteeg.training.joint_config import JointConfig
 
 SIZES = {"tuab": (32, 8, 7), "seed-v": (27, 9, 8)}
 TASKS = list(SIZES)
@@ -145,7 +146,7 @@ def test_the_recipe_says_what_ended_a_stream(joint, tmp_path, capsys):
 def test_simulated_corpora_are_not_written_to_a_url():
     for folder in ("s3://bucket/eeg", "data/{task}"):
         with pytest.raises(ConfigError, match="plain local folder"):
-            build_config({"model": {"preset": "tiny"}, "data": {"simulate": True,
+            JointConfig.build({"model": {"preset": "tiny"}, "data": {"simulate": True,
                                                                 "folder": folder}})  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from modeling_mteeg.training.joint_config import TASKS, ConfigError, build_config, load_config
+from modeling_mteeg.settings.schema import ConfigError
+from modeling_mteeg.training.joint_config import TASKS, JointConfig
 
 CONFIGS = sorted((ROOT / "recipes/configs").glob("joint_*.yaml"))
 MINIMAL = {"model": {"preset": "tiny"}, "data": {"folder": "data"}}
@@ -24,13 +25,13 @@ def merged(**sections) -> dict:
 
 def faults_of(tree, overrides=None) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        build_config(tree, overrides)
+        JointConfig.build(tree, overrides)
     return caught.value.faults
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_loads_and_says_how_to_run_it(path):
-    config = load_config(path)
+    config = JointConfig.load(path)
     assert config.data.tasks == TASKS
     header = path.read_text("utf-8").splitlines()[0]
     expected = "recipes/joint.py" if path.stem == "joint_demo" else f"recipes/configs/{path.name}"
@@ -45,7 +46,7 @@ def test_there_are_three_shipped_configs():
 def test_base_and_large_have_labrams_fine_tuning_values():
     for name, epochs, warmup, decay in (("base", 50, 5, 0.65), ("large", 30, 3, 0.8)):
         path = next(path for path in CONFIGS if path.stem == f"joint_{name}")
-        config = load_config(path)
+        config = JointConfig.load(path)
         o = config.optimization
         assert (o.epochs, o.warmup_epochs, o.layer_decay) == (epochs, warmup, decay)
         assert (o.lr, o.min_lr, o.weight_decay, o.betas) == (5e-4, 1e-6, 0.05, (0.9, 0.999))
@@ -75,7 +76,7 @@ checkpoint: [1]
         "utf-8",
     )
     with pytest.raises(ConfigError) as caught:
-        load_config(path)
+        JointConfig.load(path)
     faults = caught.value.faults
     expected = {
         "model.preset": "'tiny'",
@@ -137,7 +138,7 @@ def test_words_and_numbers_are_those_of_yaml_1_2(tmp_path):
         "optimization: {lr: 5e-4, min_lr: 1E-6, warmup_epochs: 1}\n",
         "utf-8",
     )
-    config = load_config(path)
+    config = JointConfig.load(path)
     assert config.mixed_precision == "no" and config.data.folder == "on"
     assert (config.optimization.lr, config.optimization.min_lr) == (5e-4, 1e-6)
     assert isinstance(config.optimization.warmup_epochs, float)
@@ -149,7 +150,7 @@ def test_a_key_given_twice_is_a_fault(tmp_path):
         "model: {preset: tiny}\ndata: {folder: a}\noptimization:\n  lr: 0.1\n  lr: 0.2\n", "utf-8"
     )
     with pytest.raises(ConfigError, match="lr: stands twice"):
-        load_config(path)
+        JointConfig.load(path)
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "- a\n- b\n", "just words", "", "a: !!python/name:os.x"])
@@ -157,24 +158,24 @@ def test_what_is_no_configuration_is_refused(tmp_path, text):
     path = tmp_path / "odd.yaml"
     path.write_text(text, "utf-8")
     with pytest.raises(ConfigError):
-        load_config(path)
+        JointConfig.load(path)
 
 
 def test_a_missing_file_names_those_that_are_there(tmp_path):
     (tmp_path / "here.yaml").write_text("", "utf-8")
     with pytest.raises(FileNotFoundError, match=r"here\.yaml"):
-        load_config(tmp_path / "gone.yaml")
+        JointConfig.load(tmp_path / "gone.yaml")
 
 
 def test_a_saved_configuration_reads_back_equal(tmp_path):
     for path in CONFIGS:
-        config = load_config(path)
+        config = JointConfig.load(path)
         config.save(tmp_path / "sub" / "config.yaml")
-        assert load_config(tmp_path / "sub" / "config.yaml") == config
+        assert JointConfig.load(tmp_path / "sub" / "config.yaml") == config
 
 
 def test_overrides_win_and_are_checked():
-    config = build_config(MINIMAL, {"data.tasks": ["tuab"], "optimization.epochs": 7})
+    config = JointConfig.build(MINIMAL, {"data.tasks": ["tuab"], "optimization.epochs": 7})
     assert config.data.tasks == ("tuab",) and config.optimization.epochs == 7
     assert any("optimization.epoch:" in f for f in faults_of(MINIMAL, {"optimization.epoch": 7}))
     assert MINIMAL == {"model": {"preset": "tiny"}, "data": {"folder": "data"}}
@@ -182,16 +183,16 @@ def test_overrides_win_and_are_checked():
 
 def test_a_rule_for_a_task_that_is_not_trained_is_no_fault():
     tree = merged(sampling={"chb-mit": {"negative_fraction": 0.1}}, data={"tasks": ["my-task"]})
-    assert build_config(tree).data.tasks == ("my-task",)
+    assert JointConfig.build(tree).data.tasks == ("my-task",)
 
 
 def test_identity_holds_what_decides_the_numbers_and_nothing_else():
-    base = build_config(MINIMAL).identity()
+    base = JointConfig.build(MINIMAL).identity()
     for change in ({"output": "x"}, {"tracker": "tensorboard"}, {"seeds": [5]},
                    {"num_processes": 4}, {"checkpoint": {"every_steps": 1}}):  # fmt: skip
-        assert build_config(merged(**change)).identity() == base
+        assert JointConfig.build(merged(**change)).identity() == base
     for change in ({"optimization": {"lr": 1e-3}}, {"adapter": {"rank": 4}}, {"method": "full"},
                    {"sampling": {"tuab": {"fraction": 0.5}}}, {"data": {"tasks": ["tuab"]}},
                    {"optimization": {"gradient_accumulation": 2}},
                    {"mixed_precision": "bf16"}):  # fmt: skip
-        assert build_config(merged(**change)).identity() != base
+        assert JointConfig.build(merged(**change)).identity() != base

@@ -11,11 +11,11 @@ import torch
 from tiny_corpora import CARDS
 
 from modeling_mteeg import MteegConfig, MteegModel
-from modeling_mteeg.training.joint_config import OptimizationOptions
+from modeling_mteeg.methods.mteeg import Mteeg
+from modeling_mteeg.training.joint_config import JointOptimization
 from modeling_mteeg.training.optimization import (
     CosineSchedule,
     build_optimizer,
-    layer_index,
     parameter_groups,
     sum_gradients,
 )
@@ -29,15 +29,20 @@ def model() -> MteegModel:
     return model
 
 
+def groups_of(model: MteegModel, layer_decay: float) -> list[dict]:
+    method = Mteeg(model)
+    return parameter_groups(model, 0.05, method.decays, method.depth, method.depths, layer_decay)
+
+
 def scales(model: MteegModel, layer_decay: float) -> dict[str, float]:
-    groups = parameter_groups(model, model.config.num_hidden_layers, 0.05, layer_decay)
+    groups = groups_of(model, layer_decay)
     return {name: group["lr_scale"] for group in groups for name in group["names"]}
 
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_every_trainable_parameter_is_in_exactly_one_group(model, everything):
     model.set_trainable(everything=everything)
-    groups = parameter_groups(model, 3, 0.05, 0.65)
+    groups = groups_of(model, 0.65)
     found = [id(parameter) for group in groups for parameter in group["params"]]
     wanted = [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
     assert sorted(found) == sorted(wanted)
@@ -61,7 +66,7 @@ def test_learning_rates_fall_towards_the_input(model):
 
 def test_decay_acts_on_matrices_only(model):
     model.set_trainable(everything=True)
-    for group in parameter_groups(model, 3, 0.05, 0.65):
+    for group in groups_of(model, 0.65):
         for name, parameter in zip(group["names"], group["params"], strict=True):
             free = (
                 parameter.ndim == 1
@@ -73,14 +78,14 @@ def test_decay_acts_on_matrices_only(model):
 
 def test_an_unknown_parameter_is_an_error_and_so_is_nothing_to_train(model):
     with pytest.raises(ValueError, match="mystery"):
-        layer_index("mystery.weight", 3)
+        Mteeg(model).depth("mystery.weight")
     model.requires_grad_(False)
     with pytest.raises(ValueError, match="set_trainable"):
-        parameter_groups(model, 3, 0.05, 0.65)
+        groups_of(model, 0.65)
 
 
 def test_schedule_warms_up_peaks_and_ends_at_the_minimum():
-    options = OptimizationOptions(epochs=10, warmup_epochs=2.0, lr=1e-2, min_lr=1e-4)
+    options = JointOptimization(epochs=10, warmup_epochs=2.0, lr=1e-2, min_lr=1e-4)
     schedule = CosineSchedule.from_options(options, steps_per_epoch=5)
     rates = [schedule.at(step) for step in range(50)]
     assert rates[:10] == pytest.approx([1e-3 * (step + 1) for step in range(10)])
@@ -97,20 +102,20 @@ def test_schedule_warms_up_peaks_and_ends_at_the_minimum():
 
 @pytest.mark.parametrize("warmup", [0.0, 2.0])
 def test_schedule_without_cosine_or_without_warmup(warmup):
-    options = OptimizationOptions(epochs=2, warmup_epochs=warmup, lr=1.0, min_lr=0.1)
+    options = JointOptimization(epochs=2, warmup_epochs=warmup, lr=1.0, min_lr=0.1)
     rates = [CosineSchedule.from_options(options, 3).at(step) for step in range(6)]
     assert all(0 < rate <= 1.0 for rate in rates)
     assert rates[-1] == pytest.approx(1.0 if warmup else 0.1)
 
 
 def test_schedule_sets_every_group_by_its_scale(model):
-    optimizer = build_optimizer(model, 3, OptimizationOptions(layer_decay=0.5))
+    optimizer = build_optimizer(Mteeg(model), JointOptimization(layer_decay=0.5))
     CosineSchedule(1.0, 0.0, 0, 2).apply(optimizer, 0)
     assert {group["lr"] / group["lr_scale"] for group in optimizer.param_groups} == {0.5}
 
 
 def test_parameters_without_gradient_neither_move_nor_decay(model):
-    optimizer = build_optimizer(model, 3, OptimizationOptions(lr=0.1, layer_decay=1.0))
+    optimizer = build_optimizer(Mteeg(model), JointOptimization(lr=0.1, layer_decay=1.0))
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.ones_like(parameter)

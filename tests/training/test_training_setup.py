@@ -9,13 +9,9 @@ from tiny_models import tiny_model
 from training_program import TASKS, make_config
 
 from modeling_mteeg import MteegConfig, MteegForPreTraining
+from modeling_mteeg.methods import METHODS
 from modeling_mteeg.model.lora import adapter_layers
-from modeling_mteeg.training.setup import (
-    TrainingError,
-    build_model,
-    check_processes,
-    start_accelerator,
-)
+from modeling_mteeg.training.processes import TrainingError, check_processes, start_accelerator
 
 ADAPTER = {
     "rank": 3,
@@ -24,6 +20,11 @@ ADAPTER = {
     "location": "attention",
     "separate_qkv": True,
 }
+
+
+def build_model(config, cards, seed):
+    """What the configured method trains."""
+    return METHODS[config.method].build(config, cards, seed).module
 
 
 @pytest.mark.parametrize("start", ["preset", "base", "pre-trained"])

@@ -2,13 +2,15 @@
 
 from .compiling import compile_layers
 from .masked_training import MaskedTrainer, build_student
-from .stage_one_config import MaskedTrainingConfig, TokenizerTrainingConfig
+from .saving import save_stage_one, simulated_folders, stage_one_record
+from .stage_one_config import MaskedTrainingConfig, StageOneConfig, TokenizerTrainingConfig
 from .tokenizer_training import TokenizerTrainer, build_tokenizer, load_tokenizer
 from .trainer import StageOneTrainer
 
 __all__ = [
     "MaskedTrainer",
     "MaskedTrainingConfig",
+    "StageOneConfig",
     "StageOneTrainer",
     "TokenizerTrainer",
     "TokenizerTrainingConfig",
@@ -16,4 +18,7 @@ __all__ = [
     "build_tokenizer",
     "compile_layers",
     "load_tokenizer",
+    "save_stage_one",
+    "simulated_folders",
+    "stage_one_record",
 ]

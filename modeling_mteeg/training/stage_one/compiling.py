@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ...methods.method import TrainingError
 from ...model.layers import MteegLayer
-from ..setup import TrainingError
 
 _KINDS = 64
 """So many versions of a part are made before torch goes on without: training and validation,

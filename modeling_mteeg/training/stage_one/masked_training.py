@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 
 from ...data import StepPart, UnlabelledWindows
+from ...methods.method import TrainingError
 from ...model.configuration_mteeg import MteegConfig
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
-from ..setup import TrainingError
 from .stage_one_config import MaskedTrainingConfig, StudentOptions
 from .step_place import StepPlace
 from .trainer import StageOneTrainer

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...cards import RECORD_FILE, write_cards
+from ...data import read_manifest
 from ...model.feature_extraction_mteeg import MteegFeatureExtractor
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
-from ..results import write_json
+from ...settings.plain_json import write_json
+from ..record import command_line, package_versions, simulated_record
+from ..results import replaced
+from .stage_one_config import StageOneConfig
+from .trainer import StageOneTrainer
 
 
 def save_stage_one(
@@ -21,16 +24,43 @@ def save_stage_one(
     record: Mapping[str, Any],
 ) -> Path:
     """Write model, feature extractor, record and card; they take the place of earlier ones."""
-    folder = Path(folder)
-    temporary, old = (folder.with_name(f".{folder.name}-{end}") for end in ("writing", "old"))
-    for path in (temporary, old):
-        shutil.rmtree(path, ignore_errors=True)
-    model.save_pretrained(temporary)
-    MteegFeatureExtractor().save_pretrained(temporary)
-    write_json(temporary / RECORD_FILE, record)
-    write_cards(temporary)
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(temporary, folder)
-    shutil.rmtree(old, ignore_errors=True)
-    return folder
+    with replaced(folder) as place:
+        model.save_pretrained(place)
+        MteegFeatureExtractor().save_pretrained(place)
+        write_json(place / RECORD_FILE, record)
+        write_cards(place)
+    return Path(folder)
+
+
+def simulated_folders(config: StageOneConfig) -> list[bool]:
+    """Whether the recordings of each folder are simulated."""
+    if config.data.simulate:
+        return [True]
+    return [read_manifest(folder).get("simulated") is True for folder in config.data.folders]
+
+
+def stage_one_record(
+    script: str, arguments: Sequence[str] | None, trainer: StageOneTrainer
+) -> dict[str, Any]:
+    """How a training came about, for the saved folder; ``script`` and ``arguments`` started it."""
+    config, accelerator = trainer.config, trainer.accelerator
+    simulated = simulated_folders(config)
+    tokenizer = getattr(config, "tokenizer", None)
+    origins = () if tokenizer is None else (tokenizer,)
+    return {
+        "format": 1,
+        "command": command_line(script, arguments),
+        "stage": "one",
+        "simulated": any(simulated),
+        **simulated_record(simulated, config.model.init, *origins),
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+        "packages": package_versions(),
+        "windows": {
+            split: {f"{len(g.channels)} channels x {g.patches} s": len(g) for g in groups}
+            for split, groups in trainer.data.items()
+        },
+        "history": trainer.progress.history,
+        "config": config.to_dict(),
+    }

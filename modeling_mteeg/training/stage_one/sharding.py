@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from ..setup import check_sharding, sharding_asked
+from ..processes import check_sharding, sharding_asked
 
 
 def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
@@ -34,7 +34,7 @@ def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
     Raises
     ------
     TrainingError
-        See :func:`~modeling_mteeg.training.setup.check_sharding`.
+        See :func:`~modeling_mteeg.training.processes.check_sharding`.
     """
     if not sharding_asked(os.environ) or accelerator.num_processes == 1:
         return False

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ...data import StepPart
+from ...methods.method import TrainingError
 from ...model.configuration_tokenizer import MteegTokenizerConfig
 from ...model.tokenizer_mteeg import MteegTokenizerModel
-from ..setup import TrainingError
 from .stage_one_config import TokenizerOptions
 from .step_place import StepPlace
 from .trainer import StageOneTrainer

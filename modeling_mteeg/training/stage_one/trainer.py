@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, broadcast_object_list
 from torch import nn
-from tqdm.auto import tqdm
 
 from ...data import GroupBatch, ShapePlan, StepPart, UnlabelledBatches, UnlabelledWindows
+from ...methods.method import TrainingError
 from ...model.channels import channel_ids
-from ..checkpoint import Checkpoint, CheckpointError, CheckpointStore, Progress
-from ..joint_training import step_seed
-from ..optimization import CosineSchedule, sum_gradients
-from ..setup import TrainingError
+from ..checkpoint import Checkpoint, CheckpointError
+from ..core import TrainingCore, same_everywhere, step_seed
+from ..optimization import parameter_groups, sum_gradients
 from .compiling import compile_layers
 from .ema import WeightAverage
 from .sharding import (
@@ -38,28 +34,24 @@ from .sharding import (
 from .stage_one_config import StageOneConfig
 from .step_place import StepPlace, StepShape
 
-_REPORT_EVERY = 10
 _NO_DECAY = ("cls_token", "mask_token", "spatial_embedding", "temporal_embedding")
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters with and without weight decay.
+def decays(name: str, parameter: torch.Tensor) -> bool:
+    """Whether weight decay acts on a parameter.
 
     Biases, normalisations, layer scales, tokens and embedding tables do not decay. In the published
     code the mask token does.
     """
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            decays = parameter.ndim > 1 and not name.endswith(_NO_DECAY)
-            groups[decays].append(parameter)
-    return [
-        {"params": groups[True], "weight_decay": weight_decay, "lr_scale": 1.0},
-        {"params": groups[False], "weight_decay": 0.0, "lr_scale": 1.0},
-    ]
+    return parameter.ndim > 1 and not name.endswith(_NO_DECAY)
 
 
-class StageOneTrainer(ABC):
+def stage_one_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters with and without weight decay, in the order of earlier checkpoints."""
+    return parameter_groups(model, weight_decay, decays)[::-1]
+
+
+class StageOneTrainer(TrainingCore):
     """One training: model, optimiser, schedule, progress and checkpoints.
 
     Parameters
@@ -87,35 +79,26 @@ class StageOneTrainer(ABC):
         accelerator: Accelerator,
         folder: str | Path,
     ) -> None:
-        self.config, self.options, self.seed = config, config.optimization, config.seed
-        self.accelerator, self.data = accelerator, dict(data)
-        self.model = model.to(accelerator.device)
-        if accelerator.num_processes > 1:
-            for tensor in self.model.state_dict().values():
-                tensor.copy_(broadcast(tensor))
-        self.sharded = shard_if_asked(self.model, accelerator)
+        super().__init__(config, accelerator, config.seed, folder)
+        self.data, self.model = dict(data), model
+        same_everywhere(model, accelerator)
+        self.sharded = shard_if_asked(model, accelerator)
         if config.compile and self.sharded:
             raise TrainingError("compile: not tested with FSDP; set compile: false.")
         if config.compile:
             compile_layers(*self.compiled_models())
         options = self.options
         optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, options.weight_decay),
+            stage_one_groups(model, options.weight_decay),
             lr=options.lr,
             betas=tuple(options.betas),
             fused=accelerator.device.type in ("cpu", "cuda"),  # a pass over memory instead of ten
         )
-        self.optimizer = accelerator.prepare_optimizer(optimizer)
-        self.steps_per_epoch = self.plan(0).num_steps
-        self.schedule = CosineSchedule.from_options(options, self.steps_per_epoch)
         self.average = None
         if options.ema_decay is not None:
             self.average = WeightAverage(self.trainable(), options.ema_decay)
-        self.progress = Progress()
         self.sums: dict[str, float] = {}
-        self.store = CheckpointStore(
-            Path(folder) / "checkpoints", self._identity(), config.checkpoint.keep
-        )
+        self.begin(self.plan(0).num_steps, optimizer)
         for split in self.data:  # do the processes and slices fit?
             self._check_batches(split)
 
@@ -154,16 +137,6 @@ class StageOneTrainer(ABC):
             raise CheckpointError(f"Expected no counts in the checkpoint, found {sorted(counts)}.")
 
     # State -------------------------------------------------------------------------------------
-
-    @property
-    def finished(self) -> bool:
-        """Whether all epochs are done."""
-        return self.progress.epoch >= self.options.epochs
-
-    @property
-    def global_step(self) -> int:
-        """Optimiser steps done since the beginning."""
-        return self.progress.epoch * self.steps_per_epoch + self.progress.step
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """The parameters that are trained, by name."""
@@ -204,12 +177,11 @@ class StageOneTrainer(ABC):
             ) from error
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must share with this training to be continued."""
-        identity = self.config.identity()
-        identity["mixed_precision"] = self.accelerator.mixed_precision
-        for split, groups in self.data.items():
-            identity[f"{split} data"] = [group.digest() for group in groups]
-        return identity
+        digests = {
+            f"{split} data": [group.digest() for group in groups]
+            for split, groups in self.data.items()
+        }
+        return {**super()._identity(), **digests}
 
     def example(self) -> tuple[GroupBatch, tuple[str, ...]]:
         """The same window of the widest montage every time, held out where there are any."""
@@ -222,32 +194,16 @@ class StageOneTrainer(ABC):
 
     # The steps ---------------------------------------------------------------------------------
 
-    def train_epoch(self) -> None:
-        """Do the rest of the running epoch, with a checkpoint now and then."""
-        progress = self.progress
-        plan = self.plan(progress.epoch)
-        batches = self.batches("train", plan, progress.step)
-        bar = tqdm(
-            total=plan.num_windows,
-            initial=plan.bounds(progress.step)[0],
-            unit="window",
-            desc=f"epoch {progress.epoch + 1}/{self.options.epochs}",
-            disable=not self.accelerator.is_main_process,
-        )
-        begun, windows = time.monotonic(), 0
-        with bar, closing(iter(batches)) as stream:
-            while progress.step < self.steps_per_epoch:
+    def windows_before(self, step: int) -> tuple[int, int]:
+        plan = self.plan(self.progress.epoch)
+        return plan.bounds(step)[0], plan.num_windows
+
+    def epoch_parts(self, start: int) -> Iterator[tuple[list[StepPart], UnlabelledBatches, int]]:
+        batches = self.batches("train", self.plan(self.progress.epoch), start)
+        with closing(iter(batches)) as stream:
+            for step in range(start, self.steps_per_epoch):
                 parts = list(itertools.islice(stream, batches.slices))
-                values = self.train_step(parts, batches)
-                windows += batches.windows(progress.step)
-                bar.update(batches.windows(progress.step))
-                progress.step += 1
-                last = progress.step == self.steps_per_epoch
-                save = not last and progress.step % self.config.checkpoint.every_steps == 0
-                if last or save or progress.step % _REPORT_EVERY == 0:
-                    self._report(values, windows / (time.monotonic() - begun), bar)
-                if save:
-                    self.save_checkpoint()
+                yield parts, batches, batches.windows(step)
 
     def train_step(self, parts: list[StepPart], batches: UnlabelledBatches) -> dict[str, float]:
         """One optimiser step over this process's parts; losses are the whole step's."""
@@ -268,7 +224,19 @@ class StageOneTrainer(ABC):
         for name, value in totals.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * share
         self.sums["patches"] = self.sums.get("patches", 0.0) + share
-        return totals if norm is None else {**totals, **self._note_norm(norm, share)}
+        if norm is not None:
+            totals |= self._note_norm(norm, share)
+        self._totals = totals
+        return totals
+
+    def values(self) -> dict[str, float]:
+        return self._totals
+
+    def not_finite(self, names: Sequence[str], where: str) -> str:
+        return (
+            f"{', '.join(names)} is not finite in {where}: look at the data, lower "
+            "optimization.lr, set optimization.clip_norm, or use mixed_precision: bf16 or no."
+        )
 
     def _note_norm(self, norm: float, share: float) -> dict[str, float]:
         """The gradient's norm for the report, where it has one.
@@ -314,20 +282,6 @@ class StageOneTrainer(ABC):
         stacked = self.accelerator.reduce(stacked, reduction="sum")
         return dict(zip(totals, stacked.tolist(), strict=True))
 
-    def _report(self, values: Mapping[str, float], rate: float, bar: tqdm) -> None:
-        """Losses for bar and tracker; stops a training whose losses are no numbers any more."""
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            raise TrainingError(
-                f"{', '.join(wrong)} is not finite in epoch {self.progress.epoch + 1}, step "
-                f"{self.progress.step}: look at the data, lower optimization.lr, set "
-                "optimization.clip_norm, or use mixed_precision: bf16 or no."
-            )
-        log = {f"train/{name}": value for name, value in values.items()}
-        self.accelerator.log({**log, "train/windows_per_s": rate}, step=self.global_step)
-        shown = {"loss": f"{values['loss']:.3f}", "lr": f"{values['lr']:.1e}"}
-        bar.set_postfix(shown, refresh=False)
-
     # Between the epochs ------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -353,11 +307,10 @@ class StageOneTrainer(ABC):
 
         Returns the epoch's entry in the history.
         """
-        progress = self.progress
         patches, normed = self.sums.pop("patches"), self.sums.pop("normed_patches", None)
         train = {name: value / (normed if name == "gradient_norm" else patches)
                  for name, value in self.sums.items() if name != "lr"}  # fmt: skip
-        entry: dict[str, Any] = {"epoch": progress.epoch, "train": train}
+        entry: dict[str, Any] = {"epoch": self.progress.epoch, "train": train}
         if "validation" in self.data:
             entry["validation"] = self.evaluate()
         main = self.accelerator.is_main_process
@@ -365,15 +318,13 @@ class StageOneTrainer(ABC):
         counts = self.counts()
         figures = self.figures(counts) if tracked else {}  # a sharded model works in all or none
         entry["model"] = self.summary()
-        progress.history.append(entry)
         log = {f"{part}/{name}": value for part in ("validation", "model")
                for name, value in entry.get(part, {}).items()}  # fmt: skip
-        self.accelerator.log(log, step=self.global_step)
         for name, figure in figures.items() if main else ():
             writer = self.accelerator.get_tracker("tensorboard").writer
             writer.add_figure(name, figure, self.global_step)
-        progress.epoch, progress.step, self.sums = progress.epoch + 1, 0, {}
-        return entry
+        self.sums = {}
+        return self.end_epoch(entry, log)
 
     def use_average(self) -> None:
         """Leave the averaged weights in the model, where there are any: what is saved."""
@@ -386,93 +337,33 @@ class StageOneTrainer(ABC):
 
     # Checkpoints -------------------------------------------------------------------------------
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
+    def trained_tensors(self) -> dict[str, torch.Tensor]:
         """Trained parameters and the model's own buffers, by name."""
         return {**self.trainable(), **dict(self.model.named_buffers())}
 
-    def save_checkpoint(self) -> None:
-        """Write a checkpoint (main process); every process waits until it is on the disk."""
+    def cut(self) -> dict[str, int]:
+        return {**super().cut(), "slices": self.options.gradient_accumulation}
+
+    def checkpoint(self) -> Checkpoint:
         counts, main = self.counts(), self.accelerator.is_main_process
-        tensors = gather(self._tensors(), main)
-        optimizer = gather_optimizer(self.optimizer, main)
-        averages = None if self.average is None else gather(self.average.averages, main)
-        if main:
-            scaler = self.accelerator.scaler
-            self.store.save(
-                Checkpoint(
-                    progress=self.progress,
-                    trainable=tensors,
-                    optimizer=optimizer,
-                    best=averages,
-                    extra={
-                        "sums": dict(self.sums),
-                        "world_size": self.accelerator.num_processes,
-                        "slices": self.options.gradient_accumulation,
-                        "scaler": None if scaler is None else scaler.state_dict(),
-                        "counts": counts,
-                    },
-                )
-            )
-        self.accelerator.wait_for_everyone()
+        return Checkpoint(
+            progress=self.progress,
+            trainable=gather(self.trained_tensors(), main),
+            optimizer=gather_optimizer(self.optimizer, main),
+            best=None if self.average is None else gather(self.average.averages, main),
+            extra={
+                "sums": dict(self.sums),
+                **self.cut(),
+                "scaler": self.scaler_state(),
+                "counts": counts,
+            },
+        )
 
-    def resume(self, mode: str = "auto") -> bool:
-        """Go on from the newest intact checkpoint.
-
-        Parameters
-        ----------
-        mode : {"auto", "always", "never"}
-            ``auto``: if there is one; ``always``: it is an error if there is none; ``never``:
-            remove them and start anew.
-
-        Returns
-        -------
-        bool
-            Whether there was a checkpoint.
-
-        Raises
-        ------
-        CheckpointError
-            The checkpoint belongs to another configuration or to other data.
-        """
-        found: list[Any] = [None, None]
-        if self.accelerator.is_main_process:
-            try:
-                if mode == "never":
-                    self.store.clear()
-                found[0] = self.store.newest()
-            except CheckpointError as error:
-                found[1] = str(error)
-        broadcast_object_list(found)
-        name, fault = found
-        if fault is None and name is None and mode == "always":
-            fault = f"No intact checkpoint in {self.store.folder}; use --resume auto."
-        if fault is not None:
-            raise CheckpointError(fault)
-        if name is not None:
-            self._restore(self.store.load(name))
-        return name is not None
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        own = self._tensors()
-        if own.keys() != checkpoint.trainable.keys():
-            other = sorted(own.keys() ^ checkpoint.trainable.keys())
-            raise CheckpointError(f"Tensors differ from the stored ones: {other[:5]}.")
-        for name, tensor in own.items():
+    def restore(self, checkpoint: Checkpoint) -> None:
+        for name, tensor in self.trained_tensors().items():
             put(tensor, checkpoint.trainable[name])
         load_optimizer(self.optimizer, checkpoint.optimizer)
         if self.average is not None:
             self.average.load(checkpoint.best)
-        extra = checkpoint.extra
-        self.progress, self.sums = checkpoint.progress, dict(extra["sums"])
-        self.load_counts(extra["counts"])
-        if extra["scaler"] is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(extra["scaler"])
-        then = extra["world_size"], extra["slices"]
-        now = self.accelerator.num_processes, self.options.gradient_accumulation
-        if then != now:
-            warnings.warn(
-                f"The checkpoint was written by {then[0]} processes with {then[1]} slices, now "
-                f"there are {now[0]} with {now[1]}: the same windows in the same steps, but sums "
-                "in another order, so not the same to the last bit.",
-                stacklevel=2,
-            )
+        self.sums = dict(checkpoint.extra["sums"])
+        self.load_counts(checkpoint.extra["counts"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from ..methods.method import TrainingError
 from ..settings.schema import ConfigError
-from .joint_config import load_config
-from .setup import TrainingError
+from .run_config import RunConfig
 
 NOTE = "config.yaml"
 _RESULTS = ("model", "results.json", "history.json", "checkpoints", "seed-*")
@@ -17,19 +16,7 @@ _REMEDY = (
 )
 
 
-class RunConfig(Protocol):
-    """What a configuration has to have; a joint training has ``seeds`` as well."""
-
-    output: str
-
-    def identity(self) -> dict[str, Any]:
-        """The keys that decide the trained numbers."""
-
-    def save(self, path: str | Path) -> None:
-        """Write it as YAML."""
-
-
-def check_output(config: RunConfig, load: Callable[[Path], RunConfig] = load_config) -> None:
+def check_output(config: RunConfig) -> None:
     """Raise where ``config.output`` holds what another training has left.
 
     Parameters
@@ -37,8 +24,6 @@ def check_output(config: RunConfig, load: Callable[[Path], RunConfig] = load_con
     config : RunConfig
         The training that is about to begin or to go on. Seeds may be added to several earlier
         ones.
-    load : callable
-        Reads a configuration of the same kind.
 
     Raises
     ------
@@ -56,7 +41,7 @@ def check_output(config: RunConfig, load: Callable[[Path], RunConfig] = load_con
             f"{_REMEDY}"
         )
     try:
-        earlier = load(folder / NOTE)
+        earlier = type(config).load(folder / NOTE)
     except ConfigError as error:
         raise TrainingError(f"{folder} holds another training: {error}\n{_REMEDY}") from error
     differing = _differing(earlier, config)

@@ -1,4 +1,4 @@
-"""What a joint training starts from: its processes, its model."""
+"""The processes that a training runs in, checked against what was asked for."""
 
 from __future__ import annotations
 
@@ -6,33 +6,15 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 from accelerate import Accelerator
 
-from ..model.configuration_mteeg import MteegConfig
-from ..model.modeling_mteeg import MteegModel
-from ..model.task_card import TaskCard
-from .joint_config import JointConfig
+from ..methods.method import TrainingError
+from .run_config import RunConfig
 
 
-class TrainingError(RuntimeError):
-    """A training that cannot start, or cannot go on."""
-
-
-class LaunchOptions(Protocol):
-    """Keys of every recipe's configuration that say how it runs."""
-
-    tracker: str
-    mixed_precision: str | None
-    num_processes: int | None
-    output: str
-
-
-def start_accelerator(
-    config: LaunchOptions, cpu: bool = False, may_shard: bool = False
-) -> Accelerator:
+def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = False) -> Accelerator:
     """Set up the processes, and check that they are the ones asked for.
 
     ``may_shard``: the training can spread its weights over the processes (FSDP).
@@ -152,32 +134,3 @@ def check_processes(asked: int | None, found: int, environment: Mapping[str, str
             f"num_processes: expected {asked}, found {found}. {remedy} Or give --num-processes "
             f"{found}: it changes the speed, not the training."
         )
-
-
-def build_model(config: JointConfig, cards: Mapping[str, TaskCard], seed: int) -> MteegModel:
-    """The backbone with every task's adapter and head, and exactly what is trained unfrozen.
-
-    The same in every process: all random values come from ``seed``.
-    """
-    torch.manual_seed(seed)
-    options = config.model
-    if options.base is None:
-        settings = MteegConfig.from_preset(options.preset, drop_path_rate=options.drop_path)
-        model = MteegModel(settings)
-    else:
-        try:
-            model = MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
-        except OSError as error:
-            raise TrainingError(
-                f"model.base: expected a folder or Hub id of a base, found {options.base!r}: "
-                f"{error} Make one from published weights with mteeg convert."
-            ) from error
-    torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
-    adapter = vars(config.adapter) if config.method == "mteeg" else {"location": "none"}
-    for task in config.data.tasks:
-        model.add_adapter(task, card=cards[task].replace(results=None), **adapter)
-    if config.method == "full":
-        model.set_trainable(everything=True)
-    else:
-        model.set_trainable(temporal_encoder=config.train_temporal_encoder)
-    return model

@@ -1,0 +1,29 @@
+"""Methods: what a joint training can train, one file each.
+
+A file of this room that defines a subclass of :class:`~modeling_mteeg.methods.method.Method` with
+``names`` is a method: those names are what ``method:`` of a configuration and ``--method`` take.
+Nothing else names it. ``method.py`` says what it must offer, ``labram.py`` is what methods on one
+LaBraM share.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f".{_file.name}", __name__)
+
+METHODS: dict[str, type[Method]] = dict(sorted(Method.by_name.items()))
+"""Every method by the names it answers to."""
+
+__all__ = [
+    "FittedMethod",
+    "GradientMethod",
+    "METHODS",
+    "Method",
+    "TaskOutput",
+    "TrainingError",
+]

@@ -1,0 +1,151 @@
+"""The floor: log band power of every channel, and logistic regression. Minutes, no GPU.
+
+A model that is not above it has learned nothing that five numbers a channel do not tell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..cards import RECORD_FILE, write_cards
+from ..model.task_card import TaskCard
+from ..settings.plain_json import plain, write_json
+from ..settings.schema import setting
+from .method import Batch, FittedMethod
+
+BANDS_HZ = {"delta": (1, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 45)}
+_SEGMENT_S = 2.0
+_LEAST_POWER = 1e-12  # a flat channel has a logarithm, too
+_NEVER = -30.0
+"""Logit of a class that no training window has."""
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class BandPowerOptions:
+    """Strengths of the regression that validation chooses from; whether classes count equally."""
+
+    strengths: tuple[float, ...] = setting((0.001, 0.01, 0.1, 1.0, 10.0), "> 0")
+    balanced: bool = setting(True)
+
+
+class BandPower(FittedMethod):
+    """A linear classifier a task; nothing is shared, and nothing was pre-trained."""
+
+    names = ("band-power",)
+    Options = BandPowerOptions
+
+    def __init__(self, cards: Mapping[str, TaskCard], options: BandPowerOptions) -> None:
+        super().__init__(cards)
+        self.options = options
+        empty = torch.zeros(0, dtype=torch.float64)
+        names = ("mean", "deviation", "weight", "bias")
+        self._states = {task: dict.fromkeys(names, empty) for task in cards}
+
+    @classmethod
+    def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:
+        chosen = {task: cards[task].replace(results=None) for task in config.data.tasks}
+        return cls(chosen, cls.Options(**_tuples(config.method_options)))
+
+    @property
+    def candidates(self) -> Sequence[float]:
+        return self.options.strengths
+
+    def features(self, task: str, batch: Batch) -> np.ndarray:
+        """Log of the mean power in every band, (n, channels * bands) float64, channel by channel.
+
+        Welch's estimate, segments of 2 s (or the whole window where it is shorter), half over each
+        other.
+        """
+        from scipy.signal import welch
+
+        rate = self.cards[task].rate_hz
+        signal = batch["input_values"].flatten(2).double().numpy()  # (n, channels, time)
+        length = min(round(_SEGMENT_S * rate), signal.shape[2])
+        frequencies, density = welch(signal, rate, nperseg=length)  # (n, channels, frequencies)
+        powers = [
+            density[..., (frequencies >= low) & (frequencies < high)].mean(-1)
+            for low, high in BANDS_HZ.values()
+        ]
+        return np.log(np.stack(powers, -1).clip(_LEAST_POWER)).reshape(len(signal), -1)
+
+    def fit(self, task: str, features: np.ndarray, labels: np.ndarray, candidate: float) -> float:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import log_loss
+
+        mean, deviation = features.mean(0), features.std(0).clip(1e-12)
+        outputs, classes = self.cards[task].num_outputs, np.unique(labels)
+        weight, bias = np.zeros((outputs, features.shape[1])), np.full(outputs, _NEVER)
+        if len(classes) > 1:
+            weighting = "balanced" if self.options.balanced else None
+            model = LogisticRegression(C=candidate, class_weight=weighting, max_iter=5000)
+            model.fit((features - mean) / deviation, labels)
+            coefficients, intercepts = model.coef_, model.intercept_
+            if outputs > 1 and len(classes) == 2:  # one row for the second: as a softmax of two
+                coefficients = np.stack([-coefficients[0] / 2, coefficients[0] / 2])
+                intercepts = np.array([-intercepts[0] / 2, intercepts[0] / 2])
+            rows = classes if outputs > 1 else [0]
+            weight[rows], bias[rows] = coefficients, intercepts
+        elif outputs > 1 or classes[0] == 1:
+            bias[classes if outputs > 1 else 0] = -_NEVER
+        values = {"mean": mean, "deviation": deviation, "weight": weight, "bias": bias}
+        self._states[task] = {name: torch.from_numpy(value) for name, value in values.items()}
+        logits = self._logits(task, features)
+        every = range(len(self.cards[task].labels))
+        return float(log_loss(labels, self.cards[task].probabilities(logits), labels=every))
+
+    def _logits(self, task: str, features: np.ndarray) -> torch.Tensor:
+        """(n, outputs) float64."""
+        state = self._states[task]
+        scaled = (torch.from_numpy(features) - state["mean"]) / state["deviation"]
+        return scaled @ state["weight"].T + state["bias"]
+
+    def predict_logits(self, task: str, batch: Batch) -> torch.Tensor:
+        return self._logits(task, self.features(task, batch))
+
+    def state(self, task: str) -> dict[str, torch.Tensor]:
+        return dict(self._states[task])
+
+    def load_state(self, task: str, state: Mapping[str, torch.Tensor]) -> None:
+        self._states[task] = dict(state)
+
+    def facts(self) -> dict[str, Any]:
+        fitted = sum(s["weight"].numel() + s["bias"].numel() for s in self._states.values())
+        return {
+            "trainable_parameters": fitted,
+            "method_title": "band power: log band power of every channel and logistic regression",
+        }
+
+    def save(
+        self,
+        folder: Path,
+        results: Mapping[str, Mapping[str, Any]],
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``tasks/<task>`` in the folder holds the task card and the regression."""
+        for task, card in self.cards.items():
+            place = self.task_folder(folder, task)
+            place.mkdir(parents=True)
+            save_file(self._states[task], place / WEIGHTS_FILE)
+            card.replace(results=plain(results[task]), adapter="none").save(place)
+        if record is not None:
+            write_json(folder / RECORD_FILE, record)
+            write_cards(folder)
+
+    @classmethod
+    def load(cls, folder: Path, task: str) -> Self:
+        place = cls.task_folder(folder, task)
+        method = cls({task: TaskCard.load(place)}, BandPowerOptions())
+        method.load_state(task, load_file(place / WEIGHTS_FILE))
+        return method
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}

@@ -1,0 +1,142 @@
+"""What methods on one LaBraM share: the backbone, its parameters' depths, its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from ..cards import RECORD_FILE, write_cards
+from ..model.adapter_files import ADAPTERS
+from ..model.configuration_mteeg import MteegConfig
+from ..model.feature_extraction_mteeg import MteegFeatureExtractor
+from ..model.modeling_mteeg import MteegModel
+from ..model.task_card import TaskCard
+from ..settings.plain_json import plain, write_json
+from .method import Batch, GradientMethod, TaskOutput, TrainingError
+
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_EMBEDDINGS = ("cls_token", "spatial_embedding", "temporal_embedding")
+
+
+class LabramMethod(GradientMethod):
+    """One LaBraM that all tasks pass through, each with a head of its own."""
+
+    module: MteegModel
+
+    def __init__(self, model: MteegModel) -> None:
+        super().__init__(model.tasks)
+        self.module = model
+        self.depths = model.config.num_hidden_layers + 1
+
+    @classmethod
+    def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:
+        """The backbone that the configuration names, with the method's adapters and heads."""
+        torch.manual_seed(seed)
+        model = start_model(config.model)
+        torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
+        for task in config.data.tasks:
+            card = cards[task].replace(results=None)
+            model.add_adapter(task, card=card, **cls.adapter_options(config))
+        cls.choose_trained(model, config)
+        return cls(model)
+
+    @classmethod
+    def adapter_options(cls, config: Any) -> dict[str, Any]:
+        """Keywords of ``add_adapter``; by default a task is a head alone."""
+        return {"location": "none"}
+
+    @classmethod
+    def choose_trained(cls, model: MteegModel, config: Any) -> None:
+        """Unfreeze exactly what is trained."""
+        raise NotImplementedError
+
+    def forward(self, batches: Mapping[str, Batch], smoothing: float) -> Mapping[str, TaskOutput]:
+        return self.module(tasks=batches, smoothing=smoothing)
+
+    def tokens(self, batch: Batch) -> int:
+        samples = batch["input_values"].shape[1:].numel()  # channels x patches x 200, or x time
+        return 1 + samples // self.module.config.patch_size  # the class token, too
+
+    def depth(self, name: str) -> int:
+        """Depth of a parameter: 0 the input side, ``i + 1`` transformer layer i, last the heads.
+
+        An adapter's parameters lie in the layer they adapt.
+
+        Notes
+        -----
+        LaBraM's fine-tuning counts the same way: temporal encoder, class token and embedding tables
+        are 0, the final normalisation and the head ``num_layers + 1``.
+        """
+        if name.startswith(("temporal_encoder.", *_EMBEDDINGS)):
+            return 0
+        match = _LAYER.search(name)
+        if match:
+            return int(match[1]) + 1
+        if name.startswith(("fc_norm.", "heads.")):
+            return self.depths
+        raise ValueError(
+            f"Parameter {name!r}: expected one of the temporal encoder, the embeddings, the "
+            "layers, fc_norm or the heads; say in LabramMethod.depth which depth it has."
+        )
+
+    def decays(self, name: str, parameter: torch.Tensor) -> bool:
+        """Matrices and kernels decay, embedding tables do not, as in LaBraM's fine-tuning."""
+        return parameter.ndim > 1 and not name.startswith(_EMBEDDINGS)
+
+    def facts(self) -> dict[str, Any]:
+        encoder = self.module.temporal_encoder.parameters()
+        return {**super().facts(), "train_temporal_encoder": any(p.requires_grad for p in encoder)}
+
+    def task_of(self, name: str) -> str | None:
+        parts = name.split(".")  # heads.TASK.weight, ....lora_A.TASK.weight
+        return parts[-2] if parts[0] == "heads" or ".lora_" in name else None
+
+    def save(
+        self,
+        folder: Path,
+        results: Mapping[str, Mapping[str, Any]],
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``folder`` is a base with feature extractor, ``adapters/<task>`` in it a task."""
+        self.module.save_pretrained(folder)
+        MteegFeatureExtractor().save_pretrained(folder)
+        for task in self.cards:
+            place = self.task_folder(folder, task)
+            self.module.save_adapter(task, place, model_card=False, results=plain(results[task]))
+        if record is not None:
+            write_json(folder / RECORD_FILE, record)
+        write_cards(folder)
+
+    @staticmethod
+    def task_folder(folder: Path, task: str) -> Path:
+        return folder / ADAPTERS / task
+
+    @classmethod
+    def load(cls, folder: Path, task: str) -> Self:
+        model = MteegModel.from_pretrained(folder)
+        model.load_adapter(task)
+        return cls(model)
+
+
+def start_model(options: Any) -> MteegModel:
+    """The backbone of a configuration's ``model``: random weights of a preset, or a base.
+
+    Raises
+    ------
+    TrainingError
+        There is no base of that name.
+    """
+    if options.base is None:
+        settings = MteegConfig.from_preset(options.preset, drop_path_rate=options.drop_path)
+        return MteegModel(settings)
+    try:
+        return MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
+    except OSError as error:
+        raise TrainingError(
+            f"model.base: expected a folder or Hub id of a base, found {options.base!r}: "
+            f"{error} Make one from published weights with mteeg convert."
+        ) from error

@@ -1,0 +1,204 @@
+"""What a method must offer. Loop, optimiser, checkpoints, evaluation, cards and recipes know this.
+
+There are two kinds. A :class:`GradientMethod` has a network whose parameters an optimiser moves,
+step by step. A :class:`FittedMethod` is fitted to all training windows of a task at once, as
+logistic regression is, for one candidate setting after the other. Both are selected on validation,
+tested once, and end in the same results and tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..model.task_card import TaskCard
+
+Batch = Mapping[str, torch.Tensor]
+"""``input_values`` (n, channels, patches, 200) float32, ``channel_ids`` (channels, 2) int64,
+``labels`` (n,) int64; as of :func:`modeling_mteeg.data.model_inputs`."""
+
+TASKS = "tasks"
+"""Folder of the tasks in a saved folder that is no base with adapters."""
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot start, or cannot go on."""
+
+
+class TaskOutput(Protocol):
+    """What a forward pass gives for a task."""
+
+    loss: torch.Tensor | None
+    """Mean over the batch, where it has labels."""
+    logits: torch.Tensor
+    """(n, outputs): one column for a binary task."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """The ``method_options`` of a method that has none."""
+
+
+class Method(ABC):
+    """One way to learn the tasks of a training.
+
+    Attributes
+    ----------
+    cards : dict of str to TaskCard
+        The tasks, in the configuration's order.
+    """
+
+    by_name: ClassVar[dict[str, type[Method]]] = {}
+    names: ClassVar[tuple[str, ...]] = ()
+    """What a configuration calls it; empty: not to be chosen, a base of others."""
+    Options: ClassVar[type] = NoOptions
+    """Dataclass of the ``method_options`` of a configuration."""
+    selection: ClassVar[str] = "mean"
+    """``mean``: of all tasks the same epoch, by the mean of their monitor metrics (paper, section
+    4.2). ``task``: every task its own epoch; nothing that is trained may then be shared."""
+    needs_model: ClassVar[bool] = True
+    """Whether it starts from the configuration's ``model`` (a preset or a base)."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name in cls.names:
+            Method.by_name[name] = cls
+
+    def __init__(self, cards: Mapping[str, TaskCard]) -> None:
+        self.cards = dict(cards)
+
+    @classmethod
+    def check(cls, config: Any) -> Iterator[str]:
+        """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
+        yield from ()
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:
+        """Everything that will be trained, the same in every process: random values from ``seed``.
+
+        Raises
+        ------
+        TrainingError
+            What it should start from is not there.
+        """
+
+    @abstractmethod
+    def predict_logits(self, task: str, batch: Batch) -> torch.Tensor:
+        """Logits (n, outputs) of a batch, which need not have labels; nothing is trained by it.
+
+        With it a method is what :func:`modeling_mteeg.evaluation.predict_task` takes.
+        """
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What a model card tells of the method, beside what every training is told of.
+
+        ``method_title``: in words; ``trainable_parameters``: how many are trained.
+        """
+
+    @abstractmethod
+    def save(
+        self,
+        folder: Path,
+        results: Mapping[str, Mapping[str, Any]],
+        record: Mapping[str, Any],
+    ) -> None:
+        """Write everything into an empty folder: weights, task cards with ``results``, cards.
+
+        ``record`` says how the training came about (:mod:`modeling_mteeg.training.record`).
+        """
+
+    @staticmethod
+    def task_folder(folder: Path, task: str) -> Path:
+        """Where in a folder that :meth:`save` wrote a task's card lies."""
+        return folder / TASKS / task
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, task: str) -> Self:
+        """The method with one task of a saved folder, loaded as a user would."""
+
+
+class GradientMethod(Method):
+    """A method whose parameters an optimiser moves.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Holds every parameter; those that are trained have ``requires_grad``.
+    """
+
+    module: nn.Module
+
+    @abstractmethod
+    def forward(self, batches: Mapping[str, Batch], smoothing: float) -> Mapping[str, TaskOutput]:
+        """Losses and logits of a batch of every task given, which need not be all.
+
+        ``smoothing`` is the label smoothing of cross-entropy losses.
+        """
+
+    @torch.no_grad()
+    def predict_logits(self, task: str, batch: Batch) -> torch.Tensor:
+        device = next(self.module.parameters()).device
+        batch = {key: value.to(device) for key, value in batch.items() if key != "labels"}
+        self.module.eval()  # a training step puts it back
+        return self.forward({task: batch}, 0.0)[task].logits
+
+    def depth(self, name: str) -> int:
+        """Depth of a parameter, 0 at the input side, up to :attr:`depths`, for layer decay."""
+        return self.depths
+
+    depths: int = 0
+    """Depth of the heads."""
+
+    def decays(self, name: str, parameter: torch.Tensor) -> bool:
+        """Whether weight decay acts on a parameter: by default on matrices and kernels only."""
+        return parameter.ndim > 1
+
+    def tokens(self, batch: Batch) -> int:
+        """Tokens of one sample, which ``optimization.max_tokens`` counts."""
+        return 1
+
+    def task_of(self, name: str) -> str | None:
+        """The only task that a parameter serves; None: several share it."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        trained = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
+        return {"trainable_parameters": trained}
+
+
+class FittedMethod(Method):
+    """A method that is fitted to all windows of a task at once, a candidate setting an epoch."""
+
+    selection: ClassVar[str] = "task"
+    needs_model: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def candidates(self) -> Sequence[Any]:
+        """The settings that are tried, one an epoch; the best on validation is kept."""
+
+    @abstractmethod
+    def features(self, task: str, batch: Batch) -> np.ndarray:
+        """(n, features) float64 of a batch."""
+
+    @abstractmethod
+    def fit(self, task: str, features: np.ndarray, labels: np.ndarray, candidate: Any) -> float:
+        """Fit a task to its training windows (n, features) and (n,); returns the mean loss."""
+
+    @abstractmethod
+    def state(self, task: str) -> dict[str, torch.Tensor]:
+        """What a task was fitted to."""
+
+    @abstractmethod
+    def load_state(self, task: str, state: Mapping[str, torch.Tensor]) -> None:
+        """The inverse of :meth:`state`."""

@@ -1,0 +1,25 @@
+"""MTEEG: one frozen LaBraM, a low-rank adapter and a head a task (paper, section 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model.modeling_mteeg import MteegModel
+from .labram import LabramMethod
+
+
+class Mteeg(LabramMethod):
+    """The temporal encoder is shared and trained by all tasks, unless it is frozen too."""
+
+    names = ("mteeg",)
+
+    @classmethod
+    def adapter_options(cls, config: Any) -> dict[str, Any]:
+        return vars(config.adapter)
+
+    @classmethod
+    def choose_trained(cls, model: MteegModel, config: Any) -> None:
+        model.set_trainable(temporal_encoder=config.train_temporal_encoder)
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "method_title": "MTEEG: a low-rank adapter and a head a task"}

@@ -1,0 +1,106 @@
+"""The command line of the recipes: what all have, and how it becomes keys of a configuration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..settings.config_file import read_overrides
+
+SIZES = ("demo", "base", "large", "huge")
+
+
+def recipe_parser(text: str) -> argparse.ArgumentParser:
+    """A parser with ``text`` as it stands and the arguments that every recipe has."""
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--output", help="folder for checkpoints, model and results")
+    add("--num-processes", type=int, help="how many there must be")
+    add("--resume", choices=("auto", "always", "never"), default="auto",
+        help="never: begin anew and replace what the output folder holds")  # fmt: skip
+    add("--set", action="append", default=[], metavar="KEY=VALUE",
+        help="any key of the configuration, such as optimization.epochs=10")  # fmt: skip
+    return parser
+
+
+def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
+    """The arguments of a joint training; ``configs`` holds the shipped configurations."""
+    parser = recipe_parser(text)
+    add = parser.add_argument
+    add("--config", default=configs / "joint_demo.yaml", type=Path)
+    add("--data", help="prepared corpora, <data>/<task>/: a folder, or a URL such as s3://..., "
+        "hf://datasets/... (streamed); {task} stands for the task's name")  # fmt: skip
+    add("--streaming", action="store_true", help="fetch windows by byte range from a folder too")
+    add("--tasks", help="tasks, separated by commas")
+    add("--base", help="folder or Hub id of the base, instead of a preset")
+    add("--method", help="what is trained: a file of modeling_mteeg/methods (mteeg, hps, ...)")
+    add("--seeds", help="whole numbers, separated by commas")
+    return parser
+
+
+def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """Command-line arguments as dotted keys of a ``JointConfig``."""
+    keys = _given(args, "method", "output", "num_processes")
+    if args.data is not None:
+        keys |= {"data.folder": args.data, "data.simulate": False}
+    if args.streaming:
+        keys["data.streaming"] = True
+    if args.base is not None:
+        keys |= {"model.base": args.base, "model.preset": None}
+    if args.tasks is not None:
+        keys["data.tasks"] = args.tasks.split(",")
+    if args.seeds is not None:
+        keys["seeds"] = [int(part) if part.isdecimal() else part for part in args.seeds.split(",")]
+    return keys
+
+
+def stage_one_parser(text: str, configs: Path, kind: str) -> argparse.ArgumentParser:
+    """The arguments of stage one.
+
+    ``kind`` (tokenizer, pretrain) begins the names of its configurations in the folder ``configs``.
+    """
+    parser = recipe_parser(text)
+    add = parser.add_argument
+    add("--config", default=shipped_config(configs, kind, "demo"), metavar="FILE",
+        type=lambda name: shipped_config(configs, kind, name),
+        help=f"a YAML file, or the name of a shipped one: {', '.join(SIZES)} (default: demo)"
+        + ("; one tokenizer serves base, large and huge" if kind == "tokenizer" else "")
+    )  # fmt: skip
+    add("--data", nargs="+", metavar="FOLDER", help="folders of unlabelled recordings, prepared "
+        "with python -m dataset_scripts.unlabelled")  # fmt: skip
+    if kind == "pretrain":
+        add("--tokenizer", help="folder or Hub id of the neural tokenizer")
+    add("--init", help="folder or Hub id to go on from, instead of random weights")
+    return parser
+
+
+def stage_one_overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """Command-line arguments as dotted keys of a ``StageOneConfig``."""
+    keys = _given(args, "output", "num_processes", "tokenizer")
+    if args.data is not None:
+        keys |= {"data.folders": args.data, "data.simulate": False}
+    if args.init is not None:
+        keys |= {"model.init": args.init, "model.preset": None}
+    return keys
+
+
+def shipped_config(configs: Path, kind: str, name: str) -> Path:
+    """The file that ``--config NAME`` means: one of ``SIZES`` is a shipped one, else a path.
+
+    There is one published tokenizer: its codes serve the large and the huge student as well.
+    """
+    if name not in SIZES:
+        return Path(name)
+    if kind == "tokenizer" and name in ("large", "huge"):
+        name = "base"
+    return configs / f"{kind}_{name}.yaml"
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """``--set`` and those of the arguments that were given."""
+    values = {name: getattr(args, name, None) for name in names}
+    given = {name: value for name, value in values.items() if value is not None}
+    return {**read_overrides(args.set), **given}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.remote import is_url
+from ..evaluation.metrics import METRICS
 from ..model.task_card import TASK_NAME
 from ..settings.config_file import SavedConfig, flatten, put_over, read_tree
 from ..settings.schema import ConfigError, nearest, read_section, setting
@@ -96,13 +97,19 @@ class CheckpointOptions:
 
 @dataclasses.dataclass(frozen=True)
 class JointConfig(SavedConfig):
-    """A whole joint training. The YAML files in ``recipes/configs`` have these keys."""
+    """A whole joint training. The YAML files in ``recipes/configs`` have these keys.
+
+    ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
+    reported, both in place of what the prepared data's task card says.
+    """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
     optimization: OptimizationOptions = dataclasses.field(default_factory=OptimizationOptions)
     sampling: dict[str, SamplingOptions] = dataclasses.field(default_factory=dict)
+    monitor: dict[str, str] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     method: str = setting("mteeg", "mteeg|full")
     train_temporal_encoder: bool = setting(True)
@@ -116,11 +123,15 @@ class JointConfig(SavedConfig):
         """The keys that decide the trained numbers, flat: a checkpoint belongs to these.
 
         Left out are the keys that only say where and how often something is written, the number
-        of processes, and the list of seeds (a checkpoint belongs to one of them).
+        of processes, the metrics that are reported, and the list of seeds (a checkpoint belongs to
+        one of them); and ``monitor`` where none is chosen.
         """
         flat = flatten(self.to_dict())
         outside = ("output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
-                   "data.folder", "data.streaming", "optimization.eval_batch_size")  # fmt: skip
+                   "data.folder", "data.streaming", "optimization.eval_batch_size",
+                   "metrics")  # fmt: skip
+        if not self.monitor:
+            del flat["monitor"]
         return {key: value for key, value in flat.items() if not key.startswith(outside)}
 
     def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
@@ -160,6 +171,7 @@ def build_config(
     tree = put_over(tree, overrides, source)
     config = read_section(JointConfig, tree, "", faults)
     _check_tasks(tree, config, faults)
+    _check_metrics(tree, faults)
     if not faults:
         _check_together(tree, config, faults)
     if faults:
@@ -184,10 +196,23 @@ def _check_tasks(tree: Mapping[str, Any], config: JointConfig, faults: list[str]
     for where, names in (
         ("sampling", tree.get("sampling")),
         ("optimization.task_weights", weights),
+        ("monitor", tree.get("monitor")),
+        ("metrics", tree.get("metrics")),
     ):
         for task in names if isinstance(names, Mapping) else ():
             if task not in known:
                 faults.append(f"{where}.{task}: unknown task{nearest(task, known)}")
+
+
+def _check_metrics(tree: Mapping[str, Any], faults: list[str]) -> None:
+    """Names of metrics; whether one suits a task's classes shows when its card is read."""
+    for where in ("monitor", "metrics"):
+        by_task = tree.get(where)
+        for task, names in by_task.items() if isinstance(by_task, Mapping) else ():
+            for name in names if isinstance(names, (list, tuple)) else [names]:
+                if isinstance(name, str) and name not in METRICS:
+                    faults.append(f"{where}.{task}: unknown metric {name!r}"
+                                  f"{nearest(name, METRICS)}")  # fmt: skip
 
 
 def _check_together(tree: Mapping[str, Any], config: JointConfig, faults: list[str]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..cards import METRIC_TITLES, RECORD_FILE, write_cards
+from ..cards import RECORD_FILE, write_cards
+from ..evaluation.metrics import BESIDE, in_order, title_of
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard
@@ -86,8 +87,9 @@ def results_table(
     summary: Mapping[str, Mapping[str, Mapping[str, Any]]], cards: Mapping[str, TaskCard]
 ) -> str:
     """The summary as text, a row a task; says which data were simulated."""
-    shown = [metric for metric in METRIC_TITLES if any(metric in row for row in summary.values())]
-    rows = [["task", "data", "windows", *(METRIC_TITLES[metric] for metric in shown)]]
+    names = {name for metrics in summary.values() for name in metrics}
+    shown = in_order(names.difference(BESIDE))
+    rows = [["task", "data", "windows", *map(title_of, shown)]]
     for task, metrics in summary.items():
         data = "simulated" if cards[task].simulated else (cards[task].corpus or "-")
         windows = metrics.get("num_samples", {}).get("mean", 0)

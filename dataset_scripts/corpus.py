@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from modeling_mteeg.evaluation import check_metrics
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.model.task_card import TaskCard
 
@@ -139,7 +140,8 @@ class Corpus:
     FileNotFoundError
         ``raw`` is not a folder.
     ValueError
-        The protocol is unknown, or a seed was given for one that has none.
+        The protocol is unknown, a seed was given for one that has none, or the card names a metric
+        that there is not.
     """
 
     card: ClassVar[TaskCard]
@@ -178,6 +180,7 @@ class Corpus:
                 f"{self.card.name}: the raw folder {self.raw} does not exist. Download the corpus "
                 f"({self.homepage}) and pass the folder that holds {self.layout}."
             )
+        check_metrics([self.card])
         protocol = next(iter(self.protocols)) if protocol is None else protocol
         if protocol not in self.protocols:
             raise ValueError(

@@ -54,6 +54,8 @@ def prepare_corpora(
     ------
     FileNotFoundError
         Folders of tasks are missing; all of them are named, before any work.
+    ValueError
+        A task card names a metric that there is not; before any work, too.
     """
     raw_root = Path(raw_root)
     readers = [corpus_class(task) for task in tasks]
@@ -66,10 +68,8 @@ def prepare_corpora(
             f"{', '.join(there) or 'nothing'}. Add them, or name fewer --tasks."
         )
     settings = settings or Settings(num_proc=num_proc)
-    return {
-        task: how(reader(raw_root / task), Path(out_root), settings)
-        for task, reader in classes.items()
-    }
+    corpora = {task: reader(raw_root / task) for task, reader in classes.items()}
+    return {task: how(corpus, Path(out_root), settings) for task, corpus in corpora.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

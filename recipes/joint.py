@@ -28,7 +28,7 @@ from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import count, describe_joint, epoch_line, say, say_resumed
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.joint_config import JointConfig
-from modeling_mteeg.training.joint_training import JointTrainer
+from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
 from modeling_mteeg.training.optimization import build_optimizer
 from modeling_mteeg.training.output_folder import check_output, note_output
 from modeling_mteeg.training.processes import TrainingError, start_accelerator
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         accelerator = start_accelerator(config)
         data = simulated(config, accelerator) if config.data.simulate else config.data.folder
         corpora = load_corpora(data, config.data.tasks, config.data.streaming)
+        corpora = choose_metrics(config, corpora)
         training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
     except (OSError, ValueError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)

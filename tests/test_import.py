@@ -145,6 +145,30 @@ def test_predicting_works_without_the_packages_for_data(programs, kind):
     assert torch.allclose(torch.tensor(found["logits"]), programs["expected"], atol=1e-5)
 
 
+CARDS_ALONE = """
+import modeling_mteeg
+before = set(sys.modules)
+import modeling_mteeg.cards
+print(json.dumps({
+    "evaluation": "modeling_mteeg.evaluation" in before,
+    "imported": sorted({name.partition(".")[0] for name in set(sys.modules) - before}),
+    "title": modeling_mteeg.cards.sections.title_of("auroc"),
+    "ours": sorted(name for name in sys.modules if name.startswith("modeling_mteeg.evaluation.")),
+}))
+"""
+
+
+def test_cards_take_titles_of_metrics_without_what_computes_them():
+    result = answer(start(BLOCK + CARDS_ALONE, "", "", f"{DATA_PACKAGES},pyarrow,accelerate"))
+    assert not result["evaluation"], "the package alone does not import the metrics"
+    assert result["title"] == "AUROC"
+    assert result["ours"] == [
+        f"modeling_mteeg.evaluation.{name}" for name in ("metric_choice", "metrics")
+    ]
+    heavy = {"evaluate", "datasets", "sklearn", "pyarrow", "pandas", "scipy", "matplotlib"}
+    assert not heavy & set(result["imported"])
+
+
 STAGE_ONE = """
 import torch
 from transformers import AutoModel, AutoModelForPreTraining

@@ -5,14 +5,13 @@ the picture, ``writing`` puts them beside the weights. Nothing here is needed to
 and the code beside a base's weights does not have it.
 """
 
-from .facts import CURVES_FILE, METRIC_TITLES, RECORD_FILE, CardError
+from .facts import CURVES_FILE, RECORD_FILE, CardError
 from .writing import CARD_NAME, write_cards
 
 __all__ = [
     "CARD_NAME",
     "CURVES_FILE",
     "CardError",
-    "METRIC_TITLES",
     "RECORD_FILE",
     "write_cards",
 ]

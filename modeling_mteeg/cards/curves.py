@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.metrics import title_of
 from ..model.task_card import TaskCard
-from .facts import METRIC_TITLES, Curve, TaskFacts
+from .facts import Curve, TaskFacts
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """The palette of Okabe and Ito for colour-blind readers, without yellow."""
@@ -79,10 +80,10 @@ def _line(axes: Any, values: tuple[float, ...], label: str, **style: Any) -> Non
 
 
 def _monitor_label(card: TaskCard, alone: bool) -> str:
-    metric = METRIC_TITLES.get(card.monitor, card.monitor)
+    metric = title_of(card.monitor)
     return metric if alone else f"{card.name} ({metric})"
 
 
 def _monitor_axis(tasks: Mapping[str, TaskFacts]) -> str:
     monitors = {facts.card.monitor for facts in tasks.values()}
-    return METRIC_TITLES.get(*monitors, *monitors) if len(monitors) == 1 else "metric that selects"
+    return title_of(*monitors) if len(monitors) == 1 else "metric that selects"

@@ -15,13 +15,6 @@ from ..model.task_card import CARD_FILE, TaskCard
 RECORD_FILE = "training.json"
 """How a base was trained, as joint training writes it beside the weights."""
 CURVES_FILE = "curves.png"
-METRIC_TITLES = {
-    "balanced_accuracy": "bal. accuracy",
-    "auc_pr": "AUC-PR",
-    "auroc": "AUROC",
-    "cohen_kappa": "Cohen's kappa",
-    "weighted_f1": "weighted F1",
-}
 TOKENIZER_TYPE = "mteeg_tokenizer"
 """``model_type`` of a neural tokenizer's ``config.json``."""
 

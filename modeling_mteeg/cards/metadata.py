@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .facts import METRIC_TITLES, BaseFacts, TaskFacts, is_tokenizer
+from ..evaluation.metrics import title_of
+from .facts import BaseFacts, TaskFacts, is_tokenizer
 from .stage_one_sections import is_simulated, is_stage_one
 
 OWN_LICENSE = "apache-2.0"
@@ -111,7 +112,7 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
                 if value is not None
             },
             metric_type=score.metric,
-            metric_name=METRIC_TITLES.get(score.metric, score.metric),
+            metric_name=title_of(score.metric),
             metric_value=round(score.mean, 6),
             metric_args=_args(facts, score.std, score.values),
         )

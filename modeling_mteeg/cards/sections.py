@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .facts import CURVES_FILE, METRIC_TITLES, Score, TaskFacts
+from ..evaluation.metrics import in_order, title_of
+from .facts import CURVES_FILE, Score, TaskFacts
 
 NOT_A_DEVICE = (
     "Research on methods only. It is no medical device and no part of one: nothing it puts out may "
@@ -39,10 +40,8 @@ def results(tasks: Sequence[TaskFacts]) -> list[str]:
     scored = [facts for facts in tasks if facts.scores]
     if not scored:
         return ["Not stated: the files hold no results."]
-    there = {score.metric for facts in scored for score in facts.scores}
-    metrics = [name for name in METRIC_TITLES if name in there]
-    metrics += sorted(there.difference(METRIC_TITLES))
-    header = ["task", "data", "test windows", "seeds", *(titled(name) for name in metrics)]
+    metrics = in_order(score.metric for facts in scored for score in facts.scores)
+    header = ["task", "data", "test windows", "seeds", *map(title_of, metrics)]
     rows = []
     for facts in scored:
         by_name = {score.metric: score for score in facts.scores}
@@ -173,11 +172,6 @@ def code(value: Any) -> str:
 def grouped(value: Any) -> str:
     """``1,234``."""
     return f"{value:,}" if isinstance(value, int) else "not stated"
-
-
-def titled(metric: str) -> str:
-    """A metric's name for people."""
-    return METRIC_TITLES.get(metric, metric)
 
 
 def joined(header: str, sections: Sequence[str]) -> str:

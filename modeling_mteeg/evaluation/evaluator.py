@@ -8,7 +8,7 @@ import functools
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from ..data.ahead import computed_ahead
 from ..data.loading import Corpus, check_windows, model_inputs
 from ..data.source import WindowSource
 from ..model.task_card import TaskCard
-from .metrics import PROBABILITY, TaskMetric, metric_for
+from .metric_choice import check_metrics
+from .metric_modules import metric_for
+from .metrics import CLASS, PROBABILITY
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,8 +44,23 @@ class Predictions:
     labels: np.ndarray
 
 
+class TaskPredictor(Protocol):
+    """Anything that gives logits of a task's windows; it need not be a ``torch`` model."""
+
+    def predict_logits(self, task: str, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (n, outputs) of a batch.
+
+        Parameters
+        ----------
+        task : str
+        batch : mapping of str to torch.Tensor
+            ``input_values`` and ``channel_ids`` of :func:`~modeling_mteeg.data.model_inputs`, on
+            the CPU; not the labels.
+        """
+
+
 def predict_task(
-    model: nn.Module,
+    model: nn.Module | TaskPredictor,
     reader: WindowSource,
     card: TaskCard,
     batch_size: int = 64,
@@ -54,10 +71,11 @@ def predict_task(
 
     Parameters
     ----------
-    model : MteegModel
-        Wrapped by ``accelerator.prepare`` or not; called as ``model(input_values=...,
-        channel_ids=..., task=card.name)``. It is put into evaluation mode for the while; the mode
-        of each of its modules is restored.
+    model : MteegModel or TaskPredictor
+        What has a ``predict_logits`` is asked by that; a model is called as
+        ``model(input_values=..., channel_ids=..., task=card.name)``, wrapped by
+        ``accelerator.prepare`` or not. A module is put into evaluation mode for the while; the
+        mode of each of its modules is restored.
     reader : WindowSource
         The split.
     card : TaskCard
@@ -80,6 +98,7 @@ def predict_task(
     if batch_size < 1:
         raise ValueError(f"batch_size: expected 1 or above, found {batch_size}.")
     world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
+    # Process r takes the rows from bounds[r] to bounds[r + 1]: the split in equal parts, in order.
     bounds = [len(reader) * part // world for part in range(world + 1)]
     starts = range(bounds[rank], bounds[rank + 1], batch_size)
     calls = (
@@ -88,26 +107,33 @@ def predict_task(
         )
         for start in starts
     )
-    main = accelerator is None or accelerator.is_main_process
+    quiet = not progress or not (accelerator is None or accelerator.is_main_process)
     model, device, autocast = _unwrapped(model, accelerator)
+    if hasattr(model, "predict_logits"):
+        predict = model.predict_logits
+    else:
+        predict = functools.partial(_model_logits, model, device)
     parts = []
     with (
         torch.no_grad(),
         _evaluation_mode(model),
         contextlib.closing(computed_ahead(calls, reader.remote)) as ahead,
     ):
-        quiet = not (progress and main)
         for batch in tqdm(ahead, card.name, len(starts), leave=False, disable=quiet):
+            del batch["labels"]  # a predictor has no business with them
             with autocast():
-                logits = model(
-                    input_values=batch["input_values"].to(device),
-                    channel_ids=batch["channel_ids"].to(device),
-                    task=card.name,
-                ).logits
-            parts.append(logits.float())
-    own = torch.cat(parts) if parts else torch.zeros(0, card.num_outputs, device=device)
-    logits = _gathered(own, np.diff(bounds).tolist(), accelerator).cpu().numpy()
-    return _checked(Predictions(logits, reader.labels), card)
+                logits = predict(card.name, batch)
+            parts.append(logits.float().to(device))  # (n, outputs)
+    empty = torch.zeros(0, card.num_outputs, device=device)  # a process without a window
+    gathered = _gathered(torch.cat(parts) if parts else empty, np.diff(bounds), accelerator)
+    return _checked(Predictions(gathered.cpu().numpy(), reader.labels), card)
+
+
+def _model_logits(
+    model: nn.Module, device: torch.device, task: str, batch: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """:meth:`TaskPredictor.predict_logits` of an ``MteegModel``."""
+    return model(**{key: value.to(device) for key, value in batch.items()}, task=task).logits
 
 
 def _checked(predictions: Predictions, card: TaskCard) -> Predictions:
@@ -126,22 +152,28 @@ def _checked(predictions: Predictions, card: TaskCard) -> Predictions:
     return predictions
 
 
-def _unwrapped(model: nn.Module, accelerator: Accelerator | None):
+def _unwrapped(model: nn.Module | TaskPredictor, accelerator: Accelerator | None):
     """Model, device and autocast context.
 
     Evaluation runs the bare module: a wrapper for distributed training may exchange buffers in
     its forward pass, and processes with fewer batches than others would leave it waiting.
     """
+    is_module = isinstance(model, nn.Module)
     if accelerator is not None:
-        model = accelerator.unwrap_model(model)
+        model = accelerator.unwrap_model(model) if is_module else model
         return model, accelerator.device, accelerator.autocast
     if isinstance(model, nn.parallel.DistributedDataParallel):
         model = model.module
-    return model, next(model.parameters()).device, contextlib.nullcontext
+    weight = next(model.parameters(), None) if is_module else None
+    device = torch.device("cpu") if weight is None else weight.device
+    return model, device, contextlib.nullcontext
 
 
 @contextlib.contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def _evaluation_mode(model: nn.Module | TaskPredictor) -> Iterator[None]:
+    if not isinstance(model, nn.Module):
+        yield
+        return
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -152,15 +184,17 @@ def _evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _gathered(
-    own: torch.Tensor, counts: list[int], accelerator: Accelerator | None
+    rows: torch.Tensor, counts: np.ndarray, accelerator: Accelerator | None
 ) -> torch.Tensor:
-    """Rows of all processes in order; ``counts`` says how many each has."""
+    """Rows (n, outputs) of all processes in order; ``counts`` says how many each has."""
     if accelerator is None or accelerator.num_processes == 1:
-        return own
-    padded = own.new_zeros(max(counts), own.shape[1])
-    padded[: len(own)] = own
-    parts = accelerator.gather(padded).split(max(counts))
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+        return rows
+    # Processes gather tensors of one size: short ones are padded, and the padding is cut off again.
+    most = int(counts.max())
+    padded = rows.new_zeros(most, rows.shape[1])
+    padded[: len(rows)] = rows
+    parts = accelerator.gather(padded).split(most)
+    return torch.cat([part[:count] for part, count in zip(parts, counts.tolist(), strict=True)])
 
 
 def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
@@ -178,28 +212,15 @@ def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
         loss = F.binary_cross_entropy_with_logits(logits[:, 0], labels.double())
     else:
         loss = F.cross_entropy(logits, labels)
-    classes = _classes(predictions, card)
     # Two classes with a logit each: the softmax's second column is the sigmoid of their difference.
     # In double precision, so that probabilities near 0 and 1 keep their order.
     margin = logits[:, 0] if card.is_binary else logits[:, 1] - logits[:, 0]
-    positive = margin.sigmoid().numpy()
+    values = {PROBABILITY: margin.sigmoid().numpy(), CLASS: _classes(predictions, card)}
+    check_metrics([card])
     scores = {}
-    for metric in _metrics(card):
-        values = positive if metric.wants == PROBABILITY else classes
-        scores |= metric.compute(predictions=values, references=predictions.labels)
+    for metric in map(metric_for, card.metrics):
+        scores |= metric.compute(predictions=values[metric.wants], references=predictions.labels)
     return scores | {"loss": float(loss), "num_samples": float(len(labels))}
-
-
-def _metrics(card: TaskCard) -> list[TaskMetric]:
-    """The card's metrics, or ``ValueError`` where one is unknown or not for its classes."""
-    metrics = [metric_for(name) for name in card.metrics]
-    for metric in metrics:
-        if metric.wants == PROBABILITY and len(card.labels) != 2:
-            raise ValueError(
-                f"Task {card.name!r}: metric {metric.key!r} is for two classes, the task has "
-                f"{len(card.labels)}."
-            )
-    return metrics
 
 
 def _classes(predictions: Predictions, card: TaskCard) -> np.ndarray:
@@ -217,7 +238,7 @@ def confusion_counts(predictions: Predictions, card: TaskCard) -> np.ndarray:
 
 
 def evaluate_task(
-    model: nn.Module,
+    model: nn.Module | TaskPredictor,
     reader: WindowSource,
     card: TaskCard,
     batch_size: int = 64,
@@ -225,13 +246,13 @@ def evaluate_task(
     progress: bool = False,
 ) -> dict[str, float]:
     """:func:`predict_task` and :func:`score` in one; the same on every process."""
-    _metrics(card)  # a wrong card fails before the work, not after it
+    check_metrics([card])  # a wrong card fails before the work, not after it
     predictions = predict_task(model, reader, card, batch_size, accelerator, progress)
     return score(predictions, card)
 
 
 def evaluate_tasks(
-    model: nn.Module,
+    model: nn.Module | TaskPredictor,
     corpora: Mapping[str, Corpus],
     split: str,
     batch_size: int = 64,
@@ -239,6 +260,7 @@ def evaluate_tasks(
     progress: bool = False,
 ) -> dict[str, dict[str, float]]:
     """:func:`evaluate_task` for a split of every corpus, task by task."""
+    check_metrics(corpus.card for corpus in corpora.values())
     return {
         task: evaluate_task(
             model, corpus.splits[split], corpus.card, batch_size, accelerator, progress

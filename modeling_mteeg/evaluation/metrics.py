@@ -1,74 +1,87 @@
-"""The paper's metrics as ``evaluate`` modules that need no network (section 4.2).
+"""The metrics: one function each, with its title. A new one is written here and nowhere else.
 
-Each is scikit-learn's definition. Two kinds of predictions: the probability of the positive class
-(AUROC, AUC-PR) or the class (the others); ``wants`` of a metric says which.
+The name of the function is the metric's name in task cards and configurations, its title heads the
+column of tables and model cards, and the order below is the order of the columns. A metric is
+reported for a task whose card names it, or for which a training chooses it (``metrics`` and
+``monitor`` of its configuration). Higher must be better, for the highest mean over the tasks
+selects the model. One of your own may lie in any file: decorate it with :func:`metric` and import
+it before the training or evaluation begins.
 
-Where the references hold a single class, AUROC, AUC-PR and Cohen's kappa say nothing about a
-model. They are then NaN, with a :class:`DegenerateMetricWarning` that names the class, whatever
-the predictions are; so a task has a value in all evaluations of a split or in none of them.
+Each is scikit-learn's definition (section 4.2 of the paper names the first five). Where the
+references hold a single class, AUROC, AUC-PR and Cohen's kappa say nothing about a model. They are
+then NaN, with a :class:`DegenerateMetricWarning` that names the class, whatever the predictions
+are; so a task has a value in all evaluations of a split or in none of them.
+
+Model cards take the titles from here, so scikit-learn is imported inside the functions.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterable
 
-import evaluate
 import numpy as np
-from datasets import Features, Value
 
 PROBABILITY, CLASS = "probability", "class"
+"""What a metric is computed from: the probability of the positive class, or the predicted class."""
+BESIDE = ("loss", "num_samples")
+"""What stands beside the metrics in a task's results, and can be no metric's name."""
+
+MetricFunction = Callable[[np.ndarray, np.ndarray], float]
 
 
 class DegenerateMetricWarning(UserWarning):
     """A metric is undefined for these references and was set to NaN."""
 
 
-class TaskMetric(evaluate.Metric):
-    """One number from predictions and references; the base of the classes below.
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """An entry of :data:`METRICS`; :func:`metric` makes them.
 
     Parameters
     ----------
-    **options
-        Those of ``evaluate.Metric``. ``keep_in_memory`` is True unless ``num_process`` is given, so
-        that evaluations running side by side share no cache file.
-
-    Notes
-    -----
-    ``compute(predictions=..., references=...)`` returns ``{key: float}``; ``add`` and
-    ``add_batch`` collect before. Gathering over processes is the work of
-    :mod:`modeling_mteeg.evaluation.evaluator`.
+    key : str
+        Name in task cards, configurations and results.
+    title : str
+        For people: the head of a column.
+    function : callable
+        Predictions (n,) and references (n,) to a number.
+    wants : {"class", "probability"}
+        What the predictions are: class numbers int64, or the probability of the positive class
+        float64. A metric of probabilities is for two classes.
+    needs_two_classes : bool
+        Whether it is undefined where the references hold a single class.
     """
 
-    key = ""
-    title = ""
-    wants = CLASS
-    needs_two_classes = False
+    key: str
+    title: str
+    function: MetricFunction
+    wants: str = CLASS
+    needs_two_classes: bool = False
 
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("keep_in_memory", options.get("num_process", 1) == 1)
-        super().__init__(**options)
+    @property
+    def description(self) -> str:
+        """What it is, from the first paragraph of the function's docstring."""
+        return (inspect.getdoc(self.function) or self.title).partition("\n\n")[0]
 
-    def _info(self) -> evaluate.MetricInfo:
-        predictions = "float64" if self.wants == PROBABILITY else "int64"
-        meaning = {
-            PROBABILITY: "probability of the positive class, in [0, 1]",
-            CLASS: "predicted class, 0 or above",
-        }[self.wants]
-        return evaluate.MetricInfo(
-            description=f"{self.title}, as defined by scikit-learn.",
-            citation="",
-            inputs_description=(
-                f"\n\nArgs:\n    predictions: {meaning}\n    references: true class, 0 or above\n"
-            ),
-            features=Features({"predictions": Value(predictions), "references": Value("int64")}),
-            format=None,  # not "numpy", which would round probabilities to float32
-        )
+    def __call__(self, predictions: np.ndarray, references: np.ndarray) -> float:
+        """The value; NaN with a :class:`DegenerateMetricWarning` where it is undefined.
 
-    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
-        references = np.asarray(references, np.int64)
-        predictions = np.asarray(predictions)
-        _check(self.key, self.wants, predictions, references)
+        Parameters
+        ----------
+        predictions : np.ndarray, (n,)
+            See ``wants``.
+        references : np.ndarray, (n,), int64
+            True classes.
+
+        Raises
+        ------
+        ValueError
+            No sample, or values that are no classes or probabilities.
+        """
+        self._check(predictions, references)
         classes = np.unique(references)
         if self.needs_two_classes and len(classes) < 2:
             warnings.warn(
@@ -77,28 +90,27 @@ class TaskMetric(evaluate.Metric):
                 DegenerateMetricWarning,
                 stacklevel=3,
             )
-            return {self.key: float("nan")}
-        return {self.key: float(self._value(predictions, references))}
+            return float("nan")
+        return float(self.function(predictions, references))
 
-    def _value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        raise NotImplementedError
-
-
-def _check(key: str, wants: str, predictions: np.ndarray, references: np.ndarray) -> None:
-    """Raise ``ValueError`` where a metric would count nonsense."""
-    if len(references) == 0:
-        raise ValueError(f"{key}: expected one sample or more, found none.")
-    if references.min() < 0:
-        raise ValueError(f"{key}: expected true classes of 0 or above, found {references.min()}.")
-    if wants == CLASS and predictions.min() < 0:
-        raise ValueError(f"{key}: expected classes of 0 or above, found {predictions.min()}.")
-    if wants == PROBABILITY:
-        if not (
-            np.isfinite(predictions).all() and 0 <= predictions.min() <= predictions.max() <= 1
-        ):
+    def _check(self, predictions: np.ndarray, references: np.ndarray) -> None:
+        """Raise ``ValueError`` where the metric would count nonsense."""
+        key = self.key
+        if len(references) == 0:
+            raise ValueError(f"{key}: expected one sample or more, found none.")
+        if references.min() < 0:
+            raise ValueError(
+                f"{key}: expected true classes of 0 or above, found {references.min()}."
+            )
+        least, most = predictions.min(), predictions.max()
+        if self.wants == CLASS:
+            if least < 0:
+                raise ValueError(f"{key}: expected classes of 0 or above, found {least}.")
+            return
+        if not (np.isfinite(predictions).all() and 0 <= least <= most <= 1):
             raise ValueError(
                 f"{key}: expected the probability of the positive class, found values from "
-                f"{predictions.min()} to {predictions.max()}."
+                f"{least} to {most}."
             )
         if references.max() > 1:
             raise ValueError(
@@ -106,77 +118,97 @@ def _check(key: str, wants: str, predictions: np.ndarray, references: np.ndarray
             )
 
 
-class BalancedAccuracy(TaskMetric):
-    """Mean of the recalls of the classes that occur in the references."""
-
-    key, title = "balanced_accuracy", "Balanced accuracy"
-
-    def _value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        # By hand, for scikit-learn warns of every predicted class that has no reference.
-        hits = predictions == references
-        return float(np.mean([hits[references == name].mean() for name in np.unique(references)]))
+METRICS: dict[str, Metric] = {}
+"""All metrics by name, in the order of the columns of a table."""
 
 
-class AucPr(TaskMetric):
-    """Area under the precision-recall curve, as average precision."""
+def metric(
+    title: str, wants: str = CLASS, needs_two_classes: bool = False
+) -> Callable[[MetricFunction], MetricFunction]:
+    """Make a function of predictions and references a metric, under the function's name.
 
-    key, title = "auc_pr", "Average precision"
-    wants, needs_two_classes = PROBABILITY, True
+    Parameters
+    ----------
+    title, wants, needs_two_classes
+        See :class:`Metric`.
 
-    def _value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        from sklearn.metrics import average_precision_score
-
-        return average_precision_score(references, predictions)
-
-
-class Auroc(TaskMetric):
-    """Area under the receiver operating characteristic."""
-
-    key, title = "auroc", "Area under the receiver operating characteristic"
-    wants, needs_two_classes = PROBABILITY, True
-
-    def _value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        from sklearn.metrics import roc_auc_score
-
-        return roc_auc_score(references, predictions)
-
-
-class CohenKappa(TaskMetric):
-    """Agreement of predicted and true classes beyond chance."""
-
-    key, title = "cohen_kappa", "Cohen's kappa"
-    needs_two_classes = True
-
-    def _value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        from sklearn.metrics import cohen_kappa_score
-
-        return cohen_kappa_score(references, predictions)
-
-
-class WeightedF1(TaskMetric):
-    """Mean of the F1 scores of the classes, weighted by their numbers of references."""
-
-    key, title = "weighted_f1", "Weighted F1"
-
-    def _value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        from sklearn.metrics import f1_score
-
-        return f1_score(references, predictions, average="weighted", zero_division=0)
-
-
-METRICS: dict[str, type[TaskMetric]] = {
-    metric.key: metric for metric in (BalancedAccuracy, AucPr, Auroc, CohenKappa, WeightedF1)
-}
-
-
-def metric_for(name: str, **options: Any) -> TaskMetric:
-    """A new metric by its name in a task card, such as ``"auroc"``.
+    Returns
+    -------
+    callable
+        The decorator; it leaves the function as it is.
 
     Raises
     ------
     ValueError
-        There is no metric of that name.
+        ``wants`` is neither :data:`CLASS` nor :data:`PROBABILITY`, or another module has a metric
+        of that name, or the name is one of :data:`BESIDE`.
     """
-    if name not in METRICS:
-        raise ValueError(f"Unknown metric {name!r}: expected one of {sorted(METRICS)}.")
-    return METRICS[name](**options)
+    if wants not in (CLASS, PROBABILITY):
+        raise ValueError(f"wants: expected {CLASS!r} or {PROBABILITY!r}, found {wants!r}.")
+
+    def register(function: MetricFunction) -> MetricFunction:
+        key = function.__name__
+        if key in BESIDE:
+            raise ValueError(f"{key!r} can be no metric's name: results hold another value so.")
+        earlier = METRICS.get(key)
+        # The same module again is a reload, or the cell of a notebook run a second time.
+        if earlier is not None and earlier.function.__module__ != function.__module__:
+            raise ValueError(
+                f"There is a metric {key!r} already, in {earlier.function.__module__}: give the "
+                "function another name."
+            )
+        METRICS[key] = Metric(key, title, function, wants, needs_two_classes)
+        return function
+
+    return register
+
+
+def title_of(name: str) -> str:
+    """A metric's title; the name itself where it is none of ours, as in a stranger's card."""
+    return METRICS[name].title if name in METRICS else name
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of metrics as :data:`METRICS` has them, the columns of a table; unknown ones last."""
+    given = set(names)
+    return [name for name in METRICS if name in given] + sorted(given.difference(METRICS))
+
+
+@metric("bal. accuracy")
+def balanced_accuracy(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Mean of the recalls of the classes that occur in the references."""
+    # By hand, for scikit-learn warns of every predicted class that has no reference.
+    hits = predictions == references
+    return float(np.mean([hits[references == label].mean() for label in np.unique(references)]))
+
+
+@metric("AUC-PR", wants=PROBABILITY, needs_two_classes=True)
+def auc_pr(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Area under the precision-recall curve, as average precision."""
+    from sklearn.metrics import average_precision_score
+
+    return average_precision_score(references, predictions)
+
+
+@metric("AUROC", wants=PROBABILITY, needs_two_classes=True)
+def auroc(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Area under the receiver operating characteristic."""
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(references, predictions)
+
+
+@metric("Cohen's kappa", needs_two_classes=True)
+def cohen_kappa(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Agreement of predicted and true classes beyond chance."""
+    from sklearn.metrics import cohen_kappa_score
+
+    return cohen_kappa_score(references, predictions)
+
+
+@metric("weighted F1")
+def weighted_f1(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Mean of the F1 scores of the classes, weighted by their numbers of references."""
+    from sklearn.metrics import f1_score
+
+    return f1_score(references, predictions, average="weighted", zero_division=0)

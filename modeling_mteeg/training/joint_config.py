@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ..data.remote import is_url
+from ..evaluation.metrics import METRICS
 from ..methods import METHODS
 from ..model.task_card import TASK_NAME
 from ..settings.schema import nearest, read_section, setting
@@ -79,6 +80,8 @@ class JointConfig(RunConfig):
     """A whole joint training. The YAML files in ``recipes/configs`` have these keys.
 
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
+    ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
+    reported, both in place of what the prepared data's task card says.
     """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
@@ -88,6 +91,8 @@ class JointConfig(RunConfig):
     sampling: dict[str, SamplingOptions] = dataclasses.field(default_factory=dict)
     method: str = setting("mteeg")
     method_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    monitor: dict[str, str] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     train_temporal_encoder: bool = setting(True)
     seeds: tuple[int, ...] = setting((0,), ">= 0")
     output: str = setting("outputs/joint")
@@ -95,7 +100,7 @@ class JointConfig(RunConfig):
     # The list of seeds is outside, since a checkpoint belongs to one of them.
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
-        "data.folder", "data.streaming", "optimization.eval_batch_size",
+        "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics",
     )  # fmt: skip
 
     def identity(self) -> dict[str, Any]:
@@ -127,22 +132,31 @@ class JointConfig(RunConfig):
         known = dict.fromkeys((*TASKS, *tasks))
         weights = tree.get("optimization")
         weights = weights.get("task_weights") if isinstance(weights, Mapping) else None
-        sections = {"sampling": tree.get("sampling"), "optimization.task_weights": weights}
+        sections = {key: tree.get(key) for key in ("sampling", "monitor", "metrics")}
+        sections["optimization.task_weights"] = weights
         for section, names in sections.items():
             for task in names if isinstance(names, Mapping) else ():
                 if task not in known:
                     faults.append(f"{section}.{task}: unknown task{nearest(task, known)}")
+        for section in ("monitor", "metrics"):
+            chosen = sections[section] if isinstance(sections[section], Mapping) else {}
+            for task, names in chosen.items():
+                for name in names if isinstance(names, (list, tuple)) else [names]:
+                    if isinstance(name, str) and name not in METRICS:
+                        faults.append(f"{section}.{task}: unknown metric {name!r}"
+                                      f"{nearest(name, METRICS)}")  # fmt: skip
 
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
         data = self.data
-        check_start(self.model.preset, self.model.base, "base", faults)
         if data.folder is None and not data.simulate:
             faults.append("data: expected folder (or --data), or simulate: true; found neither")
         folder = data.folder or ""
         if data.simulate and (is_url(folder) or "{task}" in folder):
             faults.append(f"data: simulated corpora go to a plain local folder, found {folder!r}")
         method = METHODS[self.method]
+        if method.needs_model:
+            check_start(self.model.preset, self.model.base, "base", faults)
         read_section(method.Options, self.method_options, "method_options", faults)
         faults.extend(method.check(self))
         if self.optimization.batch_size < len(data.tasks):
@@ -154,5 +168,5 @@ class JointConfig(RunConfig):
             faults.append(f"seeds: expected different numbers, found {list(self.seeds)}")
 
 
-_LATER = ("method_options",)
+_LATER = ("method_options", "monitor")
 """Sections that earlier versions did not have."""

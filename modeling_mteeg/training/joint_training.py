@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from abc import abstractmethod
@@ -15,7 +16,7 @@ from accelerate import Accelerator
 
 from ..data.loading import Corpus, JointBatches, training_mixes
 from ..data.mixing import EpochPlan
-from ..evaluation import evaluate_tasks, monitor_mean
+from ..evaluation import chosen_metrics, evaluate_tasks, monitor_mean
 from ..methods.method import GradientMethod, Method, TrainingError
 from .checkpoint import Checkpoint
 from .core import TrainingCore, same_everywhere, step_seed
@@ -24,6 +25,23 @@ from .optimization import sum_gradients
 from .passes import split_passes
 
 Batches = Mapping[str, Mapping[str, torch.Tensor]]
+
+
+def choose_metrics(config: JointConfig, corpora: Mapping[str, Corpus]) -> dict[str, Corpus]:
+    """The corpora with the metrics and monitors that the configuration chooses in their cards.
+
+    Raises
+    ------
+    ValueError
+        A metric that there is not, or that is not for a task's classes.
+    """
+    return {
+        task: dataclasses.replace(
+            corpus,
+            card=chosen_metrics(corpus.card, config.monitor.get(task), config.metrics.get(task)),
+        )
+        for task, corpus in corpora.items()
+    }
 
 
 class SelectedTraining(TrainingCore):

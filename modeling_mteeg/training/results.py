@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..cards import METRIC_TITLES
 from ..data.loading import model_inputs
+from ..evaluation.metrics import BESIDE, in_order, title_of
 from ..methods.method import TrainingError
 from ..model.task_card import TaskCard
 from ..settings.plain_json import write_json
@@ -100,8 +100,10 @@ def check_saved(folder: Path, trainer: SelectedTraining) -> None:
     rows = np.linspace(0, len(reader) - 1, min(5, len(reader))).astype(np.int64)
     batch = model_inputs(reader, card, rows)
     truth = batch.pop("labels")
-    loaded = trainer.method.load(folder, task).predict_logits(task, batch)
-    here = trainer.method.predict_logits(task, batch).cpu().float()
+    loaded, here = (
+        method.predict_logits(task, batch).cpu().float()
+        for method in (trainer.method.load(folder, task), trainer.method)
+    )
     if not torch.allclose(loaded, here, rtol=1e-3, atol=1e-4):
         raise TrainingError(f"{folder}: the loaded model differs from the trained one by "
                             f"{(loaded - here).abs().max():.2g}.")  # fmt: skip
@@ -157,8 +159,9 @@ def results_table(
     summary: Mapping[str, Mapping[str, Mapping[str, Any]]], cards: Mapping[str, TaskCard]
 ) -> str:
     """The summary as text, a row a task; says which data were simulated."""
-    shown = [metric for metric in METRIC_TITLES if any(metric in row for row in summary.values())]
-    rows = [["task", "data", "windows", *(METRIC_TITLES[metric] for metric in shown)]]
+    names = {name for metrics in summary.values() for name in metrics}
+    shown = in_order(names.difference(BESIDE))
+    rows = [["task", "data", "windows", *map(title_of, shown)]]
     for task, metrics in summary.items():
         data = "simulated" if cards[task].simulated else (cards[task].corpus or "-")
         windows = metrics.get("num_samples", {}).get("mean", 0)

@@ -19,7 +19,9 @@ from places import SUPPORT
 from tiny_models import CARDS, model_with_tasks, tiny_model
 
 from modeling_mteeg import MteegModel, TaskCard
-from modeling_mteeg.cards import CardError, write_cards
+from modeling_mteeg.cards import CardError, curves, write_cards
+from modeling_mteeg.cards.facts import task_facts
+from modeling_mteeg.evaluation import METRICS, Metric
 from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.training.record import (
     command_line,
@@ -103,7 +105,9 @@ def saved(folder: Path, seeds: tuple[int, ...], start: dict | None = None, **cha
         model.add_adapter(task, card=card.replace(**changes))
     record = record_of(seeds[0], start)
     results = {
-        task: task_results(record, task, TEST[seeds[0]][task], model.tasks[task].simulated)
+        task: task_results(
+            record, task, record["epoch"], TEST[seeds[0]][task], model.tasks[task].simulated
+        )
         for task in TASKS
     }
     Mteeg(model).save(folder, results, record)
@@ -179,6 +183,27 @@ def test_where_weights_come_from_is_read_from_the_start(tmp_path):
         (False, True), (False, False), (True, True), (True, False), (False, False), (False, False),
         (False, True), (False, False), (False, False),
     ]  # fmt: skip
+
+
+def test_a_metric_beyond_the_papers_has_its_title_in_card_and_picture(tmp_path, monkeypatch):
+    entry = Metric("sensitivity", "sensitivity of class 1", max)
+    monkeypatch.setitem(METRICS, "sensitivity", entry)
+    card = TASKS["tuab"].replace(metrics=("auroc", "sensitivity"), monitor="sensitivity")
+    model = tiny_model()
+    model.add_adapter("tuab", card=card)
+    model.save_pretrained(tmp_path)
+    place = tmp_path / "adapters/tuab"
+    model.save_adapter("tuab", place, results={"auroc": 0.5, "sensitivity": 0.25})
+    for folder in (tmp_path, place):
+        write_cards(folder)
+        text = (folder / "README.md").read_text("utf-8")
+        assert "| AUROC | sensitivity of class 1 |" in text
+        assert "| 0.500 | 0.250 |" in text
+        named = [result.metric_name for result in ModelCard(text).data.eval_results]
+        assert named == ["AUROC", "sensitivity of class 1"]
+    facts = task_facts(place)
+    assert curves._monitor_axis({"tuab": facts}) == "sensitivity of class 1"
+    assert curves._monitor_label(facts.card, alone=False) == "tuab (sensitivity of class 1)"
 
 
 def test_card_of_a_task_with_three_seeds(three):

@@ -195,6 +195,30 @@ def test_processes_find_an_own_class_and_give_the_same(own_file, presses_raw, tm
     assert results[0] == results[1] == results[2]
 
 
+def test_a_wrong_metric_of_a_card_fails_before_any_corpus_is_read(
+    own_file, eegmat_raw, presses_raw, tmp_path, capsys
+):
+    text = own_file.read_text("utf-8").replace(
+        "labels=", 'metrics=("aurok",), monitor="aurok", labels='
+    )
+    own_file.write_text(text, "utf-8")
+    raw, out = tmp_path / "raw", tmp_path / "data"
+    raw.mkdir()
+    (raw / "eegmat").symlink_to(eegmat_raw)
+    (raw / "button-presses").symlink_to(presses_raw)
+    arguments = ["--raw", str(raw), "--out", str(out), "--tasks", "eegmat"]
+    assert prepare_main([*arguments, "--corpus", f"{own_file}:ButtonPresses"]) != 0
+    message = "Task 'button-presses': unknown metric 'aurok' (did you mean 'auroc'?)"
+    assert message in capsys.readouterr().err and not out.exists()
+    plan = tmp_path / "corpora.yaml"
+    plan.write_text(
+        f"out: {out}\ncorpora:\n  eegmat: {{raw: {eegmat_raw}}}\n"
+        f"  {own_file}:ButtonPresses: {{raw: {presses_raw}}}\n", "utf-8"
+    )  # fmt: skip
+    assert prepare_main(["--config", str(plan)]) == 2
+    assert message in capsys.readouterr().err and not out.exists()
+
+
 def test_wrong_own_classes_are_named(own_file, tmp_path):
     text = own_file.read_text("utf-8")
     taken = own_file.with_name("taken.py")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -177,6 +178,56 @@ def test_what_does_not_fit_is_an_error():
     wrong = CARD.replace(metrics=("auroc",), monitor="auroc")
     with pytest.raises(ValueError, match=r"auroc.*two classes"):
         evaluate_task(model, reader_of(5), wrong)
+    assert not model.calls
+
+
+class Constant:
+    """A predictor that is no module: it counts, and gives every window the same logits."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def predict_logits(self, task, batch):
+        assert sorted(batch) == ["channel_ids", "input_values"]
+        assert not torch.is_grad_enabled()
+        self.calls.append((task, len(batch["input_values"])))
+        return torch.tensor([[0.0, 2.0, 1.0]]).expand(len(batch["input_values"]), 3)
+
+
+class StubWithLogits(Stub):
+    """A module that says itself how its logits are made."""
+
+    def predict_logits(self, task, batch):
+        return 2 * self(**batch, task=task).logits
+
+
+def test_what_predicts_need_be_no_model():
+    predictor, reader = Constant(), reader_of(7)
+    predictions = predict_task(predictor, reader, CARD, batch_size=4)
+    assert predictor.calls == [("seed-v", 4), ("seed-v", 3)]
+    assert predictions.logits.tolist() == [[0.0, 2.0, 1.0]] * 7
+    expected = np.mean(reader.labels == 1)
+    result = evaluate_task(predictor, reader, CARD.replace(metrics=("weighted_f1",),
+                                                           monitor="weighted_f1"))  # fmt: skip
+    true_positives = 2 * expected / (1 + expected)  # F1 of the class that is always said
+    assert result["weighted_f1"] == pytest.approx(true_positives * expected)
+
+
+def test_a_module_that_predicts_is_in_evaluation_mode_too():
+    model, reader = StubWithLogits().train(), reader_of(5)
+    predictions = predict_task(model, reader, CARD)
+    assert np.allclose(predictions.logits, 2 * predict_task(Stub(), reader, CARD).logits)
+    assert all(module.training for module in model.modules())
+
+
+def test_wrong_metrics_of_the_last_task_fail_before_the_first_is_evaluated(tmp_path):
+    save_corpora(tmp_path, {"tuab": (4, 9, 4), "seed-v": (4, 8, 4)}, dtype="int16")
+    corpora = load_corpora(tmp_path, ["tuab", "seed-v"])
+    card = corpora["seed-v"].card
+    wrong = dataclasses.replace(corpora["seed-v"], card=card.replace(metrics=(*card.metrics, "f1")))
+    model = Stub()
+    with pytest.raises(ValueError, match="'seed-v': unknown metric 'f1'"):
+        evaluate_tasks(model, {**corpora, "seed-v": wrong}, "validation")
     assert not model.calls
 
 

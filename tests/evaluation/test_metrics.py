@@ -11,8 +11,22 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from modeling_mteeg.evaluation import METRICS, DegenerateMetricWarning, metric_for
-from modeling_mteeg.model.task_card import BINARY_METRICS, MULTICLASS_METRICS
+from modeling_mteeg.evaluation import (
+    METRICS,
+    AucPr,
+    Auroc,
+    BalancedAccuracy,
+    CohenKappa,
+    DegenerateMetricWarning,
+    Predictions,
+    WeightedF1,
+    metric,
+    metric_for,
+    monitor_mean,
+    score,
+)
+from modeling_mteeg.evaluation.metrics import in_order, title_of
+from modeling_mteeg.model.task_card import BINARY_METRICS, MULTICLASS_METRICS, TaskCard
 
 REFERENCE = {
     "balanced_accuracy": sk.balanced_accuracy_score,
@@ -42,11 +56,88 @@ def offline(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture
+def own_metric():
+    """A metric of one's own, as one would write it in a file of one's own."""
+
+    @metric("sensitivity of class 1", needs_two_classes=True)
+    def sensitivity(predictions: np.ndarray, references: np.ndarray) -> float:
+        """Part of the positives that are found."""
+        return (predictions == 1)[references == 1].mean()
+
+    yield sensitivity
+    del METRICS["sensitivity"]
+
+
 def test_every_metric_of_a_task_card_exists():
     assert set(BINARY_METRICS) | set(MULTICLASS_METRICS) == set(METRICS) == set(REFERENCE)
-    for name, kind in METRICS.items():
-        assert issubclass(kind, evaluate.Metric) and kind.key == name
-        assert metric_for(name).info.description
+    for name in METRICS:
+        module = metric_for(name)
+        assert isinstance(module, evaluate.Metric) and module.key == name
+        assert module.info.description
+
+
+def test_the_papers_five_are_classes_of_evaluate():
+    classes = (BalancedAccuracy, AucPr, Auroc, CohenKappa, WeightedF1)
+    assert [kind.key for kind in classes] == list(METRICS)
+    for kind in classes:
+        assert issubclass(kind, evaluate.Metric) and type(metric_for(kind.key)) is kind
+        assert kind.__name__.lower() == kind.key.replace("_", "")
+        assert kind.__doc__ == METRICS[kind.key].description
+
+
+def test_a_metric_is_one_function_and_its_title(own_metric):
+    assert title_of("sensitivity") == "sensitivity of class 1"
+    assert list(METRICS)[-1] == "sensitivity"
+    result = metric_for("sensitivity").compute(predictions=[0, 1, 1], references=[1, 1, 0])
+    assert result == {"sensitivity": 0.5}
+    assert own_metric(np.array([0, 1]), np.array([1, 1])) == 0.5  # still the plain function
+    assert "positives" in metric_for("sensitivity").info.description
+    with pytest.warns(DegenerateMetricWarning, match="sensitivity"):
+        value = metric_for("sensitivity").compute(predictions=[0, 1], references=[0, 0])
+    assert math.isnan(value["sensitivity"])
+
+
+def test_a_task_is_scored_by_a_metric_of_ones_own(own_metric):
+    card = TaskCard("tuab", ("normal", "abnormal"), metrics=("sensitivity",), monitor="sensitivity")
+    logits = np.array([[-1.0], [1.0], [1.0]], np.float32)
+    result = score(Predictions(logits, np.array([1, 1, 0])), card)
+    assert result["sensitivity"] == 0.5
+    assert monitor_mean({"tuab": result}, {"tuab": card}) == 0.5
+
+
+def test_a_metric_may_be_written_again_in_its_own_module(own_metric):
+    def sensitivity(predictions, references):
+        return 1.0
+
+    metric("anew")(sensitivity)
+    assert title_of("sensitivity") == "anew"
+    assert metric_for("sensitivity").compute(predictions=[0], references=[1])["sensitivity"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("auroc", {}, r"'auroc' already, in modeling_mteeg\.evaluation\.metrics"),
+        ("loss", {}, "'loss' can be no metric's name"),
+        ("sensitivity", {"wants": "logits"}, "expected 'class' or 'probability', found 'logits'"),
+    ],
+)
+def test_what_can_be_no_metric_is_refused(name, options, message):
+    def function(predictions, references):
+        return 0.0
+
+    function.__name__ = name
+    before = dict(METRICS)
+    with pytest.raises(ValueError, match=message):
+        metric("title", **options)(function)
+    assert before == METRICS
+
+
+def test_columns_stand_in_the_order_of_the_file():
+    assert in_order({"weighted_f1", "auroc"}) == ["auroc", "weighted_f1"]
+    assert in_order(["zeta", "alpha", "auroc"]) == ["auroc", "alpha", "zeta"]
+    assert title_of("alpha") == "alpha"
 
 
 @pytest.mark.parametrize("name", METRICS)

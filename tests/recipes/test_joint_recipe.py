@@ -17,7 +17,7 @@ from tiny_corpora import CARDS, save_corpora, save_corpus
 from transformers import AutoModel
 
 from modeling_mteeg.data import load_corpus, model_inputs
-from modeling_mteeg.evaluation import evaluate_task
+from modeling_mteeg.evaluation import METRICS, Metric, evaluate_task
 from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training import joint_training as loop
@@ -303,6 +303,24 @@ def test_the_summary_says_what_is_undefined():
     results = {0: {"tuab": {"auroc": nan, "balanced_accuracy": 0.5, "num_samples": 4.0}}}
     table = results_table(summarize(results), {"tuab": card})
     assert "undefined" in table and "0.500" in table and "made by a program" in table
+
+
+def test_the_table_has_a_column_for_every_metric(monkeypatch):
+    """In the order of the metrics' file; one that this program does not know comes last."""
+    monkeypatch.setitem(METRICS, "sensitivity", Metric("sensitivity", "sensitivity", max))
+    cards = {
+        "tuab": TaskCard("tuab", ("normal", "abnormal"), corpus="TUAB"),
+        "tuev": TaskCard("tuev", ("a", "b", "c"), corpus="TUEV"),
+    }
+    by_task = {
+        "tuab": {"unknown": 0.1, "sensitivity": 0.2, "auroc": 0.3, "loss": 7.0, "num_samples": 4},
+        "tuev": {"cohen_kappa": 0.4, "balanced_accuracy": 0.5, "loss": 7.0, "num_samples": 5},
+    }
+    head, _, tuab, tuev = results_table(summarize({0: by_task}), cards).splitlines()
+    assert re.split(r"  +", head) == ["task", "data", "windows", "bal. accuracy", "AUROC",
+                                      "Cohen's kappa", "sensitivity", "unknown"]  # fmt: skip
+    assert tuab.split() == ["tuab", "TUAB", "4", "0.300", "0.200", "0.100"]
+    assert tuev.split() == ["tuev", "TUEV", "5", "0.500", "0.400"]
 
 
 def test_a_saved_model_replaces_an_earlier_one_whole(data, tmp_path):

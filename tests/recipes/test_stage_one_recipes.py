@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import sys
@@ -15,6 +16,8 @@ from tiny_unlabelled import RECORDINGS, save_unlabelled
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
 import modeling_mteeg
+from dataset_scripts import demo_data
+from modeling_mteeg.training.arguments import shipped_config
 from modeling_mteeg.training.stage_one import MaskedTrainingConfig, TokenizerTrainingConfig
 
 RECIPES = ROOT / "recipes"
@@ -124,9 +127,10 @@ def test_pre_training_alone_makes_the_demo_tokenizer_first_and_keeps_it(
     recipes, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    stage_one = sys.modules["stage_one"]
     monkeypatch.setattr(
-        stage_one, "simulate", lambda folder: save_unlabelled(folder / "data", RECORDINGS)
+        demo_data,
+        "simulated_recordings",
+        lambda folder: save_unlabelled(folder / "data", RECORDINGS),
     )
     load = TokenizerTrainingConfig.load
 
@@ -153,7 +157,7 @@ def test_pre_training_alone_makes_the_demo_tokenizer_first_and_keeps_it(
 
 
 def test_sizes_name_the_shipped_configurations(recipes):
-    find = sys.modules["stage_one"].shipped_config
+    find = functools.partial(shipped_config, CONFIGS)
     for size in ("demo", "base", "large", "huge"):
         assert find("pretrain", size) == CONFIGS / f"pretrain_{size}.yaml"
         assert find("tokenizer", size).is_file()

@@ -72,6 +72,8 @@ sampling: {chbmit: {fraction: 0.1}, tuab: {fraction: 0}}
 method: mtteeg
 seeds: 0
 checkpoint: [1]
+monitor: {tuab: aurok, tuob: auroc, tuev: 3}
+metrics: {seed-v: [cohen_kappa, weightedf1], sleepedf: [weighted_f1]}
 """,
         "utf-8",
     )
@@ -95,6 +97,11 @@ checkpoint: [1]
         "method": "'mteeg'",
         "seeds": "a list",
         "checkpoint": "keys and values",
+        "monitor.tuev": "expected text",
+        "monitor.tuob": "'tuab'",
+        "monitor.tuab": "unknown metric 'aurok' (did you mean 'auroc'?)",
+        "metrics.seed-v": "unknown metric 'weightedf1' (did you mean 'weighted_f1'?)",
+        "metrics.sleepedf": "'sleep-edf'",
     }
     for key, part in expected.items():
         assert any(f.startswith(key) and part in f for f in faults), (key, part, faults)
@@ -189,10 +196,44 @@ def test_a_rule_for_a_task_that_is_not_trained_is_no_fault():
 def test_identity_holds_what_decides_the_numbers_and_nothing_else():
     base = JointConfig.build(MINIMAL).identity()
     for change in ({"output": "x"}, {"tracker": "tensorboard"}, {"seeds": [5]},
-                   {"num_processes": 4}, {"checkpoint": {"every_steps": 1}}):  # fmt: skip
+                   {"num_processes": 4}, {"monitor": {}}, {"metrics": {"tuab": ["auroc"]}},
+                   {"checkpoint": {"every_steps": 1}}):  # fmt: skip
         assert JointConfig.build(merged(**change)).identity() == base
     for change in ({"optimization": {"lr": 1e-3}}, {"adapter": {"rank": 4}}, {"method": "full"},
                    {"sampling": {"tuab": {"fraction": 0.5}}}, {"data": {"tasks": ["tuab"]}},
                    {"optimization": {"gradient_accumulation": 2}},
+                   {"monitor": {"tuab": "auc_pr"}},
                    {"mixed_precision": "bf16"}):  # fmt: skip
         assert JointConfig.build(merged(**change)).identity() != base
+
+
+def test_without_a_chosen_monitor_the_identity_is_that_of_earlier_checkpoints():
+    assert sorted(JointConfig.build(MINIMAL).identity()) == [
+        "adapter.dropout", "adapter.location", "adapter.rank", "adapter.scaling",
+        "adapter.separate_qkv", "data.tasks", "method", "mixed_precision", "model.base",
+        "model.drop_path", "model.preset", "optimization.batch_size", "optimization.betas",
+        "optimization.clip_norm", "optimization.epochs", "optimization.gradient_accumulation",
+        "optimization.label_smoothing", "optimization.layer_decay", "optimization.lr",
+        "optimization.max_tokens", "optimization.min_lr", "optimization.task_weights",
+        "optimization.warmup_epochs", "optimization.weight_decay", "sampling",
+        "train_temporal_encoder",
+    ]  # fmt: skip
+
+
+def test_monitor_and_metrics_are_chosen_by_task():
+    tree = merged(monitor={"tuab": "balanced_accuracy"}, metrics={"tuev": ["weighted_f1"]})
+    config = JointConfig.build(tree)
+    assert config.monitor == {"tuab": "balanced_accuracy"}
+    assert config.metrics == {"tuev": ("weighted_f1",)}
+    assert config.identity()["monitor.tuab"] == "balanced_accuracy"
+    with_own_task = merged(monitor={"my-task": "auroc"}, data={"tasks": ["my-task"]})
+    assert JointConfig.build(with_own_task).monitor == {"my-task": "auroc"}
+
+
+def test_unknown_metrics_are_named_with_the_nearest():
+    tree = merged(monitor={"tuab": "aurok"}, metrics={"tuev": ["f1"]})
+    assert faults_of(tree) == (
+        "monitor.tuab: unknown metric 'aurok' (did you mean 'auroc'?)",
+        "metrics.tuev: unknown metric 'f1' (known: balanced_accuracy, auc_pr, auroc, cohen_kappa, "
+        "weighted_f1)",
+    )

@@ -13,6 +13,8 @@ def adapter_card(facts: TaskFacts, license_id: str | None, has_picture: bool) ->
     """The whole text; arguments as for :func:`modeling_mteeg.cards.base_card.base_card`."""
     card = facts.card
     title = f"MTEEG adapter {card.name}"
+    if not parts.is_mteeg(facts.training):
+        title = f"LaBraM head {card.name}, method {facts.training.get('method')}"
     sections = [
         f"# {title}",
         *([parts.SIMULATED.format(what="it was")] if card.simulated else []),

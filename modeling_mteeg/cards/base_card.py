@@ -22,7 +22,8 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
     has_picture : bool
         Whether the curves lie beside the card.
     """
-    title = f"MTEEG base, {size_name(facts)}"
+    kind = "MTEEG" if parts.is_mteeg(facts.training) else "LaBraM"
+    title = f"{kind} base, {size_name(facts)}"
     tasks = facts.tasks
     pretrained = stage_one.is_stage_one(facts.training)
     simulated = any(task.card.simulated for task in tasks) or stage_one.is_simulated(facts.training)
@@ -30,7 +31,7 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
         f"# {title}",
         *([parts.SIMULATED.format(what=f"{_simulated_names(facts)} was")] if simulated else []),
         *parts.simulated_start(facts.training),
-        stage_one.INTRODUCTION if pretrained else _introduction(tasks),
+        stage_one.INTRODUCTION if pretrained else _introduction(facts),
         parts.license_text(license_id or default_license(tasks, facts.training), tasks),
         "## Model",
         _model(facts),
@@ -48,12 +49,15 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
     return parts.joined(base_header(facts, title, license_id), sections)
 
 
-def _introduction(tasks: tuple[TaskFacts, ...]) -> str:
-    return (
+def _introduction(facts: BaseFacts) -> str:
+    what = (
         "An EEG backbone (LaBraM) and one low-rank adapter with a head for each task; the temporal "
-        "encoder is shared. One base, "
-        + (f"{_count(len(tasks))} beside it." if tasks else "no task beside it.")
+        "encoder is shared."
     )
+    if not parts.is_mteeg(facts.training):
+        what = f"An EEG backbone (LaBraM), trained as {facts.training.get('method_title')}."
+    tasks = f"{_count(len(facts.tasks))} beside it." if facts.tasks else "no task beside it."
+    return f"{what} One base, {tasks}"
 
 
 def _trained(facts: BaseFacts, has_picture: bool) -> list[str]:

@@ -14,6 +14,8 @@ from ..model.task_card import CARD_FILE, TaskCard
 
 RECORD_FILE = "training.json"
 """How a base was trained, as joint training writes it beside the weights."""
+TASKS = "tasks"
+"""Folder of the tasks in what a method without a base saves."""
 CURVES_FILE = "curves.png"
 TOKENIZER_TYPE = "mteeg_tokenizer"
 """``model_type`` of a neural tokenizer's ``config.json``."""
@@ -96,6 +98,11 @@ def is_base(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
 
 
+def is_method(folder: Path) -> bool:
+    """Whether a folder holds what a method without a base has saved."""
+    return (folder / RECORD_FILE).is_file() and (folder / TASKS).is_dir()
+
+
 def is_tokenizer(config: Mapping[str, Any]) -> bool:
     """Whether a ``config.json`` is a neural tokenizer's."""
     return config.get("model_type") == TOKENIZER_TYPE
@@ -135,6 +142,19 @@ def task_facts(folder: Path) -> TaskFacts:
         curve=_curve(training, card.monitor),
         options=options,
     )
+
+
+def method_facts(folder: Path) -> tuple[Mapping[str, Any], tuple[TaskFacts, ...]]:
+    """The record and the tasks, in the record's order, of a method's folder without a base.
+
+    Raises
+    ------
+    CardError
+        A file is missing or damaged.
+    """
+    record = _read_json(folder / RECORD_FILE)
+    order = [name for name in _mapping(record.get("data")) if (folder / TASKS / name).is_dir()]
+    return record, tuple(task_facts(folder / TASKS / name) for name in order)
 
 
 def base_facts(folder: Path) -> BaseFacts:

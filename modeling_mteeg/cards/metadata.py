@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..evaluation.metrics import title_of
 from .facts import BaseFacts, TaskFacts, is_tokenizer
+from .sections import is_mteeg
 from .stage_one_sections import is_simulated, is_stage_one
 
 OWN_LICENSE = "apache-2.0"
@@ -22,6 +23,8 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     """YAML of a base."""
     tasks = facts.tasks
     own = ["lora", "multi-task-learning"]
+    if not is_mteeg(facts.training):
+        own = [str(facts.training["method"]), "multi-task-learning"]
     if is_tokenizer(facts.config):
         own = ["neural-tokenizer", "vector-quantization"]
     elif is_stage_one(facts.training):
@@ -52,6 +55,18 @@ def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
         base_model=repo_id((facts.card.base or {}).get("name_or_path")),
         datasets=_datasets([location], [facts]),
         tags=["eeg", "mteeg", "labram", *(["lora"] if lora else []), facts.card.name],
+    )
+
+
+def method_header(
+    training: Mapping[str, Any], tasks: Sequence[TaskFacts], title: str, license_id: str | None
+) -> str:
+    """YAML of a method's folder that is no base."""
+    return _yaml(
+        title,
+        tasks,
+        license_id or default_license(tasks, training),
+        tags=["eeg", str(training.get("method")), *names(tasks)],
     )
 
 

@@ -35,6 +35,11 @@ def simulated_start(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def is_mteeg(record: Mapping[str, Any]) -> bool:
+    """Whether a training was one of low-rank adapters; without a record it is taken for one."""
+    return record.get("method", "mteeg") == "mteeg"
+
+
 def results(tasks: Sequence[TaskFacts]) -> list[str]:
     """The table of test results and what is needed to read it."""
     scored = [facts for facts in tasks if facts.scores]
@@ -116,14 +121,17 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     where = [str(record.get("device") or ""), f"precision {record.get('precision')}"]
     number = record.get("processes")
     where.append(f"{number} process{'' if number == 1 else 'es'}")
+    encoder = record.get("train_temporal_encoder")  # a method without a LaBraM has none
+    kept = f"epoch {_next(record.get('epoch'))} of {record.get('epochs')}, the best on validation"
+    if isinstance(record.get("epoch"), Mapping):
+        kept = f"of {record.get('epochs')} epochs each task's own, its best on validation"
     rows = [
-        ("method", str(record.get("method"))),
+        ("method", str(record.get("method_title") or record.get("method"))),
         ("start", str(record.get("start"))),
-        ("temporal encoder", "trained" if record.get("train_temporal_encoder") else "frozen"),
+        *([] if encoder is None else [("temporal encoder", "trained" if encoder else "frozen")]),
         ("trained parameters", grouped(record.get("trainable_parameters"))),
         ("seed of these weights", str(record.get("seed"))),
-        ("weights kept", f"epoch {_next(record.get('epoch'))} of {record.get('epochs')}, the best "
-                         "on validation"),
+        ("weights kept", kept),
         ("where", ", ".join(part for part in where if part)),
         ("versions", settings(record.get("packages") or {})),
     ]  # fmt: skip

@@ -18,9 +18,12 @@ from .facts import (
     base_facts,
     is_adapter,
     is_base,
+    is_method,
     is_tokenizer,
+    method_facts,
     task_facts,
 )
+from .method_card import method_card
 from .tokenizer_card import tokenizer_card
 
 CARD_NAME = "README.md"
@@ -30,7 +33,8 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]:
-    """Write ``README.md`` of a base and of the tasks beside it, of one task, or of a tokenizer.
+    """Write ``README.md`` of a base and of the tasks beside it, of one task, of a tokenizer,
+    or of a method without a base.
 
     Everything in it comes from the files of the folder; what they do not hold is called not
     recorded. Where matplotlib is installed and the epochs of a training are recorded, their curves
@@ -39,8 +43,8 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
     Parameters
     ----------
     folder : str or Path
-        A base (``config.json`` and weights, tasks in ``adapters/``), a task's folder, or a neural
-        tokenizer's.
+        A base (``config.json`` and weights, tasks in ``adapters/``), a task's folder, a neural
+        tokenizer's, or that of another method (``training.json``, tasks in ``tasks/``).
     license_id : str, optional
         Licence of the weights as the Hub names it (``mit``, ``cc-by-4.0``). Default:
         that of the card that is there, if it was given; else ``apache-2.0`` where weights were
@@ -66,6 +70,8 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
         )
     if is_adapter(folder):
         return _write_adapter(folder, license_id)
+    if is_method(folder):
+        return _write_method(folder, license_id)
     if not is_base(folder):
         raise CardError(
             f"{folder}: expected a base (config.json, model.safetensors) or a task (task.json, "
@@ -101,6 +107,15 @@ def _write_adapter(folder: Path, license_id: str | None) -> list[Path]:
     picture = _draw(folder, {facts.card.name: facts}, facts.training.get("epoch"))
     given = license_id or _given_license(folder)
     return [_write(folder, adapter_card(facts, given, picture), given)]
+
+
+def _write_method(folder: Path, license_id: str | None) -> list[Path]:
+    if not _may_write(folder):
+        return []
+    training, tasks = method_facts(folder)
+    picture = _draw(folder, {facts.card.name: facts for facts in tasks}, training.get("epoch"))
+    given = license_id or _given_license(folder)
+    return [_write(folder, method_card(training, tasks, given, picture), given)]
 
 
 def _may_write(folder: Path) -> bool:

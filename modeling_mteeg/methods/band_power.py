@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..cards import RECORD_FILE, write_cards
+from ..model.modeling_mteeg import task_loss
 from ..model.task_card import TaskCard
 from ..settings.plain_json import plain, write_json
 from ..settings.schema import setting
@@ -78,7 +79,6 @@ class BandPower(FittedMethod):
 
     def fit(self, task: str, features: np.ndarray, labels: np.ndarray, candidate: float) -> float:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.metrics import log_loss
 
         mean, deviation = features.mean(0), features.std(0).clip(1e-12)
         outputs, classes = self.cards[task].num_outputs, np.unique(labels)
@@ -98,8 +98,7 @@ class BandPower(FittedMethod):
         values = {"mean": mean, "deviation": deviation, "weight": weight, "bias": bias}
         self._states[task] = {name: torch.from_numpy(value) for name, value in values.items()}
         logits = self._logits(task, features)
-        every = range(len(self.cards[task].labels))
-        return float(log_loss(labels, self.cards[task].probabilities(logits), labels=every))
+        return float(task_loss(self.cards[task], logits, torch.from_numpy(labels)))
 
     def _logits(self, task: str, features: np.ndarray) -> torch.Tensor:
         """(n, outputs) float64."""

@@ -18,14 +18,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..cards.facts import TASKS
 from ..model.task_card import TaskCard
 
 Batch = Mapping[str, torch.Tensor]
 """``input_values`` (n, channels, patches, 200) float32, ``channel_ids`` (channels, 2) int64,
 ``labels`` (n,) int64; as of :func:`modeling_mteeg.data.model_inputs`."""
-
-TASKS = "tasks"
-"""Folder of the tasks in a saved folder that is no base with adapters."""
 
 
 class TrainingError(RuntimeError):

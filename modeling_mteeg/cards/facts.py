@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..model.adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
+from ..model.adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE, read_adapter_config
 from ..model.checked_files import COUNTS, FLOATS, check_place, read_json, tensor_shapes
 from ..model.task_card import CARD_FILE, TaskCard
 
@@ -116,15 +116,15 @@ def task_facts(folder: Path) -> TaskFacts:
         raise CardError(f"{folder}: no model card can be made: {error}") from error
     results = _mapping(card.results)
     training = _mapping(results.get("training"))
-    own = _mapping(results.get("test"))
+    test = _mapping(results.get("test"))
     over_seeds = _mapping(results.get("test_over_seeds"))
     scores, seeds = _scores(card, over_seeds), _numbers(results.get("seeds"))
     if not scores:  # one training, or figures that a user gave to save_adapter()
-        values = own or results
+        values = test or results
         single = {metric: {"mean": values[metric], "values": [values[metric]]}
                   for metric in card.metrics if metric in values}  # fmt: skip
         scores, seeds = _scores(card, single), _numbers([results.get("seed")])
-    windows = _finite(own.get("num_samples"))
+    windows = _finite(test.get("num_samples"))
     return TaskFacts(
         card=card,
         scores=scores,
@@ -171,8 +171,6 @@ def _is_count(name: str) -> bool:
 
 
 def _options(folder: Path) -> dict[str, Any]:
-    from ..model.adapter_files import read_adapter_config
-
     if not (folder / CONFIG_FILE).is_file():
         raise CardError(f"{folder / CONFIG_FILE} is missing.")
     return read_adapter_config(folder)
@@ -189,15 +187,15 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _scores(card: TaskCard, summary: Mapping[str, Any]) -> tuple[Score, ...]:
-    found = []
+    scores = []
     for metric in card.metrics:
         entry = _mapping(summary.get(metric))
         if entry:
             values = entry.get("values")
             values = values if isinstance(values, list) else []
-            found.append(Score(metric, _finite(entry.get("mean")), _finite(entry.get("std")),
+            scores.append(Score(metric, _finite(entry.get("mean")), _finite(entry.get("std")),
                                tuple(_finite(value) for value in values)))  # fmt: skip
-    return tuple(found)
+    return tuple(scores)
 
 
 def _curve(training: Mapping[str, Any], monitor: str) -> Curve:

@@ -98,8 +98,8 @@ def _version(facts: TaskFacts) -> tuple[str, str]:
         simulation = facts.data.get("simulation")
         return "simulation", settings(simulation) if simulation else "not stated"
     named = re.search(r"\bv?\d+(\.\d+)+\b", facts.card.corpus)
-    found = facts.data.get("version") or (named[0] if named else None)
-    return "version", str(found or "not stated")
+    version = facts.data.get("version") or (named[0] if named else None)
+    return "version", str(version or "not stated")
 
 
 def settings(value: Any) -> str:

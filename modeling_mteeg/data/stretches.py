@@ -179,9 +179,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise WindowFormatError(f"{path}: no JSON ({error}); prepare the folder again.") from error
     if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
-        found = manifest.get("version") if isinstance(manifest, dict) else manifest
+        version = manifest.get("version") if isinstance(manifest, dict) else manifest
         raise WindowFormatError(
-            f"{path}: expected version {MANIFEST_VERSION}, found {found!r}; prepare it again."
+            f"{path}: expected version {MANIFEST_VERSION}, found {version!r}; prepare it again."
         )
     wrong = [key for key in ("max_patches", "max_seconds")
              if not isinstance(manifest.get(key), int) or manifest[key] < 1]  # fmt: skip

@@ -353,7 +353,7 @@ def locate_bytes(
             raise WindowFormatError(f"Column 'signal': expected binary, found {chunk.type}.")
         if len(chunk) == 0:
             continue
-        _, offsets, data = chunk.buffers()
+        _, offsets, data = chunk.buffers()  # validity, where each cell begins, the bytes of all
         offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
         offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
         chunk_of.append(np.full(len(chunk), len(views), np.int32))

@@ -236,9 +236,7 @@ def training_mixes(
     mixes = []
     for task, corpus in corpora.items():
         reader, rule = corpus.splits["train"], rules.get(task, SamplingRule())
-        mixes.append(
-            TaskMix(task, len(reader), rule.fraction, rule.negative_fraction, reader.labels)
-        )
+        mixes.append(TaskMix(task, len(reader), labels=reader.labels, **vars(rule)))
     return mixes
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..settings.schema import setting
+
 PAPER_TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
@@ -22,6 +24,8 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 @dataclasses.dataclass(frozen=True)
 class SamplingRule:
     """How much of a task's training split an epoch draws, without replacement, anew each epoch.
+
+    The ``sampling`` section of a configuration has these keys for each task.
 
     Parameters
     ----------
@@ -32,8 +36,8 @@ class SamplingRule:
         ``fraction`` then applies to what is left.
     """
 
-    fraction: float = 1.0
-    negative_fraction: float = 1.0
+    fraction: float = setting(1.0, "> 0, <= 1")
+    negative_fraction: float = setting(1.0, "> 0, <= 1")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.mixing import SamplingRule
 from ..data.remote import is_url
 from ..evaluation.metrics import METRICS
 from ..model.task_card import TASK_NAME
@@ -80,14 +81,6 @@ class OptimizationOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingOptions:
-    """What share of a task's training samples an epoch draws (paper, sections 4.1 and 4.2)."""
-
-    fraction: float = setting(1.0, "> 0, <= 1")
-    negative_fraction: float = setting(1.0, "> 0, <= 1")
-
-
-@dataclasses.dataclass(frozen=True)
 class CheckpointOptions:
     """A checkpoint after every epoch and every so many optimiser steps; the last few are kept."""
 
@@ -107,7 +100,7 @@ class JointConfig(SavedConfig):
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
     optimization: OptimizationOptions = dataclasses.field(default_factory=OptimizationOptions)
-    sampling: dict[str, SamplingOptions] = dataclasses.field(default_factory=dict)
+    sampling: dict[str, SamplingRule] = dataclasses.field(default_factory=dict)
     monitor: dict[str, str] = dataclasses.field(default_factory=dict)
     metrics: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
@@ -134,9 +127,9 @@ class JointConfig(SavedConfig):
             del flat["monitor"]
         return {key: value for key, value in flat.items() if not key.startswith(outside)}
 
-    def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+    def sampling_of(self, tasks: Iterable[str]) -> dict[str, SamplingRule]:
         """The sampling rules of those of ``tasks`` that have one."""
-        return {task: vars(self.sampling[task]) for task in tasks if task in self.sampling}
+        return {task: self.sampling[task] for task in tasks if task in self.sampling}
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> JointConfig:

@@ -31,11 +31,7 @@ def adapter_card(facts: TaskFacts, license_id: str | None, has_picture: bool) ->
         *parts.training(facts.training, has_picture),
         "## Load",
         _load(card),
-        "## What it is not for",
-        parts.NOT_A_DEVICE
-        + (" Results on simulated data say nothing about people." if card.simulated else ""),
-        "## Sources",
-        parts.SOURCES,
+        *parts.closing(card.simulated),
     ]
     return parts.joined(adapter_header(facts, title, license_id), sections)
 

@@ -40,11 +40,7 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
         *_trained(facts, has_picture),
         "## Load",
         _load(tasks),
-        "## What it is not for",
-        parts.NOT_A_DEVICE
-        + (" Results on simulated data say nothing about people." if simulated else ""),
-        "## Sources",
-        parts.SOURCES,
+        *parts.closing(simulated),
     ]
     return parts.joined(base_header(facts, title, license_id), sections)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..model.adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE
+from ..model.adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE, read_adapter_config
 from ..model.checked_files import COUNTS, FLOATS, check_place, read_json, tensor_shapes
 from ..model.task_card import CARD_FILE, TaskCard
 
@@ -121,24 +121,24 @@ def task_facts(folder: Path) -> TaskFacts:
         options = _options(folder) if card.adapter == "lora" else {}
     except (OSError, ValueError) as error:
         raise CardError(f"{folder}: no model card can be made: {error}") from error
-    results = _mapping(card.results)
-    training = _mapping(results.get("training"))
-    own = _mapping(results.get("test"))
-    over_seeds = _mapping(results.get("test_over_seeds"))
+    results = mapping(card.results)
+    training = mapping(results.get("training"))
+    test = mapping(results.get("test"))
+    over_seeds = mapping(results.get("test_over_seeds"))
     scores, seeds = _scores(card, over_seeds), _numbers(results.get("seeds"))
     if not scores:  # one training, or figures that a user gave to save_adapter()
-        values = own or results
+        values = test or results
         single = {metric: {"mean": values[metric], "values": [values[metric]]}
                   for metric in card.metrics if metric in values}  # fmt: skip
         scores, seeds = _scores(card, single), _numbers([results.get("seed")])
-    windows = _finite(own.get("num_samples"))
+    windows = _finite(test.get("num_samples"))
     return TaskFacts(
         card=card,
         scores=scores,
         seeds=tuple(int(seed) for seed in seeds),
         test_windows=None if windows is None else int(windows),
         training=training,
-        data=_mapping(training.get("data")),
+        data=mapping(training.get("data")),
         curve=_curve(training, card.monitor),
         options=options,
     )
@@ -153,7 +153,7 @@ def method_facts(folder: Path) -> tuple[Mapping[str, Any], tuple[TaskFacts, ...]
         A file is missing or damaged.
     """
     record = _read_json(folder / RECORD_FILE)
-    order = [name for name in _mapping(record.get("data")) if (folder / TASKS / name).is_dir()]
+    order = [name for name in mapping(record.get("data")) if (folder / TASKS / name).is_dir()]
     return record, tuple(task_facts(folder / TASKS / name) for name in order)
 
 
@@ -169,7 +169,7 @@ def base_facts(folder: Path) -> BaseFacts:
     record = _read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {}
     places = sorted((folder / ADAPTERS).glob("*")) if (folder / ADAPTERS).is_dir() else []
     tasks = {facts.card.name: facts for facts in map(task_facts, filter(is_adapter, places))}
-    order = [name for name in _mapping(record.get("data")) if name in tasks]
+    order = [name for name in mapping(record.get("data")) if name in tasks]
     names = [*order, *(name for name in tasks if name not in order)]
     parameters = _parameters(folder, is_tokenizer(config))
     return BaseFacts(config, parameters, record, tuple(tasks[name] for name in names))
@@ -191,8 +191,6 @@ def _is_count(name: str) -> bool:
 
 
 def _options(folder: Path) -> dict[str, Any]:
-    from ..model.adapter_files import read_adapter_config
-
     if not (folder / CONFIG_FILE).is_file():
         raise CardError(f"{folder / CONFIG_FILE} is missing.")
     return read_adapter_config(folder)
@@ -209,21 +207,21 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _scores(card: TaskCard, summary: Mapping[str, Any]) -> tuple[Score, ...]:
-    found = []
+    scores = []
     for metric in card.metrics:
-        entry = _mapping(summary.get(metric))
+        entry = mapping(summary.get(metric))
         if entry:
             values = entry.get("values")
             values = values if isinstance(values, list) else []
-            found.append(Score(metric, _finite(entry.get("mean")), _finite(entry.get("std")),
+            scores.append(Score(metric, _finite(entry.get("mean")), _finite(entry.get("std")),
                                tuple(_finite(value) for value in values)))  # fmt: skip
-    return tuple(found)
+    return tuple(scores)
 
 
 def _curve(training: Mapping[str, Any], monitor: str) -> Curve:
     history = training.get("history")
-    entries = [_mapping(entry) for entry in history] if isinstance(history, list) else []
-    validation = [_mapping(entry.get("validation")) for entry in entries]
+    entries = [mapping(entry) for entry in history] if isinstance(history, list) else []
+    validation = [mapping(entry.get("validation")) for entry in entries]
     series = (
         [entry.get("train_loss") for entry in entries],
         [entry.get("loss") for entry in validation],
@@ -232,7 +230,8 @@ def _curve(training: Mapping[str, Any], monitor: str) -> Curve:
     return Curve(*(tuple(values) if None not in map(_finite, values) else () for values in series))
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """``value`` if it is a mapping, else an empty one: records of others may hold anything."""
     return value if isinstance(value, Mapping) else {}
 
 

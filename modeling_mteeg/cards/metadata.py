@@ -22,15 +22,15 @@ _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     """YAML of a base."""
     tasks = facts.tasks
-    own = ["lora", "multi-task-learning"]
+    tags = ["lora", "multi-task-learning"]
     if not is_mteeg(facts.training):
-        own = [str(facts.training["method"]), "multi-task-learning"]
+        tags = [str(facts.training["method"]), "multi-task-learning"]
     if is_tokenizer(facts.config):
-        own = ["neural-tokenizer", "vector-quantization"]
+        tags = ["neural-tokenizer", "vector-quantization"]
     elif is_stage_one(facts.training):
-        own = ["masked-modeling", "pre-training"]
+        tags = ["masked-modeling", "pre-training"]
     if is_simulated(facts.training):
-        own.append("simulated")
+        tags.append("simulated")
     return _yaml(
         title,
         tasks,
@@ -39,7 +39,7 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
         pipeline_tag="feature-extraction",
         base_model=repo_id(facts.training.get("start_repo")),
         datasets=_datasets([_mapping_value(facts.training, "config", "data", "folder")], tasks),
-        tags=["eeg", "mteeg", "labram", *own, *names(tasks)],
+        tags=["eeg", "mteeg", "labram", *tags, *names(tasks)],
     )
 
 
@@ -96,14 +96,14 @@ def names(tasks: Iterable[TaskFacts]) -> list[str]:
 
 def _datasets(locations: Iterable[Any], tasks: Sequence[TaskFacts]) -> list[str] | None:
     """Hub datasets among the locations of data."""
-    found = []
+    repositories = []
     for location in locations:
         prefix = "hf://datasets/"
         if isinstance(location, str) and location.startswith(prefix):
             for task in names(tasks):
                 path = location.removeprefix(prefix).replace("{task}", task)
-                found.append(repo_id("/".join(path.partition("@")[0].split("/")[:2])))
-    return sorted({name for name in found if name}) or None
+                repositories.append(repo_id("/".join(path.partition("@")[0].split("/")[:2])))
+    return sorted({name for name in repositories if name}) or None
 
 
 def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any) -> str:
@@ -149,13 +149,13 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
 
 def _args(facts: TaskFacts, std: float | None, values: Sequence[float | None]) -> dict[str, Any]:
     """What stands beside a metric's value: seeds, deviation, the values, the test windows."""
-    found = {
+    stated = {
         "seeds": list(facts.seeds) or None,
         "std": None if std is None else round(std, 6),
         "values": [None if value is None else round(value, 6) for value in values],
         "windows": facts.test_windows,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in stated.items() if value is not None}
 
 
 def _mapping_value(tree: Any, *keys: str) -> Any:

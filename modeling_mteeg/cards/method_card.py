@@ -44,8 +44,6 @@ def method_card(
         *data,
         "## Training",
         *parts.training(training, has_picture),
-        "## What it is not for",
-        parts.NOT_A_DEVICE
-        + (" Results on simulated data say nothing about people." if simulated else ""),
+        *parts.closing(bool(simulated))[:2],  # sources of the method stand in its file
     ]
     return parts.joined(method_header(training, tasks, title, license_id), sections)

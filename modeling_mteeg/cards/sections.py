@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.metrics import in_order, title_of
-from .facts import CURVES_FILE, Score, TaskFacts
+from .facts import CURVES_FILE, Score, TaskFacts, mapping
 
 NOT_A_DEVICE = (
     "Research on methods only. It is no medical device and no part of one: nothing it puts out may "
     "guide the diagnosis, monitoring or treatment of a person."
 )
+NOT_OF_PEOPLE = " Results on simulated data say nothing about people."
 SIMULATED = (
     "**Simulated data**: {what} trained on recordings that a program made. No person was recorded, "
     "and the results say nothing about people."
@@ -38,6 +39,12 @@ def simulated_start(record: Mapping[str, Any]) -> list[str]:
 def is_mteeg(record: Mapping[str, Any]) -> bool:
     """Whether a training was one of low-rank adapters; without a record it is taken for one."""
     return record.get("method", "mteeg") == "mteeg"
+
+
+def closing(simulated: bool) -> list[str]:
+    """The last sections of every card: what it is not for, and where it comes from."""
+    limits = NOT_A_DEVICE + (NOT_OF_PEOPLE if simulated else "")
+    return ["## What it is not for", limits, "## Sources", SOURCES]
 
 
 def results(tasks: Sequence[TaskFacts]) -> list[str]:
@@ -82,8 +89,7 @@ def kind_of_data(facts: TaskFacts) -> str:
 def data_rows(facts: TaskFacts) -> list[tuple[str, str]]:
     """Where a task's data come from and how they were split, a fact a row."""
     card, data = facts.card, facts.data
-    windows = data.get("windows")
-    windows = windows if isinstance(windows, Mapping) else {}
+    windows = mapping(data.get("windows"))
     sizes = " / ".join(grouped(number) for number in windows.values())
     return [
         ("corpus", card.corpus or "not stated"),
@@ -103,8 +109,8 @@ def _version(facts: TaskFacts) -> tuple[str, str]:
         simulation = facts.data.get("simulation")
         return "simulation", settings(simulation) if simulation else "not stated"
     named = re.search(r"\bv?\d+(\.\d+)+\b", facts.card.corpus)
-    found = facts.data.get("version") or (named[0] if named else None)
-    return "version", str(found or "not stated")
+    version = facts.data.get("version") or (named[0] if named else None)
+    return "version", str(version or "not stated")
 
 
 def settings(value: Any) -> str:

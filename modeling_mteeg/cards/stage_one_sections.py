@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import sections as parts
+from .facts import mapping
 
 INTRODUCTION = (
     "An EEG backbone (LaBraM), pre-trained on recordings without labels: it predicts the codes "
@@ -41,10 +42,10 @@ def results(record: Mapping[str, Any]) -> list[str]:
     """Figures of the last epoch, on the subjects held out where there are any."""
     last = _last(record)
     split = "validation" if "validation" in last else "train"
-    values = _mapping(last.get(split))
+    values = mapping(last.get(split))
     rows = [(title, format(values[key], form)) for key, title, form in _VALUES
             if isinstance(values.get(key), int | float)]  # fmt: skip
-    codes = _mapping(last.get("model"))
+    codes = mapping(last.get("model"))
     rows += [(title, format(codes[key], form)) for key, title, form in _CODES
              if isinstance(codes.get(key), int | float)]  # fmt: skip
     if not rows:
@@ -56,7 +57,7 @@ def results(record: Mapping[str, Any]) -> list[str]:
 def data(record: Mapping[str, Any]) -> list[str]:
     """Number of windows of each shape."""
     rows = [(split, parts.settings({f"{shape}:": number for shape, number in counts.items()}))
-            for split, counts in _mapping(record.get("windows")).items()
+            for split, counts in mapping(record.get("windows")).items()
             if isinstance(counts, Mapping)]  # fmt: skip
     return [parts.facts_table(rows) if rows else "Not stated."]
 
@@ -65,8 +66,8 @@ def training(record: Mapping[str, Any]) -> list[str]:
     """Command, settings and versions."""
     if not record.get("command"):
         return ["Not stated: the files hold no record of a training."]
-    config = _mapping(record.get("config"))
-    model, options = _mapping(config.get("model")), _mapping(config.get("optimization"))
+    config = mapping(record.get("config"))
+    model, options = mapping(config.get("model")), mapping(config.get("optimization"))
     preset = model.get("preset")
     start = f"{preset}, random weights" if preset else str(model.get("init") or "not stated")
     kept = "those after the last epoch"
@@ -95,8 +96,4 @@ def training(record: Mapping[str, Any]) -> list[str]:
 
 def _last(record: Mapping[str, Any]) -> Mapping[str, Any]:
     history = record.get("history")
-    return _mapping(history[-1]) if isinstance(history, list) and history else {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return mapping(history[-1]) if isinstance(history, list) and history else {}

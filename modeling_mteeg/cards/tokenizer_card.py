@@ -54,10 +54,6 @@ def tokenizer_card(facts: BaseFacts, license_id: str | None) -> str:
         *stage_one.training(record),
         "## Load",
         _LOAD,
-        "## What it is not for",
-        parts.NOT_A_DEVICE
-        + (" Results on simulated data say nothing about people." if simulated else ""),
-        "## Sources",
-        parts.SOURCES,
+        *parts.closing(simulated),
     ]  # fmt: skip
     return parts.joined(base_header(facts, TITLE, license_id), sections)

@@ -138,7 +138,7 @@ def _signal_places(path: Path) -> Iterator[tuple[int, int]]:
             for batch in batches:
                 column = batch.column("signal")
                 large = pa.types.is_large_binary(column.type)
-                _, offsets, data = column.buffers()
+                _, offsets, data = column.buffers()  # validity, starts of the cells, their bytes
                 offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
                 offsets = offsets[column.offset : column.offset + len(column) + 1].tolist()
                 start = data.address - whole.address

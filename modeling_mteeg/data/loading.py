@@ -54,16 +54,16 @@ class Corpus:
 def check_windows(card: TaskCard, reader: WindowSource) -> None:
     """Raise ``WindowFormatError`` where windows contradict the task card."""
     samples = round(card.window_s * card.rate_hz)
-    found: dict[str, tuple[Any, Any]] = {
+    compared: dict[str, tuple[Any, Any]] = {
         "labels": (card.labels, reader.label_names),
         "samples per window": (samples, reader.shape[1]),
     }
     if card.channels:
-        found["channels"] = (card.channels, tuple(clean_name(name) for name in reader.channels))
+        compared["channels"] = (card.channels, tuple(clean_name(name) for name in reader.channels))
     wrong = [
-        f"{what}: expected {expected} from the task card, found {seen}"
-        for what, (expected, seen) in found.items()
-        if expected != seen
+        f"{what}: expected {expected} from the task card, found {stored}"
+        for what, (expected, stored) in compared.items()
+        if expected != stored
     ]
     if wrong:
         raise WindowFormatError(
@@ -180,10 +180,10 @@ def load_corpora(
     else:
         missing = [task for task in tasks if not (Path(where[task]) / CARD_FILE).is_file()]
         if missing:
-            there = sorted(path.parent.name for path in Path(data).glob(f"*/{CARD_FILE}"))
+            prepared = sorted(path.parent.name for path in Path(data).glob(f"*/{CARD_FILE}"))
             raise FileNotFoundError(
-                f"{data}: no prepared corpus for {missing}, there are {there}. Prepare them with "
-                "`python -m dataset_scripts.<corpus> --raw ... --out ...`."
+                f"{data}: no prepared corpus for {missing}, there are {prepared}. Prepare them "
+                "with `python -m dataset_scripts.<corpus> --raw ... --out ...`."
             )
         corpora = {task: load_corpus(folder) for task, folder in where.items()}
     for task, corpus in corpora.items():
@@ -236,9 +236,7 @@ def training_mixes(
     mixes = []
     for task, corpus in corpora.items():
         reader, rule = corpus.splits["train"], rules.get(task, SamplingRule())
-        mixes.append(
-            TaskMix(task, len(reader), rule.fraction, rule.negative_fraction, reader.labels)
-        )
+        mixes.append(TaskMix(task, len(reader), labels=reader.labels, **vars(rule)))
     return mixes
 
 

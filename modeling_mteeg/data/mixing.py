@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..settings.schema import setting
+
 PAPER_TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
@@ -22,6 +24,8 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 @dataclasses.dataclass(frozen=True)
 class SamplingRule:
     """How much of a task's training split an epoch draws, without replacement, anew each epoch.
+
+    The ``sampling`` section of a configuration has these keys for each task.
 
     Parameters
     ----------
@@ -32,8 +36,8 @@ class SamplingRule:
         ``fraction`` then applies to what is left.
     """
 
-    fraction: float = 1.0
-    negative_fraction: float = 1.0
+    fraction: float = setting(1.0, "> 0, <= 1")
+    negative_fraction: float = setting(1.0, "> 0, <= 1")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -158,18 +162,17 @@ class TaskMix:
 
         Depends on (seed, epoch, task) only, not on the other tasks.
         """
-        source = np.random.Philox(np.random.SeedSequence([seed, epoch, zlib.crc32(_utf8(self))]))
+        # The task enters by its name, not by its number: another task beside it changes nothing.
+        task = zlib.crc32(self.name.encode("utf-8"))
+        source = np.random.Philox(np.random.SeedSequence([seed, epoch, task]))
         if self.negative_fraction == 1:
             pool = np.arange(self.size)
         else:
             labels = np.asarray(self.labels)
             negatives = shuffled(np.flatnonzero(labels == 0), source)[: self._pool_sizes()[1]]
             pool = np.concatenate([np.flatnonzero(labels != 0), negatives])
+        # The first `drawn` of a random order are a draw without replacement, in random order.
         return shuffled(pool, source)[: self.drawn]
-
-
-def _utf8(mix: TaskMix) -> bytes:
-    return mix.name.encode("utf-8")
 
 
 def _part(fraction: float, number: int) -> int:
@@ -192,9 +195,10 @@ def _dealt(counts: np.ndarray, hands: int, start: int = 0) -> np.ndarray:
     -------
     np.ndarray, (hands, kinds), int64
     """
-    share, rest = np.divmod(counts, hands)
-    dealt = np.tile(share, (hands, 1))
-    kinds = np.repeat(np.arange(len(counts)), rest)
+    share, rest = np.divmod(counts, hands)  # (kinds,) each: what every hand gets, what is left
+    dealt = np.tile(share, (hands, 1))  # (hands, kinds)
+    kinds = np.repeat(np.arange(len(counts)), rest)  # the kind of each card that is left
+    # Card number i of them goes to hand start + i, so no hand gets a second before all have one.
     np.add.at(dealt, ((start + np.arange(len(kinds))) % hands, kinds), 1)
     return dealt
 
@@ -256,12 +260,15 @@ class EpochPlan:
         self.slices = whole_number("slices", slices, 1)
         drawn = np.array([mix.drawn for mix in self.mixes], np.int64)
         self.drawn: dict[str, int] = dict(zip(self.tasks, drawn.tolist(), strict=True))
-        self.num_steps = -(-int(drawn.sum()) // self.batch_size)
+        self.num_steps = -(-int(drawn.sum()) // self.batch_size)  # rounded up
+        # The steps are hands that the samples are dealt to: the same number of every task, give or
+        # take one. The hands with one more of a task are neighbours; multiples of the golden ratio,
+        # modulo 1, spread any run of neighbours evenly, so their order is that of the steps.
         dealt = _dealt(drawn, self.num_steps)
         spread = np.argsort(np.arange(self.num_steps) * GOLDEN_RATIO % 1.0, kind="stable")
-        self._counts = dealt[spread]  # (steps, tasks)
-        self._ends = np.cumsum(self._counts, axis=0)
-        self._orders = [mix.draw(self.seed, self.epoch) for mix in self.mixes]
+        self._counts = dealt[spread]  # (steps, tasks): samples of each task in each step
+        self._ends = np.cumsum(self._counts, axis=0)  # (steps, tasks): where a step's share ends
+        self._orders = [mix.draw(self.seed, self.epoch) for mix in self.mixes]  # rows, by task
 
     def counts(self, step: int, steps: int = 1) -> dict[str, int]:
         """Samples of each task in ``steps`` steps from ``step`` on, over all processes and slices.
@@ -291,8 +298,10 @@ class EpochPlan:
         # Hand h belongs to process h % world_size, so remainders alternate between processes; the
         # first hand rotates with the step so that none is ahead for a whole epoch.
         hands = self.world_size * self.slices
-        dealt = _dealt(self._counts[step], hands, start=step)
+        dealt = _dealt(self._counts[step], hands, start=step)  # (hands, tasks)
         hand = slice * self.world_size + rank
+        # (tasks,): a step's share of a task's order begins at end - count, and its hands follow one
+        # another in it; so whatever the number of hands, the step holds the same rows.
         stops = self._ends[step] - self._counts[step] + np.cumsum(dealt, axis=0)[hand]
         return {
             task: order[stop - count : stop]

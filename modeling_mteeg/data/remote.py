@@ -170,7 +170,7 @@ class RemoteFolder:
         several = len(asked) > 1
         for i, outcome in zip(
             rest,
-            self._pool.map(self._one, asked) if several else map(self._one, asked),
+            self._pool.map(self._range, asked) if several else map(self._range, asked),
             strict=True,
         ):
             outcomes[i] = outcome
@@ -187,7 +187,7 @@ class RemoteFolder:
                 if _status(outcome) in PERMANENT_STATUS
                 or isinstance(outcome, PERMANENT) else outcome for outcome in outcomes]  # fmt: skip
 
-    def _one(self, asked: tuple[str, int | None, int | None]) -> Any:
+    def _range(self, asked: tuple[str, int | None, int | None]) -> Any:
         path, start, stop = asked
         # Every file system has its own exceptions; all are judged in one place, `_patiently`.
         try:

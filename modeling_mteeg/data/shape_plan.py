@@ -64,11 +64,12 @@ class ShapePlan:
 
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         """Shape and row of every window, in the order of use."""
-        bundles: list[tuple[int, np.ndarray]] = []
+        bundles: list[tuple[int, np.ndarray]] = []  # shape, and up to `bundle` rows of it
         for group, size in enumerate(self.sizes):
             rows = shuffled(np.arange(size), self._source(0, group))
             bundles += [(group, rows[at : at + self.bundle]) for at in range(0, size, self.bundle)]
         order = shuffled(np.arange(len(bundles)), self._source(1))
+        # Two parallel lists over the epoch, (num_windows,) each; a step is a slice of both.
         groups = [np.full(len(bundles[i][1]), bundles[i][0], np.int32) for i in order]
         return np.concatenate(groups), np.concatenate([bundles[i][1] for i in order])
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .source import DTYPES, WindowFormatError
-from .windows import INT16_PEAK
+from .windows import INT16_PEAK, checked_signal
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -124,23 +124,11 @@ def encode_stretch(
         The signal is no finite real (channels, samples) array, names do not fit it, or the dtype
         is unknown.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype: expected one of {sorted(DTYPES)}, found {dtype!r}.")
-    signal = np.asarray(signal_uv)
-    if signal.ndim != 2 or signal.size == 0 or signal.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{recording} at {onset_s} s: expected a real array (channels, samples) in microvolt, "
-            f"found shape {signal.shape}, dtype {signal.dtype}."
-        )
-    if isinstance(channels, str) or len(channels) != len(signal):
-        raise ValueError(
-            f"{recording} at {onset_s} s: expected a name for each of the {len(signal)} channels, "
-            f"found {channels!r}."
-        )
-    signal = signal.astype(np.float32, copy=False)
+    where = f"{recording} at {onset_s} s"
+    signal = checked_signal(signal_uv, channels, dtype, where)
     peaks = np.abs(signal).max(axis=1)
     if not np.isfinite(peaks).all():
-        raise ValueError(f"{recording} at {onset_s} s: the signal has NaN or infinite values.")
+        raise ValueError(f"{where}: the signal has NaN or infinite values.")
     scale = np.ones(len(signal), np.float32)
     if dtype == "int16":
         scale = np.maximum(peaks / np.float32(INT16_PEAK), np.finfo(np.float32).tiny)
@@ -179,9 +167,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise WindowFormatError(f"{path}: no JSON ({error}); prepare the folder again.") from error
     if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:
-        found = manifest.get("version") if isinstance(manifest, dict) else manifest
+        version = manifest.get("version") if isinstance(manifest, dict) else manifest
         raise WindowFormatError(
-            f"{path}: expected version {MANIFEST_VERSION}, found {found!r}; prepare it again."
+            f"{path}: expected version {MANIFEST_VERSION}, found {version!r}; prepare it again."
         )
     wrong = [key for key in ("max_patches", "max_seconds")
              if not isinstance(manifest.get(key), int) or manifest[key] < 1]  # fmt: skip

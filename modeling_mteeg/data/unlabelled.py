@@ -126,11 +126,14 @@ class UnlabelledWindows:
         stretch_of, starts = [], []
         for number, (table, row) in enumerate(rows.tolist()):
             onset = int(self._tables[table].onsets_s[row]) * RATE_HZ
-            own = int(self._tables[table].own_s[row]) * RATE_HZ
-            last = min(own, self._tables[table].shapes[row][1] - length + 1)
-            found = np.arange(-onset % stride, max(0, last), stride, dtype=np.int64)
-            stretch_of.append(np.full(len(found), number, np.int32))
-            starts.append(found)
+            owned = int(self._tables[table].own_s[row]) * RATE_HZ
+            # Windows begin within what the row owns, and end within what it holds; their starts lie
+            # on the grid of the whole recording, so a stretch goes on where the last one ended.
+            last = min(owned, self._tables[table].shapes[row][1] - length + 1)
+            firsts = np.arange(-onset % stride, max(0, last), stride, dtype=np.int64)
+            stretch_of.append(np.full(len(firsts), number, np.int32))
+            starts.append(firsts)
+        # (windows,) each: the window's stretch, and its first sample in there.
         self._stretch, self._first = np.concatenate(stretch_of), np.concatenate(starts)
 
     def __len__(self) -> int:
@@ -182,10 +185,10 @@ class UnlabelledWindows:
             )
         flat, length = out.reshape(shape[0], shape[1], -1), self.patches * RATE_HZ
         for place, index in enumerate(indices.tolist()):
-            table, row = self._stretches[self._stretch[index]].tolist()
-            start = int(self._first[index])
-            table = self._tables[table]
-            window = table.signal(row)[:, start : start + length]
+            number, row = self._stretches[self._stretch[index]].tolist()
+            table, start = self._tables[number], int(self._first[index])
+            window = table.signal(row)[:, start : start + length]  # (channels, samples), a view
+            # From counts to the unit asked for, in one product and straight into the batch.
             np.multiply(window, table.scales[row][:, None] / np.float32(unit_uv), out=flat[place])
         return out
 
@@ -285,7 +288,7 @@ def load_unlabelled(
         for row in range(len(table)):
             split = "validation" if table.subject(row) in held_out else "train"
             chosen[split].setdefault(table.channels[row], []).append((number, row))
-    found = {}
+    by_split = {}
     for split, montages in chosen.items():
         groups = []
         for channels in sorted(montages, key=lambda names: (len(names), names)):
@@ -298,14 +301,14 @@ def load_unlabelled(
                     f"max_patches {max_patches}; raise it, or leave their folder out."
                 )
             groups.append(UnlabelledWindows(tables, rows, patches, stride))
-        found[split] = tuple(group for group in groups if len(group))
-        if not found[split]:
+        by_split[split] = tuple(group for group in groups if len(group))
+        if not by_split[split]:
             raise ValueError(
                 f"{', '.join(map(str, folders))}: no window for {split}: expected recordings as "
                 f"long as a window (up to {max_patches} patches, {max_seconds} s) of "
                 f"{'two subjects or more' if validation else 'one subject or more'}."
             )
-    return found
+    return by_split
 
 
 def _open_table(folder: Path, max_patches: int, max_seconds: int) -> StretchTable:
@@ -319,10 +322,10 @@ def _open_table(folder: Path, max_patches: int, max_seconds: int) -> StretchTabl
         raise WindowFormatError(f"{folder}: {error}") from error
     for channels in sorted({shape[0] for shape in table.shapes}):
         asked = window_patches(channels, max_patches, max_seconds)
-        there = window_patches(channels, manifest["max_patches"], manifest["max_seconds"])
-        if asked > there:
+        prepared = window_patches(channels, manifest["max_patches"], manifest["max_seconds"])
+        if asked > prepared:
             raise WindowFormatError(
-                f"{folder}: was prepared for windows of {there} s of {channels} channels "
+                f"{folder}: was prepared for windows of {prepared} s of {channels} channels "
                 f"(max_patches {manifest['max_patches']}, max_seconds {manifest['max_seconds']}), "
                 f"found {asked} s wanted; ask for shorter windows or prepare it again."
             )

@@ -157,8 +157,9 @@ class UnlabelledBatches:
         """This process's part of a step, by number."""
         hand, hands = self.rank * self.slices + slice, self.world_size * self.slices
         total = self.windows(step)
+        # The step's windows, shape after shape, are a line of `total`; this hand has [first, last).
         first, last = hand * total // hands, (hand + 1) * total // hands
-        batches, passed = [], 0
+        batches, passed = [], 0  # passed: windows of the shapes before
         for group, rows in self.plan.step(step):
             low, high = max(first - passed, 0), min(last - passed, len(rows))
             if low < high:

@@ -98,25 +98,13 @@ def encode_window(
         The signal is not a finite real (channels, samples) array, the names do not fit it, or the
         dtype is unknown.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype: expected one of {sorted(DTYPES)}, found {dtype!r}.")
-    signal = np.asarray(signal_uv)
-    if signal.ndim != 2 or signal.size == 0 or signal.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{recording} at {onset_s} s: expected a real array (channels, samples) in microvolt, "
-            f"found shape {signal.shape}, dtype {signal.dtype}."
-        )
-    if isinstance(channels, str) or len(channels) != signal.shape[0]:
-        raise ValueError(
-            f"{recording} at {onset_s} s: expected a name for each of the {signal.shape[0]} "
-            f"channels, found {channels!r}."
-        )
-    signal = signal.astype(np.float32, copy=False)
+    where = f"{recording} at {onset_s} s"
+    signal = checked_signal(signal_uv, channels, dtype, where)
     peak = float(np.abs(signal).max())
     if not np.isfinite(peak):
         raise ValueError(
-            f"{recording} at {onset_s} s: the signal has NaN or infinite values; repair or leave "
-            "out the window before it is written."
+            f"{where}: the signal has NaN or infinite values; repair or leave out the window "
+            "before it is written."
         )
     scale = np.float32(1.0)
     if dtype == "int16":
@@ -134,6 +122,31 @@ def encode_window(
         "subject": subject,
         "onset_s": float(onset_s),
     }
+
+
+def checked_signal(
+    signal_uv: np.ndarray, channels: Sequence[str], dtype: str, where: str
+) -> np.ndarray:
+    """A signal to be stored as float32 (channels, samples); ``where`` names it in messages.
+
+    Raises
+    ------
+    ValueError
+        It is no real (channels, samples) array, names do not fit it, or the dtype is unknown.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {sorted(DTYPES)}, found {dtype!r}.")
+    signal = np.asarray(signal_uv)
+    if signal.ndim != 2 or signal.size == 0 or signal.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{where}: expected a real array (channels, samples) in microvolt, found shape "
+            f"{signal.shape}, dtype {signal.dtype}."
+        )
+    if isinstance(channels, str) or len(channels) != len(signal):
+        raise ValueError(
+            f"{where}: expected a name for each of the {len(signal)} channels, found {channels!r}."
+        )
+    return signal.astype(np.float32, copy=False)
 
 
 def decode_window(row: Mapping[str, Any], unit_uv: float = 1.0) -> np.ndarray:
@@ -353,7 +366,7 @@ def locate_bytes(
             raise WindowFormatError(f"Column 'signal': expected binary, found {chunk.type}.")
         if len(chunk) == 0:
             continue
-        _, offsets, data = chunk.buffers()
+        _, offsets, data = chunk.buffers()  # validity, where each cell begins, the bytes of all
         offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
         offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
         chunk_of.append(np.full(len(chunk), len(views), np.int32))

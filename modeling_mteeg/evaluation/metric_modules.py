@@ -33,23 +33,13 @@ class TaskMetric(evaluate.Metric):
     """
 
     metric: ClassVar[Metric]
-    key: ClassVar[str]
-    title: ClassVar[str]
-    wants: ClassVar[str]
-    needs_two_classes: ClassVar[bool]
-
-    def __init_subclass__(cls, metric: Metric, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls.metric, cls.__doc__ = metric, metric.description
-        cls.key, cls.title, cls.wants = metric.key, metric.title, metric.wants
-        cls.needs_two_classes = metric.needs_two_classes
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("keep_in_memory", options.get("num_process", 1) == 1)
         super().__init__(**options)
 
     def _info(self) -> evaluate.MetricInfo:
-        if self.wants == PROBABILITY:
+        if self.metric.wants == PROBABILITY:
             dtype, meaning = "float64", "probability of the positive class, in [0, 1]"
         else:
             dtype, meaning = "int64", "predicted class, 0 or above"
@@ -65,14 +55,16 @@ class TaskMetric(evaluate.Metric):
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
         value = self.metric(np.asarray(predictions), np.asarray(references, np.int64))
-        return {self.key: value}
+        return {self.metric.key: value}
 
 
 @functools.cache
 def _class_of(metric: Metric) -> type[TaskMetric]:
-    """``AucPr`` for the entry ``auc_pr``."""
+    """``AucPr`` for the entry ``auc_pr``, with the entry's fields as attributes."""
     name = "".join(word.capitalize() for word in metric.key.split("_"))
-    return type(name, (TaskMetric,), {"__module__": __name__}, metric=metric)
+    fields = {key: value for key, value in vars(metric).items() if key != "function"}
+    about = {"__module__": __name__, "__doc__": metric.description}
+    return type(name, (TaskMetric,), {**fields, **about, "metric": metric})
 
 
 def metric_for(name: str, **options: Any) -> TaskMetric:

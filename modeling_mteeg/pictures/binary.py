@@ -37,9 +37,9 @@ def draw_binary(
     prediction: Prediction, recording: ShownRecording, threshold: float, extra_in: float = 0.0
 ) -> tuple:
     """The figure, and its part of ``extra_in`` inches for more (None where that is 0)."""
-    found = detections(prediction, threshold)
-    shown = shown_detections(found, MOST_SHOWN)
-    moments = _moments(prediction, found, shown)
+    detected = detections(prediction, threshold)
+    shown = shown_detections(detected, MOST_SHOWN)
+    moments = _moments(prediction, detected, shown)
     channels = prediction.channels or recording.names
     heights = [sum(PANELS_IN) + 0.8]
     if moments:
@@ -47,12 +47,12 @@ def draw_binary(
     if extra_in:
         heights.append(extra_in)
     label = short_name(prediction.card.labels[1], 24)
-    remarks = _remarks(prediction, found, shown, threshold, recording)
+    remarks = _remarks(prediction, detected, shown, threshold, recording)
     figure, parts = open_figure(prediction, f"Probability of {label}", heights, remarks)
     (top, strip, bottom), beside = time_panels(parts[0], PANELS_IN)
-    draw_probability(top, prediction, found, threshold)
-    draw_detections(strip, found, shown, recording.length_s)
-    _write_beside(beside[0], prediction, found, threshold)
+    draw_probability(top, prediction, detected, threshold)
+    draw_detections(strip, detected, shown, recording.length_s)
+    _write_beside(beside[0], prediction, detected, threshold)
     highest = min(45.0, prediction.card.lowpass_hz or 45.0)
     spectrogram_panel(bottom, beside[2], recording, channels, highest)
     set_time_axes([top, strip, bottom], recording.length_s, recording.started)
@@ -62,12 +62,13 @@ def draw_binary(
 
 
 def draw_probability(
-    axes: Axes, prediction: Prediction, found: list[Detection], threshold: float
+    axes: Axes, prediction: Prediction, detected: list[Detection], threshold: float
 ) -> None:
     """Probability of the positive class as steps; detections as spans behind it."""
     spans, positive = window_spans(prediction), prediction.probabilities[:, 1]
-    for one in found:
-        axes.axvspan(one.start_s, one.stop_s, color=_POSITIVE, alpha=0.15, lw=0, zorder=0)
+    for detection in detected:
+        extent = detection.start_s, detection.stop_s
+        axes.axvspan(*extent, color=_POSITIVE, alpha=0.15, lw=0, zorder=0)
     for run in runs(spans):
         times, values = steps(spans[run], positive[run])
         axes.plot(times, values, color=_CURVE, lw=1.1, solid_joinstyle="miter", clip_on=False)
@@ -80,22 +81,22 @@ def draw_probability(
 
 
 def draw_detections(
-    axes: Axes, found: list[Detection], shown: list[Detection], length_s: float
+    axes: Axes, detected: list[Detection], shown: list[Detection], length_s: float
 ) -> None:
     """A strip with a bar for every detection, and the numbers of those whose traces are shown."""
-    bars = [(one.start_s, one.stop_s - one.start_s) for one in found]
+    bars = [(part.start_s, part.stop_s - part.start_s) for part in detected]
     axes.broken_barh(bars, (0, 0.45), facecolor=_POSITIVE, edgecolor=_POSITIVE, lw=0.8)
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_ylabel("detected", fontsize=8, rotation=0, ha="right", va="center")
     groups: list[list[Detection]] = []
-    for one in shown:  # numbers that would cover one another stand together
-        near = groups and one.start_s - groups[-1][-1].stop_s < 0.02 * length_s
-        groups[-1].append(one) if near else groups.append([one])
+    for detection in shown:  # numbers that would cover one another stand together
+        near = groups and detection.start_s - groups[-1][-1].stop_s < 0.02 * length_s
+        groups[-1].append(detection) if near else groups.append([detection])
     for group in groups:
         middle = (group[0].start_s + group[-1].stop_s) / 2 / length_s
-        numbers = ", ".join(str(found.index(one) + 1) for one in group)
+        numbers = ", ".join(str(detected.index(detection) + 1) for detection in group)
         axes.text(
             min(max(middle, 0.004), 0.996), 1.0, numbers,
             transform=axes.transAxes, fontsize=7, fontweight="bold", color=_POSITIVE, va="top",
@@ -104,12 +105,12 @@ def draw_detections(
 
 
 def _write_beside(
-    axes: Axes, prediction: Prediction, found: list[Detection], threshold: float
+    axes: Axes, prediction: Prediction, detected: list[Detection], threshold: float
 ) -> None:
-    total = sum(one.stop_s - one.start_s for one in found)
+    total = sum(detection.stop_s - detection.start_s for detection in detected)
     lines = [
         f"threshold {threshold:g}",
-        f"{len(found)} detection{'s' if len(found) != 1 else ''}",
+        f"{len(detected)} detection{'s' if len(detected) != 1 else ''}",
         f"{duration(total)} in all",
     ]
     if len(prediction.onset_s):
@@ -120,18 +121,18 @@ def _write_beside(
 
 
 def _moments(
-    prediction: Prediction, found: list[Detection], shown: list[Detection]
+    prediction: Prediction, detected: list[Detection], shown: list[Detection]
 ) -> list[Moment]:
     """The shown detections, or without any the window with the highest probability."""
     label = short_name(prediction.card.labels[1], 20)
     if shown:
         return [
             Moment(
-                one.start_s, one.stop_s,
-                f"{found.index(one) + 1}: {label} from {elapsed(one.start_s, whole=False)} to "
-                f"{elapsed(one.stop_s, whole=False)}, up to {one.peak:.2f}", _POSITIVE,
+                part.start_s, part.stop_s,
+                f"{detected.index(part) + 1}: {label} from {elapsed(part.start_s, whole=False)} to "
+                f"{elapsed(part.stop_s, whole=False)}, up to {part.peak:.2f}", _POSITIVE,
             )
-            for one in shown
+            for part in shown
         ]  # fmt: skip
     if not len(prediction.onset_s):
         return []
@@ -143,7 +144,7 @@ def _moments(
 
 def _remarks(
     prediction: Prediction,
-    found: list[Detection],
+    detected: list[Detection],
     shown: list[Detection],
     threshold: float,
     recording: ShownRecording,
@@ -153,9 +154,9 @@ def _remarks(
         f"A detection: windows in a row with a probability of {label} of {threshold:g} or more "
         "(shaded)."
     ]
-    if len(found) > len(shown):
+    if len(detected) > len(shown):
         remarks[0] += (
-            f" Traces of {len(shown)} of {len(found)} detections, those with the highest "
+            f" Traces of {len(shown)} of {len(detected)} detections, those with the highest "
             "probability."
         )
     remarks.append(

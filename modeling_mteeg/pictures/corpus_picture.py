@@ -109,7 +109,7 @@ def _style(overview: Overview, label: str) -> tuple[str, str]:
 
 def _title(overview: Overview) -> str:
     card = overview.card
-    splits = " + ".join(one.name for one in overview.splits)
+    splits = " + ".join(split.name for split in overview.splits)
     origin = "SIMULATED" if card.simulated else "recorded"
     facts = (
         f"{len(overview.channels)} channels, windows of {card.window_s:g} s at {card.rate_hz:g} Hz"
@@ -133,7 +133,7 @@ def _draw_traces(axes: Axes, overview: Overview, label: str, spacing: float, col
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     index = overview.card.labels.index(label)
-    count = sum(one.counts[index] for one in overview.splits)
+    count = sum(split.counts[index] for split in overview.splits)
     axes.set_title(
         f"{label} ({count:,} windows)", fontsize=9, color=colour, fontweight="bold", pad=14
     )

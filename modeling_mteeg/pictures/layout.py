@@ -72,8 +72,7 @@ def spectrogram_panel(
     axes: Axes, beside: Axes, recording: ShownRecording, channels: Sequence[str], highest_hz: float
 ) -> None:
     """The spectrogram of some channels, named in its corner."""
-    found = spectrogram(recording, channels, highest_hz)
-    draw_spectrogram(axes, found, beside)
+    draw_spectrogram(axes, spectrogram(recording, channels, highest_hz), beside)
     axes.text(
         0.004, 0.96, plain_text(channels_text(channels)), transform=axes.transAxes, fontsize=7,
         color="white", va="top", bbox={"facecolor": "black", "alpha": 0.55, "lw": 0, "pad": 1.5},

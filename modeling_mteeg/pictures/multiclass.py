@@ -69,8 +69,8 @@ def class_colour(index: int) -> str:
 def draw_strip(axes: Axes, prediction: Prediction, spans: np.ndarray, colours: list[str]) -> None:
     """The most probable class of every window as a coloured strip."""
     for index, colour in enumerate(colours):
-        own = spans[prediction.classes == index]
-        axes.broken_barh([(start, stop - start) for start, stop in own], (0, 1), color=colour, lw=0)
+        bars = [(start, stop - start) for start, stop in spans[prediction.classes == index]]
+        axes.broken_barh(bars, (0, 1), color=colour, lw=0)
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.set_ylabel("class", fontsize=8, rotation=0, ha="right", va="center")
@@ -82,16 +82,16 @@ def _moments(prediction: Prediction) -> list[Moment]:
     labels = prediction.card.labels
     if not any(label.upper() in BACKGROUND for label in labels):
         return []
-    found = []
+    surest = []
     for index, label in enumerate(labels):
-        own = np.flatnonzero(prediction.classes == index)
-        if label.upper() in BACKGROUND or not len(own):
+        windows = np.flatnonzero(prediction.classes == index)
+        if label.upper() in BACKGROUND or not len(windows):
             continue
-        best = own[np.argmax(prediction.probabilities[own, index])]
+        best = windows[np.argmax(prediction.probabilities[windows, index])]
         start, value = float(prediction.onset_s[best]), prediction.probabilities[best, index]
         title = f"{short_name(label, 20)} at {elapsed(start, whole=False)}, {value:.2f}"
-        found.append(
+        surest.append(
             (value, Moment(start, start + prediction.window_s, title, class_colour(index)))
         )
-    best_first = sorted(found, key=lambda one: -one[0])[:MOST_SHOWN]
-    return sorted((moment for _, moment in best_first), key=lambda one: one.start_s)
+    best_first = sorted(surest, key=lambda pair: -pair[0])[:MOST_SHOWN]
+    return sorted((moment for _, moment in best_first), key=lambda moment: moment.start_s)

@@ -156,7 +156,7 @@ def draw_head(
                 default=1.0)  # fmt: skip
     axes.set_xlim(-max(1.25, reach + 0.12), max(1.25, reach + 0.12))
     axes.set_ylim(-max(1.15, reach + 0.05), max(1.2, reach + 0.12))
-    lost = [name for name, found in zip(attribution.channels, located, strict=True) if not found]
+    lost = [name for name, known in zip(attribution.channels, located, strict=True) if not known]
     _write_below(axes, attribution, lost)
 
 

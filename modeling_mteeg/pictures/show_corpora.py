@@ -50,8 +50,9 @@ def show(
     folders = prepared_folders(folder)
     targets = _targets(folders, out) if picture else []
     pictures = []
-    for index, one in enumerate(folders):
-        overview = corpus_overview(one, splits or SPLITS, WINDOWS if windows is None else windows)
+    windows = WINDOWS if windows is None else windows
+    for index, corpus in enumerate(folders):
+        overview = corpus_overview(corpus, splits or SPLITS, windows)
         print(("\n" if index else "") + overview_text(overview), flush=True)
         if picture:
             pictures.append(_draw(overview, targets[index]))
@@ -75,7 +76,7 @@ def _targets(folders: Sequence[Path], out: str | Path | None) -> list[Path]:
 
 
 def _draw(overview: Overview, target: Path) -> Path:
-    there = target.exists()
+    replaced = target.exists()
     path = save_overview(overview, target)
-    print(f"\npicture: {path}" + (" (an older one was replaced)" if there else ""), flush=True)
+    print(f"\npicture: {path}" + (" (an older one was replaced)" if replaced else ""), flush=True)
     return path

@@ -68,9 +68,9 @@ def _draw_panels(
     seconds = spans[:, 1] - spans[:, 0]
     details = []
     for index in order.values():
-        own = prediction.classes == index
-        share = 100 * own.sum() / total if total else 0
-        details.append(f"{duration(float(seconds[own].sum()))}  {share:.0f} %")
+        in_stage = prediction.classes == index
+        share = 100 * in_stage.sum() / total if total else 0
+        details.append(f"{duration(float(seconds[in_stage].sum()))}  {share:.0f} %")
     colours = [STAGE_COLOURS[stage] for stage in order]
     labels = [prediction.card.labels[index] for index in order.values()]
     write_legend(beside[0], labels, colours, details)
@@ -89,9 +89,9 @@ def draw_hypnogram(
         axes.plot(*steps(spans[run], levels[run]), color="black", lw=0.9, solid_joinstyle="miter")
     rem = order.get("REM")
     if rem is not None:
-        own = prediction.classes == rem
+        in_rem = prediction.classes == rem
         axes.hlines(
-            levels[own], spans[own, 0], spans[own, 1], color=STAGE_COLOURS["REM"], lw=5,
+            levels[in_rem], spans[in_rem, 0], spans[in_rem, 1], color=STAGE_COLOURS["REM"], lw=5,
             label="REM", capstyle="butt",
         )  # fmt: skip
     names = [plain_text(prediction.card.labels[index]) for index in order.values()]

@@ -80,22 +80,23 @@ def detections(prediction: Prediction, threshold: float = THRESHOLD) -> list[Det
     """Spans in which ``labels[1]`` of a binary task reaches a threshold, in the order of time."""
     positive = prediction.probabilities[:, 1]
     spans = window_spans(prediction)
-    found: list[Detection] = []
+    detected: list[Detection] = []
     for index in np.flatnonzero(positive >= threshold):
         start, stop, peak = *spans[index], positive[index]
         if (
-            found
+            detected
             and index
             and positive[index - 1] >= threshold
-            and found[-1].stop_s >= start - 1e-6
+            and detected[-1].stop_s >= start - 1e-6
         ):
-            found[-1] = Detection(found[-1].start_s, float(stop), max(found[-1].peak, float(peak)))
+            last = detected[-1]
+            detected[-1] = Detection(last.start_s, float(stop), max(last.peak, float(peak)))
         else:
-            found.append(Detection(float(start), float(stop), float(peak)))
-    return found
+            detected.append(Detection(float(start), float(stop), float(peak)))
+    return detected
 
 
-def shown_detections(found: list[Detection], most: int) -> list[Detection]:
+def shown_detections(detected: list[Detection], most: int) -> list[Detection]:
     """The ``most`` with the highest peaks, in the order of time."""
-    best = sorted(found, key=lambda one: -one.peak)[:most]
-    return sorted(best, key=lambda one: one.start_s)
+    best = sorted(detected, key=lambda detection: -detection.peak)[:most]
+    return sorted(best, key=lambda detection: detection.start_s)

@@ -89,19 +89,20 @@ def spectrogram(
     return Spectrogram(edges, frequencies[kept], decibel, tuple(channels))
 
 
-def draw_spectrogram(axes: Axes, found: Spectrogram, beside: Axes) -> None:
+def draw_spectrogram(axes: Axes, drawn: Spectrogram, beside: Axes) -> None:
     """Draw it, with a colour bar in the axes beside it; limits leave out 2 % at both ends."""
-    finite = found.power_db[np.isfinite(found.power_db)]
+    finite = drawn.power_db[np.isfinite(drawn.power_db)]
     low, high = np.percentile(finite, _QUANTILES) if finite.size else (0.0, 0.0)
     spare = max(0.0, _LEAST_RANGE_DB - (high - low)) / 2
-    step = found.frequencies_hz[1] - found.frequencies_hz[0] if len(found.frequencies_hz) > 1 else 1
-    edges = np.append(found.frequencies_hz - step / 2, found.frequencies_hz[-1] + step / 2)
+    frequencies = drawn.frequencies_hz
+    step = frequencies[1] - frequencies[0] if len(frequencies) > 1 else 1
+    edges = np.append(frequencies - step / 2, frequencies[-1] + step / 2)
     mesh = axes.pcolormesh(
-        found.edges_s, edges, found.power_db, cmap="viridis", rasterized=True,
+        drawn.edges_s, edges, drawn.power_db, cmap="viridis", rasterized=True,
         vmin=low - spare, vmax=high + spare,
     )  # fmt: skip
     axes.set_facecolor("#bbbbbb")
-    axes.set_ylim(found.frequencies_hz[0], found.frequencies_hz[-1])
+    axes.set_ylim(frequencies[0], frequencies[-1])
     axes.set_ylabel("frequency (Hz)", fontsize=8)
     axes.tick_params(labelsize=8)
     place = beside.inset_axes((0, 0.02, 0.09, 0.96))

@@ -42,12 +42,13 @@ def rebuild_signal(
     deviation are those of the recorded window: they are lost in the codes.
     """
     spectrum = torch.fft.fft(values.float())
-    found = []
+    rescaled = []
     for part, decoded in ((spectrum.abs(), amplitude), (spectrum.angle(), phase)):
         deviation, mean = torch.std_mean(part)
-        found.append(decoded.float().view(values.shape) * deviation + mean)
-    signal = torch.fft.ifft(torch.polar(found[0].clamp(min=0), found[1])).real
-    return found[0], found[1], signal
+        rescaled.append(decoded.float().view(values.shape) * deviation + mean)
+    magnitude, angle = rescaled
+    signal = torch.fft.ifft(torch.polar(magnitude.clamp(min=0), angle)).real
+    return magnitude, angle, signal
 
 
 def draw_reconstruction(

@@ -131,5 +131,5 @@ def draw_scale_bar(axes: Axes, spacing_uv: float) -> None:
 
 def name_channels(axes: Axes, channels: Sequence[str]) -> None:
     """Channel names as labels of the y axis, the first on top."""
-    axes.set_yticks([-row for row in range(len(channels))], [plain_text(one) for one in channels])
+    axes.set_yticks([-row for row in range(len(channels))], [plain_text(name) for name in channels])
     axes.tick_params(axis="y", labelsize=6.5 if len(channels) > 20 else 8)

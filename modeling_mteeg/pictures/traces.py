@@ -64,7 +64,7 @@ def draw_moments(
     columns = min(COLUMNS, len(moments))
     grid = part.subplots(math.ceil(len(moments) / columns), columns, squeeze=False)
     parts = [excerpt(moment, recording.length_s) for moment in moments]
-    signals = [recording.read_filtered(channels, *one, notch_hz) for one in parts]
+    signals = [recording.read_filtered(channels, *part, notch_hz) for part in parts]
     spacing = _spacing_uv([signal for _, signal in signals])
     for axes in grid.flat[len(moments) :]:
         axes.set_axis_off()

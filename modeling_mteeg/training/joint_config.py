@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from ..data.mixing import SamplingRule
 from ..data.remote import is_url
 from ..evaluation.metrics import METRICS
 from ..methods import METHODS
@@ -68,14 +69,6 @@ class JointOptimization(OptimizationOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplingOptions:
-    """What share of a task's training samples an epoch draws (paper, sections 4.1 and 4.2)."""
-
-    fraction: float = setting(1.0, "> 0, <= 1")
-    negative_fraction: float = setting(1.0, "> 0, <= 1")
-
-
-@dataclasses.dataclass(frozen=True)
 class JointConfig(RunConfig):
     """A whole joint training. The YAML files in ``recipes/configs`` have these keys.
 
@@ -88,7 +81,7 @@ class JointConfig(RunConfig):
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
-    sampling: dict[str, SamplingOptions] = dataclasses.field(default_factory=dict)
+    sampling: dict[str, SamplingRule] = dataclasses.field(default_factory=dict)
     method: str = setting("mteeg")
     method_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     monitor: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -111,9 +104,9 @@ class JointConfig(RunConfig):
         flat = super().identity()
         return {key: value for key, value in flat.items() if key not in _LATER or value}
 
-    def sampling_of(self, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+    def sampling_of(self, tasks: Iterable[str]) -> dict[str, SamplingRule]:
         """The sampling rules of those of ``tasks`` that have one."""
-        return {task: vars(self.sampling[task]) for task in tasks if task in self.sampling}
+        return {task: self.sampling[task] for task in tasks if task in self.sampling}
 
     def check_names(self, tree: Mapping[str, Any], faults: list[str]) -> None:
         """The method, and tasks: well formed, not twice; sections speak of known tasks only."""

@@ -113,10 +113,10 @@ def prepared_folders(folder: str | Path) -> list[Path]:
         return [folder]
     below = sorted(path.parent for path in folder.glob(f"*/{CARD_FILE}"))
     if not below:
-        there = "that folder does not exist" if not folder.is_dir() else "found none"
+        fault = "that folder does not exist" if not folder.is_dir() else "found none"
         raise FileNotFoundError(
             f"{folder}: expected a prepared corpus (a folder with {CARD_FILE}) or a folder of "
-            f"them, {there}. Prepare one with `python -m dataset_scripts.<corpus>`."
+            f"them, {fault}. Prepare one with `python -m dataset_scripts.<corpus>`."
         )
     return below
 
@@ -165,7 +165,7 @@ def corpus_overview(
     names = [split for split in SPLITS if split in splits]
     rows = {name: sampled_rows(corpus.splits[name], windows) for name in names}
     bar = tqdm(
-        total=sum(len(found) for by_class in rows.values() for found in by_class),
+        total=sum(len(of_class) for by_class in rows.values() for of_class in by_class),
         desc=corpus.card.name,
         unit="window",
         disable=None if progress else True,
@@ -197,9 +197,9 @@ def _look(
     splits, frequencies, coarse = [], np.zeros(0), 0
     for split, by_class in rows.items():
         reader, amplitudes = corpus.splits[split], Amplitudes(len(reader.channels))
-        for label, found in enumerate(by_class):
+        for label, of_class in enumerate(by_class):
             power = []
-            for signals in _blocks(reader, found):
+            for signals in _blocks(reader, of_class):
                 frequencies, density = window_spectra(signals, card.rate_hz)
                 densities[label].append(density)
                 power += np.square(signals).mean(axis=(1, 2)).tolist()
@@ -207,8 +207,8 @@ def _look(
                 for statistic in (amplitudes, pooled, likeness):
                     statistic.add(signals)
                 bar.update(len(signals))
-            if len(found) and card.labels[label] not in examples:
-                middle = found[np.argsort(power, kind="stable")[(len(found) - 1) // 2]]
+            if len(of_class) and card.labels[label] not in examples:
+                middle = of_class[np.argsort(power, kind="stable")[(len(power) - 1) // 2]]
                 examples[card.labels[label]] = _example(split, reader, int(middle))
         splits.append(_split_overview(split, reader, card, sum(map(len, by_class)), amplitudes))
     spectra = {
@@ -216,7 +216,7 @@ def _look(
         for label, parts in zip(card.labels, densities, strict=True)
         if parts
     }
-    read = sum(one.read for one in splits)
+    read = sum(split.read for split in splits)
     remarks = [
         *corpus_remarks(folder, corpus, list(rows)),
         *signal_remarks(

@@ -50,22 +50,22 @@ def _split_table(overview: Overview) -> list[str]:
     header = ["split", "windows", "hours", "recordings", "subjects", *shares, "highest"]
     rows = [
         [
-            one.name, f"{sum(one.counts):,}", f"{one.hours:.2f}", str(one.recordings),
-            str(one.subjects), *map(_microvolt, one.quantiles_uv), _microvolt(one.highest_uv),
+            split.name, f"{sum(split.counts):,}", f"{split.hours:.2f}", str(split.recordings),
+            str(split.subjects), *map(_microvolt, split.quantiles_uv), _microvolt(split.highest_uv),
         ]
-        for one in overview.splits
+        for split in overview.splits
     ]  # fmt: skip
     note = " " * 2 + "(quantiles and highest value of the absolute signal in microvolt)"
     return [*_table([header, *rows]), note]
 
 
 def _class_table(overview: Overview) -> list[str]:
-    header = ["class", *(one.name for one in overview.splits)]
+    header = ["class", *(split.name for split in overview.splits)]
     rows = []
     for index, label in enumerate(overview.card.labels):
         cells = [
-            f"{one.counts[index]:,} ({one.counts[index] / max(1, sum(one.counts)):4.0%})"
-            for one in overview.splits
+            f"{split.counts[index]:,} ({split.counts[index] / max(1, sum(split.counts)):4.0%})"
+            for split in overview.splits
         ]
         rows.append([label, *cells])
     return _table([header, *rows])

@@ -41,19 +41,19 @@ def corpus_remarks(folder: Path, corpus: Corpus, splits: Sequence[str]) -> list[
         if lacking:
             lines.append(f"{split} has no window of: {', '.join(lacking)}.")
     subjects = {split: set(corpus.splits[split].subjects.tolist()) for split in splits}
-    for one, two in combinations(splits, 2):
-        both = sorted(subjects[one] & subjects[two])
+    for first, second in combinations(splits, 2):
+        both = sorted(subjects[first] & subjects[second])
         if both:
             lines.append(
-                f"{one} and {two} share {len(both)} of {len(subjects[one] | subjects[two])} "
-                f"subjects ({_some(both)})."
+                f"{first} and {second} share {len(both)} of "
+                f"{len(subjects[first] | subjects[second])} subjects ({_some(both)})."
             )
-    found = _manifest_hash(folder)
-    if corpus.card.split_hash and found is None:
+    stated = _manifest_hash(folder)
+    if corpus.card.split_hash and stated is None:
         lines.append(f"{MANIFEST_FILE} is missing: which recording is in which split is unknown.")
-    elif found != corpus.card.split_hash:
+    elif stated != corpus.card.split_hash:
         lines.append(
-            f"The split hash of {MANIFEST_FILE} ({found}) is not the task card's "
+            f"The split hash of {MANIFEST_FILE} ({stated}) is not the task card's "
             f"({corpus.card.split_hash}): the files are of different preparations."
         )
     return lines
@@ -94,11 +94,11 @@ def _unit_remarks(medians: np.ndarray) -> list[str]:
     moving = medians[medians > 0]
     if not moving.size:
         return ["More than half of all samples are exactly zero in every channel."]
-    found = float(np.median(moving))
-    if USUAL_UV[0] <= found <= USUAL_UV[1]:
+    median = float(np.median(moving))
+    if USUAL_UV[0] <= median <= USUAL_UV[1]:
         return []
-    fact = f"The median absolute signal is {found:.3g} microvolt, scalp EEG has about 2 to 50"
-    distance = {factor: abs(np.log10(found / (_TYPICAL_UV * factor))) for factor in _FACTORS}
+    fact = f"The median absolute signal is {median:.3g} microvolt, scalp EEG has about 2 to 50"
+    distance = {factor: abs(np.log10(median / (_TYPICAL_UV * factor))) for factor in _FACTORS}
     nearest = min(distance, key=distance.__getitem__)
     if distance[nearest] >= 1.0:
         return [f"{fact}. Check unit and gain."]

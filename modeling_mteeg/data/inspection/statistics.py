@@ -57,13 +57,13 @@ class Amplitudes:
 
 def _from_counts(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     """Quantiles of one histogram; a bin stands for its geometric middle, the first for zero."""
-    total = np.cumsum(counts)
+    total = np.cumsum(counts)  # (bins + 1,): samples up to and with each bin
     if not total[-1]:
         return np.full(len(shares), np.nan)
     wanted = np.maximum(np.ceil(np.asarray(shares) * total[-1]), 1)
-    found = np.searchsorted(total, wanted)
-    middle = 10.0 ** (_LOW + (found - 0.5) / _BINS_PER_DECADE)
-    return np.where(found == 0, 0.0, middle)
+    bins = np.searchsorted(total, wanted)
+    middle = 10.0 ** (_LOW + (bins - 0.5) / _BINS_PER_DECADE)
+    return np.where(bins == 0, 0.0, middle)
 
 
 class ChannelLikeness:
@@ -82,6 +82,7 @@ class ChannelLikeness:
     def add(self, signals_uv: np.ndarray) -> None:
         """Take in windows (windows, channels, samples)."""
         for window in signals_uv:
+            # Products of all pairs of channels add up over windows: no window has to be kept.
             centred = window - window.mean(axis=1, keepdims=True, dtype=np.float64)
             self.flat_windows += window.max(axis=1) == window.min(axis=1)
             self._products += centred @ centred.T

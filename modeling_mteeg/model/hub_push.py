@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .adapter_files import ADAPTERS, CONFIG_FILE, FILES, split_repo
+from .adapter_files import ADAPTERS, CONFIG_FILE, FILES
+from .adapter_places import split_repo
 from .hub_fetch import HubError, explain
 from .task_card import CARD_FILE, TASK_NAME
 

@@ -4,32 +4,24 @@ A layer holds peft's own tensors (``lora_A.<task>``, ``lora_B.<task>``), made th
 extension point for custom layers, so adapters are saved in peft's format and stock ``PeftModel``
 reads them. Only the forward pass differs: it takes a route (which rows belong to which adapter), so
 one call serves the batches of all tasks, and adapters of other tasks get no gradient at all.
-
-This module imports peft; import it where adapters are used.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.lora import Linear as PeftLoraLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from .adapter_options import AdapterOptions
 from .layers import Route
-
-LOCATIONS: dict[str, tuple[str, ...]] = {
-    "both": ("qkv", "proj", "fc1", "fc2"),
-    "attention": ("qkv", "proj"),
-    "feed-forward": ("fc1", "fc2"),
-    "none": (),
-}
-"""Where adapters go, by the linear layers that get one (paper, section 4.4: MHSA, FFN, both)."""
 
 Slices = tuple[tuple[int, int, int], ...]
 """Rows of a call: ``(first row, row after the last, number of the adapter or -1)``."""
@@ -222,54 +214,18 @@ class RoutedLoraLinear(PeftLoraLinear):
         return torch.cat(parts)
 
 
-def _whole(number: float) -> int | float:
-    """An int where the number is whole (peft's files then hold what peft itself writes)."""
-    return int(number) if float(number).is_integer() else number
-
-
-def lora_config(
-    rank: int, scaling: float, dropout: float, location: str, separate_qkv: bool = False
-) -> LoraConfig:
-    """peft's configuration of an adapter, in the form that is saved beside it.
-
-    Separate adapters on query, key and value are, for peft, one adapter of three times the rank
-    with a block-diagonal B.
-    """
-    patterns = {}
-    if separate_qkv and "qkv" in LOCATIONS[location]:
-        patterns = {
-            "rank_pattern": {"qkv": 3 * rank},
-            "alpha_pattern": {"qkv": _whole(3 * rank * scaling)},
-        }
-    return LoraConfig(
-        r=rank,
-        lora_alpha=_whole(rank * scaling),
-        lora_dropout=dropout,
-        target_modules=sorted(LOCATIONS[location]),
-        bias="none",
-        **patterns,
-    )
-
-
-def inject(
-    model: nn.Module,
-    adapter: str,
-    rank: int,
-    scaling: float,
-    dropout: float,
-    location: str,
-    separate_qkv: bool,
-) -> None:
+def inject(model: nn.Module, adapter: str, options: AdapterOptions) -> None:
     """Put a fresh adapter (A random, B zero) into the model's linear layers."""
-    config = lora_config(rank, scaling, dropout, location)
+    config = dataclasses.replace(options, separate_qkv=False).to_peft()
     config._register_custom_module({nn.Linear: RoutedLoraLinear})
     with warnings.catch_warnings():
         # Several adapters in one model are the point here; peft warns of them.
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         inject_adapter_in_model(config, model, adapter_name=adapter)
     for name, layer in adapter_layers(model, adapter).items():
-        if separate_qkv and name.endswith(".qkv"):
-            layer.separate(adapter, 3)
+        blocks = options.blocks_of(name.rpartition(".")[2])
+        if blocks > 1:
+            layer.separate(adapter, blocks)
 
 
 def adapter_layers(model: nn.Module, adapter: str) -> dict[str, RoutedLoraLinear]:
@@ -318,7 +274,7 @@ def check_shapes(
     model: nn.Module,
     adapter: str,
     shapes: Mapping[str, tuple[int, ...]],
-    options: Mapping[str, Any],
+    options: AdapterOptions,
 ) -> None:
     """Whether tensors of these shapes are an adapter of ``options`` for a model; nothing is made.
 
@@ -327,13 +283,13 @@ def check_shapes(
     ValueError
         Tensors are missing, left over or of another shape; the first ones are named.
     """
-    rank, expected = options["rank"], {}
+    expected = {}
     for name, layer in model.named_modules():
         target, layer = name.rpartition(".")[2], getattr(layer, "base_layer", layer)
-        if isinstance(layer, nn.Linear) and target in LOCATIONS[options["location"]]:
-            blocks = 3 if options["separate_qkv"] and target == "qkv" else 1
-            expected[f"base_model.model.{name}.lora_A.weight"] = (blocks * rank, layer.in_features)
-            expected[f"base_model.model.{name}.lora_B.weight"] = (layer.out_features, blocks * rank)
+        if isinstance(layer, nn.Linear) and target in options.layers:
+            rank = options.rank_in_file(target)
+            expected[f"base_model.model.{name}.lora_A.weight"] = (rank, layer.in_features)
+            expected[f"base_model.model.{name}.lora_B.weight"] = (layer.out_features, rank)
     faults = [f"missing {key}" for key in expected if key not in shapes]
     faults += [f"unexpected {key}" for key in shapes if key not in expected]
     faults += [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.remote import is_url
+from ..model.adapter_options import AdapterOptions
 from ..model.task_card import TASK_NAME
 from ..settings.config_file import SavedConfig, flatten, put_over, read_tree
 from ..settings.schema import ConfigError, nearest, read_section, setting
@@ -36,17 +37,6 @@ class DataOptions:
     streaming: bool = setting(False)
     tasks: tuple[str, ...] = setting(TASKS)
     simulate: bool = setting(False)
-
-
-@dataclasses.dataclass(frozen=True)
-class AdapterOptions:
-    """The low-rank adapters (paper, section 3; figures in section 4.4)."""
-
-    rank: int = setting(8, "> 0")
-    scaling: float = setting(1.0, "> 0")
-    dropout: float = setting(0.0, ">= 0, < 1")
-    location: str = setting("both", "both|attention|feed-forward")
-    separate_qkv: bool = setting(False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +101,10 @@ class JointConfig(SavedConfig):
     mixed_precision: str | None = setting(None, "no|bf16|fp16")
     tracker: str = setting("none", "none|tensorboard")
     output: str = setting("outputs/joint")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, as in the YAML file."""
+        return {**super().to_dict(), "adapter": self.adapter.to_dict()}
 
     def identity(self) -> dict[str, Any]:
         """The keys that decide the trained numbers, flat: a checkpoint belongs to these.

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 
+from ..model.adapter_options import HEAD_ALONE
 from ..model.configuration_mteeg import MteegConfig
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard
@@ -173,9 +174,9 @@ def build_model(config: JointConfig, cards: Mapping[str, TaskCard], seed: int) -
                 f"{error} Make one from published weights with mteeg convert."
             ) from error
     torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
-    adapter = vars(config.adapter) if config.method == "mteeg" else {"location": "none"}
+    adapter = config.adapter if config.method == "mteeg" else HEAD_ALONE
     for task in config.data.tasks:
-        model.add_adapter(task, card=cards[task].replace(results=None), **adapter)
+        model.add_adapter(task, card=cards[task].replace(results=None), options=adapter)
     if config.method == "full":
         model.set_trainable(everything=True)
     else:

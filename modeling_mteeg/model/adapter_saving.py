@@ -157,7 +157,7 @@ class AdapterSavingMixin:
                 f"Task {name!r}: expected {list(expected)} of the head, found {extra}."
             )
         if self.adapter_options[name].layers:
-            import_state(self, name, lora)
+            import_state(self, name, lora, self.adapter_options[name])
         elif lora:
             raise AdapterError(
                 f"Task {name!r} has no adapter, but tensors {sorted(lora)[:3]} came."

@@ -30,21 +30,12 @@ MAX_RANK = 4096
 """Largest rank that a file may claim."""
 
 _GROUPS = ("attention", "feed-forward")
-_OTHER_OPTIONS = (
-    "alora_invocation_tokens",
-    "arrow_config",
-    "exclude_modules",
-    "fan_in_fan_out",
-    "kasa_config",
-    "layer_replication",
-    "layers_to_transform",
-    "lora_bias",
-    "modules_to_save",
-    "target_parameters",
-    "trainable_token_indices",
-    "use_bdlora",
-    "use_dora",
-    "use_qalora",
+_OTHER_OPTIONS = tuple(
+    (
+        "alora_invocation_tokens arrow_config exclude_modules fan_in_fan_out kasa_config "
+        "layer_replication layers_to_transform lora_bias modules_to_save target_parameters "
+        "trainable_token_indices use_bdlora use_dora use_qalora"
+    ).split()
 )
 """Options of peft that change what an adapter computes, and that this model does not have."""
 

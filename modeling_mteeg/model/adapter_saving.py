@@ -142,20 +142,9 @@ class AdapterSavingMixin:
 
     def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
         """Fill a task that the model holds from :meth:`adapter_state_dict`; all must fit."""
-        head = self.heads[self._known_task(name)]
-        expected = {HEAD + key: tensor for key, tensor in head.named_parameters()}
-        for key, target in expected.items():
-            if key not in state or state[key].shape != target.shape:
-                shape = tuple(state[key].shape) if key in state else "nothing"
-                raise AdapterError(
-                    f"Task {name!r}: {key}: expected shape {tuple(target.shape)}, found {shape}."
-                )
-        lora, of_head = split_state(state)
-        extra = [HEAD + key for key in of_head if HEAD + key not in expected]
-        if extra:
-            raise AdapterError(
-                f"Task {name!r}: expected {list(expected)} of the head, found {extra}."
-            )
+        card = self.tasks[self._known_task(name)]
+        lora, head = split_state(state)
+        self._check_head(card, {HEAD + key: tuple(head[key].shape) for key in head})
         if self.adapter_options[name].layers:
             import_state(self, name, lora, self.adapter_options[name])
         elif lora:
@@ -163,8 +152,8 @@ class AdapterSavingMixin:
                 f"Task {name!r} has no adapter, but tensors {sorted(lora)[:3]} came."
             )
         with torch.no_grad():
-            for key, target in expected.items():
-                target.copy_(state[key])
+            for key, target in self.heads[name].named_parameters():
+                target.copy_(head[key])
 
     def save_adapter(
         self, name: str, folder: str | Path, *, model_card: bool = True, **card_changes: Any
@@ -308,15 +297,20 @@ class AdapterSavingMixin:
         return options, read_state(folder, card)
 
     def _check_head(self, card: TaskCard, shapes: Shapes) -> None:
-        """Raise ``ValueError`` where a head's tensors are not those of the card's labels."""
+        """Raise where a head's tensors are not those of the card's labels."""
         outputs = card.num_outputs
         expected = {"head.weight": (outputs, self.config.hidden_size), "head.bias": (outputs,)}
         for key, shape in expected.items():
             if shapes.get(key) != shape:
-                raise ValueError(
+                raise AdapterError(
                     f"Task {card.name!r}: {key}: expected shape {shape}, "
                     f"found {shapes.get(key, 'nothing')}."
                 )
+        extra = [key for key in shapes if key not in expected]
+        if extra:
+            raise AdapterError(
+                f"Task {card.name!r}: expected {list(expected)} of the head, found {extra}."
+            )
 
     def _check_base(self, card: TaskCard, folder: Path) -> None:
         """Refuse an adapter that was made for another base."""

@@ -21,8 +21,8 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from .adapter_files import CONFIG_FILE, FILES, HEAD_FILE, LORA_FILE, AdapterError
-from .task_card import CARD_FILE, TaskCard
+from .adapter_files import CONFIG_FILE, FILES, HEAD_FILE, LORA_FILE, AdapterError, read_card
+from .task_card import CARD_FILE
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -121,7 +121,8 @@ def fetch_task(
 
 def _files_of(card: Path) -> list[str]:
     """Files of a task beside its card."""
-    return [HEAD_FILE, *([LORA_FILE, CONFIG_FILE] if TaskCard.load(card).adapter == "lora" else [])]
+    lora = read_card(card.parent).adapter == "lora"
+    return [HEAD_FILE, *([LORA_FILE, CONFIG_FILE] if lora else [])]
 
 
 def _cached_task(

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelF
 
 from ._version import __version__
 from .model import hub_push, task_card
+from .model.adapter_options import AdapterOptions
 from .model.channels import CHANNEL_NAMES, UnknownChannelError, channel_ids, clean_name
 from .model.configuration_mteeg import MteegConfig
 from .model.configuration_tokenizer import MteegTokenizerConfig
@@ -24,6 +25,7 @@ from .prediction.pipeline import register as _register_pipeline
 
 __all__ = [
     "CHANNEL_NAMES",
+    "AdapterOptions",
     "EegClassificationPipeline",
     "MteegConfig",
     "MteegFeatureExtractor",

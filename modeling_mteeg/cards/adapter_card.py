@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..model.task_card import TaskCard
 from . import sections as parts
-from .base_card import adapter_text
 from .facts import TaskFacts
 from .metadata import adapter_header, default_license, repo_id
 
@@ -45,7 +44,7 @@ def _task_rows(facts: TaskFacts) -> list[tuple[str, str]]:
                      else "any montage"),
         ("window", f"{card.window_s:g} s at {card.rate_hz:g} Hz"),
         ("preprocessing", preprocessing(card)),
-        ("adapter", adapter_text(facts)),
+        ("adapter", facts.options.describe()),
         ("outputs", f"{card.num_outputs} ({card.loss.replace('_', ' ')})"),
         ("base", f"width {base.get('hidden_size')}, fingerprint "
                  f"{parts.code(base.get('fingerprint'))}"),

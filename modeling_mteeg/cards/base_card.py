@@ -98,21 +98,10 @@ def _tasks(facts: BaseFacts) -> list[str]:
     header = ["task", "labels", "channels", "window", "adapter"]
     rows = [
         [card.name, ", ".join(card.labels), str(len(card.channels) or "any"),
-         f"{card.window_s:g} s", adapter_text(task)]
+         f"{card.window_s:g} s", task.options.describe()]
         for task in facts.tasks for card in [task.card]
     ]  # fmt: skip
     return [parts.table(header, rows, text_columns=5)]
-
-
-def adapter_text(facts: TaskFacts) -> str:
-    """Rank and place of a task's adapter."""
-    if not facts.options:
-        return "none (a head alone)"
-    place = {"both": "attention and feed-forward"}.get(
-        facts.options["location"], facts.options["location"]
-    )
-    separate = ", separate q, k, v" if facts.options["separate_qkv"] else ""
-    return f"rank {facts.options['rank']}, {place}{separate}"
 
 
 def _data(facts: TaskFacts) -> list[str]:

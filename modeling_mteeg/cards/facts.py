@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.adapter_files import ADAPTERS, CONFIG_FILE, HEAD_FILE, read_adapter_config
+from ..model.adapter_options import HEAD_ALONE, AdapterOptions
 from ..model.checked_files import COUNTS, FLOATS, check_place, read_json, tensor_shapes
 from ..model.task_card import CARD_FILE, TaskCard
 
@@ -64,8 +65,7 @@ class TaskFacts:
     data : mapping
         Windows of each split, rule of the split, fingerprint of the data.
     curve : Curve
-    options : mapping
-        Adapter options: rank and where; empty for a head alone.
+    options : AdapterOptions
     """
 
     card: TaskCard
@@ -75,7 +75,7 @@ class TaskFacts:
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     curve: Curve = Curve()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: AdapterOptions = HEAD_ALONE
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def task_facts(folder: Path) -> TaskFacts:
     """
     try:
         card = TaskCard.load(folder)
-        options = _options(folder) if card.adapter == "lora" else {}
+        options = _options(folder) if card.adapter == "lora" else HEAD_ALONE
     except (OSError, ValueError) as error:
         raise CardError(f"{folder}: no model card can be made: {error}") from error
     results = mapping(card.results)
@@ -190,7 +190,7 @@ def _is_count(name: str) -> bool:
     return name.startswith("codebook.") and name != "codebook.codes"
 
 
-def _options(folder: Path) -> dict[str, Any]:
+def _options(folder: Path) -> AdapterOptions:
     if not (folder / CONFIG_FILE).is_file():
         raise CardError(f"{folder / CONFIG_FILE} is missing.")
     return read_adapter_config(folder)

@@ -11,6 +11,7 @@ import torch
 
 from ..cards import RECORD_FILE, write_cards
 from ..model.adapter_files import ADAPTERS
+from ..model.adapter_options import HEAD_ALONE, AdapterOptions
 from ..model.configuration_mteeg import MteegConfig
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from ..model.modeling_mteeg import MteegModel
@@ -40,14 +41,14 @@ class LabramMethod(GradientMethod):
         torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
         for task in config.data.tasks:
             card = cards[task].replace(results=None)
-            model.add_adapter(task, card=card, **cls.adapter_options(config))
+            model.add_adapter(task, card=card, options=cls.adapter_options(config))
         cls.choose_trained(model, config)
         return cls(model)
 
     @classmethod
-    def adapter_options(cls, config: Any) -> dict[str, Any]:
-        """Keywords of ``add_adapter``; by default a task is a head alone."""
-        return {"location": "none"}
+    def adapter_options(cls, config: Any) -> AdapterOptions:
+        """Every task's adapter; by default a task is a head alone."""
+        return HEAD_ALONE
 
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..model.adapter_options import AdapterOptions
 from ..model.modeling_mteeg import MteegModel
 from .labram import LabramMethod
 
@@ -14,8 +15,8 @@ class Mteeg(LabramMethod):
     names = ("mteeg",)
 
     @classmethod
-    def adapter_options(cls, config: Any) -> dict[str, Any]:
-        return vars(config.adapter)
+    def adapter_options(cls, config: Any) -> AdapterOptions:
+        return config.adapter
 
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:

@@ -1,36 +1,32 @@
-"""Saving and loading a base and the tasks that stand on it.
-
-In a folder a task is four files: ``adapter_config.json`` and ``adapter_model.safetensors`` in
-peft's format, ``head.safetensors``, and the task card ``task.json``.
-"""
+"""Saving and loading a base and the tasks that stand on it, and fingerprints of bases."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import FEATURE_EXTRACTOR_NAME
 
 from .adapter_files import (
-    FILES,
-    HEAD_FILE,
-    LORA_FILE,
+    HEAD,
     AdapterError,
-    find_adapter_folder,
-    read_adapter_config,
-    read_shapes,
-    read_tensors,
-    replace_files,
+    Shapes,
+    read_card,
+    read_claims,
+    read_state,
+    split_state,
+    write_task,
 )
-from .adapters import options_of_head
-from .checked_files import UnsafeFileError, check_no_scripts, check_place
-from .task_card import CARD_FILE, TaskCard, TaskCardError, check_task_name
-
-_HEAD = ("head.weight", "head.bias")
+from .adapter_options import AdapterOptions
+from .adapter_places import find_adapter_folder
+from .feature_extraction_mteeg import MteegFeatureExtractor
+from .hub_push import write_model_cards
+from .lora import check_shapes, export_state, import_state
+from .task_card import TaskCard, check_task_name
 
 logger = logging.getLogger(__name__)
 
@@ -121,10 +117,6 @@ class AdapterSavingMixin:
 
     def _save_extractor(self, folder: Path) -> None:
         """Write the feature extractor's settings, those of the base that this model came from."""
-        from transformers.utils import FEATURE_EXTRACTOR_NAME
-
-        from .feature_extraction_mteeg import MteegFeatureExtractor
-
         if folder.is_file() or (folder / FEATURE_EXTRACTOR_NAME).exists():
             return
         extractor, origin = MteegFeatureExtractor(), self.config._name_or_path
@@ -144,37 +136,24 @@ class AdapterSavingMixin:
 
     def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
         """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
-        from .lora import export_state
-
         head = self.heads[self._known_task(name)].state_dict()
-        head = {f"head.{key}": value.cpu().contiguous() for key, value in head.items()}
-        lora = self.adapter_options[name]["location"] != "none"
-        return {**(export_state(self, name) if lora else {}), **head}
+        head = {HEAD + key: value.cpu().contiguous() for key, value in head.items()}
+        return {**export_state(self, name), **head}
 
     def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
         """Fill a task that the model holds from :meth:`adapter_state_dict`; all must fit."""
-        head = self.heads[self._known_task(name)]
-        for key, target in zip(_HEAD, (head.weight, head.bias), strict=True):
-            if key not in state or state[key].shape != target.shape:
-                found = tuple(state[key].shape) if key in state else "nothing"
-                raise AdapterError(
-                    f"Task {name!r}: {key}: expected shape {tuple(target.shape)}, found {found}."
-                )
-        extra = [key for key in state if key.startswith("head.") and key not in _HEAD]
-        if extra:
-            raise AdapterError(f"Task {name!r}: expected {list(_HEAD)} of the head, found {extra}.")
-        lora = {key: value for key, value in state.items() if not key.startswith("head.")}
-        if self.adapter_options[name]["location"] != "none":
-            from .lora import import_state
-
-            import_state(self, name, lora)
+        card = self.tasks[self._known_task(name)]
+        lora, head = split_state(state)
+        self._check_head(card, {HEAD + key: tuple(head[key].shape) for key in head})
+        if self.adapter_options[name].layers:
+            import_state(self, name, lora, self.adapter_options[name])
         elif lora:
             raise AdapterError(
                 f"Task {name!r} has no adapter, but tensors {sorted(lora)[:3]} came."
             )
         with torch.no_grad():
-            head.weight.copy_(state["head.weight"])
-            head.bias.copy_(state["head.bias"])
+            for key, target in self.heads[name].named_parameters():
+                target.copy_(head[key])
 
     def save_adapter(
         self, name: str, folder: str | Path, *, model_card: bool = True, **card_changes: Any
@@ -203,10 +182,7 @@ class AdapterSavingMixin:
         Results of a task that was loaded and has been trained on since are left out, with a
         warning: they belong to other weights.
         """
-        from .lora import lora_config
-
         state = self.adapter_state_dict(name)
-        options = self.adapter_options[name]
         base = {
             "fingerprint": self.fingerprint(),
             "hidden_size": self.config.hidden_size,
@@ -220,18 +196,8 @@ class AdapterSavingMixin:
                 stacklevel=2,
             )
         card = self.tasks[name].replace(base=base, **card_changes)
-        lora = {key: value for key, value in state.items() if not key.startswith("head.")}
-        head = {key[5:]: value for key, value in state.items() if key.startswith("head.")}
-        config = None
-        if lora:
-            config = lora_config(**options)
-            config.base_model_name_or_path = base["name_or_path"] or None
-            config.inference_mode = True
-            config.target_modules = sorted(config.target_modules)  # a set's order is random
-        place = replace_files(Path(folder), lora, head, config, card)
+        place = write_task(Path(folder), card, self.adapter_options[name], state)
         if model_card:
-            from .hub_push import write_model_cards
-
             write_model_cards(place)
         return place
 
@@ -289,7 +255,10 @@ class AdapterSavingMixin:
             revision, token = given.pop("revision", revision), given.pop("token", token)
             if given.get("subfolder"):
                 name_or_path = f"{name_or_path}/{given['subfolder']}"
-        folder, card = self._find_card(name_or_path, revision, token)
+        folder = find_adapter_folder(
+            str(name_or_path), self.config._name_or_path, revision, token, self.base_commit
+        )
+        card = read_card(folder)
         card = card if adapter_name is None else card.replace(name=check_task_name(adapter_name))
         if card.name in self.tasks:
             raise ValueError(
@@ -311,61 +280,37 @@ class AdapterSavingMixin:
         self.set_trainable()
         return card
 
-    def _find_card(
-        self, name_or_path: str | Path, revision: str | None, token: str | bool | None
-    ) -> tuple[Path, TaskCard]:
-        """Folder of a task and its card."""
-        try:
-            folder = find_adapter_folder(
-                str(name_or_path), self.config._name_or_path, revision, token, self.base_commit
-            )
-            check_place(folder / CARD_FILE)
-            return folder, TaskCard.load(folder)
-        except (FileNotFoundError, TaskCardError, UnsafeFileError) as error:
-            raise AdapterError(
-                f"{error} A task is made of {', '.join(FILES)}: save or download it again."
-            ) from error
-
     def _read_task(
         self, card: TaskCard, folder: Path
-    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    ) -> tuple[AdapterOptions, dict[str, torch.Tensor]]:
         """Checked options and tensors of a task, as they lie in its folder.
 
         Shapes are compared first, by the headers alone: what the card and the options claim decides
         about memory only where the files bear it out.
         """
-        from .lora import check_shapes
-
-        options = options_of_head()
-        shapes = {f"head.{key}": shape for key, shape in read_shapes(folder / HEAD_FILE).items()}
+        options, head, lora = read_claims(folder, card)
         try:
-            check_no_scripts(folder)
-            self._check_head(card, shapes)
-            if card.adapter == "lora":
-                options = read_adapter_config(folder)
-                self._check_options(options)
-                lora = read_shapes(folder / LORA_FILE)
-                check_shapes(self, card.name, lora, options)
-                shapes |= lora
-        except AdapterError:
-            raise
+            self._check_head(card, head)
+            check_shapes(self, card.name, lora, options)
         except ValueError as error:
             raise AdapterError(f"{folder}: {error}") from error
-        state = {f"head.{key}": value for key, value in read_tensors(folder / HEAD_FILE).items()}
-        if card.adapter == "lora":
-            state.update(read_tensors(folder / LORA_FILE))
-        return options, state
+        return options, read_state(folder, card)
 
-    def _check_head(self, card: TaskCard, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise ``ValueError`` where a head's tensors are not those of the card's labels."""
+    def _check_head(self, card: TaskCard, shapes: Shapes) -> None:
+        """Raise where a head's tensors are not those of the card's labels."""
         outputs = card.num_outputs
         expected = {"head.weight": (outputs, self.config.hidden_size), "head.bias": (outputs,)}
         for key, shape in expected.items():
             if shapes.get(key) != shape:
-                found = shapes.get(key, "nothing")
-                raise ValueError(
-                    f"Task {card.name!r}: {key}: expected shape {shape}, found {found}."
+                raise AdapterError(
+                    f"Task {card.name!r}: {key}: expected shape {shape}, "
+                    f"found {shapes.get(key, 'nothing')}."
                 )
+        extra = [key for key in shapes if key not in expected]
+        if extra:
+            raise AdapterError(
+                f"Task {card.name!r}: expected {list(expected)} of the head, found {extra}."
+            )
 
     def _check_base(self, card: TaskCard, folder: Path) -> None:
         """Refuse an adapter that was made for another base."""
@@ -381,11 +326,11 @@ class AdapterSavingMixin:
                 f"({base.get('name_or_path') or 'unnamed'}); this model has width "
                 f"{self.config.hidden_size}. Load that base."
             )
-        mine = self.fingerprint()
-        if base.get("fingerprint") != mine:
+        fingerprint = self.fingerprint()
+        if base.get("fingerprint") != fingerprint:
             raise AdapterError(
                 f"{folder}: the adapter belongs to the base with fingerprint "
                 f"{str(base.get('fingerprint'))[:12]} ({base.get('name_or_path') or 'unnamed'}); "
-                f"this model's is {mine[:12]}. An adapter is right only on the base it was trained "
-                "with, its temporal encoder included: load that base."
+                f"this model's is {fingerprint[:12]}. An adapter is right only on the base it "
+                "was trained with, its temporal encoder included: load that base."
             )

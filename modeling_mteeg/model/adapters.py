@@ -6,7 +6,6 @@ adapters are peft's. Saving and loading stand in ``adapter_saving``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .adapter_options import HEAD_ALONE, AdapterOptions
+from .lora import adapter_layers, inject, remove
 from .task_card import TaskCard, check_task_name
 
 
@@ -24,6 +25,8 @@ class AdapterMixin:
     ----------
     tasks : dict of str to TaskCard
         Cards of the tasks the model holds, in the order they came.
+    adapter_options : dict of str to AdapterOptions
+        Of every task.
     active_adapter : str or None
         Task whose adapter and head a plain call uses; None: the base alone.
     adapter_sources : dict of str to str
@@ -35,7 +38,7 @@ class AdapterMixin:
         self.heads = nn.ModuleDict()
         self.tasks: dict[str, TaskCard] = {}
         self.active_adapter: str | None = None
-        self.adapter_options: dict[str, dict[str, Any]] = {}
+        self.adapter_options: dict[str, AdapterOptions] = {}
         self.adapter_sources: dict[str, str] = {}
         self._published: set[str] = set()
         self._loaded_digests: dict[str, str] = {}
@@ -43,7 +46,7 @@ class AdapterMixin:
     @property
     def has_adapters(self) -> bool:
         """Whether any task has low-rank adapters (a task may be a head alone)."""
-        return any(options["location"] != "none" for options in self.adapter_options.values())
+        return any(options.layers for options in self.adapter_options.values())
 
     def _known_task(self, name: str) -> str:
         if not isinstance(name, str) or name not in self.tasks:
@@ -62,12 +65,8 @@ class AdapterMixin:
         labels: Sequence[str] | None = None,
         *,
         card: TaskCard | None = None,
-        rank: int = 8,
-        scaling: float = 1.0,
-        dropout: float = 0.0,
-        location: str = "both",
-        separate_qkv: bool = False,
-        **card_fields: Any,
+        options: AdapterOptions | None = None,
+        **fields: Any,
     ) -> TaskCard:
         """Add a new task: a fresh adapter in the transformer and a fresh head.
 
@@ -83,20 +82,14 @@ class AdapterMixin:
         labels : sequence of str
             Class names; two make a binary task with one logit.
         card : TaskCard, optional
-            Instead of ``labels`` and ``card_fields``: a whole card.
-        rank : int
-            Rank r of A and B (paper, section 4.4: 8).
-        scaling : float
-            Factor of B A. The paper shows none, hence 1.
-        dropout : float
-            Dropout on the adapter's input in training.
-        location : {"both", "attention", "feed-forward", "none"}
-            Which linear layers get an adapter; ``none`` adds a head alone.
-        separate_qkv : bool
-            One pair A, B for each of query, key and value instead of one for the three together
-            (see Notes).
-        **card_fields
-            Further fields of :class:`TaskCard`: ``channels``, ``window_s`` ...
+            Instead of ``labels`` and fields of the card: a whole card.
+        options : AdapterOptions, optional
+            Instead of single options in ``fields``.
+        **fields
+            Options of the adapter, by the names of :class:`AdapterOptions`: ``rank`` (8; by kind
+            of layer ``{"attention": 4, "feed-forward": 16}``), ``scaling``, ``dropout``,
+            ``location``, ``separate_qkv``, ``kind``. Further fields of :class:`TaskCard`:
+            ``channels``, ``window_s`` ...
 
         Returns
         -------
@@ -106,27 +99,18 @@ class AdapterMixin:
         ------
         ValueError
             A bad or taken name, unknown options, or a card that contradicts itself.
-
-        Notes
-        -----
-        The paper writes separate adapters for query, key and value, but its counts of trainable
-        parameters (1.8 M and 7.4 M) hold only with one adapter on the fused projection.
         """
         check_task_name(name)
         if name in self.tasks:
             raise ValueError(
                 f"Task {name!r} is already there; choose another name or delete_adapter({name!r})."
             )
-        card = self._make_card(name, labels, card, card_fields)
-        options = {
-            "rank": rank,
-            "scaling": scaling,
-            "dropout": dropout,
-            "location": location,
-            "separate_qkv": separate_qkv,
-        }
-        self._check_options(options)
-        card = card.replace(adapter="none" if location == "none" else "lora", base=None)
+        single = {key: fields.pop(key) for key in AdapterOptions.names() if key in fields}
+        card = self._make_card(name, labels, card, fields)
+        if options is not None and single:
+            raise ValueError(f"Give options or single ones, not both; found {sorted(single)}.")
+        options = AdapterOptions(**single) if options is None else options
+        card = card.replace(adapter="lora" if options.layers else "none", base=None)
         self._insert(card, options)
         self.active_adapter = name
         self.set_trainable([name] if self._published else None)
@@ -144,36 +128,12 @@ class AdapterMixin:
             raise ValueError(f"Give a card or its fields, not both; found {sorted(card_fields)}.")
         return card if card.name == name else card.replace(name=name)
 
-    @staticmethod
-    def _check_options(options: dict[str, Any]) -> None:
-        from .lora import LOCATIONS
-
-        rank = options["rank"]
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"rank: expected a whole number above 0, found {rank!r}.")
-        for key, expected in (("scaling", "a number above 0"), ("dropout", "a number in [0, 1)")):
-            value = options[key]
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            fits = number and (0 < value < math.inf if key == "scaling" else 0 <= value < 1)
-            if not fits:
-                raise ValueError(f"{key}: expected {expected}, found {value!r}.")
-        if options["location"] not in tuple(LOCATIONS):
-            raise ValueError(
-                f"location: expected one of {list(LOCATIONS)}, found {options['location']!r}."
-            )
-        if not isinstance(options["separate_qkv"], bool):
-            raise ValueError(
-                f"separate_qkv: expected True or False, found {options['separate_qkv']!r}."
-            )
-
-    def _insert(self, card: TaskCard, options: dict[str, Any]) -> None:
+    def _insert(self, card: TaskCard, options: AdapterOptions) -> None:
         """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
         name = card.name
-        if options["location"] != "none":
-            from .lora import adapter_layers, inject
-
+        if options.layers:
             with self._keeping_trainable():  # peft freezes all but the newest adapter
-                inject(self, name, **options)
+                inject(self, name, options)
             for layer in adapter_layers(self, name).values():
                 layer.train(self.training)  # new modules start in training mode, dropout on
                 for part in (layer.lora_A, layer.lora_B):
@@ -221,9 +181,7 @@ class AdapterMixin:
         self._drop(self._known_task(name), merge=False)
 
     def _drop(self, name: str, merge: bool) -> None:
-        if self.adapter_options[name]["location"] != "none":
-            from .lora import remove
-
+        if self.adapter_options[name].layers:
             with self._keeping_trainable():  # peft makes another adapter its active one
                 remove(self, name, merge=merge)
             self.peft_config.pop(name, None)
@@ -249,7 +207,7 @@ class AdapterMixin:
         for other in [task for task in self.tasks if task != name]:
             self._drop(other, merge=False)
         self._drop(name, merge=True)
-        self._insert(card.replace(adapter="none", base=None), options_of_head())
+        self._insert(card.replace(adapter="none", base=None), HEAD_ALONE)
         self.heads[name] = head
         self.active_adapter = name
         return self
@@ -304,14 +262,3 @@ class AdapterMixin:
             if wanted or everything:
                 trained.append(name)
         return trained
-
-
-def options_of_head() -> dict[str, Any]:
-    """Options of a task that is a head alone."""
-    return {
-        "rank": 8,
-        "scaling": 1.0,
-        "dropout": 0.0,
-        "location": "none",
-        "separate_qkv": False,
-    }

@@ -119,8 +119,8 @@ def channel_ids(names: Sequence[str], bipolar: str = "mean") -> np.ndarray:
     if bipolar not in BIPOLAR_RULES:
         raise ValueError(f"bipolar: expected one of {BIPOLAR_RULES}, found {bipolar!r}.")
     cleaned = [clean_name(name) for name in names]
-    found = [_rows(clean, bipolar) for clean in cleaned]
-    unknown = [name for name, rows in zip(names, found, strict=True) if rows is None]
+    rows = [_rows(clean, bipolar) for clean in cleaned]
+    unknown = [name for name, pair in zip(names, rows, strict=True) if pair is None]
     if unknown:
         hints = "; ".join(
             f"{name!r} (nearest: {', '.join(nearest_names(name)) or 'none'})" for name in unknown
@@ -135,4 +135,4 @@ def channel_ids(names: Sequence[str], bipolar: str = "mean") -> np.ndarray:
             f"Every channel may occur once; found more than once: {', '.join(repeated)}. "
             "Keep one of each."
         )
-    return np.array(found, dtype=np.int64).reshape(len(cleaned), 2)
+    return np.array(rows, dtype=np.int64).reshape(len(cleaned), 2)

@@ -20,9 +20,9 @@ MAX_JSON_DEPTH = 32
 MAX_HEADER_BYTES = 4 * 2**20
 """The header of a Huge base, 48 layers, has about 0.1 MB."""
 FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types of numbers that weights may have."""
 COUNTS = ("BOOL", "I64")
 """Types of what a codebook counts; no weights."""
-"""Types of numbers that weights may have."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 """Endings of files that can run code when they are read; none is ever opened."""
 _SCRIPTS = (".py", ".pyc", ".so", ".pyd", ".dll", ".sh")
@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
                     f"{path}: {shortened(key)}: expected a number, found {number}, which JSON does "
                     "not have."
                 )
-        level = [part for key, one in level for part in _parts(key, one)]
+        level = [part for key, value in level for part in _parts(key, value)]
     if level:
         raise UnsafeFileError(f"{path}: expected at most {MAX_JSON_DEPTH} levels, found more.")
     return value
@@ -139,11 +139,11 @@ def check_no_scripts(folder: Path) -> None:
 
     Nothing would run it; but a task needs no code, so somebody wants it to be run.
     """
-    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _SCRIPTS)
-    if found:
+    scripts = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _SCRIPTS)
+    if scripts:
         raise UnsafeFileError(
-            f"{folder}: a task needs no code, found {found[:3]}. Nothing of it was run. Remove it, "
-            "or keep your own scripts elsewhere."
+            f"{folder}: a task needs no code, found {scripts[:3]}. Nothing of it was run. Remove "
+            "it, or keep your own scripts elsewhere."
         )
 
 
@@ -151,11 +151,11 @@ def pickled_beside(folder: Path) -> str:
     """Sentence on pickled files in a folder that lacks a safetensors file; empty: none."""
     if not folder.is_dir():
         return ""
-    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED)
-    if not found:
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED)
+    if not pickled:
         return ""
     return (
-        f" There is {found[0]}: pickled weights can run code and are never loaded. Ask for "
+        f" There is {pickled[0]}: pickled weights can run code and are never loaded. Ask for "
         "safetensors; published LaBraM weights become a base by `mteeg convert`."
     )
 
@@ -167,12 +167,12 @@ def shortened(value: Any, limit: int = 200) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {shortened(twice)!r} stands there twice")
-    return found
+    return mapping
 
 
 def _parts(key: str, value: Any) -> list[tuple[str, Any]]:

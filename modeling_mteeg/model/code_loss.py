@@ -55,51 +55,53 @@ class _CodeLoss(torch.autograd.Function):
         half = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if half else rows.dtype
         with torch.autocast(device, enabled=False):
-            loss, found, gradients = _by_slices(
+            loss, right, gradients = _by_slices(
                 rows.to(dtype), weight.to(dtype), bias.to(dtype), codes, ctx.needs_input_grad
             )
         of = (rows, weight, bias)
         ctx.save_for_backward(
             *(g if g is None else g.to(t.dtype) for g, t in zip(gradients, of, strict=True))
         )
-        ctx.mark_non_differentiable(found)
-        return loss, found
+        ctx.mark_non_differentiable(right)
+        return loss, right
 
     @staticmethod
     @once_differentiable
     def backward(ctx, scale, _):
+        # scale: d(result) / d(loss), one number.
         gradients = [None if g is None else g * scale.to(g.dtype) for g in ctx.saved_tensors]
         return *gradients, None
 
 
 def _by_slices(rows, weight, bias, codes, wanted) -> tuple[torch.Tensor, torch.Tensor, tuple]:
-    """Sum of losses, number of codes found, and the wanted gradients of the sum, or None."""
-    loss, found = (torch.zeros((), dtype=torch.float32, device=rows.device) for _ in range(2))
+    """Sum of losses, number of right codes, and the wanted gradients of the sum, or None."""
+    loss, right = (torch.zeros((), dtype=torch.float32, device=rows.device) for _ in range(2))
     to_rows = [] if wanted[0] else None
     to_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
     to_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
     held = _LOGITS_AT_A_TIME.get(rows.device.type, _LOGITS_AT_A_TIME_ELSEWHERE)
     size = max(1, held // len(weight))
-    for part, own in zip(rows.split(size), codes.split(size), strict=True):
-        own = own[:, None]
-        logits = F.linear(part, weight, bias).float()
+    for part, code in zip(rows.split(size), codes.split(size), strict=True):
+        code = code[:, None]  # (slice, 1)
+        logits = F.linear(part, weight, bias).float()  # (slice, codes), the large one
         best = largest(logits)[:, None]
         shares = logits.softmax(1)
         # Logarithm of the exponentials' sum; the largest share is never near zero.
         total = logits.gather(1, best) - shares.gather(1, best).log()
-        loss += (total - logits.gather(1, own)).sum()
-        found += (best == own).sum()
+        loss += (total - logits.gather(1, code)).sum()
+        right += (best == code).sum()
         if not any(wanted[:3]):
             continue
-        shares.scatter_add_(1, own, shares.new_full(own.shape, -1.0))
-        slope = shares.to(part.dtype)
+        # d(loss) / d(logits): the softmax, less 1 at the code; in place, the shares are not needed.
+        shares.scatter_add_(1, code, shares.new_full(code.shape, -1.0))
+        slope = shares.to(part.dtype)  # (slice, codes)
         if to_rows is not None:
-            to_rows.append(slope @ weight)
+            to_rows.append(slope @ weight)  # (slice, width)
         if to_weight is not None:
             if to_weight.dtype == slope.dtype:
-                to_weight.addmm_(slope.t(), part)
-            else:
+                to_weight.addmm_(slope.t(), part)  # (codes, slice) (slice, width)
+            else:  # half precision: summed over the slices in float32
                 to_weight += slope.t() @ part
         if to_bias is not None:
             to_bias += shares.sum(0)
-    return loss, found, (None if to_rows is None else torch.cat(to_rows), to_weight, to_bias)
+    return loss, right, (None if to_rows is None else torch.cat(to_rows), to_weight, to_bias)

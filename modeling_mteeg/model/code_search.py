@@ -15,7 +15,7 @@ def largest(scores: torch.Tensor) -> torch.Tensor:
     """
     if scores.device.type != "cpu" or scores.shape[1] % _BLOCK:
         return scores.argmax(1)
-    blocks = scores.unflatten(1, (-1, _BLOCK))
-    block = blocks.amax(2).argmax(1)
+    blocks = scores.unflatten(1, (-1, _BLOCK))  # (rows, codes / 128, 128)
+    block = blocks.amax(2).argmax(1)  # (rows,)
     rows = torch.arange(len(scores))
     return block * _BLOCK + blocks[rows, block].argmax(1)

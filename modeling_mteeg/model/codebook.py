@@ -183,8 +183,9 @@ class Codebook(nn.Module):
         offset = codes.square().sum(1) / -2
         slices = tokens.split(max(1, _SCORES_AT_A_TIME // len(codes)))
         with torch.autocast(tokens.device.type, enabled=False):
-            found = [largest(torch.addmm(offset, part, codes.T)) for part in slices]
-        return torch.cat(found)
+            # Scores (slice, codes): the offset has one number a code.
+            nearest = [largest(torch.addmm(offset, part, codes.T)) for part in slices]
+        return torch.cat(nearest)
 
     def num_dead(self) -> int:
         """Codes whose usage is below ``dead_below``; all of them before the first update."""
@@ -211,10 +212,11 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _update(self, pending: _Pending) -> None:
         """Move every code that was taken towards the mean of its tokens, and revive dead ones."""
-        means, counts = self._means(pending.sums)
+        means, counts = self._means(pending.sums)  # (codes, code_size), (codes,)
         self.note_usage(counts)
         moved = torch.lerp(means, self.codes.to(means.dtype), self.config.code_decay)
         moved = F.normalize(moved, dim=-1).to(self.codes.dtype)
+        # Where nothing came there is no mean, and the code stays.
         self.codes.copy_(torch.where(counts[:, None] > 0, moved, self.codes))
         if self.config.revive_dead:
             self._revive(torch.cat(pending.tokens))
@@ -227,8 +229,9 @@ class Codebook(nn.Module):
         """
         device = _summing_device(tokens)
         tokens, indices = tokens.to(device), indices.to(device)
-        broken = ~tokens.isfinite().all(1, keepdim=True)
+        broken = ~tokens.isfinite().all(1, keepdim=True)  # (tokens, 1); whole numbers have no NaN
         values = (tokens.float().nan_to_num(0.0, 0.0, 0.0) * _UNITS).round().long()
+        # (tokens, code_size + 2): one index_add_ sums values, tokens and broken tokens.
         rows = torch.cat([values, torch.ones_like(values[:, :1]), broken.long()], dim=1)
         return rows.new_zeros(self.config.num_codes, rows.shape[1]).index_add_(0, indices, rows)
 
@@ -274,10 +277,11 @@ class Codebook(nn.Module):
         """At most ``count`` rows, drawn without repeats from the tokens of all processes."""
         first, total = _own_place(len(tokens), tokens.device)
         generator = torch.Generator().manual_seed(int(self.updates))
+        # The same draw in every process, counted from this one's first token.
         wanted = torch.randperm(total, generator=generator)[:count].to(tokens.device) - first
-        own = (wanted >= 0) & (wanted < len(tokens))
+        here = (wanted >= 0) & (wanted < len(tokens))  # drawn rows that this process holds
         rows = tokens.new_zeros(len(wanted), tokens.shape[1])
-        rows[own] = tokens[wanted[own]]
+        rows[here] = tokens[wanted[here]]
         return _sum_over_processes(rows)  # every row is zero on all processes but one
 
 

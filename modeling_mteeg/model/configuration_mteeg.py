@@ -140,10 +140,10 @@ class MteegConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        own = type(self).model_type
-        if self.model_type != own:  # transformers would go on, with random weights
+        model_type = type(self).model_type
+        if self.model_type != model_type:  # transformers would go on, with random weights
             raise ValueError(
-                f"Expected the configuration of a model of type {own!r}, found one of type "
+                f"Expected the configuration of a model of type {model_type!r}, found one of type "
                 f"{self.model_type!r}. AutoConfig and AutoModel choose the class that fits."
             )
         for name, largest in _LARGEST.items():

@@ -30,8 +30,37 @@ def place_embedding(
         (channels * patches, width), or with a leading batch axis; channel by channel.
     """
     spatial = spatial_rows(spatial_table, channel_ids)  # (..., channels, width)
-    place = spatial[..., None, :] + temporal_rows(temporal_table, patches)
+    temporal = temporal_rows(temporal_table, patches)  # (patches, width)
+    place = spatial[..., None, :] + temporal  # (..., channels, patches, width)
     return place.flatten(-3, -2)
+
+
+def place_tokens(
+    tokens: torch.Tensor,
+    cls_token: torch.Tensor,
+    tables: tuple[torch.Tensor, torch.Tensor],
+    channel_ids: torch.Tensor,
+    patches: int,
+) -> torch.Tensor:
+    """Patch tokens with their place, behind the cls token with its row of the spatial table.
+
+    Parameters
+    ----------
+    tokens : torch.Tensor
+        (batch, channels * patches, width).
+    cls_token : torch.Tensor
+        (1, 1, width).
+    tables : tuple of torch.Tensor
+        Spatial and temporal table; with the rest as for :func:`place_embedding`.
+
+    Returns
+    -------
+    torch.Tensor
+        (batch, 1 + channels * patches, width), in the type of ``tokens``.
+    """
+    tokens = tokens + place_embedding(*tables, channel_ids, patches).to(tokens.dtype)
+    cls = (cls_token + tables[0][0]).expand(tokens.shape[0], 1, -1)  # for every sample
+    return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
 
 def spatial_rows(table: torch.Tensor, channel_ids: torch.Tensor) -> torch.Tensor:
@@ -50,9 +79,10 @@ def temporal_rows(table: torch.Tensor, patches: int) -> torch.Tensor:
     last = len(table) - 1
     if not torch.compiler.is_exporting() and patches <= last + 1:
         return table[:patches]  # what the rest gives too, in a form without a branch
-    place = torch.arange(patches, device=table.device).float()
+    place = torch.arange(patches, device=table.device).float()  # (patches,)
+    # 0 ... last over all patches; up to last + 1 of them the factor is 1. One patch: no 0 / 0.
     place = place * (last / place[-1].clamp(min=1.0)).clamp(max=1.0)
-    low = place.long()
-    share = (place - low)[:, None]
+    low = place.long()  # the row before
+    share = (place - low)[:, None]  # (patches, 1), of the row after
     rows = torch.lerp(table[low].float(), table[(low + 1).clamp(max=last)].float(), share)
     return rows.to(table.dtype)

@@ -213,8 +213,9 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             if window_s is not None:
                 self._whole_seconds(window_s)
             taken = None if channels is None else tuple(channels)
-            own = (self.rate_hz, self.scale_uv, self.highpass_hz, self.lowpass_hz, self.notch_hz)
-            return _Settings(*own, self.bipolar, window_s, taken)
+            edges = (self.highpass_hz, self.lowpass_hz, self.notch_hz)
+            place = (self.bipolar, window_s, taken)
+            return _Settings(self.rate_hz, self.scale_uv, *edges, *place)
         if not hasattr(task, "window_s"):
             raise TypeError(
                 f"task: expected a TaskCard such as model.tasks['seed-v'], found {task!r}."
@@ -231,10 +232,10 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
                 f"Expected a task at {self.rate_hz:g} Hz, found {task.name!r} at "
                 f"{task.rate_hz:g} Hz."
             )
-        edges = (task.highpass_hz, task.lowpass_hz, task.notch_hz)
         taken = tuple(task.channels or channels or ()) or None
-        own = (task.rate_hz, task.scale_uv, *edges, task.bipolar, task.window_s, taken, task.name)
-        return _Settings(*own, task.max_missing_channels)
+        edges = (task.highpass_hz, task.lowpass_hz, task.notch_hz)
+        place = (task.bipolar, task.window_s, taken, task.name, task.max_missing_channels)
+        return _Settings(task.rate_hz, task.scale_uv, *edges, *place)
 
     def _whole_seconds(self, window_s: float) -> None:
         number = isinstance(window_s, (int, float)) and not isinstance(window_s, bool)

@@ -78,8 +78,9 @@ def fourier() -> ModuleType:
 def _lowpass(rate_hz: float, pass_hz: float, stop_hz: float) -> np.ndarray:
     """Symmetric Hamming-windowed sinc, odd length, gain 1 at 0 Hz: MNE's and SciPy's design."""
     length = round(_HAMMING_LENGTH * rate_hz / (stop_hz - pass_hz))
-    length += 1 - length % 2
-    time = np.arange(length) - length // 2
+    length += 1 - length % 2  # odd: the filter's delay is a whole number of samples
+    time = np.arange(length) - length // 2  # (length,), 0 in the middle
+    # The cut lies halfway between the edges; sinc's argument counts half periods of it.
     kernel = np.sinc(time * (pass_hz + stop_hz) / rate_hz) * np.hamming(length)
     return kernel / kernel.sum()
 
@@ -102,9 +103,10 @@ def _kernels(
     """Band-pass and notch as MNE designs them, each an odd number of samples, centred."""
 
     def combine(parts: list[tuple[int, np.ndarray]], through: bool) -> np.ndarray:
+        """Signed low-passes of different lengths as one kernel, with the signal if ``through``."""
         length = max(len(part) for _, part in parts)
         kernel = np.zeros(length)
-        kernel[length // 2] = float(through)
+        kernel[length // 2] = float(through)  # all frequencies pass, less those of negative parts
         for sign, part in parts:
             start = (length - len(part)) // 2
             kernel[start : start + len(part)] += sign * part
@@ -114,7 +116,7 @@ def _kernels(
     if lowpass_hz is not None:
         width = lowpass_width(rate_hz, lowpass_hz)
         band.append((1, _lowpass(rate_hz, lowpass_hz, lowpass_hz + width)))
-    if highpass_hz is not None:
+    if highpass_hz is not None:  # what is below the edge is taken off
         width = min(max(0.25 * highpass_hz, 2.0), highpass_hz)
         band.append((-1, _lowpass(rate_hz, highpass_hz - width, highpass_hz)))
     if band:
@@ -123,7 +125,7 @@ def _kernels(
         low, high = notch_edges(notch_hz)
         width = NOTCH_TRANSITION_HZ
         upper, lower = _lowpass(rate_hz, high - width, high), _lowpass(rate_hz, low, low + width)
-        kernels.append(combine([(-1, upper), (1, lower)], through=True))
+        kernels.append(combine([(-1, upper), (1, lower)], through=True))  # 1 - band in between
     return tuple(kernels)
 
 
@@ -131,6 +133,7 @@ def mne_grid(samples: int, chain: Chain) -> tuple[int, int, int, int]:
     """Padding and lengths of MNE's resampling: left, right, padded length, padded length after."""
     if not chain.resampled:
         return 0, 0, samples, samples
+    # A power of two, with an eighth of the signal on either side, or 100 samples if that is less.
     padded = 2 ** math.ceil(math.log2(samples + 2 * min(samples // 8, 100)))
     left = (padded - samples) // 2
     after = max(round(chain.target_hz / chain.rate_hz * padded), 1)
@@ -141,8 +144,9 @@ def _reflect(x: np.ndarray, left: int, right: int) -> np.ndarray:
     """Continue rows by odd reflection, and by zeros where the reflection ends; keeps the dtype."""
     rows, samples = x.shape
     out = np.zeros((rows, left + samples + right), dtype=x.dtype)
-    near, far = min(left, samples - 1), min(right, samples - 1)
+    near, far = min(left, samples - 1), min(right, samples - 1)  # as far as the signal reaches
     out[:, left : left + samples] = x
+    # Turned about the end point, which itself is not repeated: 2 x[0] - x[k].
     out[:, left - near : left] = 2 * x[:, :1] - x[:, near:0:-1]
     tail = x[:, samples - 1 - far : samples - 1][:, ::-1]
     out[:, left + samples : left + samples + far] = 2 * x[:, -1:] - tail
@@ -169,11 +173,11 @@ def _response(chain: Chain, length: int) -> np.ndarray:
     fft = fourier()
     response = np.ones(length // 2 + 1)
     for kernel in chain.kernels:
-        around_zero = np.zeros(length)
+        around_zero = np.zeros(length)  # the kernel centred on sample 0, so that nothing is delayed
         half = len(kernel) // 2
         around_zero[: half + 1] = kernel[half:]
         around_zero[length - half :] = kernel[:half]
-        response *= fft.rfft(around_zero).real
+        response *= fft.rfft(around_zero).real  # symmetric about 0: the transform is real
     response.flags.writeable = False
     return response
 
@@ -215,17 +219,20 @@ class OneProduct:
         left, _, padded, after = mne_grid(samples, chain)
         if chain.resampled:
             self.length, self.length_out = _same_ratio(padded, after, samples + 2 * reach)
+            # MNE's output begins at a whole sample of its own padded grid; where that lies here.
             first = round(chain.target_hz / chain.rate_hz * left) * padded / after - left
         else:
             self.length = self.length_out = _fast_length(samples + 2 * reach)
             first = 0.0
         self.reach = reach
         response = _response(chain, self.length)
-        bins = min(self.length, self.length_out) // 2 + 1
+        bins = min(self.length, self.length_out) // 2 + 1  # cutting the spectrum is resampling
+        # A phase ramp moves the output's first sample to the signal's: in turns, for accuracy.
         turns = np.arange(bins) * ((first + reach) / self.length)
         self.gain_dc = response[0]
         gain = response[:bins] * np.exp(2j * np.pi * (turns % 1.0))
-        gain *= self.length_out / self.length
+        gain *= self.length_out / self.length  # irfft divides by its own length
+        # The last bin of an even length stands for both signs of its frequency.
         if self.length != self.length_out and min(self.length, self.length_out) % 2 == 0:
             gain[-1] *= 2.0 if self.length_out < self.length else 0.5
         self.gain = gain.astype(np.complex64)
@@ -233,9 +240,9 @@ class OneProduct:
     def __call__(self, block: np.ndarray) -> np.ndarray:
         """(channels, samples) to (channels, samples_out)."""
         fft = fourier()
-        offset = block.mean(axis=1, dtype=np.float64, keepdims=True)
+        offset = block.mean(axis=1, dtype=np.float64, keepdims=True)  # (channels, 1), kept exact
         spectrum = fft.rfft(self._continued(block, offset))[:, : len(self.gain)]
-        spectrum *= self.gain
+        spectrum *= self.gain  # (channels, bins), complex64
         out = fft.irfft(spectrum, n=self.length_out)[:, : self.samples_out]
         out += (offset * self.gain_dc).astype(np.float32)
         return out
@@ -244,7 +251,7 @@ class OneProduct:
         """The block less its offset, reflected at both ends, float32 (channels, length)."""
         (rows, samples), reach = block.shape, self.reach
         out = np.zeros((rows, self.length), dtype=np.float32)
-        inner = out[:, reach : reach + samples]
+        inner = out[:, reach : reach + samples]  # a view; the reflections read from it
         np.subtract(block, offset, out=inner, dtype=np.float64, casting="same_kind")
         np.subtract(2 * inner[:, :1], inner[:, reach:0:-1], out=out[:, :reach])
         tail = inner[:, samples - 1 - reach : samples - 1][:, ::-1]
@@ -284,16 +291,16 @@ def stepwise(block: np.ndarray, chain: Chain) -> np.ndarray:
     samples = x.shape[1]
     for kernel in chain.kernels:
         edge = min(len(kernel), samples) - 1
-        padded = _reflect(x, edge, edge)
-        length = _fast_length(padded.shape[1] + len(kernel) - 1)
+        padded = _reflect(x, edge, edge)  # (channels, edge + samples + edge)
+        length = _fast_length(padded.shape[1] + len(kernel) - 1)  # no wrapping around
         spectrum = fft.rfft(padded, n=length) * fft.rfft(kernel, n=length)
-        start = edge + len(kernel) // 2
+        start = edge + len(kernel) // 2  # the reflection, and the filter's delay
         x = fft.irfft(spectrum, n=length)[:, start : start + samples]
     if not chain.resampled:
         return x
     left, right, padded, after = mne_grid(samples, chain)
     spectrum = fft.rfft(_reflect(x, left, right))
-    shorter = min(padded, after)
+    shorter = min(padded, after)  # what both spectra have
     spectrum = spectrum[:, : shorter // 2 + 1] * (after / padded)
     if shorter % 2 == 0:
         spectrum[:, -1] *= 2.0 if after < padded else 0.5

@@ -8,8 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .adapter_files import CONFIG_FILE, FILES, HEAD_FILE, LORA_FILE, AdapterError
-from .task_card import CARD_FILE, TaskCard
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+
+from .adapter_files import CONFIG_FILE, FILES, HEAD_FILE, LORA_FILE, AdapterError, read_card
+from .task_card import CARD_FILE
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,11 +57,8 @@ def commit_of(repo: str, revision: str | None, **options: Any) -> str | None:
     """
     if Path(repo).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         return None
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError, RevisionResolutionError
-
     try:
-        return HfApi().resolve_revision(repo, revision=revision, **options)
+        return huggingface_hub.HfApi().resolve_revision(repo, revision=revision, **options)
     except (OSError, ValueError, HTTPError, RevisionResolutionError):
         return None
 
@@ -77,15 +87,12 @@ def fetch_task(
         The Hub cannot be reached and the task is not in the cache, files are missing, or what
         arrived is not what was sent.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
     if revision is not None and COMMIT.fullmatch(revision):
         folder = _cached_task(repo, prefix, revision, token)
         if folder is not None:
             return folder
     try:
-        info = HfApi().repo_info(repo, revision=revision, token=token)
+        info = huggingface_hub.HfApi().repo_info(repo, revision=revision, token=token)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise TaskNotThereError(explain(error, repo)) from error
     except (OSError, HTTPError) as error:
@@ -95,15 +102,15 @@ def fetch_task(
                 f"{prefix or 'the task'} of {repo} could not be fetched: {explain(error, repo)}"
             ) from error
         return folder
-    there = {sibling.rfilename for sibling in info.siblings or ()}
-    if f"{prefix}{CARD_FILE}" not in there:
+    files_on_hub = {sibling.rfilename for sibling in info.siblings or ()}
+    if f"{prefix}{CARD_FILE}" not in files_on_hub:
         raise TaskNotThereError(
             f"{repo} has no {prefix}{CARD_FILE} at revision {(revision or 'main')[:12]}"
         )
     where = {"repo_id": repo, "revision": info.sha, "token": token}
     card = _download(prefix, CARD_FILE, where)
     for file in _files_of(card):
-        if f"{prefix}{file}" not in there:
+        if f"{prefix}{file}" not in files_on_hub:
             raise AdapterError(
                 f"{prefix}{file} of {repo} is missing; a task is made of {', '.join(FILES)}. Push "
                 "it again."
@@ -114,24 +121,21 @@ def fetch_task(
 
 def _files_of(card: Path) -> list[str]:
     """Files of a task beside its card."""
-    return [HEAD_FILE, *([LORA_FILE, CONFIG_FILE] if TaskCard.load(card).adapter == "lora" else [])]
+    lora = read_card(card.parent).adapter == "lora"
+    return [HEAD_FILE, *([LORA_FILE, CONFIG_FILE] if lora else [])]
 
 
 def _cached_task(
     repo: str, prefix: str, revision: str | None, token: str | bool | None
 ) -> Path | None:
     """The task as it lies in the cache, without asking the Hub; None where it is not all whole."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     where = {"repo_id": repo, "revision": revision, "token": token, "local_files_only": True}
-    from huggingface_hub import hf_hub_download
-
     try:
-        card = Path(hf_hub_download(filename=f"{prefix}{CARD_FILE}", **where))
-        others = [hf_hub_download(filename=f"{prefix}{f}", **where) for f in _files_of(card)]
+        card = _from_hub(f"{prefix}{CARD_FILE}", where)
+        others = [_from_hub(f"{prefix}{file}", where) for file in _files_of(card)]
     except LocalEntryNotFoundError:
         return None
-    return card.parent if all(_is_whole(Path(file)) for file in others) else None
+    return card.parent if all(map(_is_whole, others)) else None
 
 
 def _download(prefix: str, file: str, where: dict[str, Any]) -> Path:
@@ -140,14 +144,11 @@ def _download(prefix: str, file: str, where: dict[str, Any]) -> Path:
     The client compares sizes. Large files lie in the cache under the SHA-256 of their content, so
     here that is compared, too.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HTTPError
-
     repo = where["repo_id"]
     try:
-        path = Path(hf_hub_download(filename=f"{prefix}{file}", **where))
+        path = _from_hub(f"{prefix}{file}", where)
         if not _is_whole(path):
-            path = Path(hf_hub_download(filename=f"{prefix}{file}", force_download=True, **where))
+            path = _from_hub(f"{prefix}{file}", where | {"force_download": True})
     except (OSError, ValueError, HTTPError) as error:
         raise AdapterError(
             f"{prefix}{file} of {repo} could not be fetched whole: {explain(error, repo)}"
@@ -158,6 +159,10 @@ def _download(prefix: str, file: str, where: dict[str, Any]) -> Path:
             "load it again."
         )
     return path
+
+
+def _from_hub(file: str, where: dict[str, Any]) -> Path:
+    return Path(huggingface_hub.hf_hub_download(filename=file, **where))
 
 
 def _is_whole(path: Path) -> bool:
@@ -178,8 +183,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_away(error: Exception) -> bool:
     """Whether the Hub did not answer, or has no answer now: the cache may do instead."""
-    from huggingface_hub.errors import HfHubHTTPError
-
     statuses = [e.response.status_code for e in _chain(error) if isinstance(e, HfHubHTTPError)]
     return all(status >= 500 or status == 429 for status in statuses[:1])
 
@@ -194,24 +197,17 @@ def explain(error: BaseException, repo: str) -> str:
     repo : str
         ``owner/repo`` it was about.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
-
-    for one in _chain(error):
-        uncached = isinstance(one, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE
-        if uncached or isinstance(one, OfflineModeIsEnabled):
+    for cause in _chain(error):
+        uncached = isinstance(cause, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE
+        if uncached or isinstance(cause, OfflineModeIsEnabled):
             return (
                 "offline mode is on. Unset HF_HUB_OFFLINE; what was loaded once with a connection "
                 "is in the cache and needs none."
             )
-        if isinstance(one, HfHubHTTPError):
-            return _explain_answer(one, repo)
-    for one in _chain(error):
-        if isinstance(one, OSError) and "Consistency check failed" in str(one):
+        if isinstance(cause, HfHubHTTPError):
+            return _explain_answer(cause, repo)
+    for cause in _chain(error):
+        if isinstance(cause, OSError) and "Consistency check failed" in str(cause):
             return "the download broke off. Nothing of it was kept; run the same again."
     innermost = list(_chain(error))[-1]
     return (
@@ -226,12 +222,6 @@ def _first_line(error: BaseException) -> str:
 
 def _explain_answer(error: Any, repo: str) -> str:
     """The same for an answer of the Hub, by its status and kind."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
     status, wait = error.response.status_code, error.response.headers.get("Retry-After")
     if isinstance(error, RevisionNotFoundError):
         return (

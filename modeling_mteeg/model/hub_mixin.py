@@ -6,6 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HTTPError
+
+from .hub_fetch import HubError, commit_of, explain
+from .hub_push import push_task, replace_blank_card
+
 
 class HubMixin:
     """Loading from and pushing to the Hub, of a :class:`modeling_mteeg.MteegModel`.
@@ -27,8 +32,6 @@ class HubMixin:
         The commit of a base on the Hub is kept, so that :meth:`load_adapter` takes the tasks beside
         it from the same commit.
         """
-        from .hub_fetch import commit_of
-
         name = str(pretrained_model_name_or_path)
         options = {
             key: kwargs[key] for key in ("token", "cache_dir", "local_files_only") if key in kwargs
@@ -52,10 +55,6 @@ class HubMixin:
         HubError
             The push failed; the message says why and what to do.
         """
-        from huggingface_hub.errors import HTTPError
-
-        from .hub_fetch import HubError, explain
-
         try:
             return super().push_to_hub(repo_id, **kwargs)
         except (OSError, RuntimeError, HTTPError) as error:
@@ -65,8 +64,6 @@ class HubMixin:
 
     def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
         """Lay a model card made of facts where transformers laid one of blanks, then upload."""
-        from .hub_push import replace_blank_card
-
         replace_blank_card(Path(working_dir), self.config.fingerprint)
         return super()._upload_modified_files(working_dir, *args, **kwargs)
 
@@ -115,8 +112,6 @@ class HubMixin:
         HubError
             The push failed. The repository is as it was, and what had arrived is not sent again.
         """
-        from .hub_push import push_task
-
         with tempfile.TemporaryDirectory() as folder:
             return push_task(
                 self.save_adapter(name, folder),

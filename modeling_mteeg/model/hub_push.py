@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .adapter_files import ADAPTERS, CONFIG_FILE, FILES, split_repo
+import huggingface_hub
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub.errors import HTTPError
+
+from .adapter_files import ADAPTERS, CONFIG_FILE, FILES
+from .adapter_places import split_repo
 from .hub_fetch import HubError, explain
 from .task_card import CARD_FILE, TASK_NAME
 
@@ -62,20 +67,17 @@ def push_files(
         Anything between here and the Hub failed. Large files that had arrived are kept by the Hub
         and are not sent again by the next try.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
-
-    api = HfApi(token=token)
+    api = huggingface_hub.HfApi(token=token)
     try:
-        there = _open(api, repo, private, None if create_pr else revision)
-        gone = review(api, there) if review else []
+        state = _open(api, repo, private, None if create_pr else revision)
+        gone = review(api, state) if review else []
     except (OSError, HTTPError) as error:
         raise HubError(f"{repo}: {explain(error, repo)} Nothing was sent.") from error
     try:
-        return _commit(api, repo, there.sha, files, gone, message, revision, create_pr)
+        return _commit(api, repo, state.sha, files, gone, message, revision, create_pr)
     except (OSError, RuntimeError, HTTPError) as error:
         raise HubError(
-            f"{repo}: {explain(error, repo)} {_state(api, repo, revision, there.sha)}"
+            f"{repo}: {explain(error, repo)} {_state(api, repo, revision, state.sha)}"
         ) from error
 
 
@@ -84,21 +86,19 @@ def _open(api: Any, repo: str, private: bool | None, branch: str | None) -> Any:
     api.create_repo(repo, private=private, exist_ok=True)
     if branch is not None:
         api.create_branch(repo, branch=branch, exist_ok=True)
-    there = api.repo_info(repo, revision=branch)
-    if private and not there.private:
+    state = api.repo_info(repo, revision=branch)
+    if private and not state.private:
         raise PushRefusedError(
             f"{repo} exists and is public, though a private repository was asked for. Make it "
             f"private (hf repos settings {repo} --private), or choose another name."
         )
-    return there
+    return state
 
 
 def _commit(
     api: Any, repo: str, parent: str, files: Mapping[str, Path], gone: list[str], message: str,
     revision: str | None, create_pr: bool,
 ) -> str:  # fmt: skip
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
     # HfApi.upload_folder may make several commits of one folder; this is one, or none.
     operations: list[Any] = [
         CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
@@ -118,8 +118,6 @@ def _commit(
 
 def _state(api: Any, repo: str, revision: str | None, before: str) -> str:
     """What a push that failed has left."""
-    from huggingface_hub.errors import HTTPError
-
     branch = revision or "main"
     try:
         now = api.repo_info(repo, revision=revision).sha
@@ -157,10 +155,10 @@ def push_task(folder: Path, repo: str, prefix: str = "", base: str = "", **optio
         sent = {_join(prefix, name): path for name, path in files.items()}
         fingerprint = json.loads(files[CARD_FILE].read_text("utf-8"))["base"]["fingerprint"]
 
-        def review(api: Any, there: Any) -> list[str]:
+        def review(api: Any, state: Any) -> list[str]:
             if beside:
-                _check_beside(api, repo, there, fingerprint, prefix)
-            old = {sibling.rfilename for sibling in there.siblings or ()}
+                _check_beside(api, repo, state, fingerprint, prefix)
+            old = {sibling.rfilename for sibling in state.siblings or ()}
             return sorted(old & {_join(prefix, file) for file in FILES} - set(sent))
 
         return push_files(sent, repo, review=review, **options)
@@ -170,23 +168,23 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}/{name}" if prefix else name
 
 
-def _check_beside(api: Any, repo: str, there: Any, fingerprint: str, prefix: str) -> None:
+def _check_beside(api: Any, repo: str, state: Any, fingerprint: str, prefix: str) -> None:
     """Refuse to lay a task beside a base that it was not trained with."""
-    found = base_fingerprint(api, repo, there)
-    if found is not None and found != fingerprint:
+    on_hub = base_fingerprint(api, repo, state)
+    if on_hub is not None and on_hub != fingerprint:
         raise PushRefusedError(
-            f"{repo}: the base there has fingerprint {found[:12]}; {prefix} belongs to the base "
+            f"{repo}: the base there has fingerprint {on_hub[:12]}; {prefix} belongs to the base "
             f"with {fingerprint[:12]}. Push that base first (model.push_to_hub or mteeg push), or "
             "choose another repository."
         )
 
 
-def base_fingerprint(api: Any, repo: str, there: Any) -> str | None:
+def base_fingerprint(api: Any, repo: str, state: Any) -> str | None:
     """Fingerprint of the base of a repository, or None where it has none."""
-    if "config.json" not in {sibling.rfilename for sibling in there.siblings or ()}:
+    if "config.json" not in {sibling.rfilename for sibling in state.siblings or ()}:
         return None
-    found = read_remote_json(api, repo, "config.json", there.sha).get("fingerprint")
-    return found if isinstance(found, str) else None
+    fingerprint = read_remote_json(api, repo, "config.json", state.sha).get("fingerprint")
+    return fingerprint if isinstance(fingerprint, str) else None
 
 
 def read_remote_json(api: Any, repo: str, path: str, commit: str) -> dict[str, Any]:

@@ -81,14 +81,16 @@ class TemporalEncoder(nn.Module):
         """Matrix (length * in, steps * out) and bias (steps * out,) of ``conv`` on one patch."""
         size = length * conv.in_channels
         identity = torch.eye(size, dtype=conv.weight.dtype, device=conv.weight.device)
+        # Row t * in + c is a patch that is 1 at time t in channel c: (size, in, 1, length).
         identity = identity.view(size, 1, length, conv.in_channels).permute(0, 3, 1, 2)
         image = F.conv2d(identity, conv.weight, None, conv.stride, conv.padding)
-        steps = image.shape[-1]
+        steps = image.shape[-1]  # image: (size, out, 1, steps)
+        # Columns step by step, channel within: the order of the token, and of the next matrix.
         return image.permute(0, 2, 3, 1).reshape(size, -1), conv.bias.repeat(steps)
 
     def matrices(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The three convolutions as (matrix, bias); compute once per forward pass."""
-        steps = self.patch_size // 8
+        steps = self.patch_size // 8  # the stride of the first one
         lengths = (self.patch_size, steps, steps)
         convs = (self.conv1, self.conv2, self.conv3)
         return [self._matrix(conv, length) for conv, length in zip(convs, lengths, strict=True)]
@@ -113,11 +115,12 @@ class TemporalEncoder(nn.Module):
             (batch, patches, width).
         """
         batch, count, _ = patches.shape
-        x = patches.reshape(batch * count, -1)
+        x = patches.reshape(batch * count, -1)  # (B * N, patch_size)
         norms = (self.norm1, self.norm2, self.norm3)
         for (matrix, bias), norm in zip(matrices or self.matrices(), norms, strict=True):
             x = torch.addmm(bias.to(x.dtype), x, matrix.to(x.dtype))  # (B * N, steps * channels)
             x = x.view(batch, count, -1, norm.num_channels).permute(0, 3, 1, 2)  # (B, C, N, steps)
+            # GroupNorm pools over a sample's patches: why a sample is never padded.
             x = F.gelu(norm(x)).permute(0, 2, 3, 1).reshape(batch * count, -1)
         return x.view(batch, count, -1)
 
@@ -139,7 +142,7 @@ def eager_attention(
     tuple of torch.Tensor
         Context (batch, tokens, heads, head_dim) and weights (batch, heads, tokens, tokens).
     """
-    scores = torch.matmul(query * scaling, key.transpose(2, 3))
+    scores = torch.matmul(query * scaling, key.transpose(2, 3))  # (batch, heads, tokens, tokens)
     if attention_mask is not None:
         scores = scores + attention_mask
     weights = F.dropout(scores.softmax(dim=-1), p=dropout, training=module.training)
@@ -182,11 +185,12 @@ class MteegAttention(nn.Module):
 
     def query_key_value(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
         """Normalised query and key, and value, each (rows, heads, head_dim)."""
-        qkv = apply_linear(self.qkv, x, route)
-        if self.q_bias is not None:
+        qkv = apply_linear(self.qkv, x, route)  # (rows, 3 * width)
+        if self.q_bias is not None:  # the published code has none on the key
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
             qkv = qkv + bias.to(qkv.dtype)  # float32 would take attention out of autocast
         query, key, value = qkv.view(-1, 3, self.num_heads, self.head_dim).unbind(1)
+        # LayerNorm gives float32 under autocast; attention wants one type.
         return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
 
     def attend(
@@ -214,10 +218,10 @@ class MteegAttention(nn.Module):
             Per group the weights (batch, heads, tokens, tokens), or None.
         """
         rows = [group.rows for group in groups]
-        parts = [part.split(rows) for part in query_key_value]
+        parts = [part.split(rows) for part in query_key_value]  # three lists, an entry a group
         contexts, weights = [], []
         for group, *qkv in zip(groups, *parts, strict=True):
-            query, key, value = (
+            query, key, value = (  # each (batch, heads, tokens, head_dim)
                 part.view(group.batch, group.tokens, self.num_heads, self.head_dim).transpose(1, 2)
                 for part in qkv
             )
@@ -226,7 +230,7 @@ class MteegAttention(nn.Module):
             context, weight = attend(
                 self, query, key, value, None, scaling=self.scaling, dropout=dropout
             )
-            contexts.append(context.reshape(group.rows, -1))
+            contexts.append(context.reshape(group.rows, -1))  # (batch * tokens, width)
             weights.append(weight)
         return torch.cat(contexts) if len(contexts) > 1 else contexts[0], weights
 
@@ -262,6 +266,7 @@ class DropPath(nn.Module):
             return None
         rate = 1.0 - self.rate
         samples = sum(group.batch for group in groups)
+        # (samples,): 0, or 1 / rate so that the mean of the branch stays.
         scale = torch.rand(samples, device=like.device).lt(rate).to(like.dtype) / rate
         parts = zip(groups, scale.split([group.batch for group in groups]), strict=True)
         rows = torch.cat([part.repeat_interleave(group.tokens) for group, part in parts])

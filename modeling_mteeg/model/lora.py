@@ -4,32 +4,24 @@ A layer holds peft's own tensors (``lora_A.<task>``, ``lora_B.<task>``), made th
 extension point for custom layers, so adapters are saved in peft's format and stock ``PeftModel``
 reads them. Only the forward pass differs: it takes a route (which rows belong to which adapter), so
 one call serves the batches of all tasks, and adapters of other tasks get no gradient at all.
-
-This module imports peft; import it where adapters are used.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.lora import Linear as PeftLoraLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from .adapter_options import AdapterOptions
 from .layers import Route
-
-LOCATIONS: dict[str, tuple[str, ...]] = {
-    "both": ("qkv", "proj", "fc1", "fc2"),
-    "attention": ("qkv", "proj"),
-    "feed-forward": ("fc1", "fc2"),
-    "none": (),
-}
-"""Where adapters go, by the linear layers that get one (paper, section 4.4: MHSA, FFN, both)."""
 
 Slices = tuple[tuple[int, int, int], ...]
 """Rows of a call: ``(first row, row after the last, number of the adapter or -1)``."""
@@ -53,26 +45,26 @@ class _RoutedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, slices: Slices, *factors):
+        # x (rows, in), weight (out, in); factors: A (rank, in) and B (out, rank) of each adapter.
         d_out, d_in = weight.shape
         merged = [
             n >= 0 and merging_pays(stop - start, d_in, d_out, x.dtype) for start, stop, n in slices
         ]
         out = x.new_empty(x.shape[0], d_out)
         reduced: list[torch.Tensor | None] = [None] * (len(factors) // 2)  # A x, where it was made
-        if not any(merged):
+        if not any(merged):  # one large product for all rows, the adapters' terms added to it
             _product(x, weight, bias, out)
         for (start, stop, n), merge in zip(slices, merged, strict=True):
-            rows, target = x[start:stop], out[start:stop]
-            if merge:
-                _product(
-                    rows, torch.addmm(weight, factors[2 * n + 1], factors[2 * n]), bias, target
-                )
+            rows, target = x[start:stop], out[start:stop]  # (slice, in), (slice, out)
+            if merge:  # many rows: W + B A, (out, in), is cheaper than a second product
+                full = torch.addmm(weight, factors[2 * n + 1], factors[2 * n])
+                _product(rows, full, bias, target)
                 continue
-            if any(merged):
+            if any(merged):  # then no product ran over all rows above
                 _product(rows, weight, bias, target)
             if n >= 0:
-                inner = factors[2 * n] @ rows.t()  # (rank, rows)
-                target.addmm_(inner.t(), factors[2 * n + 1].t())
+                inner = factors[2 * n] @ rows.t()  # A x: (rank, slice), rank first as below
+                target.addmm_(inner.t(), factors[2 * n + 1].t())  # (slice, rank) (rank, out)
                 reduced[n] = inner
         ctx.slices, ctx.merged = slices, merged
         ctx.save_for_backward(x, weight, *factors, *reduced)
@@ -82,30 +74,33 @@ class _RoutedLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         x, weight, *saved = ctx.saved_tensors
+        # Arguments of forward: x, weight, bias, slices, then the factors.
         need_x, need = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
         factors, reduced = saved[: len(need)], saved[len(need) :]
         grads: list[torch.Tensor | None] = [None] * len(factors)
         any_merged = any(ctx.merged)
         grad_x = None
-        if need_x:
-            grad_x = torch.empty_like(x) if any_merged else grad @ weight
+        if need_x:  # dx = dy (W + B A); without a merged slice dy W for all rows at once
+            grad_x = torch.empty_like(x) if any_merged else grad @ weight  # (rows, in)
         for (start, stop, n), merge in zip(ctx.slices, ctx.merged, strict=True):
-            g, rows = grad[start:stop], x[start:stop]
+            g, rows = grad[start:stop], x[start:stop]  # (slice, out), (slice, in)
             if n >= 0:
                 a, b = factors[2 * n], factors[2 * n + 1]
                 # Rank first: products with a few rows are several times faster than products
                 # with a few columns (docs/benchmarks.md).
-                inner = b.t() @ g.t()  # (rank, rows)
+                inner = b.t() @ g.t()  # B^T dy^T: (rank, slice)
                 if need[2 * n]:
-                    grads[2 * n] = inner @ rows
+                    grads[2 * n] = inner @ rows  # dA: (rank, in)
                 if need[2 * n + 1]:
+                    # A x: (rank, slice); a merged slice did not need it on the way forward.
                     down = a @ rows.t() if reduced[n] is None else reduced[n]
-                    grads[2 * n + 1] = (down @ g).t()
+                    grads[2 * n + 1] = (down @ g).t()  # dB: (out, rank)
             if need_x and any_merged:
+                # Built again: kept from the way forward it would cost (out, in) for each adapter.
                 full = torch.addmm(weight, b, a) if merge else weight
                 torch.mm(g, full, out=grad_x[start:stop])
             if need_x and n >= 0 and not merge:
-                grad_x[start:stop].addmm_(inner.t(), a)
+                grad_x[start:stop].addmm_(inner.t(), a)  # (slice, rank) (rank, in)
         return grad_x, None, None, None, *grads
 
 
@@ -137,7 +132,7 @@ class RoutedLoraLinear(PeftLoraLinear):
         A becomes (blocks * rank, in), B stays (out, rank): the rows of B in part j belong to the
         rows j * rank ... of A. Used for separate adapters on query, key and value.
         """
-        old = self.lora_A[adapter]
+        old = self.lora_A[adapter]  # its weight: (rank, in)
         new = nn.Linear(
             old.in_features,
             blocks * old.out_features,
@@ -147,15 +142,14 @@ class RoutedLoraLinear(PeftLoraLinear):
         )
         self.lora_A[adapter] = new
         self.blocks[adapter] = blocks
-        parts = new.weight.detach().chunk(blocks)
-        for part in parts:
+        for part in new.weight.detach().chunk(blocks):  # each (rank, in), as peft draws it
             nn.init.kaiming_uniform_(part, a=5**0.5)
 
     def factors(self, adapter: str) -> tuple[torch.Tensor, torch.Tensor]:
         """A (rank, in) and scaled B (out, rank), whose product is the adapter's weight change."""
         a, b = self.lora_A[adapter].weight, self.lora_B[adapter].weight
         if adapter in self.blocks:
-            b = torch.block_diag(*b.chunk(self.blocks[adapter]))
+            b = torch.block_diag(*b.chunk(self.blocks[adapter]))  # (out, blocks * rank)
         scaling = self.scaling[adapter]
         return a, b if scaling == 1.0 else b * scaling
 
@@ -165,7 +159,7 @@ class RoutedLoraLinear(PeftLoraLinear):
         for adapter, start, stop in route:
             if adapter not in self.lora_A:
                 continue
-            if start > last:
+            if start > last:  # rows of no adapter, or of one that is not in this layer
                 slices.append((last, start, -1))
             slices.append((start, stop, len(names)))
             names.append(adapter)
@@ -212,8 +206,8 @@ class RoutedLoraLinear(PeftLoraLinear):
         """The same by ordinary operations: for dropout, for a trained W, and for the compiler."""
         parts = []
         for start, stop, n in slices:
-            rows = x[start:stop]
-            part = self.base_layer(rows)
+            rows = x[start:stop]  # (slice, in)
+            part = self.base_layer(rows)  # (slice, out)
             if n >= 0:
                 a, b = self.factors(names[n])
                 rows = self.lora_dropout[names[n]](rows)
@@ -222,54 +216,18 @@ class RoutedLoraLinear(PeftLoraLinear):
         return torch.cat(parts)
 
 
-def _whole(number: float) -> int | float:
-    """An int where the number is whole (peft's files then hold what peft itself writes)."""
-    return int(number) if float(number).is_integer() else number
-
-
-def lora_config(
-    rank: int, scaling: float, dropout: float, location: str, separate_qkv: bool = False
-) -> LoraConfig:
-    """peft's configuration of an adapter, in the form that is saved beside it.
-
-    Separate adapters on query, key and value are, for peft, one adapter of three times the rank
-    with a block-diagonal B.
-    """
-    patterns = {}
-    if separate_qkv and "qkv" in LOCATIONS[location]:
-        patterns = {
-            "rank_pattern": {"qkv": 3 * rank},
-            "alpha_pattern": {"qkv": _whole(3 * rank * scaling)},
-        }
-    return LoraConfig(
-        r=rank,
-        lora_alpha=_whole(rank * scaling),
-        lora_dropout=dropout,
-        target_modules=sorted(LOCATIONS[location]),
-        bias="none",
-        **patterns,
-    )
-
-
-def inject(
-    model: nn.Module,
-    adapter: str,
-    rank: int,
-    scaling: float,
-    dropout: float,
-    location: str,
-    separate_qkv: bool,
-) -> None:
+def inject(model: nn.Module, adapter: str, options: AdapterOptions) -> None:
     """Put a fresh adapter (A random, B zero) into the model's linear layers."""
-    config = lora_config(rank, scaling, dropout, location)
+    config = dataclasses.replace(options, separate_qkv=False).to_peft()
     config._register_custom_module({nn.Linear: RoutedLoraLinear})
     with warnings.catch_warnings():
         # Several adapters in one model are the point here; peft warns of them.
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
         inject_adapter_in_model(config, model, adapter_name=adapter)
     for name, layer in adapter_layers(model, adapter).items():
-        if separate_qkv and name.endswith(".qkv"):
-            layer.separate(adapter, 3)
+        blocks = options.blocks_of(name.rpartition(".")[2])
+        if blocks > 1:
+            layer.separate(adapter, blocks)
 
 
 def adapter_layers(model: nn.Module, adapter: str) -> dict[str, RoutedLoraLinear]:
@@ -302,6 +260,11 @@ def remove(model: nn.Module, adapter: str, merge: bool = False) -> None:
             setattr(model.get_submodule(parent), child, layer.base_layer)
 
 
+def _name_in_file(layer: str, part: str) -> str:
+    """Name of ``lora_A`` or ``lora_B`` of a layer in peft's files."""
+    return f"base_model.model.{layer}.{part}.weight"
+
+
 def export_state(model: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
     """Tensors of an adapter under the names of peft's file format, contiguous, on the CPU."""
     state = {}
@@ -310,7 +273,7 @@ def export_state(model: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
         if adapter in layer.blocks:
             b = torch.block_diag(*b.chunk(layer.blocks[adapter]))
         for part, tensor in (("lora_A", a), ("lora_B", b)):
-            state[f"base_model.model.{name}.{part}.weight"] = tensor.detach().cpu().contiguous()
+            state[_name_in_file(name, part)] = tensor.detach().cpu().contiguous()
     return state
 
 
@@ -318,7 +281,7 @@ def check_shapes(
     model: nn.Module,
     adapter: str,
     shapes: Mapping[str, tuple[int, ...]],
-    options: Mapping[str, Any],
+    options: AdapterOptions,
 ) -> None:
     """Whether tensors of these shapes are an adapter of ``options`` for a model; nothing is made.
 
@@ -327,13 +290,13 @@ def check_shapes(
     ValueError
         Tensors are missing, left over or of another shape; the first ones are named.
     """
-    rank, expected = options["rank"], {}
+    expected = {}
     for name, layer in model.named_modules():
         target, layer = name.rpartition(".")[2], getattr(layer, "base_layer", layer)
-        if isinstance(layer, nn.Linear) and target in LOCATIONS[options["location"]]:
-            blocks = 3 if options["separate_qkv"] and target == "qkv" else 1
-            expected[f"base_model.model.{name}.lora_A.weight"] = (blocks * rank, layer.in_features)
-            expected[f"base_model.model.{name}.lora_B.weight"] = (layer.out_features, blocks * rank)
+        if isinstance(layer, nn.Linear) and target in options.layers:
+            rank = options.rank_in_file(target)
+            expected[_name_in_file(name, "lora_A")] = (rank, layer.in_features)
+            expected[_name_in_file(name, "lora_B")] = (layer.out_features, rank)
     faults = [f"missing {key}" for key in expected if key not in shapes]
     faults += [f"unexpected {key}" for key in shapes if key not in expected]
     faults += [
@@ -341,41 +304,37 @@ def check_shapes(
         for key, shape in expected.items()
         if key in shapes and shapes[key] != shape
     ]
-    raise_faults(adapter, faults)
+    _raise_faults(adapter, faults)
 
 
-def raise_faults(adapter: str, faults: list[str]) -> None:
+def _raise_faults(adapter: str, faults: list[str]) -> None:
     """Raise ``ValueError`` with the first of the faults, if there are any."""
     if faults:
         shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise ValueError(f"Adapter {adapter!r} does not fit this model: {shown}.")
 
 
-def import_state(model: nn.Module, adapter: str, state: dict[str, torch.Tensor]) -> None:
+def import_state(
+    model: nn.Module, adapter: str, state: dict[str, torch.Tensor], options: AdapterOptions
+) -> None:
     """Fill an adapter from :func:`export_state`'s tensors; all must be there and fit.
 
     Raises
     ------
     ValueError
-        Tensors are missing, left over or of another shape; all are named.
+        Tensors are missing, left over or of another shape; the first ones are named.
     """
-    expected, faults = {}, []
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    check_shapes(model, adapter, shapes, options)
+    filled, faults = [], []
     for name, layer in adapter_layers(model, adapter).items():
-        expected[f"base_model.model.{name}.lora_A.weight"] = (layer, "lora_A")
-        expected[f"base_model.model.{name}.lora_B.weight"] = (layer, "lora_B")
-    faults += [f"missing {key}" for key in expected if key not in state]
-    faults += [f"unexpected {key}" for key in state if key not in expected]
-    filled = []
-    for key, (layer, part) in expected.items():
-        if key not in state:
-            continue
-        tensor, target = state[key], getattr(layer, part)[adapter].weight
-        if part == "lora_B" and adapter in layer.blocks:
-            tensor = _diagonal_blocks(key, tensor, layer.blocks[adapter], faults)
-        if tensor.shape != target.shape:
-            faults.append(f"{key}: expected {tuple(target.shape)}, found {tuple(tensor.shape)}")
-        filled.append((target, tensor))
-    raise_faults(adapter, faults)
+        for part in ("lora_A", "lora_B"):
+            key = _name_in_file(name, part)
+            tensor = state[key]
+            if part == "lora_B" and adapter in layer.blocks:
+                tensor = _diagonal_blocks(key, tensor, layer.blocks[adapter], faults)
+            filled.append((getattr(layer, part)[adapter].weight, tensor))
+    _raise_faults(adapter, faults)
     with torch.no_grad():
         for target, tensor in filled:
             target.copy_(tensor)
@@ -384,8 +343,8 @@ def import_state(model: nn.Module, adapter: str, state: dict[str, torch.Tensor])
 def _diagonal_blocks(key: str, b: torch.Tensor, blocks: int, faults: list[str]) -> torch.Tensor:
     """(out, rank) from a block-diagonal (out, blocks * rank)."""
     rank = b.shape[1] // blocks
-    rows = [part.split(rank, dim=1) for part in b.chunk(blocks)]
-    compact = torch.cat([row[j] for j, row in enumerate(rows)])
+    rows = [part.split(rank, dim=1) for part in b.chunk(blocks)]  # blocks of (out / blocks, rank)
+    compact = torch.cat([row[j] for j, row in enumerate(rows)])  # those on the diagonal
     if not torch.equal(torch.block_diag(*compact.chunk(blocks)), b):
         faults.append(f"{key}: expected a block-diagonal matrix of {blocks} blocks")
     return compact

@@ -18,7 +18,7 @@ from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
 from .base_files import check_weights, refuse_pickles
 from .configuration_mteeg import MteegConfig
-from .embedding import place_embedding
+from .embedding import place_tokens
 from .hub_mixin import HubMixin
 from .inputs import check_inputs
 from .layers import Group, MteegLayer, Route, TemporalEncoder
@@ -256,8 +256,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
     def _inputs_by_task(self, input_values, channel_ids, labels, task, tasks) -> dict:
         """Either way of giving inputs to :meth:`forward` as a mapping by task (None: the base)."""
         if tasks is None:
-            own = {"input_values": input_values, "channel_ids": channel_ids, "labels": labels}
-            return {self._task_for_call(task): own}
+            batch = {"input_values": input_values, "channel_ids": channel_ids, "labels": labels}
+            return {self._task_for_call(task): batch}
         single = (input_values, channel_ids, labels, task)
         if not tasks or any(value is not None for value in single):
             raise ValueError(
@@ -278,21 +278,21 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         self, inputs: Mapping[str | None, Mapping], hidden_states: bool, attentions: bool
     ) -> dict[str | None, MteegOutput]:
         """One pass of the backbone over every task's batch, laid end to end."""
-        matrices = self.temporal_encoder.matrices()
+        matrices = self.temporal_encoder.matrices()  # once for all tasks
         parts, groups, route, start = [], [], [], 0
-        embedded: dict[tuple[int, int], torch.Tensor] = {}
+        embedded: dict[tuple[int, int], torch.Tensor] = {}  # by the objects that were given
         for name, batch in inputs.items():
             values, ids = batch.get("input_values"), batch.get("channel_ids")
             key = id(values), id(ids)
             if key not in embedded:
                 embedded[key] = self._embed(values, ids, matrices)
-            tokens = embedded[key]
+            tokens = embedded[key]  # (batch, 1 + channels * patches, width)
             groups.append(Group(*tokens.shape[:2]))
-            parts.append(tokens.flatten(0, 1))
-            if name is not None:
+            parts.append(tokens.flatten(0, 1))  # (batch * tokens, width)
+            if name is not None:  # the rows of the base alone have no adapter
                 route.append((name, start, start + groups[-1].rows))
             start += groups[-1].rows
-        x = torch.cat(parts) if len(parts) > 1 else parts[0]
+        x = torch.cat(parts) if len(parts) > 1 else parts[0]  # (rows of all tasks, width)
         if self.training and not x.requires_grad and not torch.compiler.is_compiling():
             # Reentrant checkpointing gives parameters in a layer no gradient if its input has none.
             x.requires_grad_(any(layer.gradient_checkpointing for layer in self.layers))
@@ -300,12 +300,13 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         states, weights = [x], []
         routed: Route | None = tuple(route) if self.has_adapters else None
         for layer in self.layers:
-            x, weight = layer(x, groups, routed, attentions)
+            x, weight = layer(x, groups, routed, attentions)  # (rows, width), weights by group
             if hidden_states:
                 states.append(x)
             weights.append(weight)
 
         def per_group(flat: torch.Tensor) -> list[torch.Tensor]:
+            """(rows, width) as (batch, tokens, width) for each group."""
             return [
                 part.view(group.batch, group.tokens, -1)
                 for part, group in zip(flat.split(rows), groups, strict=True)
@@ -316,7 +317,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         return {
             name: MteegOutput(
                 last_hidden_state=last[g],
-                pooler_output=self.fc_norm(last[g][:, 1:].mean(1)),
+                pooler_output=self.fc_norm(last[g][:, 1:].mean(1)),  # over patches, without cls
                 hidden_states=tuple(state[g] for state in states) if hidden_states else None,
                 attentions=tuple(weight[g] for weight in weights) if attentions else None,
             )
@@ -327,9 +328,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         """Tokens (batch, 1 + channels * patches, width) of one batch of windows."""
         values = check_inputs(values, channel_ids, self.config)
         batch, channels, patches, size = values.shape
+        # Channel by channel: patch n of channel c is row c * patches + n, as in place_embedding.
         values = values.to(self.cls_token.dtype).reshape(batch, channels * patches, size)
-        tokens = self.temporal_encoder(values, matrices)
+        tokens = self.temporal_encoder(values, matrices)  # (batch, channels * patches, width)
         tables = self.spatial_embedding, self.temporal_embedding
-        tokens = tokens + place_embedding(*tables, channel_ids, patches).to(tokens.dtype)
-        cls = (self.cls_token + self.spatial_embedding[0]).expand(batch, 1, -1)
-        return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
+        return place_tokens(tokens, self.cls_token, tables, channel_ids, patches)

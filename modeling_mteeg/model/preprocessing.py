@@ -172,6 +172,7 @@ def preprocess(
     if not (np.issubdtype(signal.dtype, np.floating) or np.issubdtype(signal.dtype, np.integer)):
         raise ValueError(f"Expected real numbers, found dtype {signal.dtype}.")
     with np.errstate(invalid="ignore"):
+        # By a sum for each channel, which needs no mask of the signal's size.
         broken = np.flatnonzero(~np.isfinite(signal.sum(axis=1, dtype=np.float64))).tolist()
     if broken:
         raise ValueError(
@@ -194,7 +195,7 @@ def preprocess(
     out = np.empty((signal.shape[0], info.samples_out(samples)), dtype=np.float32)
     plan = one_product(info, samples)
     length = plan.length if plan else 4 * samples
-    step = max(1, _BLOCK_BYTES // (8 * length))
+    step = max(1, _BLOCK_BYTES // (8 * length))  # channels; float32 and half as many complex64
     for start in range(0, signal.shape[0], step):
         block = signal[start : start + step]
         out[start : start + step] = plan(block) if plan else stepwise(block, info)

@@ -123,12 +123,9 @@ class MteegForPreTraining(MteegPreTrainedModel):
 
         Parameters
         ----------
-        input_values : torch.Tensor
-            (batch, channels, patches, 200) or (batch, channels, samples), 200 Hz, in units of
-            0.1 mV.
-        channel_ids : torch.Tensor
-            int64, (channels, 2) or (batch, channels, 2), see
-            :func:`modeling_mteeg.model.channels.channel_ids`.
+        input_values, channel_ids : torch.Tensor
+            (batch, channels, patches, 200) or (batch, channels, samples), and int64 (channels, 2)
+            or (batch, channels, 2), as :meth:`MteegModel.forward` takes them.
         mask : torch.Tensor, optional
             bool, (batch, channels * patches), True where hidden; by default :func:`random_mask` of
             ``config.mask_ratio`` draws one.
@@ -177,7 +174,7 @@ class MteegForPreTraining(MteegPreTrainedModel):
             )
         if not return_logits and not all(labelled):
             raise ValueError("Expected labels with return_logits=False, found none.")
-        hidden = self._hidden_rows(batches)
+        hidden = self._hidden_rows(batches)  # two of (hidden patches of all groups, width)
         masks = tuple(batch["mask"] for batch in batches)
         output = MteegPreTrainingOutput(mask=masks[0] if groups is None else masks)
         if return_logits:
@@ -189,16 +186,16 @@ class MteegForPreTraining(MteegPreTrainedModel):
                 torch.cat([c[m] for c, m in zip(codes, masks, strict=True)]),
                 torch.cat([c[~m] for c, m in zip(codes, masks, strict=True)]),
             ]
-            found = [
+            sums = [  # of the losses, and of the right codes
                 _loss_of_logits(*pair)
                 if return_logits
                 else code_loss(pair[0], self.lm_head, pair[1])
                 for pair in zip(logits if return_logits else hidden, wanted, strict=True)
             ]
             numbers = num_hidden or [len(part) for part in wanted]
-            losses = [loss / max(1, n) for (loss, _), n in zip(found, numbers, strict=True)]
+            losses = [loss / max(1, n) for (loss, _), n in zip(sums, numbers, strict=True)]
             output.loss = losses[0] + losses[1]
-            shares = [right / len(part) for (_, right), part in zip(found, wanted, strict=True)]
+            shares = [right / len(part) for (_, right), part in zip(sums, wanted, strict=True)]
             output.accuracy, output.accuracy_complement = shares
         return output
 
@@ -216,8 +213,8 @@ class MteegForPreTraining(MteegPreTrainedModel):
                 continue
             shape = (samples, channels * patches)
             if not isinstance(tensor, torch.Tensor) or tensor.dtype != dtype:
-                found = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-                raise ValueError(f"{name}: expected a tensor of {dtype}, found {found}.")
+                kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+                raise ValueError(f"{name}: expected a tensor of {dtype}, found {kind}.")
             if tuple(tensor.shape) != shape:
                 raise ValueError(
                     f"{name}: expected {shape} for {samples} samples of {channels} channels and "
@@ -240,12 +237,12 @@ class MteegForPreTraining(MteegPreTrainedModel):
         groups = tuple(Group(*part.shape[:2]) for part in parts)
         masks = [batch["mask"] for batch in batches]
         keep, number = _hidden_places(masks)
-        x = torch.cat([part.flatten(0, 1) for part in parts])
+        x = torch.cat([part.flatten(0, 1) for part in parts])  # (tokens of all groups, width)
         *layers, last = self.mteeg.layers
         for layer in layers:
             x, _ = layer(x, groups)
         x, _ = last(x, groups, keep=keep)  # what follows attention sees the hidden patches alone
-        x = self.norm(x)
+        x = self.norm(x)  # (hidden patches of both passes, width)
         return x[:number], x[number:]
 
     def _embed_twice(self, batch: Mapping, matrices: list) -> torch.Tensor:
@@ -253,11 +250,12 @@ class MteegForPreTraining(MteegPreTrainedModel):
         model, ids = self.mteeg, batch["channel_ids"]
         values, mask = batch["input_values"], batch["mask"][..., None]
         tokens = model.temporal_encoder(values.to(model.dtype).flatten(1, 2), matrices)
-        hidden = self.mask_token.to(tokens.dtype)
+        hidden = self.mask_token.to(tokens.dtype)  # (1, 1, width)
         tables = model.spatial_embedding, model.temporal_embedding
         place = place_embedding(*tables, ids, values.shape[2]).to(tokens.dtype)
         first_channel = spatial_rows(model.spatial_embedding, ids)[..., :1, :]
         cls = (model.cls_token + first_channel).to(tokens.dtype).expand(len(values), 1, -1)
+        # The mask hides what a patch holds, not where it lies.
         masked = torch.where(mask, hidden, tokens) + place
         others = torch.where(mask, tokens, hidden) + place
         return torch.cat([torch.cat([cls, masked], 1), torch.cat([cls, others], 1)])

@@ -52,14 +52,14 @@ def check_finite(signal: np.ndarray, names: Sequence[str]) -> None:
     """
     with np.errstate(invalid="ignore"):
         suspect = ~np.isfinite(signal.sum(axis=(0, 2), dtype=np.float64))
-    found = [
+    broken = [
         f"{names[row]} ({np.count_nonzero(~np.isfinite(signal[:, row]))} samples)"
         for row in np.flatnonzero(suspect)
     ]
-    if found:
+    if broken:
         raise SignalError(
-            f"Expected finite numbers, found NaN or infinity in {len(found)} of {len(names)} "
-            f"channels: {', '.join(found)}. Cut or interpolate those samples, or leave the "
+            f"Expected finite numbers, found NaN or infinity in {len(broken)} of {len(names)} "
+            f"channels: {', '.join(broken)}. Cut or interpolate those samples, or leave the "
             "channels out."
         )
 
@@ -139,19 +139,19 @@ def check_unit(signal_uv: np.ndarray, unit: str) -> None:
     SignalError
         The median amplitude lies outside :data:`PLAUSIBLE_UV`; the likely unit is named.
     """
-    found = amplitude_uv(signal_uv)
-    if found == 0:
+    median_uv = amplitude_uv(signal_uv)
+    if median_uv == 0:
         raise SignalError("Expected EEG, found no activity in any channel after filtering.")
     low, high = PLAUSIBLE_UV
-    if low <= found <= high:
-        if not _USUAL_UV[0] <= found <= _USUAL_UV[1]:
+    if low <= median_uv <= high:
+        if not _USUAL_UV[0] <= median_uv <= _USUAL_UV[1]:
             logger.warning(
                 "The median amplitude is %.3g microvolt; EEG usually has 2 to 200. "
                 "Check unit and gain.",
-                found,
+                median_uv,
             )
         return
-    number = found / UNITS_UV[unit]
+    number = median_uv / UNITS_UV[unit]
     likely = min(UNITS_UV, key=lambda name: abs(np.log10(number * UNITS_UV[name] / _TYPICAL_UV)))
     if likely == unit:
         advice = "It is like EEG in no unit; check the gain and the channels."
@@ -162,5 +162,5 @@ def check_unit(signal_uv: np.ndarray, unit: str) -> None:
         )
     raise SignalError(
         f"Expected EEG in {_NAMES[unit]} with a median amplitude of 2 to 200 microvolt, found "
-        f"{number:.2g} {_NAMES[unit]} ({found:.2g} microvolt) after filtering. {advice}"
+        f"{number:.2g} {_NAMES[unit]} ({median_uv:.2g} microvolt) after filtering. {advice}"
     )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .adapter_options import LOCATIONS
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
 from .checked_files import read_json, shortened
 
@@ -28,7 +29,6 @@ MAX_NAME_LENGTH = 200
 MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
 """Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
 _LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
-_LINEAR_LAYERS = ("qkv", "proj", "fc1", "fc2")
 _EMPTY = nn.ModuleDict()
 
 
@@ -53,7 +53,7 @@ def check_task_name(name: str) -> str:
             f"Task name: expected lower-case letters, digits and dashes, a letter first "
             f"(such as 'seed-v'), at most {MAX_NAME_LENGTH} characters, found {name!r}."
         )
-    if name in _LINEAR_LAYERS or hasattr(_EMPTY, name):
+    if name in LOCATIONS["both"] or hasattr(_EMPTY, name):
         raise ValueError(
             f"Task name: {name!r} is the name of a part of the model; choose another one, such as "
             f"'{name}-task'."
@@ -155,7 +155,7 @@ class TaskCard:
             value = getattr(self, key)
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
                 wrong.append(f"{key}: expected a list of strings, found {value!r}")
-            elif len(value) > MAX_NAMES[key] or any(len(one) > MAX_NAME_LENGTH for one in value):
+            elif len(value) > MAX_NAMES[key] or any(len(v) > MAX_NAME_LENGTH for v in value):
                 wrong.append(f"{key}: expected at most {MAX_NAMES[key]} names of at most "
                              f"{MAX_NAME_LENGTH} characters, found {len(value)}, the longest of "
                              f"{max(map(len, value))}")  # fmt: skip

@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 
 from .codebook import Codebook
 from .configuration_tokenizer import MteegTokenizerConfig
-from .embedding import place_embedding
+from .embedding import place_tokens
 from .inputs import batches_of_step
 from .layers import Group, MteegLayer, TemporalEncoder
 from .modeling_mteeg import MteegPreTrainedModel
@@ -68,7 +68,7 @@ def spectra(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         transform, each of zero mean and unit standard deviation over a whole sample. A sample that
         is flat throughout has zeros.
     """
-    spectrum = torch.fft.fft(values.float())
+    spectrum = torch.fft.fft(values.float())  # complex, over the 200 samples of each patch
     # A negative zero, where the transform is real, would turn the phase pi into -pi.
     phase = torch.atan2(spectrum.imag + 0.0, spectrum.real)
     return _standardise(spectrum.abs()), _standardise(phase)
@@ -107,22 +107,21 @@ class TokenTransformer(nn.Module):
         torch.Tensor
             (patches of all groups, width), normalised, end to end, without the cls tokens.
         """
-        parts = [self._embed(part, batch) for part, batch in zip(tokens, batches, strict=True)]
+        tables = self.spatial_embedding, self.temporal_embedding
+        parts = [  # for every group (batch, 1 + channels * patches, width)
+            place_tokens(
+                part, self.cls_token, tables, batch["channel_ids"], batch["input_values"].shape[2]
+            )
+            for part, batch in zip(tokens, batches, strict=True)
+        ]
         groups = tuple(Group(*part.shape[:2]) for part in parts)
-        x = torch.cat([part.flatten(0, 1) for part in parts])
+        x = torch.cat([part.flatten(0, 1) for part in parts])  # (tokens of all groups, width)
         for layer in self.layers:
             x, _ = layer(x, groups)
         parts = zip(x.split([group.rows for group in groups]), groups, strict=True)
+        # Without the cls tokens: (batch * channels * patches, width) of every group.
         patches = [part.view(*group, -1)[:, 1:].flatten(0, 1) for part, group in parts]
         return self.fc_norm(torch.cat(patches))
-
-    def _embed(self, tokens: torch.Tensor, batch: Mapping) -> torch.Tensor:
-        """Add the place, and the cls token with its row."""
-        tables = self.spatial_embedding, self.temporal_embedding
-        patches = batch["input_values"].shape[2]
-        tokens = tokens + place_embedding(*tables, batch["channel_ids"], patches).to(tokens.dtype)
-        cls = (self.cls_token + self.spatial_embedding[0]).expand(len(tokens), 1, -1)
-        return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
 
 class MteegTokenizerModel(MteegPreTrainedModel):
@@ -174,12 +173,9 @@ class MteegTokenizerModel(MteegPreTrainedModel):
 
         Parameters
         ----------
-        input_values : torch.Tensor
-            (batch, channels, patches, 200) or (batch, channels, samples), 200 Hz, in units of
-            0.1 mV.
-        channel_ids : torch.Tensor
-            int64, (channels, 2) or (batch, channels, 2), see
-            :func:`modeling_mteeg.model.channels.channel_ids`.
+        input_values, channel_ids : torch.Tensor
+            (batch, channels, patches, 200) or (batch, channels, samples), and int64 (channels, 2)
+            or (batch, channels, 2), as :meth:`MteegModel.forward` takes them.
         groups : sequence of mapping, optional
             Instead of the above: several batches of different shapes as one step, each with
             ``input_values`` and ``channel_ids``. Every patch weighs the same in the losses.
@@ -196,12 +192,12 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         """
         given = {"input_values": input_values, "channel_ids": channel_ids}
         batches = batches_of_step(groups, given, self.config)
-        quantized = self.codebook(self._encode(batches))
-        amplitude, phase = self._decode(quantized.values, batches)
+        quantized = self.codebook(self._encode(batches))  # (patches of all groups, code_size)
+        amplitude, phase = self._decode(quantized.values, batches)  # (patches of all groups, 200)
         targets = [spectra(batch["input_values"]) for batch in batches]
         losses = [
-            F.mse_loss(found.float(), torch.cat([target[i].flatten(0, 1) for target in targets]))
-            for i, found in enumerate((amplitude, phase))
+            F.mse_loss(decoded.float(), torch.cat([target[i].flatten(0, 1) for target in targets]))
+            for i, decoded in enumerate((amplitude, phase))
         ]
         commitment = self.config.commitment_weight * quantized.commitment
 
@@ -278,12 +274,13 @@ class MteegTokenizerModel(MteegPreTrainedModel):
     def _encode(self, batches: Sequence[Mapping]) -> torch.Tensor:
         """Tokens (patches of all groups, code_size) in float32, before they become unit vectors."""
         matrices = self.temporal_encoder.matrices()
-        patches = [
+        patches = [  # (batch, channels * patches, 200)
             batch["input_values"].to(self.encoder.cls_token.dtype).flatten(1, 2)
             for batch in batches
         ]
         tokens = [self.temporal_encoder(part, matrices) for part in patches]
-        features = self.encoder(tokens, batches)
+        features = self.encoder(tokens, batches)  # (patches of all groups, width)
+        # Half precision would move tokens between codes.
         with torch.autocast(features.device.type, enabled=False):
             return self.to_code(features.to(self.to_code[-1].weight.dtype)).float()
 

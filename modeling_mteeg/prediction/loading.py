@@ -10,7 +10,7 @@ import torch
 from huggingface_hub.errors import HTTPError
 from transformers import AutoModel
 
-from ..model.adapter_files import split_repo
+from ..model.adapter_places import split_repo
 from ..model.hub_fetch import explain
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TASK_NAME, TaskCard

@@ -51,7 +51,11 @@ def read_section(cls: type, tree: Any, where: str, faults: list[str]) -> Any:
             )
             if value is not ABSENT:
                 values[name] = value
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:  # values that are right alone and wrong together
+        faults.append(f"{where}: {error}")
+        return cls()
 
 
 def _read_value(hint: Any, value: Any, check: str | None, where: str, faults: list[str]) -> Any:
@@ -64,7 +68,9 @@ def _read_value(hint: Any, value: Any, check: str | None, where: str, faults: li
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        hint = next(part for part in inner if part is not types.NoneType)
+        kinds = [part for part in inner if part is not types.NoneType]
+        by_key = [part for part in kinds if typing.get_origin(part) is dict]
+        hint = by_key[0] if by_key and isinstance(value, Mapping) else kinds[0]
         return _read_value(hint, value, check, where, faults)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):

@@ -10,6 +10,7 @@ from ..data.mixing import SamplingRule
 from ..data.remote import is_url
 from ..evaluation.metrics import METRICS
 from ..methods import METHODS
+from ..model.adapter_options import AdapterOptions
 from ..model.task_card import TASK_NAME
 from ..settings.schema import nearest, read_section, setting
 from .run_config import OptimizationOptions, RunConfig, check_start
@@ -38,17 +39,6 @@ class DataOptions:
     streaming: bool = setting(False)
     tasks: tuple[str, ...] = setting(TASKS)
     simulate: bool = setting(False)
-
-
-@dataclasses.dataclass(frozen=True)
-class AdapterOptions:
-    """The low-rank adapters (paper, section 3; figures in section 4.4)."""
-
-    rank: int = setting(8, "> 0")
-    scaling: float = setting(1.0, "> 0")
-    dropout: float = setting(0.0, ">= 0, < 1")
-    location: str = setting("both", "both|attention|feed-forward")
-    separate_qkv: bool = setting(False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +85,9 @@ class JointConfig(RunConfig):
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics",
     )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "adapter": self.adapter.to_dict()}
 
     def identity(self) -> dict[str, Any]:
         """The keys that decide the trained numbers, flat: a checkpoint belongs to these.

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from places import ROOT
-from tiny_models import CARDS, inputs_of, model_with_tasks, snapshot
+from tiny_models import CARDS, inputs_of, model_with_tasks, randomize, snapshot
 from tiny_recordings import eeg, raw_of
 
 from modeling_mteeg import MteegModel, TaskCard, cli
@@ -27,8 +27,11 @@ SHAPES = [(1, 1, 1), (5, 1, 7), (2, 6, 1), (1, 4, 16), (2, 3, 17), (1, 2, 33), (
 
 @pytest.fixture(scope="module")
 def model() -> MteegModel:
-    """One layer, two tasks; not to be changed."""
-    return model_with_tasks("sleep-edf", "tuab", num_hidden_layers=1)
+    """One layer, two tasks, the second with ranks by kind of layer; not to be changed."""
+    model = model_with_tasks("sleep-edf", num_hidden_layers=1)
+    model.add_adapter("tuab", card=CARDS["tuab"], rank={"attention": 4, "feed-forward": 16})
+    randomize(model, "tuab")
+    return model
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,6 @@ def test_files_with_something_else_in_them_are_named(model, folder, name, conten
         {"peft_type": None},
         {"bias": "all"},
         {"use_dora": True},
-        {"use_rslora": True},
         {"fan_in_fan_out": True},
         {"modules_to_save": ["fc_norm"]},
         {"layers_to_transform": [0]},

@@ -30,6 +30,8 @@ OPTIONS = [
     {"location": "attention"},
     {"location": "attention", "separate_qkv": True},
     {"location": "feed-forward", "dropout": 0.3},
+    {"rank": {"attention": 4, "feed-forward": 16}},
+    {"rank": {"qkv": 2, "proj": 3, "feed-forward": 5}, "separate_qkv": True, "kind": "rslora"},
 ]
 """Options of ``add_adapter`` that matter to files and products."""
 

@@ -39,7 +39,7 @@ def test_the_model_is_as_the_configuration_says(start, tmp_path):
         changes |= {"model__preset": None, "model__base": str(tmp_path)}
     model = build_model(make_config(**changes), CARDS, seed=0)
     assert list(model.tasks) == list(TASKS)
-    assert all(model.adapter_options[task] == ADAPTER for task in TASKS)
+    assert all(model.adapter_options[task].to_dict() == ADAPTER for task in TASKS)
     assert all(len(adapter_layers(model, task)) == 2 * 3 for task in TASKS)
     assert [layer.drop_path.rate for layer in model.layers] == pytest.approx([0, 0.15, 0.3])
     if start == "base":

@@ -1,0 +1,84 @@
+"""Where the files of a task lie: beside the base, in a folder, or on the Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .adapter_files import ADAPTERS, AdapterError
+from .hub_fetch import TaskNotThereError, fetch_task
+from .task_card import CARD_FILE, TASK_NAME
+
+_REPO_PART = re.compile(r"\w[\w.-]*")
+
+
+def find_adapter_folder(
+    name: str,
+    base: str | None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    base_commit: str | None = None,
+) -> Path:
+    """Folder that holds a task's files.
+
+    Parameters
+    ----------
+    name : str
+        Task name, folder, ``owner/repo``, or a folder in one, such as ``owner/repo/adapters/tuab``.
+    base : str or None
+        Folder or Hub repository the base came from.
+    revision, token
+        For the Hub.
+    base_commit : str or None
+        Commit of the base's repository: tasks beside it are taken from there where ``revision``
+        does not say otherwise.
+
+    Raises
+    ------
+    AdapterError
+        Nothing found; says where it looked and what is there.
+    """
+    looked = []
+    if TASK_NAME.fullmatch(name) and base:
+        if Path(base).is_dir():
+            folder = Path(base) / ADAPTERS / name
+            looked.append(str(folder))
+            if folder.is_dir():
+                return folder
+        elif split_repo(base) == (base, ""):
+            try:
+                return fetch_task(base, f"{ADAPTERS}/{name}/", revision or base_commit, token)
+            except TaskNotThereError as error:
+                looked.append(f"{ADAPTERS}/{name} of {base} on the Hub ({error})")
+                if base_commit and not revision:
+                    looked[-1] += " (the base's own; revision='main' looks at the newest)"
+    if Path(name).is_dir():
+        return Path(name)
+    looked.append(f"the folder {name}")
+    repo, inner = split_repo(name)
+    if repo:
+        try:
+            return fetch_task(repo, inner, revision, token)
+        except TaskNotThereError as error:
+            looked.append(f"{name} on the Hub ({error})")
+    raise AdapterError(
+        f"No adapter {name!r}: looked at {', '.join(looked)}. {_beside(base)}"
+        "Give a task beside the base, a folder, or owner/repo."
+    )
+
+
+def _beside(base: str | None) -> str:
+    """Sentence about the tasks beside a local base."""
+    folder = Path(base) / ADAPTERS if base else None
+    if folder is None or not folder.is_dir():
+        return ""
+    names = sorted(path.name for path in folder.iterdir() if (path / CARD_FILE).is_file())
+    return f"Beside the base there are: {', '.join(names) or 'none'}. "
+
+
+def split_repo(name: str) -> tuple[str, str]:
+    """Repository and folder in it of ``owner/repo[/folder]``; two empty strings for a path."""
+    parts = name.split("/")
+    if len(parts) < 2 or ".." in parts or not all(map(_REPO_PART.fullmatch, parts)):
+        return "", ""
+    return "/".join(parts[:2]), "".join(f"{part}/" for part in parts[2:])

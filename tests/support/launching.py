@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forking import run_forked
 from places import SUPPORT
 
 PROGRAM = SUPPORT / "training_program.py"
@@ -20,24 +21,49 @@ def environment() -> dict[str, str]:
     return {**clean, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def command(program: Path, processes: int = 1) -> list[str]:
     if processes == 1:
         return [sys.executable, str(program)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
-    return [*torchrun, "--master_addr", "127.0.0.1", "--master_port", str(port), str(program)]
+    address = ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+    return [*torchrun, *address, str(program)]
 
 
-def launch(arguments: list[str], processes: int = 1, program: Path = PROGRAM):
+def environments(processes: int) -> list[dict[str, str]]:
+    """What torchrun would say to each of its processes."""
+    if processes == 1:
+        return [environment()]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+             "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}  # fmt: skip
+    return [{**environment(), **place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            for rank in range(processes)]  # fmt: skip
+
+
+def launch(
+    arguments: list[str], processes: int = 1, program: Path = PROGRAM, fresh: bool = False
+) -> subprocess.CompletedProcess:
+    """Run a program, in several processes by torchrun.
+
+    The tests' own programs are forked from a process that has imported all they need, which is
+    much faster; with ``fresh``, and anything else, such as a recipe, starts as a user starts it.
+    """
+    if program.parent == SUPPORT and not fresh:
+        return run_forked(program, arguments, environments(processes), LIMIT_S)
     return subprocess.run(
         [*command(program, processes), *map(str, arguments)],
         env=environment(), capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
 
 
-def succeed(arguments: list[str], processes: int = 1, program: Path = PROGRAM) -> str:
-    done = launch(arguments, processes, program)
+def succeed(
+    arguments: list[str], processes: int = 1, program: Path = PROGRAM, fresh: bool = False
+) -> str:
+    done = launch(arguments, processes, program, fresh)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from pathlib import Path
 
@@ -27,15 +28,29 @@ def result(folder: Path) -> tuple[bytes, str]:
     return (folder / "outcome.safetensors").read_bytes(), (folder / "history.json").read_text()
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    """A function: folder of a whole training, done once in a fresh process."""
+
+    @functools.cache
+    def train(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        succeed([kind, "train", data, folder], program=PROGRAM, fresh=True)
+        return folder
+
+    return train
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_twice_and_started_again_is_as_if_nothing_had_happened(kind, data, tmp_path):
-    succeed([kind, "train", data, tmp_path / "whole"], program=PROGRAM)
+def test_killed_twice_and_started_again_is_as_if_nothing_had_happened(
+    kind, data, uninterrupted, tmp_path
+):
     killed = tmp_path / "killed"
     for step in (3, 2):
         died = launch([kind, "train", data, killed, "--die", step], program=PROGRAM)
         assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
     succeed([kind, "train", data, killed], program=PROGRAM)
-    assert result(killed) == result(tmp_path / "whole")
+    assert result(killed) == result(uninterrupted(kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,10 +64,10 @@ def test_two_processes_find_what_one_finds(kind, data, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_train_to_the_end_and_go_on_as_one(kind, data, tmp_path):
+def test_two_processes_train_to_the_end_and_go_on_as_one(kind, data, uninterrupted, tmp_path):
     succeed([kind, "train", data, tmp_path / "two"], 2, PROGRAM)
-    succeed([kind, "train", data, tmp_path / "one"], program=PROGRAM)
-    two, one = (load_file(tmp_path / name / "outcome.safetensors") for name in ("two", "one"))
+    folders = tmp_path / "two", uninterrupted(kind)
+    two, one = (load_file(folder / "outcome.safetensors") for folder in folders)
     assert one.keys() == two.keys()
     assert all(value.isfinite().all() for value in two.values() if value.is_floating_point())
     killed = tmp_path / "killed"

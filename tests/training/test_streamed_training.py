@@ -6,14 +6,13 @@ import importlib.util
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from launching import environment
-from places import ROOT, SUPPORT
+from launching import launch
+from places import ROOT
 from range_server import serving
 from tiny_corpora import CARDS, save_corpora, save_corpus
 from training_program import make_trainer, outcome, run
@@ -154,16 +153,12 @@ def test_simulated_corpora_are_not_written_to_a_url():
 def test_a_streamed_training_killed_and_started_again(data, tmp_path):
     """kill -9 in the middle of a step, and once while a checkpoint is written."""
     save_corpora(tmp_path / "data", {**SIZES, "sleep-edf": (10, 6, 7)})
-    program = SUPPORT / "training_program.py"
     with serving(tmp_path / "data") as server:
         server.fault = lambda number, path: "503" if number % 7 == 3 else None
 
         def start(out: str, *more: str, source: str) -> subprocess.CompletedProcess:
             (tmp_path / out).mkdir(exist_ok=True)
-            return subprocess.run(
-                [sys.executable, str(program), "train", source, str(tmp_path / out), *more],
-                env=environment(), capture_output=True, text=True, timeout=300, check=False,
-            )  # fmt: skip
+            return launch(["train", source, tmp_path / out, *more])
 
         whole = start("whole", source=str(tmp_path / "data"))
         assert whole.returncode == 0, whole.stderr[-2000:]

@@ -36,8 +36,9 @@ def files(folder: Path) -> tuple[bytes, str]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
+    """In a fresh process, which has another seed of Python's hashes than the forked ones."""
     folder = tmp_path_factory.mktemp("whole")
-    succeed(["train", data, folder])
+    succeed(["train", data, folder], fresh=True)
     return files(folder)
 
 

@@ -32,6 +32,8 @@ ADAPTERS = "adapters"
 FILES = (LORA_FILE, CONFIG_FILE, HEAD_FILE, CARD_FILE)
 HEAD = "head."
 """What names of the head's tensors begin with, beside those of the adapter."""
+Shapes = dict[str, tuple[int, ...]]
+"""Shapes of tensors by name."""
 
 
 class AdapterError(ValueError):
@@ -49,10 +51,6 @@ def read_card(folder: Path) -> TaskCard:
         ) from error
 
 
-Shapes = dict[str, tuple[int, ...]]
-"""Shapes of tensors by name."""
-
-
 def read_claims(folder: Path, card: TaskCard) -> tuple[AdapterOptions, Shapes, Shapes]:
     """What a task's files say of it, to be checked before any tensor is read.
 
@@ -65,7 +63,8 @@ def read_claims(folder: Path, card: TaskCard) -> tuple[AdapterOptions, Shapes, S
     Raises
     ------
     AdapterError
-        A file is missing or damaged, describes an adapter this model cannot hold, or is a script.
+        A file is missing or damaged, describes an adapter this model cannot hold, or a script
+        lies beside it.
     """
     head = {HEAD + key: shape for key, shape in read_shapes(folder / HEAD_FILE).items()}
     try:

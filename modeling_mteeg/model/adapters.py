@@ -110,6 +110,8 @@ class AdapterMixin:
         if options is not None and single:
             raise ValueError(f"Give options or single ones, not both; found {sorted(single)}.")
         options = AdapterOptions(**single) if options is None else options
+        if not isinstance(options, AdapterOptions):
+            raise ValueError(f"options: expected AdapterOptions, found {type(options).__name__}.")
         card = card.replace(adapter="lora" if options.layers else "none", base=None)
         self._insert(card, options)
         self.active_adapter = name

@@ -43,7 +43,7 @@ def read_section(cls: type, tree: Any, where: str, faults: list[str]) -> Any:
     for key in tree:
         if key not in fields:
             faults.append(f"{_join(where, key)}: unknown key{nearest(key, fields)}")
-    hints, values = typing.get_type_hints(cls), {}
+    hints, values, before = typing.get_type_hints(cls), {}, len(faults)
     for name, field in fields.items():
         if name in tree:
             value = _read_value(
@@ -54,7 +54,8 @@ def read_section(cls: type, tree: Any, where: str, faults: list[str]) -> Any:
     try:
         return cls(**values)
     except ValueError as error:  # values that are right alone and wrong together
-        faults.append(f"{where}: {error}")
+        if len(faults) == before:  # else perhaps a value and the default of a faulty one
+            faults.append(f"{where}: {error}")
         return cls()
 
 
@@ -66,7 +67,7 @@ def _read_value(hint: Any, value: Any, check: str | None, where: str, faults: li
         return read_section(hint, value, where, faults)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if value is None:
+        if value is None and types.NoneType in inner:
             return None
         kinds = [part for part in inner if part is not types.NoneType]
         by_key = [part for part in kinds if typing.get_origin(part) is dict]

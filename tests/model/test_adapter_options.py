@@ -126,6 +126,8 @@ def test_options_can_be_given_as_one():
     assert torch.equal(logits_of(single)["tuab"], logits_of(whole)["tuab"])
     with pytest.raises(ValueError, match=r"not both; found \['rank'\]"):
         whole.add_adapter("new", ["a", "b"], options=options, rank=3)
+    with pytest.raises(ValueError, match="options: expected AdapterOptions, found dict"):
+        whole.add_adapter("new", ["a", "b"], options={"rank": 3})
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,13 @@ def test_a_configuration_names_all_faults_of_its_adapter_at_once():
     assert [fault.partition(":")[0] for fault in error.value.faults] == [
         f"adapter.{key}" for key in ("rank.attention", "rank.fc1", "location", "kind")
     ]
+    for rank in (None, "eight", True):
+        with pytest.raises(
+            ConfigError, match=r"1 fault.*\n.*adapter.rank: expected a whole number"
+        ):
+            build_config(TREE | {"adapter": {"rank": rank}})
+    with pytest.raises(ConfigError, match=r"1 fault.*\n.*adapter.location: expected one of"):
+        build_config(TREE | {"adapter": {"rank": {"attention": 4}, "location": "attenton"}})
     with pytest.raises(ConfigError, match=r"1 fault.*\n.*adapter: rank: expected one for each"):
         build_config(TREE | {"adapter": {"rank": {"attention": 4}}})
 

@@ -29,9 +29,9 @@ from modeling_mteeg.training.console import count, describe_joint, epoch_line, s
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
+from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.optimization import build_optimizer
 from modeling_mteeg.training.output_folder import check_output, note_output
-from modeling_mteeg.training.processes import TrainingError, start_accelerator
 from modeling_mteeg.training.record import command_line, note_seeds, start_record
 from modeling_mteeg.training.results import (
     check_saved,

@@ -36,7 +36,7 @@ def peak_mb(device: torch.device) -> float:
 
 def serve(options: dict) -> None:
     """Build the variant, then answer each line on standard input with a step's figures."""
-    from modeling_mteeg.training.processes import keep_freed_memory
+    from modeling_mteeg.training.launch import keep_freed_memory
 
     device = torch.device(options["device"])
     if options["threads"]:

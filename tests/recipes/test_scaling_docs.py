@@ -12,7 +12,7 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from places import ROOT
 from test_stage_one_recipes import recipes  # noqa: F401 - a fixture
 
-from modeling_mteeg.training.processes import check_sharding, sharding_asked
+from modeling_mteeg.training.launch import check_sharding, sharding_asked
 from modeling_mteeg.training.stage_one import MaskedTrainingConfig
 
 DOCUMENTS = ("README.md", "docs/scaling.md")

@@ -160,10 +160,10 @@ def simulated_record(
     before = read_record(start)
     origins = [before] if start else []
     origins += [read_record(place) for place in others]
+    learned = [*corpora, *(origin.get("only_simulated") is True for origin in origins)]
     return {
         "start_simulated": True in (before.get("simulated"), before.get("start_simulated")),
-        "only_simulated": all(corpora)
-        and all(origin.get("only_simulated") is True for origin in origins),
+        "only_simulated": all(learned),
     }
 
 

@@ -28,10 +28,8 @@ def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel
     settings = {"revive_dead": options.revive_dead}
     if options.init is None:
         sizes = {"num_codes": options.num_codes, "code_size": options.code_size}
-        sizes = {name: value for name, value in sizes.items() if value is not None}
-        return MteegTokenizerModel(
-            MteegTokenizerConfig.from_preset(options.preset, **sizes, **settings)
-        )
+        settings |= {name: value for name, value in sizes.items() if value is not None}
+        return MteegTokenizerModel(MteegTokenizerConfig.from_preset(options.preset, **settings))
     return load_tokenizer(options.init, "model.init", **settings)
 
 

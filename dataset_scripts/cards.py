@@ -92,7 +92,7 @@ def card_header(corpus: Corpus, card: TaskCard, used: Sequence[Outcome]) -> str:
         license=license_id,
         license_name=f"{card.name}-terms" if other else None,
         license_link=(corpus.license_link or corpus.homepage or None) if other else None,
-        size_categories=[size_category(sum(len(one.labels) for one in used))],
+        size_categories=[size_category(sum(len(outcome.labels) for outcome in used))],
         task_categories=["other"],
         tags=[
             "eeg", card.name, "time-series-classification", *corpus.tags,
@@ -132,8 +132,8 @@ def _origin(corpus: Corpus, card: TaskCard) -> str:
 
 
 def _data(card: TaskCard, used: Sequence[Outcome], dtype: str) -> list[str]:
-    hours = sum(one.seconds for one in used) / 3600
-    rates = ", ".join(f"{rate:g}" for rate in sorted({one.rate_hz for one in used}))
+    hours = sum(outcome.seconds for outcome in used) / 3600
+    rates = ", ".join(f"{rate:g}" for rate in sorted({outcome.rate_hz for outcome in used}))
     return [
         f"One row is one window of {card.window_s:g} s, {len(card.channels)} channels at "
         f"{card.rate_hz:g} Hz, in microvolt. Recordings used: {len(used)} ({hours:.2f} h, recorded "
@@ -186,11 +186,11 @@ def _people(card: TaskCard, used: Sequence[Outcome]) -> str:
     """Hours of windows, recordings and subjects of every split as a table."""
     lines = ["| | hours | recordings | subjects |", "|---|---:|---:|---:|"]
     for split in SPLITS:
-        there = [(one, int((one.row_splits == split).sum())) for one in used]
-        there = [(one, count) for one, count in there if count]
-        hours = sum(count for _, count in there) * card.window_s / 3600
-        subjects = len({one.recording.subject for one, _ in there})
-        lines.append(f"| {split} | {hours:.2f} | {len(there)} | {subjects} |")
+        used_here = [(outcome, int((outcome.row_splits == split).sum())) for outcome in used]
+        used_here = [(outcome, count) for outcome, count in used_here if count]
+        hours = sum(count for _, count in used_here) * card.window_s / 3600
+        subjects = len({outcome.recording.subject for outcome, _ in used_here})
+        lines.append(f"| {split} | {hours:.2f} | {len(used_here)} | {subjects} |")
     return "\n".join(lines)
 
 

@@ -125,7 +125,7 @@ class ChbMit(Corpus):
 
     def find_recordings(self) -> list[Recording]:
         """EDF files ``chbNN_*.edf`` with the summary of their case."""
-        found = []
+        recordings = []
         for path in self.raw.rglob("chb*.edf"):
             match = _NAME.fullmatch(path.stem)
             case = int(match[1]) if match else 0
@@ -139,17 +139,17 @@ class ChbMit(Corpus):
             fault = ""
             if not left_out and not summary.is_file():
                 fault = f"{path.name}: the summary {summary.name} is missing; download it."
-            found.append(
+            recordings.append(
                 Recording(path.stem, subject, path, (summary,), f"case-{case}", left_out, fault)
             )
-        return mark_repeated(found)
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """By case."""
         result = {}
-        for one in recordings:
-            case = int(one.group.removeprefix("case-"))
-            result[one.key] = self._split(case)
+        for recording in recordings:
+            case = int(recording.group.removeprefix("case-"))
+            result[recording.key] = self._split(case)
         return result
 
     def _split(self, case: int) -> str | None:
@@ -162,9 +162,9 @@ class ChbMit(Corpus):
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Cases and files that are not there, and what the numbers of files and seizures lack."""
-        there = {one.path.name for one in recordings if not one.left_out}
+        present = {recording.path.name for recording in recordings if not recording.left_out}
         cases = [f"chb{case:02d}" for case in range(1, 25) if self._split(case)]
-        lines = names_missing("cases", cases, (name[:5] for name in there))
+        lines = names_missing("cases", cases, (name[:5] for name in present))
         if self.protocol != "paper":
             return lines  # no count is known
         named: dict[str, list[tuple[int, int]]] = {}
@@ -176,10 +176,11 @@ class ChbMit(Corpus):
                 named |= read_summary(path)
             except RecordingError as error:
                 lines.append(f"a summary is not valid, its seizures are not counted: {error}")
-        lines += names_missing("files that the summaries name", list(named), there)
-        lines += number_differs("EDF files of cases 1 to 23", FILES, len(there))
-        found = sum(len(seizures) for seizures in named.values())
-        return lines + number_differs("seizures in the summaries of cases 1 to 23", SEIZURES, found)
+        lines += names_missing("files that the summaries name", list(named), present)
+        lines += number_differs("EDF files of cases 1 to 23", FILES, len(present))
+        seizures_found = sum(len(seizures) for seizures in named.values())
+        what = "seizures in the summaries of cases 1 to 23"
+        return lines + number_differs(what, SEIZURES, seizures_found)
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """The 16 derivations in microvolt."""

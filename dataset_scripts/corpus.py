@@ -334,31 +334,32 @@ class Corpus:
 
 def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
     """Sorted by key; of recordings with one key all but the first (by path) carry a fault."""
-    ordered = sorted(recordings, key=lambda one: (one.key, one.path.as_posix()))
+    ordered = sorted(recordings, key=lambda recording: (recording.key, recording.path.as_posix()))
     first: dict[str, Path] = {}
     result = []
-    for one in ordered:
-        if one.key in first:
+    for recording in ordered:
+        if recording.key in first:
             fault = (
-                f"{one.path.name}: a second file of recording {one.key}, beside {first[one.key]}; "
-                "keep one of the two."
+                f"{recording.path.name}: a second file of recording {recording.key}, beside "
+                f"{first[recording.key]}; keep one of the two."
             )
-            key = f"{one.key}~{len(result)}"
-            one = Recording(key, one.subject, one.path, fault=fault, repeated=True)
+            key, subject = f"{recording.key}~{len(result)}", recording.subject
+            recording = Recording(key, subject, recording.path, fault=fault, repeated=True)
         else:
-            first[one.key] = one.path
-        result.append(one)
+            first[recording.key] = recording.path
+        result.append(recording)
     return result
 
 
 def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
     """Texts of the warnings about a recording; the others are given on."""
     texts = []
-    for one in caught:
-        if issubclass(one.category, RecordingWarning):
-            texts.append(str(one.message))
+    for warning in caught:
+        if issubclass(warning.category, RecordingWarning):
+            texts.append(str(warning.message))
         else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            place = warning.filename, warning.lineno
+            warnings.warn_explicit(warning.message, warning.category, *place)
     return tuple(dict.fromkeys(texts))
 
 

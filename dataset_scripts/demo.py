@@ -117,13 +117,13 @@ def _is_complete(folder: Path, settings: dict[str, Any]) -> bool:
             )
         return False
     try:
-        found = json.loads(marker.read_text("ascii"))
-        complete = bool(found.pop("complete"))
+        written = json.loads(marker.read_text("ascii"))
+        complete = bool(written.pop("complete"))
     except (ValueError, KeyError, AttributeError) as error:
         raise FileExistsError(f"{marker}: cannot be read ({error}); delete {folder}.") from error
-    if found != settings:
+    if written != settings:
         raise FileExistsError(
-            f"{folder}: simulated with {found}, wanted {settings}. Delete it or choose another "
+            f"{folder}: simulated with {written}, wanted {settings}. Delete it or choose another "
             "folder."
         )
     return complete

@@ -50,19 +50,21 @@ class Eegmat(Corpus):
 
     def find_recordings(self) -> list[Recording]:
         """EDF files by name."""
-        found = []
+        recordings = []
         for path in self.raw.rglob("*.edf"):
             match = _NAME.fullmatch(path.stem)
             left_out = "" if match else "its name is not like Subject00_1.edf"
-            found.append(Recording(path.stem, match[1] if match else "", path, left_out=left_out))
-        return mark_repeated(found)
+            recordings.append(
+                Recording(path.stem, match[1] if match else "", path, left_out=left_out)
+            )
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Subjects in order."""
-        subjects = sorted({one.subject for one in recordings})
+        subjects = sorted({recording.subject for recording in recordings})
         splits = cut_in_order(len(subjects), (28 / 36, 4 / 36, 4 / 36))
         by_subject = dict(zip(subjects, splits, strict=True))
-        return {one.key: by_subject[one.subject] for one in recordings}
+        return {recording.key: by_subject[recording.subject] for recording in recordings}
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Every 5 s with the label of the recording."""

@@ -55,10 +55,14 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
 
 def _tested(corpus: Corpus) -> dict[str, Recording]:
     """Recordings by key that a corpus's protocol tests on."""
-    wanted = [one for one in corpus.find_recordings() if not one.left_out and not one.repeated]
+    wanted = [
+        recording
+        for recording in corpus.find_recordings()
+        if not recording.left_out and not recording.repeated
+    ]
     splits = corpus.assign(wanted) if wanted else {}
     tested = {unit.partition("/")[0] for unit, split in splits.items() if split == "test"}
-    return {one.key: one for one in wanted if one.key in tested}
+    return {recording.key: recording for recording in wanted if recording.key in tested}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,12 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pairs = [text.partition("=") for text in options.raw]
         if not all(equals and folder for _, equals, folder in pairs):
             raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")
-        found = test_recordings({task: folder for task, _, folder in pairs})
-        found.save(options.out)
+        exclusions = test_recordings({task: folder for task, _, folder in pairs})
+        exclusions.save(options.out)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{options.out}: {len(found.entries)} test recordings")
+    print(f"{options.out}: {len(exclusions.entries)} test recordings")
     return 0
 
 

@@ -174,13 +174,13 @@ def read_edf_header(path: str | Path) -> EdfHeader:
             path,
             f"{max(ordinary)} samples in {record_s:g} s are more than {MOST_RATE_HZ} Hz",
         )
-    there = (size - header_bytes) // record_bytes
-    if there != records:
+    records_held = (size - header_bytes) // record_bytes
+    if records_held != records:
         raise _fault(
             path,
             f"the header promises {records} data records ({records * record_s:g} s), the file "
-            f"holds {there} ({there * record_s:g} s): "
-            + ("it is incomplete" if there < records else "its header is wrong"),
+            f"holds {records_held} ({records_held * record_s:g} s): "
+            + ("it is incomplete" if records_held < records else "its header is wrong"),
         )
     return EdfHeader(
         records, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes,
@@ -262,7 +262,7 @@ def read_cnt_header(path: str | Path) -> CntHeader:
             )
         end = min(size, events_at)
     (samples,) = struct.unpack_from("<I", fixed, 864)
-    found = (end - data_at) // (samples * channels) if samples else 0
+    fitting_bytes = (end - data_at) // (samples * channels) if samples else 0
     table = _read(path, data_at)[_CNT_FIXED:]
     blocks = [table[at : at + _CNT_PER_CHANNEL] for at in range(0, len(table), _CNT_PER_CHANNEL)]
     labels = tuple(_text(block[:10].split(b"\0")[0]) for block in blocks)
@@ -270,8 +270,8 @@ def read_cnt_header(path: str | Path) -> CntHeader:
         struct.unpack_from("<f", block, 59)[0] * struct.unpack_from("<f", block, 71)[0]
         for block in blocks
     )
-    width = found if found in (2, 4) else 2
-    return CntHeader(channels, rate_hz, width, end - data_at, labels, scales)
+    sample_bytes = fitting_bytes if fitting_bytes in (2, 4) else 2
+    return CntHeader(channels, rate_hz, sample_bytes, end - data_at, labels, scales)
 
 
 def _check_rate(path: Path, rate_hz: float) -> None:

@@ -31,7 +31,7 @@ def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outc
     """Write the parts that are missing; an outcome for every recording."""
     from tqdm import tqdm
 
-    hours = {one.key: corpus.duration_s(one) / 3600 for corpus, one, *_ in jobs}
+    hours = {recording.key: corpus.duration_s(recording) / 3600 for corpus, recording, *_ in jobs}
     name = jobs[0][0].card.name if jobs else ""
     outcomes = []
     with tqdm(
@@ -85,8 +85,8 @@ def write_part(
     if known is not None and known.status == "used":
         return known
     times = [changed_ns(file) for file in recording.files]
-    files = [{**one, "sha256": content_digest(path)}
-             for one, path in zip(sources, recording.files, strict=True)]  # fmt: skip
+    files = [{**source, "sha256": content_digest(path)}
+             for source, path in zip(sources, recording.files, strict=True)]  # fmt: skip
     part, size = folder / f"{recording.key}.arrow", 0
     try:
         content = _write_windows(corpus, recording, part, dtype)

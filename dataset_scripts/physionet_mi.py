@@ -107,7 +107,7 @@ class PhysionetMi(Corpus):
 
     def find_recordings(self) -> list[Recording]:
         """Runs by name; those that are not of imagery and six subjects are left out."""
-        found = []
+        recordings = []
         for path in self.raw.rglob("*.edf"):
             match = _NAME.fullmatch(path.stem)
             subject, run = (match[1], int(match[2])) if match else ("", 0)
@@ -123,27 +123,28 @@ class PhysionetMi(Corpus):
                 left_out = f"run {run} is a run of {kind}, the task is imagery"
             else:
                 left_out = ""
-            found.append(Recording(path.stem, subject, path, left_out=left_out))
-        return mark_repeated(found)
+            recordings.append(Recording(path.stem, subject, path, left_out=left_out))
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Runs in order of their names, or subjects by number."""
         if self.four_class:
-            return {one.key: _split_of_subject(int(one.subject[1:])) for one in recordings}
-        keys = sorted(one.key for one in recordings)
+            numbers = {recording.key: int(recording.subject[1:]) for recording in recordings}
+            return {key: _split_of_subject(number) for key, number in numbers.items()}
+        keys = sorted(recording.key for recording in recordings)
         return dict(zip(keys, cut_in_order(len(keys)), strict=True))
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Subjects without any run of imagery, and single runs of the others."""
-        there = {one.path.stem for one in recordings if not one.left_out}
-        subjects = {name[:4] for name in there}
+        present = {recording.path.stem for recording in recordings if not recording.left_out}
+        subjects = {name[:4] for name in present}
         wanted = sorted({*SUBJECTS, *DROPPED_SUBJECTS}) if self.four_class else SUBJECTS
-        of_these = [one for one in wanted if one in subjects]
-        runs = [f"{one}R{run:02d}" for one in of_these for run in sorted(RUN_LABELS)]
+        of_these = [subject for subject in wanted if subject in subjects]
+        runs = [f"{subject}R{run:02d}" for subject in of_these for run in sorted(RUN_LABELS)]
         whose = f"imagery runs of {len(of_these)} subject(s)"
         return [
             *names_missing("subjects", wanted, subjects),
-            *names_missing(whose, runs, there),
+            *names_missing(whose, runs, present),
         ]
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:

@@ -121,14 +121,14 @@ def read_plan(
         faults.append(f"corpora: expected at least one of {', '.join(KNOWN_TASKS)}")
     jobs: dict[str, tuple[Corpus, Settings]] = {}
     sections = section.corpora
-    for name, one in sections.items():
-        corpus = _open_corpus(name, one, faults)
+    for name, corpus_section in sections.items():
+        corpus = _open_corpus(name, corpus_section, faults)
         if corpus is None:
             continue
         task = corpus.card.name
         if task in jobs:
             faults.append(f"corpora.{name}: the task {task} is in the file already")
-        jobs[task] = corpus, _settings(section, one, num_proc, task in overwrite)
+        jobs[task] = corpus, _settings(section, corpus_section, num_proc, task in overwrite)
     tasks = [*jobs, *sections]
     for task in overwrite:
         if task not in tasks:
@@ -147,10 +147,10 @@ def _read_yaml(path: Path, faults: list[str]) -> Any:
     if tree is None:
         return {}
     corpora = tree.get("corpora") if isinstance(tree, Mapping) else None
-    for one in corpora.values() if isinstance(corpora, Mapping) else ():
-        subjects = one.get("subjects") if isinstance(one, dict) else None
+    for corpus_content in corpora.values() if isinstance(corpora, Mapping) else ():
+        subjects = corpus_content.get("subjects") if isinstance(corpus_content, dict) else None
         if isinstance(subjects, list):
-            one["subjects"] = [str(subject) if type(subject) is int else subject
+            corpus_content["subjects"] = [str(subject) if type(subject) is int else subject
                                for subject in subjects]  # fmt: skip
     return tree
 
@@ -189,15 +189,17 @@ def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus
 
 
 def _settings(
-    plan: PlanSection, one: CorpusSection, num_proc: int | None, overwrite: bool
+    plan: PlanSection, corpus_section: CorpusSection, num_proc: int | None, overwrite: bool
 ) -> Settings:
     """Settings of a corpus: the command line's, else its own, else the whole file's."""
     return Settings(
-        num_proc=num_proc or one.num_proc or plan.num_proc,
-        dtype=one.dtype or plan.dtype,
-        split=one.split,
-        max_skipped=plan.max_skipped if one.max_skipped is None else one.max_skipped,
-        subjects=one.subjects,
+        num_proc=num_proc or corpus_section.num_proc or plan.num_proc,
+        dtype=corpus_section.dtype or plan.dtype,
+        split=corpus_section.split,
+        max_skipped=plan.max_skipped
+        if corpus_section.max_skipped is None
+        else corpus_section.max_skipped,
+        subjects=corpus_section.subjects,
         overwrite=overwrite,
     )
 
@@ -230,7 +232,7 @@ def run_plan(plan: Plan) -> dict[str, str]:
 
 def names_plan(arguments: Sequence[str]) -> bool:
     """Whether a command line names a file of corpora."""
-    return any(one == OPTION or one.startswith(f"{OPTION}=") for one in arguments)
+    return any(argument == OPTION or argument.startswith(f"{OPTION}=") for argument in arguments)
 
 
 def run_plan_command(arguments: Sequence[str]) -> int:

@@ -60,10 +60,10 @@ def prepare_corpora(
     classes = {reader.card.name: reader for reader in readers}
     missing = [task for task in classes if not (raw_root / task).is_dir()]
     if missing:
-        there = sorted(one.name for one in raw_root.iterdir()) if raw_root.is_dir() else []
+        folders = sorted(folder.name for folder in raw_root.iterdir()) if raw_root.is_dir() else []
         raise FileNotFoundError(
             f"{raw_root}: expected a folder for each of {', '.join(missing)}; found "
-            f"{', '.join(there) or 'nothing'}. Add them, or name fewer --tasks."
+            f"{', '.join(folders) or 'nothing'}. Add them, or name fewer --tasks."
         )
     settings = settings or Settings(num_proc=num_proc)
     return {

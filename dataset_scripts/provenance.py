@@ -85,7 +85,9 @@ def known_version(corpus: Corpus, used: Sequence[Outcome]) -> str | None:
     """Version of a corpus by the number of its windows in train, validation and test."""
     if corpus.simulated or corpus.protocol != "paper":
         return None
-    counts = tuple(sum(int((one.row_splits == split).sum()) for one in used) for split in SPLITS)
+    counts = tuple(
+        sum(int((outcome.row_splits == split).sum()) for outcome in used) for split in SPLITS
+    )
     return next((name for name, known in corpus.known_counts.items() if known == counts), None)
 
 

@@ -91,19 +91,19 @@ class SeedV(Corpus):
 
     def find_recordings(self) -> list[Recording]:
         """Neuroscan files by name; the subject is the name's first number."""
-        found = []
+        recordings = []
         for path in self.raw.rglob("*.cnt"):
             match = _NAME.fullmatch(path.stem)
             fault = "" if match else f"{path.name}: expected a name like {self.layout}."
             subject = match[1] if match else ""
-            found.append(Recording(path.stem, subject, path, fault=fault))
-        return mark_repeated(found)
+            recordings.append(Recording(path.stem, subject, path, fault=fault))
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Trials 1 to 5, 6 to 10 and 11 to 15 of every session."""
         return {
-            f"{one.key}/{_unit(trial)}": SPLITS[trial // 5]
-            for one in recordings
+            f"{recording.key}/{_unit(trial)}": SPLITS[trial // 5]
+            for recording in recordings
             for trial in range(TRIALS)
         }
 
@@ -129,10 +129,10 @@ class SeedV(Corpus):
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Sessions that are not there, of 16 subjects x 3."""
-        named = [_NAME.fullmatch(one.path.stem) for one in recordings]
-        there = {f"{int(match[1])}_{match[2]}" for match in named if match}
+        named = [_NAME.fullmatch(recording.path.stem) for recording in recordings]
+        present = {f"{int(match[1])}_{match[2]}" for match in named if match}
         wanted = [f"{subject + 1}_{session}" for subject in range(SUBJECTS) for session in LABELS]
-        return names_missing("sessions (<subject>_<session>)", wanted, there)
+        return names_missing("sessions (<subject>_<session>)", wanted, present)
 
     def trial_times_s(self, session: int) -> tuple[Sequence[float], Sequence[float]]:
         """Start and end of the 15 trials of a session in seconds."""

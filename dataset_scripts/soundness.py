@@ -108,11 +108,11 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     RecordingError
         The median amplitude lies outside :data:`~modeling_mteeg.model.signal_checks.PLAUSIBLE_UV`.
     """
-    found, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
-    if not low <= found <= high:
+    typical_uv, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
+    if not low <= typical_uv <= high:
         raise RecordingError(
-            f"{file}: the median amplitude is {found:.3g} microvolt after filtering; EEG has 2 to "
-            "200. The unit or the range in the header is wrong (volt or millivolt written as "
+            f"{file}: the median amplitude is {typical_uv:.3g} microvolt after filtering; EEG has "
+            "2 to 200. The unit or the range in the header is wrong (volt or millivolt written as "
             "microvolt, or the reverse): correct the physical dimension in the header."
         )
     foreign = [f"{name} (times {ratio:.2g})"

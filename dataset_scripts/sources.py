@@ -80,8 +80,10 @@ def describe_files(files: Iterable[Path], raw: Path) -> list[Source]:
 def describe_sources(recordings: Sequence[Recording], raw: Path) -> dict[str, list[Source]]:
     """:func:`describe_files` of every recording, by key."""
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        found = pool.map(lambda one: describe_files(one.files, raw), recordings)
-        return {one.key: files for one, files in zip(recordings, found, strict=True)}
+        descriptions = pool.map(lambda recording: describe_files(recording.files, raw), recordings)
+        return {
+            recording.key: files for recording, files in zip(recordings, descriptions, strict=True)
+        }
 
 
 def differences(
@@ -104,9 +106,9 @@ def differences(
         Whether the file system says that a file may have changed since; those that look alike are
         hashed whole.
     """
-    if [one["name"] for one in then] != [one["name"] for one in now]:
-        return [f"files: {', '.join(one['name'] for one in then)} then, "
-                f"{', '.join(one['name'] for one in now)} now"]  # fmt: skip
+    if [source["name"] for source in then] != [source["name"] for source in now]:
+        return [f"files: {', '.join(source['name'] for source in then)} then, "
+                f"{', '.join(source['name'] for source in now)} now"]  # fmt: skip
     lines = []
     for old, new, file, doubt in zip(then, now, files, touched, strict=True):
         if new["sample"] == MISSING != old["sample"]:

@@ -66,7 +66,7 @@ def train_or_validation(
         ordered.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     exact = round(len(ordered) * share, 6)  # 0.8 is no binary fraction
     border = math.ceil(exact) if round_up else math.floor(exact)
-    return {one: SPLITS[0] if i < border else SPLITS[1] for i, one in enumerate(ordered)}
+    return {subject: SPLITS[0] if i < border else SPLITS[1] for i, subject in enumerate(ordered)}
 
 
 def within_groups(groups: Sequence[Hashable]) -> list[str]:
@@ -133,7 +133,8 @@ def shared_subjects(subject_splits: Mapping[str, set[str]]) -> list[str]:
     """
     lines = []
     for first, second in (SPLITS[:2], SPLITS[::2], SPLITS[1:]):
-        both = sorted(one for one, where in subject_splits.items() if {first, second} <= where)
+        pair = {first, second}
+        both = sorted(subject for subject, where in subject_splits.items() if pair <= where)
         if both:
             shown = ", ".join(both[:8]) + (" ..." if len(both) > 8 else "")
             lines.append(f"{first} and {second} share {len(both)} subject(s): {shown}")

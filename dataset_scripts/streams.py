@@ -68,15 +68,21 @@ def _rows(
     dtype: str,
 ) -> Iterator[dict[str, Any]]:
     card = corpus.card
-    for one in recordings:
-        if assignments is not None and not _may_hold(assignments, one.key, split):
+    for recording in recordings:
+        if assignments is not None and not _may_hold(assignments, recording.key, split):
             continue
-        for segment, signal in corpus.read(one).windows:
-            unit = f"{one.key}/{segment.unit}" if segment.unit else one.key
+        for segment, signal in corpus.read(recording).windows:
+            unit = f"{recording.key}/{segment.unit}" if segment.unit else recording.key
             if assignments is None or assignments[unit] == split:
                 onset_s = segment.start / card.rate_hz
                 row = encode_window(
-                    signal, card.channels, segment.label, one.key, one.subject, onset_s, dtype
+                    signal,
+                    card.channels,
+                    segment.label,
+                    recording.key,
+                    recording.subject,
+                    onset_s,
+                    dtype,
                 )
                 yield {**row, "label": card.labels.index(segment.label)}
 

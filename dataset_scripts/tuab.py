@@ -83,7 +83,7 @@ class Tuab(Corpus):
 
     def find_recordings(self) -> list[Recording]:
         """EDF files whose folders name set and label; subject is the name's first part."""
-        found = []
+        recordings = []
         for path in self.raw.rglob("*.edf"):
             part, label, montage = ("", "", "", *path.parts)[-4:-1]
             left_out = ""
@@ -93,21 +93,25 @@ class Tuab(Corpus):
                 left_out = f"montage {montage}; the task is on 01_tcp_ar"
             subject = path.stem.split("_")[0]
             group = f"{part}/{label}"
-            found.append(Recording(path.stem, subject, path, group=group, left_out=left_out))
-        return mark_repeated(found)
+            recordings.append(Recording(path.stem, subject, path, group=group, left_out=left_out))
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""
-        result = {one.key: "test" for one in recordings if one.group.startswith("eval/")}
-        training = [one for one in recordings if one.group.startswith("train/")]
+        result = {
+            recording.key: "test" for recording in recordings if recording.group.startswith("eval/")
+        }
+        training = [recording for recording in recordings if recording.group.startswith("train/")]
         if self.protocol == "disjoint":
             groups = [training]
         else:
-            groups = [[one for one in training if one.group.endswith(f"/{label}")]
+            groups = [[recording for recording in training if recording.group.endswith(f"/{label}")]
                       for label in CARD.labels]  # fmt: skip
         for group in groups:
-            by_subject = train_or_validation([one.subject for one in group], seed=self.split_seed)
-            result |= {one.key: by_subject[one.subject] for one in group}
+            by_subject = train_or_validation(
+                [recording.subject for recording in group], seed=self.split_seed
+            )
+            result |= {recording.key: by_subject[recording.subject] for recording in group}
         return result
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
@@ -115,7 +119,7 @@ class Tuab(Corpus):
 
         The names are not known without the corpus, so it is numbers only.
         """
-        counts = Counter(one.group for one in recordings if not one.left_out)
+        counts = Counter(recording.group for recording in recordings if not recording.left_out)
         return [
             line
             for group, expected in RECORDINGS.items()

@@ -79,7 +79,7 @@ class Tuev(Corpus):
     def find_recordings(self) -> list[Recording]:
         """EDF files with their ``.rec``; in train the subject is the name's first part, in eval
         the folder."""
-        found = []
+        recordings = []
         for path in self.raw.rglob("*.edf"):
             part, folder = ("", "", *path.parts)[-3:-1]
             subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
@@ -88,23 +88,23 @@ class Tuev(Corpus):
             fault = ""
             if not left_out and not events.is_file():
                 fault = f"{path.name}: its events {events.name} are missing; download them."
-            found.append(Recording(path.stem, subject, path, (events,), part, left_out, fault))
-        return mark_repeated(found)
+            recordings.append(Recording(path.stem, subject, path, (events,), part, left_out, fault))
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""
-        training = [one.subject for one in recordings if one.group != "eval"]
+        training = [recording.subject for recording in recordings if recording.group != "eval"]
         drawn = self.protocol == "labram"
         by_subject = train_or_validation(training, seed=self.split_seed, round_up=drawn)
         return {
-            one.key: "test" if one.group == "eval" else by_subject[one.subject]
-            for one in recordings
+            recording.key: "test" if recording.group == "eval" else by_subject[recording.subject]
+            for recording in recordings
         }
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """The two parts, where one has no recording at all."""
-        there = {one.group for one in recordings if not one.left_out}
-        return names_missing("parts (edf/<part>)", ("train", "eval"), there)
+        present = {recording.group for recording in recordings if not recording.left_out}
+        return names_missing("parts (edf/<part>)", ("train", "eval"), present)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per row of the ``.rec`` file, in the file's order.

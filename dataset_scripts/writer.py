@@ -63,10 +63,10 @@ def prepare(corpus: Corpus, out: str | Path, settings: Settings | None = None) -
         print_expected(corpus, plan.wanted, settings)
         parts = work / "parts"
         parts.mkdir(parents=True, exist_ok=True)
-        remove_strangers(parts, [one.key for one in plan.wanted])
+        remove_strangers(parts, [recording.key for recording in plan.wanted])
         jobs = _jobs(plan, plan.wanted, parts)
         outcomes = write_parts(jobs, settings.num_proc, settings.progress)
-        places = {one.key: parts / f"{one.key}.arrow" for one in plan.wanted}
+        places = {recording.key: parts / f"{recording.key}.arrow" for recording in plan.wanted}
         return _finish(plan, outcomes, places, target, work)
 
 
@@ -96,13 +96,13 @@ def prepare_shard(
     """
     plan = Plan.make(corpus, settings or Settings())
     folder = Path(out) / shard.folder_name(corpus.card.name)
-    own = shard.share(plan.wanted, corpus.duration_s)
+    share = shard.share(plan.wanted, corpus.duration_s)
     with locked(Path(out), folder.name):
         parts = start_shard(folder)
-        remove_strangers(parts, [one.key for one in own])
-        if own:
-            print_expected(corpus, own, plan.settings)
-            jobs = _jobs(plan, own, parts)
+        remove_strangers(parts, [recording.key for recording in share])
+        if share:
+            print_expected(corpus, share, plan.settings)
+            jobs = _jobs(plan, share, parts)
             outcomes = write_parts(jobs, plan.settings.num_proc, plan.settings.progress)
         else:
             outcomes = []
@@ -143,8 +143,8 @@ def merge_shards(
     with locked(Path(out), name):
         if _already_prepared(target, work, plan):
             return target
-        found = shard_folders(name, [Path(one) for one in folders] or [Path(out)])
-        outcomes, places = collect_shards(plan, found, Path(out))
+        shards = shard_folders(name, [Path(folder) for folder in folders] or [Path(out)])
+        outcomes, places = collect_shards(plan, shards, Path(out))
         work.mkdir(parents=True, exist_ok=True)
         return _finish(plan, outcomes, places, target, work)
 
@@ -152,7 +152,8 @@ def merge_shards(
 def _jobs(plan: Plan, recordings: Sequence[Recording], parts: Path) -> list[Job]:
     dtype, part_settings = plan.settings.dtype, plan.part_settings()
     return [
-        (plan.corpus, one, parts, dtype, part_settings, plan.sources[one.key]) for one in recordings
+        (plan.corpus, recording, parts, dtype, part_settings, plan.sources[recording.key])
+        for recording in recordings
     ]
 
 
@@ -161,12 +162,12 @@ def _finish(
 ) -> Path:
     """Report, splits, documents, and the rename; ``work`` goes."""
     corpus, settings = plan.corpus, plan.settings
-    outcomes += [Outcome(one, status="left-out", reason=one.left_out)
-                 for one in plan.recordings if one.left_out]  # fmt: skip
+    outcomes += [Outcome(recording, status="left-out", reason=recording.left_out)
+                 for recording in plan.recordings if recording.left_out]  # fmt: skip
     outcomes.sort(key=lambda outcome: outcome.recording.key)
     write_report(work / REPORT_FILE, corpus.raw, outcomes)
     _check_skipped(corpus, outcomes, settings, work / REPORT_FILE)
-    used = [one for one in outcomes if one.status == "used"]
+    used = [outcome for outcome in outcomes if outcome.status == "used"]
     manifest = plan.manifest or _within_subject_manifest(corpus, used)
     manifest["fingerprint"] = plan.fingerprint()
     manifest["missing"] = plan.missing
@@ -217,11 +218,11 @@ def _check_skipped(
     corpus: Corpus, outcomes: Sequence[Outcome], settings: Settings, report: Path
 ) -> None:
     """Fail where more recordings than allowed could not be used."""
-    skipped = [one for one in outcomes if one.status == "skipped"]
-    asked = len(skipped) + sum(one.status == "used" for one in outcomes)
+    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    asked = len(skipped) + sum(outcome.status == "used" for outcome in outcomes)
     if len(skipped) <= settings.max_skipped * asked:
         return
-    shown = "\n".join(f"  {one.recording.key}: {one.reason}" for one in skipped[:10])
+    shown = "\n".join(f"  {outcome.recording.key}: {outcome.reason}" for outcome in skipped[:10])
     raise PreparationError(
         f"{corpus.card.name}: {len(skipped)} of {asked} recordings could not be used, more than "
         f"{settings.max_skipped:.1%} (--max-skipped):\n{shown}\nAll are in {report}. What could "

@@ -63,18 +63,18 @@ def _between(first: FloatArray, last: FloatArray, share: float) -> FloatArray:
 def _known_positions() -> dict[str, FloatArray]:
     """Unit vectors (3,) by upper-case name."""
     left = {name: _direction(*angles) for name, angles in _OTHERS.items()}
-    found = {name: _direction(angle, 0.0) for name, angle in _MIDLINE.items()}
+    positions = {name: _direction(angle, 0.0) for name, angle in _MIDLINE.items()}
     for row, (front, azimuth, end) in _ROWS.items():
         middle, ring = _direction(front, 0.0), _direction(72.0, azimuth)
-        found[f"{row}Z"] = middle
+        positions[f"{row}Z"] = middle
         left[row + end if end == "7" else end] = ring
         for column, share in (("1", 0.25), ("3", 0.5), ("5", 0.75)):
             left[row + column] = _between(middle, ring, share)
     for name, place in left.items():
-        found[name] = place
-        found[name[:-1] + str(int(name[-1]) + 1)] = place * np.array([-1.0, 1.0, 1.0])
-    found["HEO"] = _direction(95.0, 50.0)
-    return found | {old: found[new] for old, new in _OLD_NAMES.items()}
+        positions[name] = place
+        positions[name[:-1] + str(int(name[-1]) + 1)] = place * np.array([-1.0, 1.0, 1.0])
+    positions["HEO"] = _direction(95.0, 50.0)
+    return positions | {old: positions[new] for old, new in _OLD_NAMES.items()}
 
 
 def electrode_positions(names: Sequence[str]) -> FloatArray:

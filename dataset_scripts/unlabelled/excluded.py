@@ -70,15 +70,15 @@ def rule_by_name(key: str) -> str | None:
     """
     *folders, name = key.split("/")
     lower = [folder.lower() for folder in folders]
-    found = _CHB.match(name)
-    if found and int(found[1]) in TEST_CASES:
-        return f"CHB-MIT case {int(found[1])} is in a test split"
-    found = _SLEEP.match(name)
-    if found and found[1].upper() in TEST_NIGHTS:
-        return f"Sleep-EDF night {found[1].upper()} is in the test split"
-    found = _MI.match(name)
-    if found and found[1].upper() in TEST_MI_SUBJECTS:
-        return f"PhysioNet motor imagery: {found[1].upper()} is in a test split"
+    match = _CHB.match(name)
+    if match and int(match[1]) in TEST_CASES:
+        return f"CHB-MIT case {int(match[1])} is in a test split"
+    match = _SLEEP.match(name)
+    if match and match[1].upper() in TEST_NIGHTS:
+        return f"Sleep-EDF night {match[1].upper()} is in the test split"
+    match = _MI.match(name)
+    if match and match[1].upper() in TEST_MI_SUBJECTS:
+        return f"PhysioNet motor imagery: {match[1].upper()} is in a test split"
     if _SEED_V.match(name) or any(re.fullmatch(r"seed[-_ ]?v", folder) for folder in lower):
         return "SEED-V: every session has test trials"
     if any(pair in _TUAB_EVAL for pair in pairwise(lower)):
@@ -90,8 +90,8 @@ def rule_by_name(key: str) -> str | None:
 
 def _tuev_eval(folders: Sequence[str]) -> bool:
     """Whether a folder ``eval`` lies in a folder with the name of TUEV; in lower case."""
-    tuev = [("tuev" in one or "tuh_eeg_events" in one) for one in folders]
-    return any(one == "eval" and any(tuev[:place]) for place, one in enumerate(folders))
+    tuev = [("tuev" in folder or "tuh_eeg_events" in folder) for folder in folders]
+    return any(folder == "eval" and any(tuev[:place]) for place, folder in enumerate(folders))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Exclusions:
                 content = json.loads(Path(path).read_text("utf-8"))
                 if content["version"] != VERSION:
                     raise ValueError(f"version {content['version']!r}, expected {VERSION}")
-                entries += [Entry(**one) for one in content["entries"]]
+                entries += [Entry(**entry) for entry in content["entries"]]
             except FileNotFoundError:
                 raise
             except (ValueError, KeyError, TypeError) as error:
@@ -174,10 +174,10 @@ class Exclusions:
             other kind (letters, numbers), and ``without_tuh_lists`` does not say to go on.
         """
         first = {}
-        for one in recordings:
-            found = TUH_NAME.match(one.path.name)
-            if found:
-                first.setdefault(found[1].isdigit(), one.key)
+        for recording in recordings:
+            match = TUH_NAME.match(recording.path.name)
+            if match:
+                first.setdefault(match[1].isdigit(), recording.key)
         if not first:
             return ()
         missing = TUH_TASKS.difference(entry.task for entry in self.entries)
@@ -211,7 +211,7 @@ class Exclusions:
             Of what its file holds: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
         """
         whole = (recording.path.absolute(), recording.path.resolve())
-        for path in (recording.key, *(one.as_posix() for one in whole)):
+        for path in (recording.key, *(full_path.as_posix() for full_path in whole)):
             rule = rule_by_name(path)
             if rule:
                 return rule

@@ -139,12 +139,12 @@ def _write_like_channels(
     while True:
         try:
             return _read_and_write(outcome, source, recording, part, settings, unlike)
-        except UnlikeChannels as found:
-            if found.ratios.keys() <= unlike.keys():
+        except UnlikeChannels as unlike_now:
+            if unlike_now.ratios.keys() <= unlike.keys():
                 raise RecordingError(
                     f"{recording.path.name}: no two channels have amplitudes of one unit."
-                ) from found
-            unlike |= found.ratios
+                ) from unlike_now
+            unlike |= unlike_now.ratios
 
 
 def _read_and_write(

@@ -75,16 +75,16 @@ class Blocks:
             signal = self._opened.read(places, start, stop)[0] * 1e6
             if signal.shape[1] != stop - start:
                 raise ValueError(f"expected {stop - start} samples, found {signal.shape[1]}")
-            first, found = 0, []
+            first, first_rows = 0, []
             for name in names:
                 count = len(self._rows[name])
                 if count > 1:
                     check_equal(name, signal[first : first + count])
-                found.append(first)
+                first_rows.append(first)
                 first += count
         except Exception as error:  # MNE's readers raise whatever a damaged file makes them meet
             raise RecordingError(f"{self._file}: its signal cannot be read: {error}") from error
-        return signal[found] if len(found) < len(places) else signal
+        return signal[first_rows] if len(first_rows) < len(places) else signal
 
 
 class Signal:
@@ -190,8 +190,8 @@ def read_signal(
             "would be taken for the earlobes; rename them to electrodes (--source trujillo does so "
             "for the 64-channel cap)."
         )
-    known = sorted((one for one in rows if is_known(one)), key=_place)
-    left_out += [f"{one} (no place in the table)" for one in rows if not is_known(one)]
+    known = sorted((channel for channel in rows if is_known(channel)), key=_place)
+    left_out += [f"{channel} (no place in the table)" for channel in rows if not is_known(channel)]
     if not known:
         raise RecordingError(
             f"{name}: no channel has a name of the table, found {', '.join(opened.names)}; rename "
@@ -203,12 +203,12 @@ def read_signal(
         )
     blocks = Blocks(opened, rows, name)
     unusable = _unusable(blocks, known)
-    unusable |= {one: f"its amplitude is {unlike[one]:.2g} times that of the others"
-                 for one in unlike}  # fmt: skip
-    left_out += [f"{one} ({why})" for one, why in unusable.items()]
-    kept = tuple(one for one in known if one not in unusable)
+    unusable |= {channel: f"its amplitude is {unlike[channel]:.2g} times that of the others"
+                 for channel in unlike}  # fmt: skip
+    left_out += [f"{channel} ({why})" for channel, why in unusable.items()]
+    kept = tuple(channel for channel in known if channel not in unusable)
     if not kept:
-        shown = ", ".join(f"{one} ({why})" for one, why in unusable.items())
+        shown = ", ".join(f"{channel} ({why})" for channel, why in unusable.items())
         raise RecordingError(f"{name}: no channel can be used: {shown}.")
     info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
     return Signal(blocks, kept, info, opened.samples, tuple(left_out), info.left_out, name)
@@ -220,22 +220,26 @@ def _opened(
     """The recording with its channels renamed and dropped, and channels that are left out."""
     if not raw.ch_names:
         raise RecordingError(f"{name}: no signal in it, only annotations.")
-    there = [one for one in recording.drop if one in raw.ch_names]
+    dropped_names = [channel for channel in recording.drop if channel in raw.ch_names]
     units = getattr(raw, "_orig_units", None) or {}
-    no_unit = [one for one in raw.ch_names if units.get(one) == "n/a" and one not in there]
+    no_unit = [
+        channel
+        for channel in raw.ch_names
+        if units.get(channel) == "n/a" and channel not in dropped_names
+    ]
     try:
         wanted = {clean_name(old): new for old, new in recording.rename.items()}
-        renamed = {one: wanted[clean_name(one)] for one in raw.ch_names
-                   if clean_name(one) in wanted}  # fmt: skip
-        left_out = [f"{renamed.get(one, one)} (no unit of voltage in the header)"
-                    for one, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)
-                    if one in no_unit and kind == "eeg"]  # fmt: skip
-        raw.drop_channels([*there, *no_unit])
+        renamed = {channel: wanted[clean_name(channel)] for channel in raw.ch_names
+                   if clean_name(channel) in wanted}  # fmt: skip
+        left_out = [f"{renamed.get(channel, channel)} (no unit of voltage in the header)"
+                    for channel, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)
+                    if channel in no_unit and kind == "eeg"]  # fmt: skip
+        raw.drop_channels([*dropped_names, *no_unit])
         raw.rename_channels({a: b for a, b in renamed.items() if a in raw.ch_names})
         opened = open_source(raw)
     except ValueError as error:
         raise RecordingError(f"{name}: {error}") from error
-    dropped = [f"{one} (of no use to {source.name})" for one in there]
+    dropped = [f"{channel} (of no use to {source.name})" for channel in dropped_names]
     return opened, [*opened.left_out, *dropped, *left_out]
 
 
@@ -250,8 +254,10 @@ def _unusable(blocks: Blocks, names: Sequence[str]) -> dict[str, str]:
         np.minimum(low, block.min(axis=1), out=low)  # NaN stays NaN
         np.maximum(high, block.max(axis=1), out=high)
     finite = np.isfinite(low) & np.isfinite(high)
-    found = {one: "NaN or infinite" for one, ok in zip(names, finite, strict=True) if not ok}
-    rest = [one for one in names if one not in found]
+    reasons = {
+        channel: "NaN or infinite" for channel, ok in zip(names, finite, strict=True) if not ok
+    }
+    rest = [channel for channel in names if channel not in reasons]
     if rest:
-        found |= dict.fromkeys(flat_by_span((high - low)[finite], rest), "flat")
-    return found
+        reasons |= dict.fromkeys(flat_by_span((high - low)[finite], rest), "flat")
+    return reasons

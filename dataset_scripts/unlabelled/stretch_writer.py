@@ -122,12 +122,17 @@ def _made_from(
     exclusions: Exclusions,
 ) -> dict[str, Any]:
     """What a prepared folder depends on, by names that a message can use."""
-    names = [[one.key, sorted(one.rename.items()), list(one.drop)] for one in recordings]
-    subjects = [[one.key, one.subject] for one in recordings]
+    names = [
+        [recording.key, sorted(recording.rename.items()), list(recording.drop)]
+        for recording in recordings
+    ]
+    subjects = [[recording.key, recording.subject] for recording in recordings]
     return {
         "settings": settings.key(),
         "source": source.name,
-        "files": {one.key: [_size(path) for path in one.files] for one in recordings},
+        "files": {
+            recording.key: [_size(path) for path in recording.files] for recording in recordings
+        },
         "channel names": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
         "subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
         "exclusions": exclusions.digest(),
@@ -147,19 +152,19 @@ def _already_there(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = read_manifest(out).get("made_from")
+        made_from = read_manifest(out).get("made_from")
     except (FileNotFoundError, ValueError) as error:
         if overwrite and (out / MANIFEST_FILE).is_file():
             return False
         raise FileExistsError(
             f"{out} is there and no prepared folder ({error}); choose another --out."
         ) from error
-    if found == wanted:
+    if made_from == wanted:
         return True
     if overwrite:
         return False
-    found = found if isinstance(found, dict) else {}
-    keys = [key for key in wanted if found.get(key) != wanted[key]]
+    made_from = made_from if isinstance(made_from, dict) else {}
+    keys = [key for key in wanted if made_from.get(key) != wanted[key]]
     raise FileExistsError(
         f"{out} was prepared from other {' and '.join(keys)}; choose another --out, or replace it "
         "with --overwrite."
@@ -191,11 +196,11 @@ def _prepare_each(
     digests, faults = read_digests(recordings, work / "digests.jsonl", num_proc, progress)
     outcomes, chosen = _choose(recordings, exclusions, digests, faults)
     parts = work / "parts"
-    wanted = {part_path(parts, one.key).stem for one in chosen}
+    wanted = {part_path(parts, recording.key).stem for recording in chosen}
     for path in parts.iterdir():
         if path.name.partition(".")[0] not in wanted:
             path.unlink()
-    jobs = [(source, one, digests[one.path], parts, settings) for one in chosen]
+    jobs = [(source, recording, digests[recording.path], parts, settings) for recording in chosen]
     with tqdm(total=len(jobs), desc=source.name, bar_format=_BAR, disable=not progress) as bar:
         for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, num_proc)):
             bar.update(outcome.key not in outcomes)
@@ -206,7 +211,7 @@ def _prepare_each(
                 raise PreparationError(f"{outcome.key}: {outcome.reason} (--strict)")
             if progress:
                 bar.write(f"skipped {outcome.key}: {outcome.reason}")
-    return [outcomes[one.key] for one in recordings]
+    return [outcomes[recording.key] for recording in recordings]
 
 
 def _choose(
@@ -218,23 +223,23 @@ def _choose(
     """Outcomes of recordings that are not used, known before they are opened; and the others."""
     outcomes, chosen = {}, []
     first_with: dict[tuple[str, str], str] = {}
-    for one in recordings:
-        digest = digests.get(one.path, "")
-        content = (digest, one.part)
-        rule = exclusions.reason(one, digest)
+    for recording in recordings:
+        digest = digests.get(recording.path, "")
+        content = (digest, recording.part)
+        rule = exclusions.reason(recording, digest)
         if rule:
             status, reason = "excluded", rule
-        elif one.left_out:
-            status, reason = "left-out", one.left_out
-        elif one.path in faults:
-            status, reason = "skipped", faults[one.path]
+        elif recording.left_out:
+            status, reason = "left-out", recording.left_out
+        elif recording.path in faults:
+            status, reason = "skipped", faults[recording.path]
         elif content in first_with:
             status, reason = "left-out", f"a copy of {first_with[content]}"
         else:
-            first_with[content] = one.key
-            chosen.append(one)
+            first_with[content] = recording.key
+            chosen.append(recording)
             continue
-        outcomes[one.key] = Outcome(one.key, one.subject, status, reason, digest)
+        outcomes[recording.key] = Outcome(recording.key, recording.subject, status, reason, digest)
     return outcomes, chosen
 
 
@@ -253,24 +258,24 @@ def _finish(
     from datasets import Dataset, concatenate_datasets
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
-    used = [one for one in outcomes if one.status == "used"]
+    used = [outcome for outcome in outcomes if outcome.status == "used"]
     if not used:
         write_report(work / REPORT_FILE, outcomes)
-        lines = "".join(f"\n  {one.key}: {one.reason}" for one in outcomes[:10])
+        lines = "".join(f"\n  {outcome.key}: {outcome.reason}" for outcome in outcomes[:10])
         raise PreparationError(
             f"{raw}: none of {len(outcomes)} recordings can be used (the report is "
             f"{work / REPORT_FILE}):{lines}"
         )
     whole = work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    data = [Dataset.from_file(str(part_path(work / "parts", one.key))) for one in used]
+    data = [Dataset.from_file(str(part_path(work / "parts", outcome.key))) for outcome in used]
     disable_progress_bar()
     try:
         concatenate_datasets(data).save_to_disk(str(whole))
     finally:
         enable_progress_bar()
     simulated = (raw / SIMULATED_FILE).exists()
-    statuses = Counter(one.status for one in outcomes)
+    statuses = Counter(outcome.status for outcome in outcomes)
     manifest = {
         "version": MANIFEST_VERSION,
         "simulated": simulated,
@@ -284,9 +289,9 @@ def _finish(
         "max_patches": settings.max_patches,
         "max_seconds": settings.max_seconds,
         "recordings": dict(statuses),
-        "subjects": len({one.subject or one.key for one in used}),
-        "hours": sum(one.seconds for one in used) / 3600,
-        "montages": dict(Counter(len(one.channels) for one in used)),
+        "subjects": len({outcome.subject or outcome.key for outcome in used}),
+        "hours": sum(outcome.seconds for outcome in used) / 3600,
+        "montages": dict(Counter(len(outcome.channels) for outcome in used)),
         "exclusions": exclusions.describe(),
         "notes": list(notes),
         "made_from": wanted,
@@ -308,30 +313,31 @@ def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        for one in outcomes:
+        for outcome in outcomes:
             writer.writerow(
-                (one.key, one.status, one.reason, one.subject, f"{one.seconds / 3600:.4f}",
-                 f"{one.rate_hz:g}", one.window_s, " ".join(one.channels),
-                 "; ".join(one.left_out), "; ".join(one.notes), one.sha256)
+                (outcome.key, outcome.status, outcome.reason, outcome.subject,
+                 f"{outcome.seconds / 3600:.4f}", f"{outcome.rate_hz:g}", outcome.window_s,
+                 " ".join(outcome.channels), "; ".join(outcome.left_out),
+                 "; ".join(outcome.notes), outcome.sha256)
             )  # fmt: skip
 
 
 def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
     """What became of all recordings, in a few lines."""
-    used = [one for one in outcomes if one.status == "used"]
-    hours = sum(one.seconds for one in used) / 3600
+    used = [outcome for outcome in outcomes if outcome.status == "used"]
+    hours = sum(outcome.seconds for outcome in used) / 3600
     lines = [f"{len(used)} of {len(outcomes)} recordings used, {hours:.2f} h of EEG"]
     if source.known_hours is not None:
         lines[0] += f" (the paper names {source.known_hours:g} h)"
     for size, group in sorted(_by_size(used).items()):
-        seconds = sorted({one.window_s for one in group})
+        seconds = sorted({outcome.window_s for outcome in group})
         shown = " or ".join(map(str, seconds))
         lines.append(f"  {len(group):>5} of {size} channels, windows up to {shown} s")
     for status in ("skipped", "excluded", "left-out"):
-        count = sum(one.status == status for one in outcomes)
+        count = sum(outcome.status == status for outcome in outcomes)
         if count:
             lines.append(f"  {count:>5} {status}: see {REPORT_FILE}")
-    dropped = Counter(text for one in used for text in one.left_out)
+    dropped = Counter(text for outcome in used for text in outcome.left_out)
     for text, count in dropped.most_common(5):
         lines.append(f"  channel left out: {text} in {count}")
     return "\n".join(lines)
@@ -339,8 +345,8 @@ def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
 
 def _by_size(used: Sequence[Outcome]) -> dict[int, list[Outcome]]:
     groups: dict[int, list[Outcome]] = {}
-    for one in used:
-        groups.setdefault(len(one.channels), []).append(one)
+    for outcome in used:
+        groups.setdefault(len(outcome.channels), []).append(outcome)
     return groups
 
 

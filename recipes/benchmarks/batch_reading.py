@@ -71,20 +71,20 @@ def reading_speed(
     """Seconds per epoch of both ways in turn, files in the system's cache; MB of an epoch."""
     reader, plain = WindowReader(rows), PlainMemmap(rows, folder / "samples.bin")
     ways = {"plain": plain.read, "package": lambda batch: reader.read(batch, unit_uv=UNIT_UV)}
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    seconds_by_way: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
             seconds = epoch_seconds(way, len(reader), turn)
             if turn:
-                found[name].append(seconds)
+                seconds_by_way[name].append(seconds)
     (folder / "samples.bin").unlink()
     windows = len(reader) // BATCH * BATCH
-    return found, windows * reader.shape[0] * reader.shape[1] * 4 / 1e6
+    return seconds_by_way, windows * reader.shape[0] * reader.shape[1] * 4 / 1e6
 
 
-def ratio(found: dict[str, list[float]]) -> float:
+def ratio(seconds: dict[str, list[float]]) -> float:
     """Median over the rounds of plain's seconds by the package's."""
-    pairs = zip(found["plain"], found["package"], strict=True)
+    pairs = zip(seconds["plain"], seconds["package"], strict=True)
     return statistics.median(plain / package for plain, package in pairs)
 
 

@@ -93,8 +93,8 @@ def preparation_rows(times: dict[str, list[preparation.Timed]], hours: float) ->
     for way, name in names.items():
         clock, processor = preparation.medians(times[way])
         pairs = list(zip(times["plain"], times[way], strict=True))
-        by_clock = statistics.median(plain[0] / own[0] for plain, own in pairs)
-        by_processor = statistics.median(plain[1] / own[1] for plain, own in pairs)
+        by_clock = statistics.median(plain[0] / this[0] for plain, this in pairs)
+        by_processor = statistics.median(plain[1] / this[1] for plain, this in pairs)
         rows.append(
             f"| {name} | {clock:.2f} | {processor:.2f} | {hours / clock:.2f} "
             f"| {by_clock:.2f} | {by_processor:.2f} |"
@@ -140,4 +140,4 @@ def figure_rows(
 def faster(clocks: dict[str, list[float]], what: str) -> float:
     """Median over the rounds of one process's seconds by two's."""
     pairs = zip(clocks[f"{what}one"], clocks[f"{what}two"], strict=True)
-    return statistics.median(one / two for one, two in pairs)
+    return statistics.median(single / two for single, two in pairs)

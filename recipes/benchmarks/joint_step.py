@@ -52,17 +52,17 @@ def cards() -> dict[str, TaskCard]:
 def batches(samples: int, device: torch.device) -> dict[str, dict[str, torch.Tensor]]:
     """Random windows of every task's real shape (timing does not depend on the values)."""
     generator = torch.Generator().manual_seed(0)
-    found = {}
+    windows = {}
     for task, (classes, channels, seconds) in SHAPES.items():
         rows = torch.arange(1, channels + 1)
-        found[task] = {
+        windows[task] = {
             "input_values": torch.randn(samples, channels, seconds, 200, generator=generator),
             "channel_ids": torch.stack([rows, rows], dim=1),
             "labels": torch.arange(samples) % classes,
         }
     return {
         task: {key: value.to(device) for key, value in batch.items()}
-        for task, batch in found.items()
+        for task, batch in windows.items()
     }
 
 
@@ -87,9 +87,11 @@ class PlainStep:
             rank, world = accelerator.process_index, accelerator.num_processes
         largest_first = sorted(whole, key=lambda task: -whole[task]["input_values"].numel())
         # 0 1 1 0 0 1: the sizes of both hands come out nearly even.
-        own = {task for i, task in enumerate(largest_first) if (i + i // world) % world == rank}
-        self.batches = {task: batch for task, batch in whole.items() if task in own}
-        self.cards = {task: card for task, card in cards().items() if task in own}
+        tasks_here = {
+            task for i, task in enumerate(largest_first) if (i + i // world) % world == rank
+        }
+        self.batches = {task: batch for task, batch in whole.items() if task in tasks_here}
+        self.cards = {task: card for task, card in cards().items() if task in tasks_here}
         self.models = {
             task: PlainLabram(config, card.num_outputs).to(device)
             for task, card in self.cards.items()

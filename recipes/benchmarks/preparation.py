@@ -100,13 +100,13 @@ def speed(raw: Path, paths: Sequence[Path], out: Path, repeats: int) -> dict[str
             plain_chain(path, out / f"{index}.npy")
 
     ways = {"plain": plain, "package": lambda: prepared(raw, out / "prepared")}
-    found: dict[str, list[Timed]] = {name: [] for name in ways}
+    times_by_way: dict[str, list[Timed]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
             times = timed(way)
             if turn:
-                found[name].append(times)
-    return found
+                times_by_way[name].append(times)
+    return times_by_way
 
 
 def in_own_process(measurement: str, raw: Path, out: Path, repeats: int = 1) -> dict:
@@ -139,14 +139,14 @@ def measure_processes(raw: Path, out: Path, repeats: int) -> dict[str, list[floa
         "loop one": lambda: [filter_noise(seed) for seed in range(2)],
         "loop two": lambda: list(pool.map(filter_noise, range(2))),
     }
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    clocks: dict[str, list[float]] = {name: [] for name in ways}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         for turn in range(repeats + 1):
             for name, way in ways.items():
                 clock, _ = timed(way)
                 if turn:
-                    found[name].append(clock)
-    return found
+                    clocks[name].append(clock)
+    return clocks
 
 
 def filter_noise(seed: int) -> None:

@@ -47,11 +47,11 @@ def recording_table(preset: str, hours: Sequence[float] = (1, 4)) -> str:
         piece = make_recording(Path(folder) / "piece.edf", hours[0])
         for way, length in tqdm(jobs, unit="recording", desc="recordings"):
             path = repeat_recording(piece, Path(folder) / "long.edf", round(length / hours[0]))
-            found = in_own_process(way, path, preset)
-            before = found["before_mb"]
+            figures = in_own_process(way, path, preset)
+            before = figures["before_mb"]
             rows.append(
-                f"| {way} | {length:g} h | {found['peak_mb']:.0f} "
-                f"| {3600 * length / found['seconds']:.0f} |"
+                f"| {way} | {length:g} h | {figures['peak_mb']:.0f} "
+                f"| {3600 * length / figures['seconds']:.0f} |"
             )
     notes = "\n".join(f"- {name}: {text}" for name, text in WAYS.items())
     return (

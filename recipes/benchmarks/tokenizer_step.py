@@ -59,10 +59,10 @@ class PlainTokenizerTraining(nn.Module):
         features = self.decoder.fc_norm(self.decoder.transform(features, rows, patches))
         spectrum = torch.fft.fft(values)
         targets = spectrum.abs(), torch.angle(spectrum)
-        found = self.amplitude_head(features), self.phase_head(features)
+        predicted = self.amplitude_head(features), self.phase_head(features)
         return commitment + sum(
             F.mse_loss(part, self.standardised(target).flatten(1, 2))
-            for part, target in zip(found, targets, strict=True)
+            for part, target in zip(predicted, targets, strict=True)
         )
 
     def quantize(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dataset_scripts.demo import folder_bytes
 from modeling_mteeg.data import WindowReader, encode_window, window_features
 
 from .joint_step import SHAPES
@@ -80,17 +80,6 @@ def reading_speed(
     (folder / "samples.bin").unlink()
     windows = len(reader) // BATCH * BATCH
     return seconds_by_way, windows * reader.shape[0] * reader.shape[1] * 4 / 1e6
-
-
-def ratio(seconds: dict[str, list[float]]) -> float:
-    """Median over the rounds of plain's seconds by the package's."""
-    pairs = zip(seconds["plain"], seconds["package"], strict=True)
-    return statistics.median(plain / package for plain, package in pairs)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def disk_shares(windows: int = 64) -> dict[str, float]:

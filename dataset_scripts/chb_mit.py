@@ -325,10 +325,5 @@ def read_summary(path: Path) -> dict[str, list[tuple[int, int]]]:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.chb_mit --raw FOLDER --out FOLDER``."""
-    return run_command(ChbMit, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(ChbMit))

@@ -72,10 +72,5 @@ class Eegmat(Corpus):
         return windows_in_order(0, samples, self.window_samples, label), Counter()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.eegmat --raw FOLDER --out FOLDER``."""
-    return run_command(Eegmat, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(Eegmat))

@@ -6,12 +6,12 @@ python -m dataset_scripts.exclusions --raw tuab=DOWNLOAD --raw tuev=DOWNLOAD --o
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .command import with_exit_code
 from .corpus import Corpus, Recording
 from .registry import corpus_class
 from .unlabelled.digests import digest_of
@@ -65,7 +65,8 @@ def _tested(corpus: Corpus) -> dict[str, Recording]:
     return {recording.key: recording for recording in wanted if recording.key in tested}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@with_exit_code
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m dataset_scripts.exclusions",
                                      description=__doc__.partition("\n")[0])  # fmt: skip
@@ -74,19 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the list, a JSON file")
     parser.add_argument("--overwrite", action="store_true", help="replace the list --out holds")
     options = parser.parse_args(arguments)
-    try:
-        if options.out.exists() and not options.overwrite:
-            raise FileExistsError(f"{options.out} exists: choose another --out, or --overwrite.")
-        pairs = [text.partition("=") for text in options.raw]
-        if not all(equals and folder for _, equals, folder in pairs):
-            raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")
-        exclusions = test_recordings({task: folder for task, _, folder in pairs})
-        exclusions.save(options.out)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if options.out.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.out} exists: choose another --out, or --overwrite.")
+    pairs = [text.partition("=") for text in options.raw]
+    if not all(equals and folder for _, equals, folder in pairs):
+        raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")
+    exclusions = test_recordings({task: folder for task, _, folder in pairs})
+    exclusions.save(options.out)
     print(f"{options.out}: {len(exclusions.entries)} test recordings")
-    return 0
 
 
 if __name__ == "__main__":

@@ -178,10 +178,5 @@ def _split_of_subject(number: int) -> str:
     return "train" if number <= train else "validation" if number <= validation else "test"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.physionet_mi --raw FOLDER --out FOLDER``."""
-    return run_command(PhysionetMi, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(PhysionetMi))

@@ -177,10 +177,5 @@ def _unit(trial: int) -> str:
     return f"trial-{trial + 1:02d}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.seed_v --raw FOLDER --out FOLDER``."""
-    return run_command(SeedV, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(SeedV))

@@ -192,10 +192,5 @@ def trim_wake(segments: Sequence[Segment], epochs: int) -> list[Segment]:
     return list(segments[max(0, asleep[0] - epochs) : asleep[-1] + epochs + 1])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.sleep_edf --raw FOLDER --out FOLDER``."""
-    return run_command(SleepEdf, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(SleepEdf))

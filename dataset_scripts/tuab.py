@@ -132,10 +132,5 @@ class Tuab(Corpus):
         return windows_in_order(0, samples, self.window_samples, label), Counter()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.tuab --raw FOLDER --out FOLDER``."""
-    return run_command(Tuab, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(Tuab))

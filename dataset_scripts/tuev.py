@@ -167,10 +167,5 @@ def read_events(path: Path) -> list[tuple[float, float, str]]:
     return events
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.tuev --raw FOLDER --out FOLDER``."""
-    return run_command(Tuev, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(Tuev))

@@ -14,6 +14,7 @@ from tiny_runs import write_run
 
 from dataset_scripts import physionet_mi
 from dataset_scripts.chb_mit import BIOT_FILES, UNNAMED, ChbMit, cut_as_biot
+from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording, Segment
 from dataset_scripts.headers import RecordingWarning
 from dataset_scripts.physionet_mi import PhysionetMi
@@ -23,7 +24,6 @@ from dataset_scripts.settings import Settings
 from dataset_scripts.sleep_edf import SleepEdf, trim_wake
 from dataset_scripts.splits import train_or_validation
 from dataset_scripts.tuab import Tuab
-from dataset_scripts.tuab import main as tuab_main
 from dataset_scripts.tuev import Tuev
 from dataset_scripts.writer import prepare
 from modeling_mteeg.model.task_card import TaskCard
@@ -195,7 +195,7 @@ def test_labram_draws_a_fifth_of_the_subjects_of_tuev_for_validation(tmp_path: P
 
 def test_the_seed_is_an_option_of_the_command(tmp_path: Path, capsys) -> None:
     options = ["--raw", str(tmp_path), "--out", str(tmp_path / "out"), "--split-seed", "3"]
-    assert tuab_main(options) == 1
+    assert run_command(Tuab, options) == 1
     assert "found 3 for protocol 'paper'" in capsys.readouterr().err
 
 
@@ -211,7 +211,7 @@ def test_the_seed_goes_to_manifest_and_card(tmp_path: Path, monkeypatch) -> None
     hashes = set()
     for seed in ("0", "5"):
         options = ["--raw", str(raw), "--out", str(tmp_path / seed), "--protocol", "labram"]
-        assert tuab_main([*options, "--split-seed", seed]) == 0
+        assert run_command(Tuab, [*options, "--split-seed", seed]) == 0
         folder = tmp_path / seed / "tuab"
         manifest = json.loads((folder / "splits.json").read_text("utf-8"))
         assert manifest["rule"] == f"protocol: labram, seed {seed}"

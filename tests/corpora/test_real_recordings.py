@@ -21,9 +21,9 @@ from places import ROOT
 from transformers import AutoFeatureExtractor, AutoModel
 
 from dataset_scripts.chb_mit import ChbMit, read_summary
+from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording
 from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.physionet_mi import main as prepare_main
 from dataset_scripts.settings import Settings
 from dataset_scripts.sleep_edf import SleepEdf, read_stages
 from dataset_scripts.writer import prepare
@@ -44,7 +44,7 @@ def joint_recipe():
 def test_one_subject_is_prepared_trained_evaluated_and_predicted(recordings_dir, tmp_path, capsys):
     raw, data, out = recordings_dir / "eegmmidb", tmp_path / "data", tmp_path / "out"
     arguments = ["--raw", str(raw), "--out", str(data), "--split", "within-subject"]
-    assert prepare_main([*arguments, "--subjects", "S001"]) == 0
+    assert run_command(PhysionetMi, [*arguments, "--subjects", "S001"]) == 0
     report = (data / "physionet-mi" / "report.tsv").read_text("utf-8")
     left_out = next(line for line in report.splitlines() if "S088R10" in line)
     assert "left-out" in left_out and "protocol" in left_out

@@ -14,9 +14,10 @@ from preparation_program import Killed, dying_at
 from tiny_runs import content, write_run, write_runs
 
 from dataset_scripts import Settings, Shard, merge_shards, prepare_corpus, prepare_shard
+from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording
 from dataset_scripts.locking import locked
-from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
+from dataset_scripts.physionet_mi import CARD, PhysionetMi
 from dataset_scripts.prepare import main as prepare_main
 from dataset_scripts.shards import assign_shards
 from dataset_scripts.writer import PreparationError
@@ -83,7 +84,7 @@ def test_a_wrong_shard_is_an_error(text: str, runs: Path, tmp_path: Path, capsys
     with pytest.raises(ValueError, match="shard: expected i/n"):
         Shard.parse(text)
     options = ["--raw", str(runs), "--out", str(tmp_path), f"--shard={text}"]
-    assert main(options) == 1 and "expected i/n" in capsys.readouterr().err
+    assert run_command(PhysionetMi, options) == 1 and "expected i/n" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -117,7 +118,7 @@ def test_a_missing_and_an_incomplete_shard_are_named_with_commands_that_work(
     first = copied / f"{TASK}.shard-1-of-3"
     lost = sorted((first / "parts").glob("*.json"))[0]
     lost.unlink()
-    assert main(["--raw", str(runs), "--out", str(copied), "--merge"]) == 1
+    assert run_command(PhysionetMi, ["--raw", str(runs), "--out", str(copied), "--merge"]) == 1
     text = capsys.readouterr().err
     assert "shard 2/3 was never started" in text
     assert "shard 1/3" in text and f"{lost.stem}: not written" in text and "3/3" not in text
@@ -128,8 +129,8 @@ def test_a_missing_and_an_incomplete_shard_are_named_with_commands_that_work(
         ["python", "-m", "dataset_scripts.physionet_mi"]
     ] * 2
     for command in commands:
-        assert main(command[3:]) == 0
-    assert main(["--raw", str(runs), "--out", str(copied), "--merge"]) == 0
+        assert run_command(PhysionetMi, command[3:]) == 0
+    assert run_command(PhysionetMi, ["--raw", str(runs), "--out", str(copied), "--merge"]) == 0
     assert content(copied / TASK) == whole
 
 

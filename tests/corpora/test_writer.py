@@ -19,7 +19,8 @@ import yaml
 from tiny_runs import CUES, SECONDS, content, report, write_run, write_runs
 
 from dataset_scripts import parts, writer
-from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
+from dataset_scripts.command import run_command
+from dataset_scripts.physionet_mi import CARD, PhysionetMi
 from dataset_scripts.prepare import corpus_class, prepare_corpora
 from dataset_scripts.reading import edf_duration_s, read_edf
 from dataset_scripts.settings import Settings
@@ -256,11 +257,11 @@ def test_interrupted_simulation_is_refused(raw: Path) -> None:
 
 def test_command_line(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = ["--raw", str(raw), "--out", str(tmp_path / "out")]
-    assert main(options) == 0
+    assert run_command(PhysionetMi, options) == 0
     printed = capsys.readouterr().out
     assert "6 recordings" in printed and "| all | 24 | 6 | 6 |" in printed
     assert "share" in printed
-    assert main([*options, "--dtype", "float32"]) == 1
+    assert run_command(PhysionetMi, [*options, "--dtype", "float32"]) == 1
     assert "--overwrite" in capsys.readouterr().err
 
 

@@ -15,7 +15,8 @@ from datasets import load_from_disk
 from places import ROOT
 from tiny_corpora import CARDS, make_dataset
 
-from dataset_scripts.tuab import main
+from dataset_scripts.command import run_command
+from dataset_scripts.tuab import Tuab
 from modeling_mteeg.data import WindowReader
 
 RECIPES = ROOT / "recipes"
@@ -56,7 +57,7 @@ def test_a_preparation_prints_hours_a_second_and_the_size_that_it_will_have(
 ):
     _, preparation, reading = parts
     preparation.make_recordings(tmp_path / "raw", 5, 2)
-    assert main(["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 0
+    assert run_command(Tuab, ["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert re.search(r"0\.17/0\.17 h of EEG \[.*, +\d+\.\d+h/s\]", printed.err)  # 5 x 2 min
     windows, size = re.search(r"about (\d+) windows, (\d+) MB as int16", printed.out).groups()

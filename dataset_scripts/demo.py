@@ -14,11 +14,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .corpus import SIMULATED_FILE
 from .provenance import file_times, write_checksums
 from .simulator import PLANS, SIZES, VERSION, Job
 
 TASKS = tuple(PLANS)
-MARKER = "SIMULATED"
+MARKER = SIMULATED_FILE
 """File in the folder of a simulated corpus: JSON with seed, version, size, subjects, complete."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from .corpus import Recording
+from .sources import sha256_of_file
 
 NAMES_BYTES = 256
 """The fixed part of an EDF header holds names and dates; a copy may differ in them alone."""
@@ -88,7 +89,5 @@ def _probe(path: Path) -> bytes:
     return digest.digest()
 
 
-def _digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(NAMES_BYTES)
-        return hashlib.file_digest(file, "sha256").digest()
+def _digest(path: Path) -> str:
+    return sha256_of_file(path, NAMES_BYTES)

@@ -1,6 +1,8 @@
 """Make a list of downstream test recordings, which pre-training must not see.
 
 python -m dataset_scripts.exclusions --raw tuab=DOWNLOAD --raw tuev=DOWNLOAD --out exclusions.json
+
+:mod:`dataset_scripts.unlabelled.excluded` reads it.
 """
 
 from __future__ import annotations

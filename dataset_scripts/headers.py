@@ -179,8 +179,7 @@ def _check_records(
 ) -> None:
     """Records of a possible rate, as many as the file has room for (``held``)."""
     most = max(
-        (n for n, label in zip(samples, labels, strict=True) if label not in ANNOTATIONS),
-        default=0,
+        (n for n, label in zip(samples, labels, strict=True) if label not in ANNOTATIONS), default=0
     )
     _expect(record_s > 0 or not most, path, "its data records last 0 s though it has signals")
     _expect(

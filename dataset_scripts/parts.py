@@ -16,6 +16,7 @@ from typing import Any
 from modeling_mteeg.data import encode_window, window_features
 
 from .corpus import Corpus, Recording
+from .locking import write_whole
 from .processes import run_each
 from .reading import RecordingError
 from .report import Outcome
@@ -99,11 +100,8 @@ def write_part(
     except RecordingError as error:
         content = {"status": "skipped", "reason": str(error)}
     content["sources"] = files
-    described = folder / f"{recording.key}.json"
-    temporary = described.with_suffix(f".json.{os.getpid()}")
-    text = json.dumps({"settings": settings, "bytes": size, "times": times, "outcome": content})
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, described)
+    known = {"settings": settings, "bytes": size, "times": times, "outcome": content}
+    write_whole(folder / f"{recording.key}.json", json.dumps(known))
     return Outcome(recording, **content)
 
 

@@ -142,10 +142,7 @@ class PhysionetMi(Corpus):
         of_these = [subject for subject in wanted if subject in subjects]
         runs = [f"{subject}R{run:02d}" for subject in of_these for run in sorted(RUN_LABELS)]
         whose = f"imagery runs of {len(of_these)} subject(s)"
-        return [
-            *names_missing("subjects", wanted, subjects),
-            *names_missing(whose, runs, present),
-        ]
+        return [*names_missing("subjects", wanted, subjects), *names_missing(whose, runs, present)]
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per cue, in order of the cues."""

@@ -16,15 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from modeling_mteeg.settings.schema import (
-    ConfigError,
-    nearest,
-    read_section,
-    setting,
-    yaml_loader,
-)
+from modeling_mteeg.settings.config_file import read_tree
+from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, setting
 
 from .corpus import Corpus
 from .registry import KNOWN_TASKS, corpus_class
@@ -111,8 +104,8 @@ def read_plan(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {OPTION} names a YAML file of corpora.")
-    faults: list[str] = []
-    tree = _read_yaml(path, faults)
+    tree, faults = read_tree(path)
+    _name_subjects(tree)
     section = read_section(PlanSection, tree, "", faults)
     target = str(out or section.out)
     if not target:
@@ -138,21 +131,14 @@ def read_plan(
     return Plan(Path(target), tuple(jobs.values()))
 
 
-def _read_yaml(path: Path, faults: list[str]) -> Any:
-    """The content; numbers among the subjects become text, as SEED-V's subjects are called 1, 2."""
-    try:
-        tree = yaml.load(path.read_text("utf-8"), Loader=yaml_loader(faults))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [f"not readable as YAML: {error}"]) from error
-    if tree is None:
-        return {}
+def _name_subjects(tree: Any) -> None:
+    """Numbers among the subjects become text, as SEED-V's subjects are called 1, 2."""
     corpora = tree.get("corpora") if isinstance(tree, Mapping) else None
-    for corpus_content in corpora.values() if isinstance(corpora, Mapping) else ():
-        subjects = corpus_content.get("subjects") if isinstance(corpus_content, dict) else None
+    for content in corpora.values() if isinstance(corpora, Mapping) else ():
+        subjects = content.get("subjects") if isinstance(content, dict) else None
         if isinstance(subjects, list):
-            corpus_content["subjects"] = [str(subject) if type(subject) is int else subject
-                               for subject in subjects]  # fmt: skip
-    return tree
+            content["subjects"] = [str(subject) if type(subject) is int else subject
+                                   for subject in subjects]  # fmt: skip
 
 
 def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus | None:

@@ -7,13 +7,13 @@ preparation notes whether each file that it read is one of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .corpus import SIMULATED_FILE, Corpus
 from .report import Outcome
+from .sources import sha256_of_file
 from .splits import SPLITS
 
 CHECKSUMS_FILE = "SIMULATED.sha256"
@@ -53,12 +53,6 @@ def read_checksums(folder: Path) -> dict[str, str]:
         return {name: digest for digest, name in pairs}
     except (OSError, ValueError):
         return {}
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source_of(corpus: Corpus, used: Sequence[Outcome]) -> dict[str, Any]:

@@ -11,13 +11,7 @@ import numpy as np
 
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
 
-from .headers import (
-    ANNOTATIONS,
-    RecordingError,
-    RecordingWarning,
-    read_cnt_header,
-    read_edf_header,
-)
+from .headers import ANNOTATIONS, RecordingError, RecordingWarning, read_cnt_header, read_edf_header
 
 if TYPE_CHECKING:
     from mne import Annotations
@@ -29,10 +23,7 @@ MISSPELT = {"01": "O1", "02": "O2"}
 
 
 def read_edf(
-    path: str | Path,
-    channels: Sequence[str],
-    repeated: Sequence[str] = (),
-    derive: bool = False,
+    path: str | Path, channels: Sequence[str], repeated: Sequence[str] = (), derive: bool = False
 ) -> tuple[np.ndarray, float]:
     """Signal of an EDF or EDF+ file.
 

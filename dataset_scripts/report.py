@@ -13,6 +13,7 @@ import numpy as np
 from modeling_mteeg.model.task_card import TaskCard
 
 from .corpus import Corpus, Recording
+from .locking import write_whole
 from .splits import SPLITS
 
 if TYPE_CHECKING:
@@ -81,9 +82,7 @@ def write_report(path: Path, raw: Path, outcomes: Sequence[Outcome]) -> None:
             "; ".join(outcome.warnings), _relative(recording.path, raw),
         )  # fmt: skip
         lines.append("\t".join(" ".join(str(cell).split()) for cell in cells))
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join(lines) + "\n", "utf-8")
-    temporary.replace(path)
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def _relative(path: Path, raw: Path) -> str:
@@ -160,10 +159,7 @@ def print_result(
 def counts_table(card: TaskCard, used: Sequence[Outcome]) -> str:
     """A Markdown table: windows of every class in every split."""
     counts = window_counts(used)
-    lines = [
-        f"| {card.name} | " + " | ".join(SPLITS) + " |",
-        "|---|" + "---:|" * len(SPLITS),
-    ]
+    lines = [f"| {card.name} | " + " | ".join(SPLITS) + " |", "|---|" + "---:|" * len(SPLITS)]
     for label in card.labels:
         lines.append(f"| {label} | " + " | ".join(str(counts[s][label]) for s in SPLITS) + " |")
     total = " | ".join(str(sum(counts[split].values())) for split in SPLITS)

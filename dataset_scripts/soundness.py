@@ -80,6 +80,7 @@ def clipped_share(channel: np.ndarray) -> float:
     """
     if len(channel) < 2:
         return 0.0
+    # Places of the extremes in order; the signal stays where two are neighbours and equal.
     places = np.flatnonzero((channel == channel.min()) | (channel == channel.max()))
     values = channel[places]
     stays = (np.diff(places) == 1) & (values[1:] == values[:-1])
@@ -130,8 +131,8 @@ def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, f
     names : sequence of str
         The channels.
     """
-    amplitudes = _amplitudes_uv(signal_uv)
-    ratios = amplitudes / _typical_uv(amplitudes)
+    amplitudes = _amplitudes_uv(signal_uv)  # (channels,)
+    ratios = amplitudes / _typical_uv(amplitudes)  # a unit off by one prefix gives 1000 or 1/1000
     return {
         name: float(ratio)
         for name, ratio in zip(names, ratios, strict=True)
@@ -140,11 +141,12 @@ def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, f
 
 
 def _amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
+    # A channel at a time: what is computed on the way is as large as what is given.
     return np.array([amplitude_uv(row[None, None]) for row in signal_uv])
 
 
 def _typical_uv(amplitudes: np.ndarray) -> float:
-    """Median amplitude of the channels that are not at rest; 0 where all are."""
+    """Median of amplitudes (channels,) of those that are not at rest; 0 where all are."""
     active = amplitudes > AT_REST * amplitudes.max()
     return float(np.median(amplitudes[active])) if active.any() else 0.0
 

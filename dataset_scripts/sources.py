@@ -50,10 +50,16 @@ def sample_digest(path: Path) -> str:
 def content_digest(path: Path) -> str:
     """SHA-256 of a whole file, ``missing`` where there is none."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except FileNotFoundError:
         return MISSING
+
+
+def sha256_of_file(path: Path, first: int = 0) -> str:
+    """SHA-256 of a file's content from byte ``first`` on."""
+    with open(path, "rb") as file:
+        file.seek(first)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def changed_ns(path: Path) -> int:

@@ -233,7 +233,7 @@ class Exclusions:
         lines = [
             "built-in rules by name: CHB-MIT cases 22 to 24; Sleep-EDF, the last fifth of the "
             "nights; PhysioNet motor imagery, subjects with a run in the last fifth, and from S090 "
-            "on; SEED-V, all; TUAB and TUEV, evaluation sets",
+            "on; SEED-V, all; TUAB and TUEV, evaluation sets"
         ]
         for task in sorted({entry.task for entry in self.entries}):
             count = sum(entry.task == task for entry in self.entries)

@@ -15,6 +15,7 @@ import numpy as np
 from modeling_mteeg.data import cut_stretches, encode_stretch, stretch_features, window_patches
 
 from ..headers import RecordingError
+from ..locking import write_whole
 from .layouts import Source, UnlabelledRecording
 from .stretch_reading import Signal, UnlikeChannels, read_signal
 from .stretch_settings import UnlabelledSettings
@@ -88,15 +89,9 @@ def write_part(
         outcome.status, outcome.reason = "skipped", str(error)
         part.unlink(missing_ok=True)
     size = part.stat().st_size if outcome.status == "used" else 0
-    text = {
-        "settings": _made_from(recording, settings),
-        "bytes": size,
-        "outcome": dataclasses.asdict(outcome),
-    }
-    described = part.with_suffix(".json")
-    temporary = described.with_suffix(f".json.{os.getpid()}")
-    temporary.write_text(json.dumps(text), "utf-8")
-    os.replace(temporary, described)
+    described = {"bytes": size, "outcome": dataclasses.asdict(outcome)}
+    described["settings"] = _made_from(recording, settings)
+    write_whole(part.with_suffix(".json"), json.dumps(described))
     return outcome
 
 
@@ -202,6 +197,7 @@ def _stretches(signal: Signal, window_s: int) -> Iterator[tuple[int, int, np.nda
     blocks, first = signal.filtered(), 0
     values = np.empty((len(signal.channels), 0), np.float32)
     for start, stop, own_s in cut_stretches(signal.samples, window_s):
+        # What of the last stretch belongs to this one, too; then blocks until it is whole.
         held, first = [values[:, start - first :]], start
         place = start + held[0].shape[1]
         while place < stop:

@@ -72,6 +72,7 @@ class Blocks:
 
     def _read(self, names: Sequence[str], places: list[int], start: int, stop: int) -> np.ndarray:
         try:
+            # (rows, stop - start): every name's rows lie together, in the order of the names.
             signal = self._opened.read(places, start, stop)[0] * 1e6
             if signal.shape[1] != stop - start:
                 raise ValueError(f"expected {stop - start} samples, found {signal.shape[1]}")
@@ -135,10 +136,11 @@ class Signal:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="A recording is shorter than")
             for done in self._steps(steps):
+                # Every ``every``-th sample of the whole, wherever a block begins (at ``place``).
                 sampled.append(done[:, -place % every :: every].copy())
                 place += done.shape[1]
                 yield done
-        seen = np.concatenate(sampled, axis=1)
+        seen = np.concatenate(sampled, axis=1)  # (channels, about MOST_SAMPLES)
         check_amplitude(seen, self.channels, self._file)
         unlike = foreign_channels(seen, self.channels)
         if unlike:
@@ -249,6 +251,7 @@ def _place(name: str) -> tuple[int, ...]:
 
 def _unusable(blocks: Blocks, names: Sequence[str]) -> dict[str, str]:
     """Channels that hold NaN or infinity, or nothing at all, with the reason."""
+    # The extremes of every channel, (channels,), tell NaN, infinity and a flat line in one pass.
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for block in blocks.of(names):
         np.minimum(low, block.min(axis=1), out=low)  # NaN stays NaN

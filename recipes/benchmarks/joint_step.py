@@ -166,6 +166,8 @@ def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:
     total = 0.0
     for _, channels, seconds in SHAPES.values():
         tokens = 1 + channels * seconds
+        # Two operations a weight, for the output, the input's gradient and (plain) the weight's;
+        # scores and weighted sums of the attention, and twice as much backward.
         linear = 2 * weights * (2 if joint else 3) + (2 * adapter * 2 if joint else 0)
         attention = 2 * 2 * tokens * d * 3
         total += samples * tokens * depth * (linear + attention)

@@ -149,6 +149,7 @@ class PlainTokenizer(PlainLabram):
         """Code numbers (batch, channels * patches); counts the usage as the published code does."""
         x = self.transform(self.patch_tokens(values), rows, values.shape[2])
         tokens = F.normalize(self.head(self.fc_norm(x)), dim=-1).flatten(0, 1)
+        # |t - c|^2 of every token and code, (tokens, codes)
         distances = (
             tokens.square().sum(1, keepdim=True)
             + self.codes.square().sum(1)

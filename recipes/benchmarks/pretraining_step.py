@@ -132,4 +132,5 @@ def operations(preset: str, samples: int) -> float:
 
     predicted = 2 * patches * student.hidden_size * student.num_codes
     looked_up = 2 * patches * tokenizer.code_size * tokenizer.num_codes
+    # Backward costs twice the forward; mask and complement are two passes of the student.
     return 3 * (2 * forward(student) + predicted) + forward(tokenizer) + looked_up

@@ -92,6 +92,14 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
     int
         Exit code: 0, or 1 with a message on stderr.
     """
+    options = _parser(corpus_class).parse_args(arguments)
+    split_seed = getattr(options, "split_seed", None)
+    corpus = corpus_class(options.raw, options.protocol, split_seed=split_seed)
+    print(f"{corpus.card.name}: {prepare_as_asked(corpus, options)}")
+
+
+def _parser(corpus_class: type[Corpus]) -> argparse.ArgumentParser:
+    """The options of one corpus: those of all, and its own protocols and splits."""
     card = corpus_class.card
     parser = argparse.ArgumentParser(
         prog=f"python -m dataset_scripts.{card.name.replace('-', '_')}"
@@ -121,7 +129,4 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
         help="the protocol's, or 64/16/20 of every subject's windows in order within each class",
     )
     parser.add_argument("--subjects", nargs="+", default=(), help="use these subjects only")
-    options = parser.parse_args(arguments)
-    split_seed = getattr(options, "split_seed", None)
-    corpus = corpus_class(options.raw, options.protocol, split_seed=split_seed)
-    print(f"{card.name}: {prepare_as_asked(corpus, options)}")
+    return parser

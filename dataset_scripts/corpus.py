@@ -161,6 +161,8 @@ class Corpus:
     """More tags of the dataset card."""
     protocols: ClassVar[dict[str, str]] = {"default": "as its class says"}
     """Ways to label, cut and split, by name; the first is used where nobody asks for another."""
+    protocol_cards: ClassVar[dict[str, TaskCard]] = {}
+    """Cards of the protocols whose classes are not those of :attr:`card`."""
     seeded_protocols: ClassVar[tuple[str, ...]] = ()
     """Protocols whose split is a shuffle: ``split_seed`` decides it."""
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
@@ -185,6 +187,8 @@ class Corpus:
                 f"found {protocol!r}."
             )
         self.protocol = protocol
+        if protocol in self.protocol_cards:
+            self.card = self.protocol_cards[protocol]
         seeded = protocol in self.seeded_protocols
         if split_seed is not None and (not seeded or split_seed < 0):
             raise ValueError(

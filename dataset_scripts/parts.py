@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_mteeg.data import encode_window, window_features
+import numpy as np
 
-from .corpus import Corpus, Recording
+from modeling_mteeg.data import encode_window, window_features
+from modeling_mteeg.model.task_card import TaskCard
+
+from .corpus import Corpus, Recording, Segment
 from .locking import write_whole
 from .processes import run_each
 from .reading import RecordingError
@@ -132,6 +135,20 @@ def read_part(
     return outcome, ""
 
 
+def unit_of(recording: Recording, segment: Segment) -> str:
+    """What the split keeps together: the recording, or a part of it."""
+    return f"{recording.key}/{segment.unit}" if segment.unit else recording.key
+
+
+def encode_row(
+    card: TaskCard, recording: Recording, segment: Segment, signal: np.ndarray, dtype: str
+) -> dict[str, Any]:
+    """The row of a window (channels, samples) in microvolt."""
+    label, onset_s = card.labels.index(segment.label), segment.start / card.rate_hz
+    key, subject = recording.key, recording.subject
+    return encode_window(signal, card.channels, label, key, subject, onset_s, dtype)
+
+
 def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str) -> dict[str, Any]:
     """Write one Arrow file; returns the fields of its :class:`Outcome`."""
     from datasets.arrow_writer import ArrowWriter
@@ -145,14 +162,10 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
         features=features, path=str(temporary), writer_batch_size=ROWS_PER_BATCH
     ) as writer:
         for segment, signal in reading.windows:
-            onset_s = segment.start / card.rate_hz
-            row = encode_window(
-                signal, card.channels, features["label"].str2int(segment.label), recording.key,
-                recording.subject, onset_s, dtype,
-            )  # fmt: skip
-            writer.write(row)  # nothing in it is left to encode
+            # Nothing in a row is left to encode.
+            writer.write(encode_row(card, recording, segment, signal, dtype))
             labels.append(segment.label)
-            units.append(f"{recording.key}/{segment.unit}" if segment.unit else recording.key)
+            units.append(unit_of(recording, segment))
         writer.finalize()
     os.replace(temporary, part)
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from modeling_mteeg.model.task_card import TaskCard
@@ -95,15 +94,12 @@ class PhysionetMi(Corpus):
         "four-class": "without rest, all 109 subjects: 1 to 70 train, 71 to 89 validate, 90 to 109 "
         "test (CBraMod's script)",
     }
+    protocol_cards: ClassVar[dict[str, TaskCard]] = {"four-class": FOUR_CLASS_CARD}
     splits = ("protocol", "within-subject")
 
-    def __init__(
-        self, raw: str | Path, protocol: str | None = None, split_seed: int | None = None
-    ) -> None:
-        super().__init__(raw, protocol, split_seed)
-        self.four_class = self.protocol == "four-class"
-        if self.four_class:
-            self.card = FOUR_CLASS_CARD
+    @property
+    def four_class(self) -> bool:
+        return self.protocol == "four-class"
 
     def find_recordings(self) -> list[Recording]:
         """Runs by name; those that are not of imagery and six subjects are left out."""

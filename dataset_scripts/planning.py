@@ -90,11 +90,8 @@ class Plan:
 
     def sources_document(self, outcomes: Sequence[Outcome]) -> str:
         """Content of :data:`SOURCES_FILE`."""
-        files = {
-            outcome.recording.key: outcome.sources
-            for outcome in outcomes
-            if outcome.status != "left-out"
-        }
+        wanted = [outcome for outcome in outcomes if outcome.status != "left-out"]
+        files = {outcome.recording.key: outcome.sources for outcome in wanted}
         content = {"settings": self.choices(), "sources": dict(sorted(files.items()))}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 

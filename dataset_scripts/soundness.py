@@ -65,12 +65,8 @@ def check_raw_signal(signal: np.ndarray, names: Sequence[str], file: str) -> tup
         for name, share in zip(names, map(clipped_share, signal), strict=True)
         if name not in flat and share > CLIPPED_SHARE
     ]
-    warnings = []
-    if flat:
-        warnings.append(f"flat: {_shown(flat, len(names))}")
-    if clipped:
-        warnings.append(f"clipped: {_shown(clipped, len(names))}")
-    return tuple(warnings)
+    kinds = {"flat": flat, "clipped": clipped}
+    return tuple(f"{kind}: {_shown(odd, len(names))}" for kind, odd in kinds.items() if odd)
 
 
 def clipped_share(channel: np.ndarray) -> float:
@@ -94,10 +90,8 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     ----------
     signal_uv : numpy.ndarray
         (channels, samples), filtered.
-    names : sequence of str
-        The channels.
-    file : str
-        Name of the file, for messages.
+    names, file
+        As for :func:`check_raw_signal`.
 
     Returns
     -------
@@ -124,12 +118,7 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
 def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Channels whose amplitude differs from the others' as units do, with the ratio.
 
-    Parameters
-    ----------
-    signal_uv : numpy.ndarray
-        (channels, samples), filtered, not all at rest.
-    names : sequence of str
-        The channels.
+    ``signal_uv`` is (channels, samples), filtered, and not all at rest.
     """
     amplitudes = _amplitudes_uv(signal_uv)  # (channels,)
     ratios = amplitudes / _typical_uv(amplitudes)  # a unit off by one prefix gives 1000 or 1/1000

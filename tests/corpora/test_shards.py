@@ -56,26 +56,34 @@ def recordings(lengths: dict[str, float]) -> tuple[list[Recording], dict[str, fl
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
 def test_shares_are_disjoint_complete_and_balanced(count: int) -> None:
-    found, lengths = recordings({f"r{i:02d}": 60.0 + (i * 7919) % 3600 for i in range(30)})
-    shares = [Shard(i + 1, count).share(found, lambda one: lengths[one.key]) for i in range(count)]
-    keys = [one.key for share in shares for one in share]
+    listed, lengths = recordings({f"r{i:02d}": 60.0 + (i * 7919) % 3600 for i in range(30)})
+    shares = [
+        Shard(i + 1, count).share(listed, lambda recording: lengths[recording.key])
+        for i in range(count)
+    ]
+    keys = [recording.key for share in shares for recording in share]
     assert sorted(keys) == sorted(lengths)
-    assert all([one.key for one in share] == sorted(one.key for one in share) for share in shares)
-    loads = [sum(lengths[one.key] for one in share) for share in shares]
+    for share in shares:
+        assert [recording.key for recording in share] == sorted(
+            recording.key for recording in share
+        )
+    loads = [sum(lengths[recording.key] for recording in share) for share in shares]
     assert max(loads) - min(loads) <= max(lengths.values())
-    owner = assign_shards(found[::-1], lambda one: lengths[one.key], count)
-    assert all(owner[one.key] == i + 1 for i, share in enumerate(shares) for one in share)
+    owner = assign_shards(listed[::-1], lambda recording: lengths[recording.key], count)
+    assert all(
+        owner[recording.key] == i + 1 for i, share in enumerate(shares) for recording in share
+    )
 
 
 def test_a_long_recording_weighs_as_much_as_many_short_ones() -> None:
-    found, lengths = recordings({"long": 100.0, **{f"r{i:03d}": 1.0 for i in range(100)}})
-    owner = assign_shards(found, lambda one: lengths[one.key], 2)
+    listed, lengths = recordings({"long": 100.0, **{f"r{i:03d}": 1.0 for i in range(100)}})
+    owner = assign_shards(listed, lambda recording: lengths[recording.key], 2)
     assert [key for key in owner if owner[key] == owner["long"]] == ["long"]
 
 
 def test_recordings_of_unknown_length_are_shared_out_by_number() -> None:
-    found, _ = recordings(dict.fromkeys("abcdefghij", 0.0))
-    owner = assign_shards(found, lambda one: 0.0, 4)
+    listed, _ = recordings(dict.fromkeys("abcdefghij", 0.0))
+    owner = assign_shards(listed, lambda recording: 0.0, 4)
     assert sorted(list(owner.values()).count(i) for i in range(1, 5)) == [2, 2, 3, 3]
 
 

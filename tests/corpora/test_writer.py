@@ -96,8 +96,10 @@ def test_any_number_of_processes_gives_the_same_bytes(
 def test_channels_are_found_by_name_in_any_order(raw: Path, prepared: Path, tmp_path: Path) -> None:
     write_run(raw / "S001" / "S001R04.edf", 14, CARD.channels[::-1])
     again = prepare(PhysionetMi(raw), tmp_path / "out", QUIET)
-    one, two = (content(folder)["train/data-00000-of-00001.arrow"] for folder in (prepared, again))
-    assert one == two
+    first, two = (
+        content(folder)["train/data-00000-of-00001.arrow"] for folder in (prepared, again)
+    )
+    assert first == two
 
 
 def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
@@ -134,7 +136,7 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
     folder = prepare(PhysionetMi(raw), out, QUIET)
     assert len(written) == 6 and len(set(written)) == 6  # no recording was written twice
     assert content(folder) == content(prepared)
-    assert {one.name for one in out.iterdir()} == {CARD.name, f".{CARD.name}.lock"}
+    assert {path.name for path in out.iterdir()} == {CARD.name, f".{CARD.name}.lock"}
 
 
 @pytest.mark.slow

@@ -42,12 +42,12 @@ def test_both_ways_of_preparing_write_the_same_windows(parts, tmp_path):
         "train": 8, "validation": 4, "test": 4,
     }  # fmt: skip
     readers = [WindowReader(saved[split]) for split in ("train", "validation", "test")]
-    found = np.concatenate([reader.read(range(len(reader))) for reader in readers])
+    stored = np.concatenate([reader.read(range(len(reader))) for reader in readers])
     for index, path in enumerate(paths):
         preparation.plain_chain(path, tmp_path / "plain.npy")
         expected = np.load(tmp_path / "plain.npy")
         assert expected.shape == (4, 23, 2000)
-        error = found[4 * index : 4 * index + 4] - expected
+        error = stored[4 * index : 4 * index + 4] - expected
         assert np.sqrt(np.mean(error**2)) < 0.1 < expected.std()
 
 
@@ -75,9 +75,11 @@ def test_both_ways_of_reading_give_the_same_batches(parts, tmp_path, dtype):
     assert [len(batch) for batch in batches] == [32, 32]
     assert len(np.unique(np.concatenate(batches))) == 64
     for batch in batches:
-        one, two = plain.read(batch), reader.read(batch, unit_uv=reading.UNIT_UV)
-        assert one.dtype == two.dtype == np.float32 and one.shape == two.shape
-        np.testing.assert_allclose(one, two, rtol=1e-6)
+        by_plain, by_package = plain.read(batch), reader.read(batch, unit_uv=reading.UNIT_UV)
+        assert (
+            by_plain.dtype == by_package.dtype == np.float32 and by_plain.shape == by_package.shape
+        )
+        np.testing.assert_allclose(by_plain, by_package, rtol=1e-6)
 
 
 def test_disk_shares_are_of_float32(parts):

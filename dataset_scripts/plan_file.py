@@ -112,17 +112,8 @@ def read_plan(
         faults.append("out: expected the folder of the prepared corpora, here or as --out")
     if not section.corpora and not any(fault.startswith("corpora") for fault in faults):
         faults.append(f"corpora: expected at least one of {', '.join(KNOWN_TASKS)}")
-    jobs: dict[str, tuple[Corpus, Settings]] = {}
-    sections = section.corpora
-    for name, corpus_section in sections.items():
-        corpus = _open_corpus(name, corpus_section, faults)
-        if corpus is None:
-            continue
-        task = corpus.card.name
-        if task in jobs:
-            faults.append(f"corpora.{name}: the task {task} is in the file already")
-        jobs[task] = corpus, _settings(section, corpus_section, num_proc, task in overwrite)
-    tasks = [*jobs, *sections]
+    jobs = _jobs(section, num_proc, overwrite, faults)
+    tasks = [*jobs, *section.corpora]
     for task in overwrite:
         if task not in tasks:
             faults.append(f"--overwrite {task}: not in the file{nearest(task, tasks)}")
@@ -139,6 +130,34 @@ def _name_subjects(tree: Any) -> None:
         if isinstance(subjects, list):
             content["subjects"] = [str(subject) if type(subject) is int else subject
                                    for subject in subjects]  # fmt: skip
+
+
+def _jobs(
+    plan: PlanSection, num_proc: int | None, overwrite: Sequence[str], faults: list[str]
+) -> dict[str, tuple[Corpus, Settings]]:
+    """Task to corpus and settings: the command line's, else its own, else the whole file's."""
+    jobs: dict[str, tuple[Corpus, Settings]] = {}
+    for name, section in plan.corpora.items():
+        corpus = _open_corpus(name, section, faults)
+        if corpus is None:
+            continue
+        task = corpus.card.name
+        if task in jobs:
+            faults.append(f"corpora.{name}: the task {task} is in the file already")
+        jobs[task] = (
+            corpus,
+            Settings(
+                num_proc=num_proc or section.num_proc or plan.num_proc,
+                dtype=section.dtype or plan.dtype,
+                split=section.split,
+                max_skipped=plan.max_skipped
+                if section.max_skipped is None
+                else section.max_skipped,
+                subjects=section.subjects,
+                overwrite=task in overwrite,
+            ),
+        )
+    return jobs
 
 
 def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus | None:
@@ -172,22 +191,6 @@ def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus
     except (ValueError, OSError) as error:
         faults.append(f"{where}: {error}")
         return None
-
-
-def _settings(
-    plan: PlanSection, corpus_section: CorpusSection, num_proc: int | None, overwrite: bool
-) -> Settings:
-    """Settings of a corpus: the command line's, else its own, else the whole file's."""
-    return Settings(
-        num_proc=num_proc or corpus_section.num_proc or plan.num_proc,
-        dtype=corpus_section.dtype or plan.dtype,
-        split=corpus_section.split,
-        max_skipped=plan.max_skipped
-        if corpus_section.max_skipped is None
-        else corpus_section.max_skipped,
-        subjects=corpus_section.subjects,
-        overwrite=overwrite,
-    )
 
 
 def run_plan(plan: Plan) -> dict[str, str]:

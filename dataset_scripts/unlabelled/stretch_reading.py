@@ -186,6 +186,23 @@ def read_signal(
     name, unlike = recording.path.name, unlike or {}
     opened, left_out = _opened(raw, recording, source, name)
     rows = rows_by_name(opened)
+    known = _known_channels(rows, opened, name)
+    left_out += [f"{channel} (no place in the table)" for channel in rows if channel not in known]
+    blocks = Blocks(opened, rows, name)
+    unusable = _unusable(blocks, known)
+    unusable |= {channel: f"its amplitude is {unlike[channel]:.2g} times that of the others"
+                 for channel in unlike}  # fmt: skip
+    reasons = [f"{channel} ({why})" for channel, why in unusable.items()]
+    kept = tuple(channel for channel in known if channel not in unusable)
+    if not kept:
+        raise RecordingError(f"{name}: no channel can be used: {', '.join(reasons)}.")
+    info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
+    left_out = (*left_out, *reasons)
+    return Signal(blocks, kept, info, opened.samples, left_out, info.left_out, name)
+
+
+def _known_channels(rows: Mapping[str, list[int]], opened: OpenRecording, name: str) -> list[str]:
+    """Names of the table among those of a recording, in its order."""
     if rows.keys() >= _BIOSEMI:
         raise RecordingError(
             f"{name}: channels have BioSemi's own names (A1, A2, ... B1, ...), of which A1 and A2 "
@@ -193,7 +210,6 @@ def read_signal(
             "for the 64-channel cap)."
         )
     known = sorted((channel for channel in rows if is_known(channel)), key=_place)
-    left_out += [f"{channel} (no place in the table)" for channel in rows if not is_known(channel)]
     if not known:
         raise RecordingError(
             f"{name}: no channel has a name of the table, found {', '.join(opened.names)}; rename "
@@ -203,17 +219,7 @@ def read_signal(
         raise RecordingError(
             f"{name}: expected {LEAST_RATE_HZ:g} Hz or more, found {opened.rate_hz:g} Hz."
         )
-    blocks = Blocks(opened, rows, name)
-    unusable = _unusable(blocks, known)
-    unusable |= {channel: f"its amplitude is {unlike[channel]:.2g} times that of the others"
-                 for channel in unlike}  # fmt: skip
-    left_out += [f"{channel} ({why})" for channel, why in unusable.items()]
-    kept = tuple(channel for channel in known if channel not in unusable)
-    if not kept:
-        shown = ", ".join(f"{channel} ({why})" for channel, why in unusable.items())
-        raise RecordingError(f"{name}: no channel can be used: {shown}.")
-    info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
-    return Signal(blocks, kept, info, opened.samples, tuple(left_out), info.left_out, name)
+    return known
 
 
 def _opened(

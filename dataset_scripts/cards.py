@@ -19,6 +19,10 @@ STORED = {
     "float32": "little-endian float32 in microvolt, exact (`scale` is 1)",
 }
 WITHIN_SUBJECT = "64/16/20 % of every subject's windows, in order within each class"
+LIMITS = (
+    "Research on methods only. It is no medical device and no part of one: nothing that is trained "
+    "or tested on it may guide the diagnosis, monitoring or treatment of a person."
+)
 OWN_LICENSE = "apache-2.0"
 """Licence of what the simulator writes."""
 
@@ -69,14 +73,9 @@ def dataset_card(
         "## Citation",
         _citation(corpus, card),
         "## What it is not for",
-        "Research on methods only. It is no medical device and no part of one: nothing that is "
-        "trained or tested on it may guide the diagnosis, monitoring or treatment of a person. "
-        + (
-            "Results on simulated data say nothing about people."
-            if card.simulated
-            else "Do not try to find out who was recorded."
-        ),
-    ]
+        LIMITS + (" Results on simulated data say nothing about people." if card.simulated
+                  else " Do not try to find out who was recorded."),
+    ]  # fmt: skip
     body = "\n\n".join(_wrap(section) for section in sections)
     return f"---\n{card_header(corpus, card, used)}\n---\n\n{body}\n"
 

@@ -15,7 +15,7 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing, number_differs
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
 from .headers import RecordingWarning
 from .reading import RecordingError, read_edf
 
@@ -114,6 +114,7 @@ class ChbMit(Corpus):
         "e215-e220.",
     )
     tags = ("seizure-detection", "epilepsy")
+    file_pattern = "chb*.edf"
     protocols: ClassVar[dict[str, str]] = {
         "paper": "cases 1 to 19 train, 20 and 21 validate, 22 and 23 test; seizures cut with a "
         "stride of 1 s, the rest without overlap",
@@ -123,26 +124,21 @@ class ChbMit(Corpus):
         "the summary of case 24 does not name have no seizures (BIOT's scripts)",
     }
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files ``chbNN_*.edf`` with the summary of their case."""
-        recordings = []
-        for path in self.raw.rglob("chb*.edf"):
-            match = _NAME.fullmatch(path.stem)
-            case = int(match[1]) if match else 0
-            left_out = ""
-            if self._split(case) is None:
-                left_out = "its case is in no part of the published split"
-            elif self.protocol == "biot" and not _read_by_biot(path.stem, case):
-                left_out = "BIOT's scripts do not read this file"
-            subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
-            summary = path.parent / f"chb{case:02d}-summary.txt"
-            fault = ""
-            if not left_out and not summary.is_file():
-                fault = f"{path.name}: the summary {summary.name} is missing; download it."
-            recordings.append(
-                Recording(path.stem, subject, path, (summary,), f"case-{case}", left_out, fault)
-            )
-        return mark_repeated(recordings)
+    def describe(self, path: Path) -> Recording:
+        """A file ``chbNN_*.edf`` with the summary of its case."""
+        match = _NAME.fullmatch(path.stem)
+        case = int(match[1]) if match else 0
+        left_out = ""
+        if self._split(case) is None:
+            left_out = "its case is in no part of the published split"
+        elif self.protocol == "biot" and not _read_by_biot(path.stem, case):
+            left_out = "BIOT's scripts do not read this file"
+        subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
+        summary = path.parent / f"chb{case:02d}-summary.txt"
+        fault = ""
+        if not left_out and not summary.is_file():
+            fault = f"{path.name}: the summary {summary.name} is missing; download it."
+        return Recording(path.stem, subject, path, (summary,), f"case-{case}", left_out, fault)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """By case."""

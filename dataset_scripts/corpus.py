@@ -116,14 +116,15 @@ class Corpus:
 
     A subclass gives a task :attr:`card`, :attr:`homepage` and :attr:`layout`, and says
 
-    * in :meth:`find_recordings`, which files there are, of whom;
+    * in :meth:`describe`, whom a file is of, and whether it is used;
     * in :meth:`assign`, which split each belongs to;
     * in :meth:`segments`, where the windows of a recording lie and what class each is of.
 
-    Where the files are not EDF it overrides :meth:`load` and :meth:`duration_s`, where windows are
-    more than slices :meth:`cut`. Everything else is shared: preprocessing, writing, splits that
-    are hashed, the report, the cards, resuming and processes. An instance travels between
-    processes, so it must be possible to pickle it, and it holds no signals.
+    Where a recording is more than one file it overrides :meth:`find_recordings`, where the files
+    are not EDF :attr:`file_pattern`, :meth:`load` and :meth:`duration_s`, where windows are more
+    than slices :meth:`cut`. Everything else is shared: preprocessing, writing, splits that are
+    hashed, the report, the cards, resuming and processes. An instance travels between processes,
+    so it must be possible to pickle it, and it holds no signals.
 
     Parameters
     ----------
@@ -159,6 +160,8 @@ class Corpus:
     """What users of the corpus cite."""
     tags: ClassVar[tuple[str, ...]] = ()
     """More tags of the dataset card."""
+    file_pattern: ClassVar[str] = "*.edf"
+    """Names of the recordings' files, at any depth below the raw folder."""
     protocols: ClassVar[dict[str, str]] = {"default": "as its class says"}
     """Ways to label, cut and split, by name; the first is used where nobody asks for another."""
     protocol_cards: ClassVar[dict[str, TaskCard]] = {}
@@ -209,8 +212,8 @@ class Corpus:
 
     # What a corpus must say --------------------------------------------------------------------
 
-    def find_recordings(self) -> list[Recording]:
-        """All recordings below the raw folder, used or not, sorted by key."""
+    def describe(self, path: Path) -> Recording:
+        """What the names of a file and its folders say of a recording, used or not."""
         raise NotImplementedError
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
@@ -245,6 +248,10 @@ class Corpus:
         raise NotImplementedError
 
     # What a corpus may say otherwise -----------------------------------------------------------
+
+    def find_recordings(self) -> list[Recording]:
+        """All recordings below the raw folder, used or not, sorted by key."""
+        return mark_repeated([self.describe(path) for path in self.raw.rglob(self.file_pattern)])
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """Signal (channels of the card, samples) in microvolt, and its rate in Hz."""

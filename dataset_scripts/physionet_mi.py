@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated
+from .corpus import Corpus, Recording, Segment
 from .reading import RecordingError, read_annotations
-from .splits import cut_in_order
+from .splits import assign_in_order
 
 CARD = TaskCard(
     name="physionet-mi",
@@ -101,34 +102,30 @@ class PhysionetMi(Corpus):
     def four_class(self) -> bool:
         return self.protocol == "four-class"
 
-    def find_recordings(self) -> list[Recording]:
-        """Runs by name; those that are not of imagery and six subjects are left out."""
-        recordings = []
-        for path in self.raw.rglob("*.edf"):
-            match = _NAME.fullmatch(path.stem)
-            subject, run = (match[1], int(match[2])) if match else ("", 0)
-            if not match:
-                left_out = "its name is not like S001R04.edf"
-            elif subject in DROPPED_SUBJECTS and not self.four_class:
-                left_out = (
-                    f"subject {subject} is dropped by the protocol (sampling rate or trial length "
-                    "differs from the others')"
-                )
-            elif run not in RUN_LABELS:
-                kind = "baseline" if run <= 2 else "execution"
-                left_out = f"run {run} is a run of {kind}, the task is imagery"
-            else:
-                left_out = ""
-            recordings.append(Recording(path.stem, subject, path, left_out=left_out))
-        return mark_repeated(recordings)
+    def describe(self, path: Path) -> Recording:
+        """A run by its name; those that are not of imagery and six subjects are left out."""
+        match = _NAME.fullmatch(path.stem)
+        subject, run = (match[1], int(match[2])) if match else ("", 0)
+        if not match:
+            left_out = "its name is not like S001R04.edf"
+        elif subject in DROPPED_SUBJECTS and not self.four_class:
+            left_out = (
+                f"subject {subject} is dropped by the protocol (sampling rate or trial length "
+                "differs from the others')"
+            )
+        elif run not in RUN_LABELS:
+            kind = "baseline" if run <= 2 else "execution"
+            left_out = f"run {run} is a run of {kind}, the task is imagery"
+        else:
+            left_out = ""
+        return Recording(path.stem, subject, path, left_out=left_out)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Runs in order of their names, or subjects by number."""
         if self.four_class:
             numbers = {recording.key: int(recording.subject[1:]) for recording in recordings}
             return {key: _split_of_subject(number) for key, number in numbers.items()}
-        keys = sorted(recording.key for recording in recordings)
-        return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+        return assign_in_order(recording.key for recording in recordings)
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Subjects without any run of imagery, and single runs of the others."""

@@ -15,7 +15,7 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
 from .reading import RecordingError, cnt_duration_s, read_cnt
 from .splits import SPLITS
 
@@ -82,6 +82,7 @@ class SeedV(Corpus):
         "Developmental Systems.",
     )
     tags = ("emotion-recognition",)
+    file_pattern = "*.cnt"
     protocols: ClassVar[dict[str, str]] = {
         "paper": "of every session trials 1 to 5 train, 6 to 10 validate, 11 to 15 test"
     }
@@ -89,15 +90,12 @@ class SeedV(Corpus):
         "16 subjects": (34_432, 42_960, 40_352)
     }
 
-    def find_recordings(self) -> list[Recording]:
-        """Neuroscan files by name; the subject is the name's first number."""
-        recordings = []
-        for path in self.raw.rglob("*.cnt"):
-            match = _NAME.fullmatch(path.stem)
-            fault = "" if match else f"{path.name}: expected a name like {self.layout}."
-            subject = match[1] if match else ""
-            recordings.append(Recording(path.stem, subject, path, fault=fault))
-        return mark_repeated(recordings)
+    def describe(self, path: Path) -> Recording:
+        """A Neuroscan file by its name; the subject is the name's first number."""
+        match = _NAME.fullmatch(path.stem)
+        fault = "" if match else f"{path.name}: expected a name like {self.layout}."
+        subject = match[1] if match else ""
+        return Recording(path.stem, subject, path, fault=fault)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Trials 1 to 5, 6 to 10 and 11 to 15 of every session."""

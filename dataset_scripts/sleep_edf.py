@@ -17,7 +17,7 @@ from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
 from .headers import read_edf_header
 from .reading import RecordingError, read_annotations
-from .splits import cut_in_order
+from .splits import assign_in_order
 
 CARD = TaskCard(
     name="sleep-edf",
@@ -123,8 +123,7 @@ class SleepEdf(Corpus):
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Recordings in order of their names."""
-        keys = sorted(recording.key for recording in recordings)
-        return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+        return assign_in_order(recording.key for recording in recordings)
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Nights of the sleep-cassette study that are not there."""

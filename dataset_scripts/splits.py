@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 SPLITS = ("train", "validation", "test")
@@ -41,6 +41,12 @@ def cut_in_order(count: int, shares: Sequence[float] = ORDER_SHARES) -> list[str
     first = round(count * shares[0])
     second = max(first, round(count * (shares[0] + shares[1])))
     return [SPLITS[0]] * first + [SPLITS[1]] * (second - first) + [SPLITS[2]] * (count - second)
+
+
+def assign_in_order(names: Iterable[str], shares: Sequence[float] = ORDER_SHARES) -> dict[str, str]:
+    """Split of every name, by their order: :func:`cut_in_order` of the sorted names."""
+    ordered = sorted(set(names))
+    return dict(zip(ordered, cut_in_order(len(ordered), shares), strict=True))
 
 
 def train_or_validation(

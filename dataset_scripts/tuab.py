@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import number_differs
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
 from .splits import train_or_validation
 
 TUH_CHANNELS = tuple(
@@ -81,20 +82,17 @@ class Tuab(Corpus):
     seeded_protocols = ("labram",)
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {"v3.0.1": (297_103, 75_407, 36_945)}
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files whose folders name set and label; subject is the name's first part."""
-        recordings = []
-        for path in self.raw.rglob("*.edf"):
-            part, label, montage = ("", "", "", *path.parts)[-4:-1]
-            left_out = ""
-            if part not in ("train", "eval") or label not in CARD.labels:
-                left_out = f"not in a folder of {self.layout}"
-            elif montage != "01_tcp_ar":
-                left_out = f"montage {montage}; the task is on 01_tcp_ar"
-            subject = path.stem.split("_")[0]
-            group = f"{part}/{label}"
-            recordings.append(Recording(path.stem, subject, path, group=group, left_out=left_out))
-        return mark_repeated(recordings)
+    def describe(self, path: Path) -> Recording:
+        """A file whose folders name set and label; subject is the name's first part."""
+        part, label, montage = ("", "", "", *path.parts)[-4:-1]
+        left_out = ""
+        if part not in ("train", "eval") or label not in CARD.labels:
+            left_out = f"not in a folder of {self.layout}"
+        elif montage != "01_tcp_ar":
+            left_out = f"montage {montage}; the task is on 01_tcp_ar"
+        subject = path.stem.split("_")[0]
+        group = f"{part}/{label}"
+        return Recording(path.stem, subject, path, group=group, left_out=left_out)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""

@@ -14,7 +14,7 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated
+from .corpus import Corpus, Recording, Segment
 from .reading import RecordingError
 from .splits import train_or_validation
 from .tuab import TUH_CHANNELS, TUH_RECORDED, TUH_REFERENCE
@@ -76,20 +76,17 @@ class Tuev(Corpus):
         "v2.0.1": (68_445, 15_487, 29_421),
     }
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files with their ``.rec``; in train the subject is the name's first part, in eval
+    def describe(self, path: Path) -> Recording:
+        """A file with its ``.rec``; in train the subject is the name's first part, in eval
         the folder."""
-        recordings = []
-        for path in self.raw.rglob("*.edf"):
-            part, folder = ("", "", *path.parts)[-3:-1]
-            subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
-            left_out = "" if part in ("train", "eval") else f"not in a folder of {self.layout}"
-            events = path.with_suffix(".rec")
-            fault = ""
-            if not left_out and not events.is_file():
-                fault = f"{path.name}: its events {events.name} are missing; download them."
-            recordings.append(Recording(path.stem, subject, path, (events,), part, left_out, fault))
-        return mark_repeated(recordings)
+        part, folder = ("", "", *path.parts)[-3:-1]
+        subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
+        left_out = "" if part in ("train", "eval") else f"not in a folder of {self.layout}"
+        events = path.with_suffix(".rec")
+        fault = ""
+        if not left_out and not events.is_file():
+            fault = f"{path.name}: its events {events.name} are missing; download them."
+        return Recording(path.stem, subject, path, (events,), part, left_out, fault)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""

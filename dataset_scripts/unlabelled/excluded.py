@@ -21,7 +21,7 @@ from typing import Self
 from ..physionet_mi import RUN_LABELS
 from ..physionet_mi import SUBJECTS as MI_SUBJECTS
 from ..sleep_edf import NIGHTS
-from ..splits import cut_in_order
+from ..splits import assign_in_order
 from .layouts import TUH_NAME, UnlabelledRecording
 
 VERSION = 2
@@ -42,19 +42,17 @@ _RULES = 3
 that was made with them."""
 
 
-def _in_test(names: Sequence[str]) -> frozenset[str]:
-    """Those of all names of a corpus, in order, that the protocol tests on."""
-    splits = cut_in_order(len(names))
-    return frozenset(name for name, split in zip(names, splits, strict=True) if split == "test")
+def _in_test(names: Iterable[str]) -> frozenset[str]:
+    """Those of all names of a corpus that the protocol tests on."""
+    return frozenset(name for name, split in assign_in_order(names).items() if split == "test")
 
 
-TEST_NIGHTS = _in_test(sorted(NIGHTS))
+TEST_NIGHTS = _in_test(NIGHTS)
 """Sleep-EDF: the last fifth of the 153 nights in the order of their names."""
 TEST_CASES = frozenset({22, 23, 24})
 """CHB-MIT: those of the paper (22, 23) and of the protocol ``biot`` (23, 24)."""
 TEST_MI_SUBJECTS = frozenset(
-    name[:4] for name in _in_test([f"{s}R{run:02d}" for s in sorted(MI_SUBJECTS)
-                                   for run in sorted(RUN_LABELS)])
+    name[:4] for name in _in_test(f"{s}R{run:02d}" for s in MI_SUBJECTS for run in RUN_LABELS)
 ) | frozenset(f"S{number:03d}" for number in range(90, 110))  # fmt: skip
 """PhysioNet motor imagery: whoever has a run in the last fifth of the imagery runs, and those that
 the protocol ``four-class`` tests on."""

@@ -70,8 +70,7 @@ class PlainTokenizerTraining(nn.Module):
         """Codes of unit tokens (tokens, size) with straight-through gradients, and commitment."""
         codes, usage = self.encoder.codes, self.encoder.usage
         with torch.no_grad():
-            squares = tokens.square().sum(1, keepdim=True) + codes.square().sum(1)
-            indices = (squares - 2 * tokens @ codes.T).argmin(1)
+            indices = self.encoder.nearest(tokens)
             chosen = F.one_hot(indices, len(codes)).to(tokens.dtype)  # (tokens, codes)
             values = codes[indices]
             counts = chosen.sum(0)

@@ -133,7 +133,7 @@ def _write(
     unlike: dict[str, float] = {}
     while True:
         signal = read_signal(source, recording, settings.notch_hz, unlike)
-        outcome.seconds, outcome.rate_hz = signal.seconds, signal.rate_hz
+        outcome.seconds, outcome.rate_hz = signal.seconds, signal.info.rate_hz
         outcome.channels, outcome.left_out = list(signal.channels), list(signal.left_out)
         outcome.notes = list(signal.notes)
         outcome.window_s = _window_s(recording, signal, settings)

@@ -6,6 +6,7 @@ the filters. It is never in memory as a whole unless it is small.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -88,6 +89,7 @@ class Blocks:
         return signal[first_rows] if len(first_rows) < len(places) else signal
 
 
+@dataclasses.dataclass(frozen=True)
 class Signal:
     """A recording that was opened and looked through; its filtered signal comes block by block.
 
@@ -103,23 +105,27 @@ class Signal:
         Channels that are not used, each with the reason.
     notes : tuple of str
         What is odd about it.
+    file : str
+        Name of the file, for messages.
     """
 
-    def __init__(
-        self,
-        blocks: Blocks,
-        channels: tuple[str, ...],
-        info: PreprocessingInfo,
-        samples_in: int,
-        left_out: tuple[str, ...],
-        notes: tuple[str, ...],
-        file: str,
-    ) -> None:
-        self._blocks, self._info, self._samples_in, self._file = blocks, info, samples_in, file
-        self.channels, self.left_out, self.notes = channels, left_out, notes
-        self.rate_hz, self.seconds = info.rate_hz, samples_in / info.rate_hz
-        self.samples = info.samples_out(samples_in)
+    blocks: Blocks
+    channels: tuple[str, ...]
+    info: PreprocessingInfo
+    samples_in: int
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+    file: str
+
+    @property
+    def seconds(self) -> float:
+        """Length as recorded."""
+        return self.samples_in / self.info.rate_hz
+
+    @property
+    def samples(self) -> int:
         """Samples at 200 Hz."""
+        return self.info.samples_out(self.samples_in)
 
     def filtered(self) -> Iterator[np.ndarray]:
         """(channels, n) float32 in microvolt at 200 Hz, ``samples`` in all; n may be 0.
@@ -131,7 +137,7 @@ class Signal:
         UnlikeChannels
             At the end: the amplitudes of some channels differ from the others' as units do.
         """
-        steps = recording_filter(self._info, len(self.channels), self._samples_in)
+        steps = recording_filter(self.info, len(self.channels), self.samples_in)
         every, place, sampled = max(1, self.samples // MOST_SAMPLES), 0, []
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="A recording is shorter than")
@@ -141,13 +147,13 @@ class Signal:
                 place += done.shape[1]
                 yield done
         seen = np.concatenate(sampled, axis=1)  # (channels, about MOST_SAMPLES)
-        check_amplitude(seen, self.channels, self._file)
+        check_amplitude(seen, self.channels, self.file)
         unlike = foreign_channels(seen, self.channels)
         if unlike:
             raise UnlikeChannels(unlike)
 
     def _steps(self, steps: Any) -> Iterator[np.ndarray]:
-        for block in self._blocks.of(self.channels):
+        for block in self.blocks.of(self.channels):
             yield steps.push(block)
         yield steps.finish()
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .corpus import SIMULATED_FILE
 from .provenance import file_times, write_checksums
-from .simulator import PLANS, SIZES, VERSION, Job
+from .simulator import PLANS, SIZES, VERSION
 
 TASKS = tuple(PLANS)
 MARKER = SIMULATED_FILE
@@ -65,25 +65,20 @@ def simulate(
     out = Path(out)
     settings = {"seed": seed, "version": VERSION, "size": size, "subjects": subjects}
     pending = [task for task in dict.fromkeys(tasks) if not _is_complete(out / task, settings)]
-    jobs: list[tuple[str, Job]] = []
-    for task in pending:
-        jobs += [(task, job) for job in PLANS[task](out / task, seed, size, subjects)]
-    before = {task: file_times(out / task) for task in pending}
-    remaining = dict.fromkeys(pending, 0)
-    for task, _ in jobs:
-        remaining[task] += 1
-    bar = tqdm(jobs, desc="simulating", unit="recording", disable=not progress)
-    seconds = 0.0
-    for task, job in bar:
-        bar.set_description(f"simulated {task}")
-        _write_marker(out / task, settings, complete=False)
-        seconds += job.write()
-        remaining[task] -= 1
-        if not remaining[task]:
-            write_checksums(out / task, before[task])
+    plans = {task: PLANS[task](out / task, seed, size, subjects) for task in pending}
+    count, seconds = sum(map(len, plans.values())), 0.0
+    with tqdm(total=count, desc="simulating", unit="recording", disable=not progress) as bar:
+        for task, jobs in plans.items():
+            before = file_times(out / task)
+            _write_marker(out / task, settings, complete=False)
+            for job in jobs:
+                bar.set_description(f"simulated {task}")
+                seconds += job.write()
+                elapsed = bar.format_dict["elapsed"] or 1e-9
+                bar.set_postfix_str(f"{seconds / 60:.0f} min of EEG, {seconds / elapsed:.0f} s/s")
+                bar.update()
+            write_checksums(out / task, before)
             _write_marker(out / task, settings, complete=True)
-        elapsed = bar.format_dict["elapsed"] or 1e-9
-        bar.set_postfix_str(f"{seconds / 60:.0f} min of EEG, {seconds / elapsed:.0f} s/s")
 
 
 def folder_bytes(folder: str | Path) -> int:

@@ -68,7 +68,7 @@ class PlanSection:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CorporaPlan:
     """What is to be done: corpora with their settings, in order, and where they go."""
 
     out: Path
@@ -80,7 +80,7 @@ def read_plan(
     out: str | Path | None = None,
     num_proc: int | None = None,
     overwrite: Sequence[str] = (),
-) -> Plan:
+) -> CorporaPlan:
     """Read the file and check all of it.
 
     Parameters
@@ -119,7 +119,7 @@ def read_plan(
             faults.append(f"--overwrite {task}: not in the file{nearest(task, tasks)}")
     if faults:
         raise ConfigError(str(path), faults)
-    return Plan(Path(target), tuple(jobs.values()))
+    return CorporaPlan(Path(target), tuple(jobs.values()))
 
 
 def _name_subjects(tree: Any) -> None:
@@ -193,7 +193,7 @@ def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus
         return None
 
 
-def run_plan(plan: Plan) -> dict[str, str]:
+def run_plan(plan: CorporaPlan) -> dict[str, str]:
     """Prepare every corpus; those that are ready are kept.
 
     Returns

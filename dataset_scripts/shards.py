@@ -132,9 +132,7 @@ def shard_folders(task: str, roots: Sequence[Path]) -> dict[int, Path | None]:
             "Write them with --shard 1/8 ... --shard 8/8, or name the folders: --merge DIR DIR ..."
         )
     if len(divisions) > 1:
-        kinds = ", ".join(
-            f"{len(shards)} of {count}" for count, shards in sorted(divisions.items())
-        )
+        kinds = ", ".join(f"{len(held)} of {count}" for count, held in sorted(divisions.items()))
         raise PreparationError(
             f"{task}: shards of different divisions in {where}: {kinds}. Name only the folders of "
             "one, or remove the others."
@@ -199,14 +197,13 @@ def _command(plan: Plan, shard: Shard, out: Path) -> str:
     corpus, settings = plan.corpus, plan.settings
     words = ["python", "-m", _module(corpus), "--raw", str(corpus.raw), "--out", str(out),
              "--shard", str(shard)]  # fmt: skip
-    if settings.dtype != "int16":
-        words += ["--dtype", settings.dtype]
-    if corpus.protocol != next(iter(corpus.protocols)):
-        words += ["--protocol", corpus.protocol]
-    if corpus.split_seed:
-        words += ["--split-seed", str(corpus.split_seed)]
-    if settings.split != "protocol":
-        words += ["--split", settings.split]
+    for option, value, default in (
+        ("--dtype", settings.dtype, "int16"),
+        ("--protocol", corpus.protocol, next(iter(corpus.protocols))),
+        ("--split-seed", corpus.split_seed or 0, 0),
+        ("--split", settings.split, "protocol"),
+    ):
+        words += [] if value == default else [option, str(value)]
     if settings.subjects:
         words += ["--subjects", *settings.subjects]
     return shlex.join(words)

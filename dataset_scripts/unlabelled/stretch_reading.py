@@ -236,11 +236,8 @@ def _opened(
         raise RecordingError(f"{name}: no signal in it, only annotations.")
     dropped_names = [channel for channel in recording.drop if channel in raw.ch_names]
     units = getattr(raw, "_orig_units", None) or {}
-    no_unit = [
-        channel
-        for channel in raw.ch_names
-        if units.get(channel) == "n/a" and channel not in dropped_names
-    ]
+    others = [channel for channel in raw.ch_names if channel not in dropped_names]
+    no_unit = [channel for channel in others if units.get(channel) == "n/a"]
     try:
         wanted = {clean_name(old): new for old, new in recording.rename.items()}
         renamed = {channel: wanted[clean_name(channel)] for channel in raw.ch_names
@@ -269,10 +266,10 @@ def _unusable(blocks: Blocks, names: Sequence[str]) -> dict[str, str]:
         np.minimum(low, block.min(axis=1), out=low)  # NaN stays NaN
         np.maximum(high, block.max(axis=1), out=high)
     finite = np.isfinite(low) & np.isfinite(high)
-    reasons = {
-        channel: "NaN or infinite" for channel, ok in zip(names, finite, strict=True) if not ok
-    }
-    rest = [channel for channel in names if channel not in reasons]
+    rest = [channel for channel, right in zip(names, finite, strict=True) if right]
+    reasons = dict.fromkeys(
+        [channel for channel in names if channel not in rest], "NaN or infinite"
+    )
     if rest:
         reasons |= dict.fromkeys(flat_by_span((high - low)[finite], rest), "flat")
     return reasons

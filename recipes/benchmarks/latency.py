@@ -17,6 +17,7 @@ from modeling_mteeg.recordings.sliding import SlidingWindows
 from modeling_mteeg.recordings.stream_filter import StreamFilter
 
 from .plain import PlainLabram
+from .tables import median_ratio, notes, table
 
 CHANNELS = (
     "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2"
@@ -83,19 +84,16 @@ def latency_table(preset: str, windows: int, eeg_s: float = 300.0) -> str:
         seconds = measure(Contestants(preset), windows)
     finally:
         torch.set_num_threads(threads)
-    plain = seconds["plain forward"]
-    rows = ["| one window | median ms | 99th percentile ms | times plain |", "|---|---|---|---|"]
+    rows = []
     for name, taken in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(taken, plain, strict=True))
-        late = np.quantile(taken, 0.99)
-        rows.append(
-            f"| {name} | {1e3 * statistics.median(taken):.1f} | {1e3 * late:.1f} | {ratio:.2f} |"
-        )
-    notes = "\n".join(f"- {name}: {text}" for name, text in ROWS.items())
+        ratio = median_ratio(seconds["plain forward"], taken)
+        middle, late = 1e3 * statistics.median(taken), 1e3 * np.quantile(taken, 0.99)
+        rows.append(f"{name} | {middle:.1f} | {late:.1f} | {ratio:.2f}")
+    measured = table("one window | median ms | 99th percentile ms | times plain", rows)
     return (
         f"Latency: {preset}, {len(CHANNELS)} channels, {WINDOW_S} s at {RATE_HZ} Hz, one thread, "
         f"float32, {windows} windows, all rows in turn; the ratio is the median of the windows' "
-        f"own ratios.\n\n" + "\n".join(rows) + f"\n\n{notes}\n\n{delay_table(eeg_s)}"
+        f"own ratios.\n\n{measured}\n\n{notes(ROWS)}\n\n{delay_table(eeg_s)}"
     )
 
 
@@ -118,8 +116,7 @@ def measure(contestants: Contestants, windows: int) -> dict[str, list[float]]:
 def delay_table(seconds: float) -> str:
     """What less delay costs: the error of a signal whose future was not waited for."""
     signal = simulated_eeg(seconds)
-    rows = ["| high-pass Hz | lookahead s | delay s | error, share of the signal |"]
-    rows.append("|---|---|---|---|")
+    rows = []
     for highpass_hz in (0.1, 0.5, 1.0):
         exact = preprocess(signal, RATE_HZ, highpass_hz=highpass_hz)
         for lookahead_s in LOOKAHEADS_S:
@@ -135,10 +132,11 @@ def delay_table(seconds: float) -> str:
             share = np.sqrt(np.mean(error**2) / np.mean(exact**2))
             delay_s = stage.delay_s if lookahead_s is None else lookahead_s
             named = "all" if lookahead_s is None else f"{lookahead_s:g}"
-            rows.append(f"| {highpass_hz:g} | {named} | {delay_s:.1f} | {share:.1%} |")
+            rows.append(f"{highpass_hz:g} | {named} | {delay_s:.1f} | {share:.1%}")
     return (
         "Less delay than the filters reach to, on simulated EEG whose amplitude falls with 1/f "
-        "(RMS, a second at a time, against the whole recording).\n\n" + "\n".join(rows)
+        "(RMS, a second at a time, against the whole recording).\n\n"
+        + table("high-pass Hz | lookahead s | delay s | error, share of the signal", rows)
     )
 
 

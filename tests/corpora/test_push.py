@@ -144,8 +144,8 @@ def test_open_corpora_are_pushed(task, recorded, hub, capsys):
     assert command(recorded[task]) == 0
     assert "pushed: https://hub/me/data/1" in capsys.readouterr().out
     assert hub.calls == ["create_repo", "create_commit"] and hub.private is False
-    there = hub.revisions[-1]
-    assert there.pop(".gitattributes") and there == content(recorded[task])
+    pushed = hub.revisions[-1]
+    assert pushed.pop(".gitattributes") and pushed == content(recorded[task])
 
 
 def test_pushed_corpus_is_whole(simulated, hub, tmp_path):
@@ -210,10 +210,10 @@ def test_a_simulated_file_beside_recordings_does_not_make_them_simulated(raw, hu
 
 def test_a_recording_added_to_a_simulated_folder_is_noticed(raw, hub, tmp_path):
     folder = Path(shutil.copytree(raw / "tuab", tmp_path / "raw"))
-    one = next(folder.rglob("*.edf"))
-    other = bytearray(one.read_bytes())  # a byte of the signal differs: it is no copy
+    file = next(folder.rglob("*.edf"))
+    other = bytearray(file.read_bytes())  # a byte of the signal differs: it is no copy
     other[-1] ^= 1
-    one.with_name("zzzzzzzz_s001_t000.edf").write_bytes(other)
+    file.with_name("zzzzzzzz_s001_t000.edf").write_bytes(other)
     refused(prepare(corpus_class("tuab")(folder), tmp_path / "out", QUIET), "not all files", hub)
 
 
@@ -318,8 +318,8 @@ def test_a_failed_push_leaves_the_old_revision_and_a_second_one_replaces_it(
     assert hub.revisions[-1] == old
     hub.fails = False
     assert command(recorded["sleep-edf"]) == 0
-    there = dict(hub.revisions[-1])
-    assert there.pop(".gitattributes") and there == content(recorded["sleep-edf"])
+    pushed = dict(hub.revisions[-1])
+    assert pushed.pop(".gitattributes") and pushed == content(recorded["sleep-edf"])
     assert hub.calls.count("create_commit") == 3  # one each
 
 

@@ -72,38 +72,36 @@ def run(args: argparse.Namespace) -> None:
     model, (task,) = load_tasks(
         args.base, [args.task], revision=args.revision, token=args.token, device=args.device
     )
-    found = explain(
+    attribution = explain(
         args.recording, model, task, onsets_s=args.onset, windows=args.windows, label=args.label,
         method=args.method, steps=args.steps, allow_missing=args.allow_missing, rename=rename,
         unit=args.unit, progress=not args.quiet,
     )  # fmt: skip
-    print(text_of(found))
+    print(text_of(attribution))
     if args.table:
-        print(f"table: {save_table(found, args.table)}")
+        print(f"table: {save_table(attribution, args.table)}")
     if args.out:
-        print(f"scalp map: {save_scalp(found, args.out)}")
+        print(f"scalp map: {save_scalp(attribution, args.out)}")
 
 
-def text_of(found: ChannelAttribution) -> str:
+def text_of(attribution: ChannelAttribution) -> str:
     """The values as printed, the largest first."""
-    simulated = " (trained on SIMULATED data)" if found.simulated else ""
-    what = f" for {found.label}" if found.label else ""
-    lines = [f"{found.task}{simulated}: {found.method}{what}, {found.where()}"]
-    width = max(len(name) for name in found.channels)
-    places = {name: f"{value:+.4f}" if found.signed else f"{value:.4f}"
-              for name, value in zip(found.channels, found.values, strict=True)}  # fmt: skip
-    for index in found.order():
-        name = found.channels[index]
-        lines.append(f"  {name:<{width}}  {places[name]:>9}")
+    simulated = " (trained on SIMULATED data)" if attribution.simulated else ""
+    what = f" for {attribution.label}" if attribution.label else ""
+    lines = [f"{attribution.task}{simulated}: {attribution.method}{what}, {attribution.where()}"]
+    width = max(len(name) for name in attribution.channels)
+    sign = "+" if attribution.signed else ""
+    for index in attribution.order():
+        value = f"{attribution.values[index]:{sign}.4f}"
+        lines.append(f"  {attribution.channels[index]:<{width}}  {value:>9}")
     return "\n".join(lines)
 
 
-def save_table(found: ChannelAttribution, path: str | Path) -> Path:
+def save_table(attribution: ChannelAttribution, path: str | Path) -> Path:
     """Write ``channel`` and ``value``, in the model's order, as tab-separated text."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        f"{name}\t{value:.6g}" for name, value in zip(found.channels, found.values, strict=True)
-    ]
+    pairs = zip(attribution.channels, attribution.values, strict=True)
+    rows = [f"{name}\t{value:.6g}" for name, value in pairs]
     path.write_text("\n".join(["channel\tvalue", *rows]) + "\n", "utf-8")
     return path

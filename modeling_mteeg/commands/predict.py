@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
     if outcome.failed and len(targets) == 1:
         raise outcome.failed[0][1]
     if outcome.failed:
-        lines = [f"{one.recording} ({one.task}): {error}" for one, error in outcome.failed]
+        lines = [f"{target.recording} ({target.task}): {error}" for target, error in outcome.failed]
         made = len(outcome.done) + len(outcome.skipped)
         raise ValueError(
             f"{len(lines)} of {len(targets)} results could not be made; the other {made} are "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
@@ -240,8 +241,8 @@ class _FilterGroup:
         """Take the next recorded samples of the channels ``order``."""
         for member in self.members:
             member.checks.see_recorded(member.choice.derive(signal, order))
-        own = signal[[order.index(name) for name in self.names]]
-        self._give(self.filter.push(own), tell)
+        needed = signal[[order.index(name) for name in self.names]]  # (electrodes, n)
+        self._give(self.filter.push(needed), tell)
 
     def finish(self, tell: Callable[[], None]) -> None:
         """End the recording."""
@@ -302,7 +303,7 @@ def _group(
     return [
         _FilterGroup(
             info,
-            [_Windows(own, source, batch_size, model) for own in by_windows.values()],
+            [_Windows(alike, source, batch_size, model) for alike in by_windows.values()],
             source.samples,
         )
         for info, by_windows in by_filter.items()
@@ -346,8 +347,6 @@ class _reported:
 
     def __enter__(self) -> Callable[[float], None]:
         if self.shown:
-            from tqdm.auto import tqdm
-
             self.bar = tqdm(total=round(self.total_s, 1), desc="predicting", unit=" s of EEG")
         return self._report
 

@@ -187,11 +187,11 @@ class LivePredictor:
             filters = (card.rate_hz, highpass, card.lowpass_hz, card.notch_hz)
             by_filters.setdefault(filters, []).append(member)
         groups = []
-        for filters, own in by_filters.items():
+        for filters, sharing in by_filters.items():
             info = preprocessing_info(self.rate_hz, *filters)
             for sentence in info.left_out:
                 logger.warning(sentence)
-            groups.append(_Group(own, info, samples))
+            groups.append(_Group(sharing, info, samples))
         return groups
 
     @property

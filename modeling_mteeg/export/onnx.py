@@ -153,7 +153,7 @@ def export_onnx(
             f"Expected at most {_MOST_BYTES / 1e9:g} GB of float32 weights, the most that one ONNX "
             f"file can hold; this model has {size / 1e9:.1f} GB."
         )
-    samples = _samples(model.tasks[task], model.config.patch_size)
+    samples = check_samples(model.tasks[task], model.config.patch_size)
     rounded = _reference(single, task, samples)
     expected = _reference(single.double(), task, samples)
     single.float().merge_and_unload(task)
@@ -242,7 +242,7 @@ def _facts(model: MteegModel, task: str, opset: int) -> dict[str, Any]:
     }
 
 
-def _samples(card: TaskCard, patch_size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def check_samples(card: TaskCard, patch_size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Noise in the shapes that an export is checked with, and rows of the spatial table.
 
     The task's own shape, one of everything, either side of the 16 rows of the temporal table, and

@@ -153,6 +153,7 @@ def export_onnx(
             f"Expected at most {_MOST_BYTES / 1e9:g} GB of float32 weights, the most that one ONNX "
             f"file can hold; this model has {size / 1e9:.1f} GB."
         )
+    # The model twice as it is used, in single and in double precision, then merged and traced.
     samples = check_samples(model.tasks[task], model.config.patch_size)
     rounded = _reference(single, task, samples)
     expected = _reference(single.double(), task, samples)
@@ -248,8 +249,8 @@ def check_samples(card: TaskCard, patch_size: int) -> list[tuple[torch.Tensor, t
     The task's own shape, one of everything, either side of the 16 rows of the temporal table, and
     more tokens than plain attention is used for.
     """
-    ids = torch.from_numpy(channel_ids(card.channels, card.bipolar))
-    if not card.channels:
+    ids = torch.from_numpy(channel_ids(card.channels, card.bipolar))  # (channels, 2)
+    if not card.channels:  # any montage: the first rows of the table, each channel one electrode
         ids = torch.arange(1, 1 + _ANY_MONTAGE)[:, None].expand(-1, 2).contiguous()
     other = torch.arange(1, 1 + 64)[:, None].expand(-1, 2)
     shapes = [(1, 1, 1), (3, 1, 2), (2, 2, 16), (2, 3, 17), (1, 2, 40), (1, 23, 10), (1, 64, 4)]
@@ -293,6 +294,7 @@ def _trace(model: MteegModel, task: str, path: Path, opset: int, facts: dict[str
     module = _TaskModule(model, model.tasks[task]).eval()
     dim = torch.export.Dim
     batch, channels, patches = dim("batch"), dim("channels"), dim("patches")
+    # No free size is 1 or equal to another one, or the exporter would take it for a constant.
     example = (
         torch.zeros(2, 3, 5, model.config.patch_size),
         torch.ones(3, 2, dtype=torch.int64),

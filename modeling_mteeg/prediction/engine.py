@@ -191,9 +191,10 @@ class _Windows:
         """Take the next filtered samples (electrodes, n) and predict what is complete."""
         step = self.batch_size * self.windows.stride  # no more than a batch of copies at a time
         for start in range(0, signal.shape[1], step):
+            # Bipolar channels are differences, and filters are linear: (channels, step).
             piece = self.choice.derive(signal[:, start : start + step], order)
             self.checks.see_filtered(piece)
-            _, windows = self.windows.push(piece)
+            _, windows = self.windows.push(piece)  # (k, channels, window)
             if len(windows):
                 self._waiting.append(windows)
                 self._count += len(windows)
@@ -211,15 +212,18 @@ class _Windows:
                 plan.notes.append(note)
 
     def _run(self, count: int) -> None:
+        """Predict the next ``count`` windows that wait, for every task that sees them."""
         windows = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         batch, rest = windows[:count], windows[count:]
         self._waiting, self._count = ([rest] if len(rest) else []), len(rest)
         values = torch.from_numpy(batch / self.scale_uv).to(self.model.device)
         inputs = {"input_values": values, "channel_ids": self.ids}
         with torch.inference_mode():
+            # The same tensors for all tasks: the temporal encoder embeds them once.
             outputs = self.model(tasks={plan.card.name: inputs for plan in self.plans})
         for plan in self.plans:
-            rows = plan.card.probabilities(outputs[plan.card.name].logits).cpu().numpy()
+            logits = outputs[plan.card.name].logits  # (count, outputs)
+            rows = plan.card.probabilities(logits).cpu().numpy()  # (count, classes)
             if not np.isfinite(rows).all():
                 raise ValueError(
                     f"Task {plan.card.name!r} gave probabilities that are not finite; its weights "

@@ -246,14 +246,17 @@ class LivePredictor:
         chunk = self._checked(chunk)
         results, place = [], 0
         while place < chunk.shape[1]:
+            # The chunk is cut where a window of any group gets its last sample: answers come then,
+            # and in the same passes whatever the sizes of the chunks.
             needed = [group.needed(self._lookahead_s) for group in self._groups]
             ahead = [count - self.samples_in for count in needed if count is not None]
             step = min([chunk.shape[1] - place, *(max(count, 1) for count in ahead)])
-            piece = chunk[:, place : place + step]
+            piece = chunk[:, place : place + step]  # (rows of the chunk, step)
             place += step
             self.samples_in += step
             blocks = []
             for group, count in zip(self._groups, needed, strict=True):
+                # (electrodes, samples at the tasks' rate), in microvolt
                 block = group.filter.push(piece[group.rows] * self._factor)
                 if count is not None and self.samples_in >= count:
                     block = np.concatenate([block, group.filter.drain(self._lookahead_s)], axis=1)
@@ -327,6 +330,7 @@ class LivePredictor:
             )
         rows = sorted({row for group in self._groups for row in group.rows})
         with np.errstate(invalid="ignore"):
+            # A sum is finite only where all its terms are: one pass instead of a mask.
             fine = np.isfinite(chunk[rows].sum(axis=1, dtype=np.float64))
         if not fine.all():
             bad = [row for row, good in zip(rows, fine, strict=True) if not good]

@@ -22,8 +22,8 @@ from typing import Any
 
 from modeling_mteeg.model.preprocessing import read_recording
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
-from modeling_mteeg.prediction.loading import load_tasks
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
+from modeling_mteeg.prediction.task_loading import load_tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

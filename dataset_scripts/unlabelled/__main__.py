@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from modeling_mteeg.commands.renaming import add_rename, parse_rename
+from modeling_mteeg.commands.shared_arguments import add_rename, parse_rename
 
 from ..locking import PreparationError
 from .excluded import Exclusions

@@ -16,7 +16,7 @@ from transformers import AutoFeatureExtractor
 from ..model.adapter_files import ADAPTERS, AdapterError
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import CARD_FILE, TaskCard, check_task_name
-from ..prediction.loading import load_tasks
+from ..prediction.task_loading import load_tasks
 
 DEMO_BASE = Path("outputs", "joint_demo", "model")
 """Where ``recipes/joint.py`` leaves its base."""

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .renaming import add_rename, parse_rename
+from .shared_arguments import add_base, add_reading, parse_rename
 
 if TYPE_CHECKING:
     from ..explanation.attribution import ChannelAttribution
@@ -18,7 +18,7 @@ _METHODS = ("integrated-gradients", "attention-rollout")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("recording", help="file of any format that MNE-Python reads")
-    parser.add_argument("--base", required=True, help="folder or Hub id of the base")
+    add_base(parser)
     parser.add_argument(
         "--task", required=True, help="task beside the base, folder, or owner/repo[@revision]"
     )
@@ -39,16 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, help="points on the path of integrated gradients (default: enough)"
     )
-    parser.add_argument("--revision", help="revision of the base on the Hub")
-    parser.add_argument(
-        "--allow-missing", type=int, metavar="N", help="channels that the recording may lack"
-    )
-    add_rename(parser)
-    parser.add_argument("--unit", choices=("uV", "mV", "V"), help="unit of the file's numbers")
-    parser.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
-    parser.add_argument("--token", help="token for private repositories (default: your login's)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from ..explanation.explaining import explain
     from ..pictures.scalp import save_scalp
     from ..pictures.style import check_picture_name, figure_class
-    from ..prediction.loading import load_tasks
+    from ..prediction.task_loading import load_tasks
 
     rename = parse_rename(args.rename)
     if args.out:

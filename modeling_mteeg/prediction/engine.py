@@ -22,9 +22,9 @@ from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
 from ..recordings.montage import choose_for_task, electrodes_of, notes_on
 from ..recordings.sliding import SlidingWindows, stride_samples
 from ..recordings.whole_filter import recording_filter
-from .loading import cards_of, load_tasks
-from .provenance import provenance
+from .origins import provenance
 from .result import Prediction
+from .task_loading import cards_of, load_tasks
 
 BATCH_SIZE = 16
 Progress = Callable[[float, float], None]
@@ -56,7 +56,7 @@ def predict(
         In evaluation mode; or a base's folder or Hub id, which is loaded.
     tasks : str, sequence of str or None
         Tasks that the model holds; None: all of them. With a base as ``model`` they are loaded as
-        :func:`loading.load_tasks` says, and cannot be None.
+        :func:`task_loading.load_tasks` says, and cannot be None.
     stride_s : float or None
         From the start of one window to the next, for all tasks; None: each task's window.
     batch_size : int

@@ -19,8 +19,8 @@ from ..model.task_card import TaskCard
 from ..recordings.montage import choose_for_task
 from ..recordings.sliding import SlidingWindows, stride_samples
 from ..recordings.stream_filter import StreamFilter
-from .loading import cards_of
 from .onnx_forward import OnnxForward
+from .task_loading import cards_of
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from ..model.modeling_mteeg import MteegModel
 from ..recordings.block_reader import renamed_raw
 from .engine import BATCH_SIZE, Progress, predict
 from .events import GENERATOR, annotations_path, check_events_path, sidecar_path, write_events
-from .provenance import adapter_fingerprint
+from .origins import adapter_fingerprint
 from .result import Prediction
 
 PICTURES = (".png", ".pdf", ".svg")

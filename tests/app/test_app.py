@@ -330,7 +330,7 @@ def test_an_answer_does_not_need_the_package_to_be_installed(served, session, ni
         return asked_version(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setattr("modeling_mteeg.prediction.provenance.version", version)
+    monkeypatch.setattr("modeling_mteeg.prediction.origins.version", version)
     found, status = asked(served, session, [night], ["sleep-edf"])
     assert found is not None, status
 

@@ -145,8 +145,8 @@ def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
+        usable = torch.device(device)
+        torch.empty(0, device=usable)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {device!r} cannot be used here ({error}).") from error
-    return device
+    return usable

@@ -244,8 +244,8 @@ def test_wrong_use_is_an_error(model):
         model.eval()
 
 
-def test_an_exported_task_answers_as_the_model_and_must_be_that_task(model, tmp_path):
-    signal = recording(160, 30.0)
+def test_an_exported_task_answers_as_the_model_and_must_be_that_task(tmp_path):
+    model, signal = model_with_tasks("tuab", num_hidden_layers=1), recording(160, 30.0)
     expected = feed(LivePredictor(model, "tuab", ELECTRODES, 160), signal)
     with pytest.raises(FileNotFoundError, match="mteeg export --task tuab"):
         LivePredictor(model, "tuab", ELECTRODES, 160, onnx=tmp_path)
@@ -254,7 +254,7 @@ def test_an_exported_task_answers_as_the_model_and_must_be_that_task(model, tmp_
     results = feed(live, signal)
     assert [result.label for result in results] == [result.label for result in expected]
     np.testing.assert_allclose(rows(results, "tuab"), rows(expected, "tuab"), atol=1e-4)
-    other = model_with_tasks("tuab", seed=1)
+    other = model_with_tasks("tuab", seed=1, num_hidden_layers=1)
     with pytest.raises(ValueError, match=r"expected the logits of this model's task 'tuab'"):
         LivePredictor(other, "tuab", ELECTRODES, 160, onnx=tmp_path)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from modeling_mteeg.commands.renaming import add_rename, parse_rename
+from modeling_mteeg.commands.shared_arguments import add_rename, parse_rename
 
 from ..command import with_exit_code
 from .excluded import Exclusions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from modeling_mteeg import MteegConfig, MteegModel, TaskCard, channel_ids
+from modeling_mteeg.export import MissingOnnxError, export_onnx
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.prediction.live import LivePredictor
+from modeling_mteeg.prediction.onnx_forward import OnnxForward
 from modeling_mteeg.recordings.sliding import SlidingWindows
 from modeling_mteeg.recordings.stream_filter import StreamFilter
 
@@ -32,11 +35,13 @@ ROWS = {
     "live": "a chunk of 10 s in, probabilities out: filters, resampling, cutting, forward",
     "filters and cutting": "the part of it before the forward pass",
     "model": "the forward pass of MteegModel with its adapter, on a window that is ready",
+    "ONNX Runtime": "the same of the file that `mteeg export` writes (the extra onnx is needed)",
+    "live, ONNX Runtime": "live with that file as its forward pass",
 }
 
 
 class Contestants:
-    """The four functions that are timed, each called with a chunk (channels, samples)."""
+    """The functions that are timed, each called with a chunk (channels, samples)."""
 
     def __init__(self, preset: str, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -49,6 +54,7 @@ class Contestants:
             if "lora_B" in name:
                 nn.init.normal_(parameter, std=0.02)
         self.live = LivePredictor(self.model.eval(), card.name, CHANNELS, RATE_HZ)
+        self.by_onnx = self._by_onnx(card.name)
         self.filter = StreamFilter(preprocessing_info(RATE_HZ), len(CHANNELS), hop_s=WINDOW_S)
         self.windows = SlidingWindows(WINDOW_S * 200, WINDOW_S * 200, len(CHANNELS))
         self.ids = torch.from_numpy(channel_ids(CHANNELS))
@@ -61,6 +67,20 @@ class Contestants:
             "live": self.live.push,
             "filters and cutting": self._filter,
             "model": self._model,
+        } | self.by_onnx
+
+    def _by_onnx(self, task: str) -> dict:
+        """The rows that run an exported file; none where the extra is not installed."""
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = export_onnx(self.model, task, folder).path
+            except MissingOnnxError:
+                return {}
+            forward = OnnxForward(path, self.model, task)
+            live = LivePredictor(self.model, task, CHANNELS, RATE_HZ, onnx=folder)
+        return {
+            "ONNX Runtime": lambda chunk: forward(self.values, self.ids),
+            "live, ONNX Runtime": live.push,
         }
 
     def _plain(self, chunk: np.ndarray) -> torch.Tensor:
@@ -100,13 +120,13 @@ def latency_table(preset: str, windows: int, eeg_s: float = 300.0) -> str:
 def measure(contestants: Contestants, windows: int) -> dict[str, list[float]]:
     """Seconds of every row for every window that counts."""
     rng = np.random.default_rng(0)
-    seconds: dict[str, list[float]] = {name: [] for name in ROWS}
     calls = contestants.calls()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in tqdm(range(WARM_UP + windows), unit="window", desc="latency"):
         chunk = 20 * rng.standard_normal((len(CHANNELS), WINDOW_S * RATE_HZ))  # microvolt
-        for name in ROWS:
+        for name, call in calls.items():
             start = time.perf_counter()
-            calls[name](chunk)
+            call(chunk)
             taken = time.perf_counter() - start
             if turn >= WARM_UP:
                 seconds[name].append(taken)

@@ -6,11 +6,13 @@ The Hub is a list of revisions here, each a mapping from path to content.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 
+import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -23,7 +25,7 @@ from dataset_scripts.eegmat import Eegmat
 from dataset_scripts.physionet_mi import PhysionetMi
 from dataset_scripts.prepare import corpus_class, prepare_corpora
 from dataset_scripts.provenance import CHECKSUMS_FILE
-from dataset_scripts.push import PushRefused, check_allowed
+from dataset_scripts.push import PushRefusedError, check_allowed
 from dataset_scripts.settings import Settings
 from dataset_scripts.sleep_edf import SleepEdf
 from dataset_scripts.writer import prepare
@@ -52,19 +54,24 @@ class Revisions:
             self.revisions.append({".gitattributes": b"*.arrow filter=lfs"})
             self.private = bool(private)
 
-    def repo_info(self, repo_id, *, repo_type):
-        return SimpleNamespace(private=self.private, sha=str(len(self.revisions) - 1))
+    def repo_info(self, repo_id, *, repo_type, revision):
+        assert repo_type == "dataset" and revision is None
+        files = [SimpleNamespace(rfilename=name) for name in self.revisions[-1]]
+        head = str(len(self.revisions) - 1)
+        return SimpleNamespace(private=self.private, sha=head, siblings=files)
 
-    def list_repo_files(self, repo_id, *, repo_type, revision):
-        return list(self.revisions[int(revision)])
-
-    def create_commit(self, repo_id, operations, *, commit_message, repo_type, parent_commit):
+    def create_commit(
+        self, repo_id, operations, *, commit_message, repo_type, revision, create_pr, parent_commit
+    ):
         assert repo_type == "dataset" and parent_commit == str(len(self.revisions) - 1)
+        assert revision is None and not create_pr
         self.calls.append("create_commit")
         new = dict(self.revisions[-1])
         for number, operation in enumerate(operations):
             if self.fails and number == 2:
-                raise HfHubHTTPError.__new__(HfHubHTTPError, "the connection was lost")
+                request = httpx.Request("POST", "https://hub")
+                response = httpx.Response(502, request=request)
+                raise HfHubHTTPError("the connection was lost", response=response)
             if isinstance(operation, CommitOperationDelete):
                 del new[operation.path_in_repo]
             else:
@@ -72,7 +79,8 @@ class Revisions:
                 with operation.as_file() as file:
                     new[operation.path_in_repo] = file.read()
         self.revisions.append(new)
-        return SimpleNamespace(commit_url=f"https://hub/{repo_id}/{len(self.revisions) - 1}")
+        address = f"https://hub/{repo_id}/{len(self.revisions) - 1}"
+        return SimpleNamespace(commit_url=address, pr_url=None)
 
     def __getattr__(self, name):
         raise AssertionError(f"{name} is not a call that a push makes")
@@ -161,9 +169,8 @@ def test_pushed_corpus_is_whole(simulated, hub, tmp_path):
 
 def test_calls_fit_the_real_client(simulated, monkeypatch):
     client = create_autospec(huggingface_hub.HfApi, instance=True)
-    client.repo_info.return_value = SimpleNamespace(private=True, sha="0")
-    client.list_repo_files.return_value = []
-    client.create_commit.return_value = SimpleNamespace(commit_url="https://hub/1")
+    client.repo_info.return_value = SimpleNamespace(private=True, sha="0", siblings=[])
+    client.create_commit.return_value = SimpleNamespace(commit_url="https://hub/1", pr_url=None)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda token=None: client)
     assert push.push(simulated["tuab"], "me/data", private=True) == "https://hub/1"
     client.create_commit.assert_called_once()
@@ -189,7 +196,7 @@ def test_forbidden_corpora_are_refused_with_licence(task, more, recorded, hub, c
 
 
 def refused(folder: Path, words: str, hub: Revisions, **options) -> None:
-    with pytest.raises(PushRefused, match=words):
+    with pytest.raises(PushRefusedError, match=words):
         push.push(folder, "me/data", **options)
     assert not hub.calls
 
@@ -314,7 +321,7 @@ def test_a_failed_push_leaves_the_old_revision_and_a_second_one_replaces_it(
     hub.revisions[-1] = old
     hub.fails = True
     assert command(recorded["sleep-edf"]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert re.match("error: me/data: .*Nothing has changed on the Hub", capsys.readouterr().err)
     assert hub.revisions[-1] == old
     hub.fails = False
     assert command(recorded["sleep-edf"]) == 0

@@ -101,7 +101,7 @@ def train(
     # Model: the backbone, adapters and heads that the method asks for, the rest frozen.
     cards = {task: corpus.card for task, corpus in corpora.items()}
     method = METHODS[config.method].build(config, cards, seed)
-    # Plan, schedule and checkpoints; what is fitted at once has no optimiser.
+    # The trainer has plan, schedule and checkpoints; what is fitted at once has no optimiser.
     if isinstance(method, FittedMethod):
         trainer = FittedTrainer(config, corpora, method, accelerator, seed, folder)
     else:
@@ -114,11 +114,12 @@ def train(
         say_resumed(trainer)
 
     while not trainer.finished:
-        # A step holds a part of every task's samples: one pass over all of them, one update.
+        # The plan's steps: each holds a part of every task's samples, one pass over all of them.
         for batches, counts in trainer.steps():
             trainer.train_step(batches, counts)
-        # Validation; the weights are kept where the mean of the monitor metrics is the best yet.
-        entry = trainer.finish_epoch()
+        validation = trainer.evaluate("validation")
+        # Selection: weights are kept where the mean of the monitor metrics is the best yet.
+        entry = trainer.finish_epoch(validation)
         trainer.save_checkpoint()
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
 

@@ -11,7 +11,14 @@ import numpy as np
 
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
 
-from .headers import ANNOTATIONS, RecordingError, RecordingWarning, read_cnt_header, read_edf_header
+from .headers import (
+    ANNOTATIONS,
+    EdfHeader,
+    RecordingError,
+    RecordingWarning,
+    read_cnt_header,
+    read_edf_header,
+)
 
 if TYPE_CHECKING:
     from mne import Annotations
@@ -183,12 +190,55 @@ def pick_channels(
 
 
 def read_annotations(path: str | Path) -> Annotations:
-    """Annotations of an EDF+ file: onsets and durations in seconds, descriptions."""
+    """Annotations of an EDF+ file: onsets and durations in seconds, descriptions.
+
+    Text is UTF-8, as the format has it, or Latin-1 where it is no UTF-8.
+
+    Notes
+    -----
+    ``mne.read_annotations`` looks for annotations in every byte of the file, and a signal may hold
+    bytes that look like one. Here only the annotation channels are read.
+    """
+    header = read_edf_header(path)
+    return _guarded(lambda file, verbose: _annotations(Path(file).read_bytes(), header), path)
+
+
+def _annotations(content: bytes, header: EdfHeader) -> Annotations:
+    """Annotations in the bytes of a file, by the time-stamped lists of the EDF+ format.
+
+    A list is an onset, maybe 0x15 and a duration, then texts, each between 0x14, then 0x00. The
+    first says by how much the first record comes after the second that the header names.
+    """
     import mne
 
-    read_edf_header(path)
-    reader = lambda file, verbose: mne.read_annotations(file)  # noqa: E731
-    return _guarded(reader, path)
+    width = header.record_bytes // max(1, sum(header.samples))  # bytes a sample: 2, of BDF 3
+    ends = np.cumsum(header.samples) * width
+    lists: list[bytes] = []
+    for record in range(header.records):
+        start = header.header_bytes + record * header.record_bytes
+        for label, end, samples in zip(header.labels, ends, header.samples, strict=True):
+            if label in ANNOTATIONS:
+                lists += content[start + end - samples * width : start + end].split(b"\0")
+    events: list[tuple[float, float, str]] = []
+    offset = 0.0
+    for number, entry in enumerate(filter(None, lists)):
+        time, *texts = entry.split(b"\x14")
+        onset, _, duration = time.partition(b"\x15")
+        for text in texts:
+            if text:
+                event = float(onset) + offset, float(duration or 0), _decoded(text)
+                events.append(event)
+            elif number == 0:
+                offset = -float(onset)
+    onsets, durations, descriptions = zip(*events, strict=True) if events else ((), (), ())
+    return mne.Annotations(onsets, durations, descriptions)
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def edf_duration_s(path: str | Path) -> float:

@@ -170,8 +170,8 @@ def warning_notes(warnings: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """
     kinds: dict[str, list[str]] = {}
     for key, lines in warnings:
-        for line in lines:
-            kinds.setdefault(line.split(":")[0], []).append(key)
+        for kind in dict.fromkeys(line.split(":")[0] for line in lines):  # a recording counts once
+            kinds.setdefault(kind, []).append(key)
     return [
         f"Used though {_sentence(kind)}: {_shown(keys, len(warnings))} recordings; "
         "report.tsv has the details"

@@ -340,7 +340,7 @@ def _warn_unfiltered(signal_uv: np.ndarray, source: Source, settings: _Settings)
         lacking.append(f"no offset, found {offset:.3g} microvolt")
     if lacking:
         warnings.warn(
-            f"The {source.kind} is taken as filtered already, but expected was "
+            f"The signal of {source.kind} is taken as filtered already, but expected was "
             f"{'; '.join(lacking)}. Filter the recording before cutting it, or pass filter=True.",
             stacklevel=4,
         )

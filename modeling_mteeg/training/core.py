@@ -27,6 +27,8 @@ from .optimization import CosineSchedule
 from .run_config import RunConfig
 
 _REPORT_EVERY = 10
+_TELL_EVERY_S = 60.0
+"""How often a line tells of a running epoch where output is no terminal."""
 
 
 def step_seed(seed: int, step: int, part: int, rank: int) -> int:
@@ -149,9 +151,11 @@ class TrainingCore(ABC):
             initial=before,
             unit="window",
             desc=f"epoch {progress.epoch + 1}/{self.epochs}",
-            disable=not self.accelerator.is_local_main_process,
+            # A file gets lines now and then instead: a bar would fill it.
+            disable=None if self.accelerator.is_main_process else True,
         )
         begun, done = time.monotonic(), 0
+        self._told = begun
         with bar, closing(self.epoch_parts(progress.step)) as steps:
             for parts, place, windows in steps:
                 yield parts, place
@@ -185,6 +189,17 @@ class TrainingCore(ABC):
         if "lr" in values:
             shown["lr"] = f"{values['lr']:.1e}"
         bar.set_postfix(shown, refresh=False)
+        if bar.disable and self.accelerator.is_main_process:
+            self._tell(f"{rate:.0f} windows/s, " + ", ".join(f"{k} {v}" for k, v in shown.items()))
+
+    def _tell(self, text: str) -> None:
+        """Print how far the epoch is, if that was not said a moment ago."""
+        now, progress = time.monotonic(), self.progress
+        if now - self._told >= _TELL_EVERY_S:
+            self._told = now
+            done, total = self.windows_before(progress.step - 1)
+            where = f"epoch {progress.epoch + 1}/{self.epochs}"
+            print(f"{where}: {done:,} of {total:,} windows, {text}", flush=True)
 
     def end_epoch(self, entry: dict[str, Any], log: Mapping[str, float]) -> dict[str, Any]:
         """Note an epoch in history and tracker, and begin the next; returns its ``entry``."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import edfio
+import mne
 import numpy as np
 import pytest
 from tiny_nights import (
@@ -161,6 +162,25 @@ def test_scales_and_rates_of_cnt_files_are_checked(case: str, cnt: Path) -> None
     put(cnt, at, field)
     with pytest.raises(RecordingError, match=rf"1_1_20180101\.cnt.*{reason}"):
         read_cnt(cnt, SITES)
+
+
+def test_annotations_are_those_of_mne_whatever_the_signal_holds(tmp_path):
+    """MNE looks in the signal's bytes, too, where some files have what looks like annotations."""
+    random = np.random.default_rng(3)
+    for number in range(20):
+        signals = [edfio.EdfSignal(random.normal(0, 20 + number, 30 * 128), 128, label=label)
+                   for label in ("O1", "O2", "P3", "P4")]  # fmt: skip
+        notes = [edfio.EdfAnnotation(4 * i + 0.25, 2.5, text)
+                 for i, text in enumerate(("alert", "drowsy", "müde", "alert"))]  # fmt: skip
+        path = tmp_path / f"{number}.edf"
+        edfio.Edf(signals, annotations=notes).write(path)
+        found, expected = read_annotations(path), mne.io.read_raw_edf(path).annotations
+        assert found.description.tolist() == expected.description.tolist()
+        np.testing.assert_allclose(found.onset, expected.onset)
+        np.testing.assert_allclose(found.duration, expected.duration)
+    text = path.read_bytes().replace("müde".encode(), "müd".encode("latin-1") + b"e ")
+    path.write_bytes(text)
+    assert read_annotations(path).description.tolist() == ["alert", "drowsy", "müde ", "alert"]
 
 
 @pytest.mark.parametrize("kind", ["edf", "hypnogram", "cnt"])

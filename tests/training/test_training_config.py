@@ -116,6 +116,7 @@ metrics: {seed-v: [cohen_kappa, weightedf1], sleepedf: [weighted_f1]}
         ({"model": {"preset": None}}, "either preset"),
         ({"data": {"folder": None}}, "simulate"),
         ({"data": {"tasks": []}}, "at least one task"),
+        ({"data": {"folder": None, "simulate": True, "tasks": ["eegmat"]}}, "(--data)"),
         ({"data": {"tasks": ["Tuab"]}}, "no task name"),
         ({"method": "full", "adapter": {"rank": 4}}, "no adapters"),
         ({"method": "full", "train_temporal_encoder": False}, "trains everything"),

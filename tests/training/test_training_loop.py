@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from training_program import (
 
 from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.model.modeling_mteeg import task_loss
+from modeling_mteeg.training import core
 from modeling_mteeg.training import joint_training as loop
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.launch import TrainingError
@@ -248,6 +250,23 @@ def test_a_loss_that_is_no_number_stops_the_training(corpora, tmp_path):
     with pytest.raises(TrainingError, match="seed-v"):
         trainer.train_epoch()
     assert trainer.store.names() == []  # never a checkpoint of it
+
+
+def test_a_file_gets_lines_now_and_then_instead_of_a_bar(corpora, tmp_path, capfd, monkeypatch):
+    trainer = make_trainer(corpora, tmp_path, optimization__batch_size=3)
+    trainer.train_epoch()
+    quiet = capfd.readouterr()
+    assert quiet.out == quiet.err == ""  # an epoch of a second needs none
+    monkeypatch.setattr(core, "_TELL_EVERY_S", 0.0)
+    trainer.finish_epoch()
+    capfd.readouterr()
+    trainer.train_epoch()
+    lines, total = capfd.readouterr().out.splitlines(), sum(trainer.plan(0).drawn.values())
+    assert 1 < len(lines) <= trainer.steps_per_epoch
+    for line in lines:
+        assert re.fullmatch(
+            rf"epoch 2/3: \d+ of {total} windows, \d+ windows/s, loss [\d.]+, lr [\d.e-]+", line
+        )
 
 
 def test_equal_scores_keep_the_earlier_epoch(corpora, tmp_path, monkeypatch):

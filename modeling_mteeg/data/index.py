@@ -14,14 +14,13 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .source import DTYPES, WindowFormatError
-from .windows import WindowReader
+from .windows import WindowReader, cell_edges
 
 INDEX_FILE = "index.parquet"
 INDEX_VERSION = 1
@@ -108,24 +107,20 @@ def write_index(folder: str | Path) -> Path:
         "channels": list(reader.channels),
         "labels": list(reader.label_names),
     }
-    columns: dict[str, list[Any]] = {"file": [], "offset": [], "crc32": []}
-    for number, name in enumerate(names):
-        for offset, crc32 in _signal_places(folder / name):
-            columns["file"].append(number)
-            columns["offset"].append(offset)
-            columns["crc32"].append(crc32)
-    if len(columns["file"]) != len(reader):
+    places = [
+        (number, offset, crc32)
+        for number, name in enumerate(names)
+        for offset, crc32 in _signal_places(folder / name)
+    ]
+    if len(places) != len(reader):
         raise WindowFormatError(
-            f"{folder}: expected {len(reader)} rows in its files, found {len(columns['file'])}."
+            f"{folder}: expected {len(reader)} rows in its files, found {len(places)}."
         )
-    small = {
-        "scale": reader._scales,
-        "label": reader.labels,
-        "recording": reader.recordings,
-        "subject": reader.subjects,
-        "onset_s": reader.onsets_s,
-    }
-    table = pa.table({**columns, **small}, schema=_SCHEMA.with_metadata({_META: json.dumps(meta)}))
+    columns = [
+        *zip(*places, strict=True),
+        reader._scales, reader.labels, reader.recordings, reader.subjects, reader.onsets_s,
+    ]  # fmt: skip
+    table = pa.table(columns, schema=_SCHEMA.with_metadata({_META: json.dumps(meta)}))
     pq.write_table(table, folder / INDEX_FILE, compression="zstd")
     return folder / INDEX_FILE
 
@@ -136,18 +131,14 @@ def _signal_places(path: Path) -> Iterator[tuple[int, int]]:
         whole = source.read_buffer(source.size())  # no copy: addresses below are inside of it
         with pa.ipc.open_stream(whole) as batches:
             for batch in batches:
-                column = batch.column("signal")
-                large = pa.types.is_large_binary(column.type)
-                _, offsets, data = column.buffers()  # validity, starts of the cells, their bytes
-                offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
-                offsets = offsets[column.offset : column.offset + len(column) + 1].tolist()
+                edges, data = cell_edges(batch.column("signal"))
                 start = data.address - whole.address
                 if not 0 <= start <= whole.size - data.size:
                     raise WindowFormatError(
                         f"{path}: the signals are stored compressed; save without compression."
                     )
                 view = memoryview(data)
-                for first, last in itertools.pairwise(offsets):
+                for first, last in itertools.pairwise(edges.tolist()):
                     yield start + first, zlib.crc32(view[first:last])
 
 
@@ -188,18 +179,10 @@ def read_index(content: bytes, where: str) -> SplitIndex:
         faults.append(f"files outside its folder: {files}")
     if faults:
         raise WindowFormatError(f"{where}: damaged: {'; '.join(faults)}. Write it again.")
-    return SplitIndex(
-        files,
-        column["file"],
-        column["offset"],
-        column["crc32"],
-        column["scale"].astype(np.float32, copy=False),
-        column["label"].astype(np.int64),
-        meta["dtype"],
-        (int(shape[0]), int(shape[1])),
-        tuple(meta["channels"]),
-        tuple(meta["labels"]),
-    )
+    for name, kind in (("scale", np.float32), ("label", np.int64)):
+        column[name] = column[name].astype(kind, copy=False)
+    names = {key: tuple(meta[key]) for key in ("channels", "labels")}
+    return SplitIndex(files, dtype=meta["dtype"], shape=shape, **column, **names)
 
 
 def read_index_column(content: bytes, name: str) -> np.ndarray:

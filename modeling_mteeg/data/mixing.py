@@ -303,21 +303,17 @@ class EpochPlan:
         # (tasks,): a step's share of a task's order begins at end - count, and its hands follow one
         # another in it; so whatever the number of hands, the step holds the same rows.
         stops = self._ends[step] - self._counts[step] + np.cumsum(dealt, axis=0)[hand]
-        return {
-            task: order[stop - count : stop]
-            for task, order, stop, count in zip(
-                self.tasks, self._orders, stops.tolist(), dealt[hand].tolist(), strict=True
-            )
-        }
+        return self._rows(stops, dealt[hand])
 
     def step_indices(self, step: int) -> dict[str, np.ndarray]:
         """Rows of all processes and slices of a step, in order, the same for any world size."""
         self._check_step(step)
-        ends, counts = self._ends[step].tolist(), self._counts[step].tolist()
-        return {
-            task: order[end - count : end]
-            for task, order, end, count in zip(self.tasks, self._orders, ends, counts, strict=True)
-        }
+        return self._rows(self._ends[step], self._counts[step])
+
+    def _rows(self, stops: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """By task the ``counts`` rows of its order that end at ``stops``, (tasks,) each."""
+        cuts = zip(self.tasks, self._orders, stops.tolist(), counts.tolist(), strict=True)
+        return {task: order[stop - count : stop] for task, order, stop, count in cuts}
 
     @property
     def always_present(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +14,15 @@ DTYPES = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
 
 class WindowFormatError(ValueError):
     """A dataset whose rows are not windows of one shape, one montage and one number type."""
+
+
+@contextlib.contextmanager
+def naming(where: str | Path) -> Iterator[None]:
+    """Put ``where`` in front of the message of a ``WindowFormatError`` that is raised inside."""
+    try:
+        yield
+    except WindowFormatError as error:
+        raise WindowFormatError(f"{where}: {error}") from error
 
 
 class WindowSource(ABC):
@@ -49,19 +60,23 @@ class WindowSource(ABC):
         return f"{type(self).__name__}({len(self)} windows of {self.shape}, {self.dtype})"
 
     @property
-    @abstractmethod
     def subjects(self) -> np.ndarray:
         """Subject of every row, (n,) array of str."""
+        return self._column("subject")
 
     @property
-    @abstractmethod
     def recordings(self) -> np.ndarray:
         """Recording of every row, (n,) array of str."""
+        return self._column("recording")
 
     @property
-    @abstractmethod
     def onsets_s(self) -> np.ndarray:
         """Onset of every row in seconds from the start of its recording, (n,) float64."""
+        return self._column("onset_s")
+
+    @abstractmethod
+    def _column(self, name: str) -> np.ndarray:
+        """One of the small columns, a value a row; called whenever it is asked for."""
 
     @abstractmethod
     def _signals(self, rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from .mixing import whole_number
-from .source import DTYPES, WindowFormatError
+from .source import DTYPES, WindowFormatError, naming
 from .stretches import (
     MAX_PATCHES,
     MAX_SECONDS,
@@ -315,11 +315,9 @@ def _open_table(folder: Path, max_patches: int, max_seconds: int) -> StretchTabl
     from datasets import load_from_disk
 
     manifest = read_manifest(folder)
-    try:
-        origin = json.dumps(manifest.get("made_from"), sort_keys=True)
+    origin = json.dumps(manifest.get("made_from"), sort_keys=True)
+    with naming(folder):
         table = StretchTable(load_from_disk(str(folder)), origin)
-    except WindowFormatError as error:
-        raise WindowFormatError(f"{folder}: {error}") from error
     for channels in sorted({shape[0] for shape in table.shapes}):
         asked = window_patches(channels, max_patches, max_seconds)
         prepared = window_patches(channels, manifest["max_patches"], manifest["max_seconds"])

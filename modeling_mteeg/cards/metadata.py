@@ -19,7 +19,7 @@ UNKNOWN_LICENSE = "unknown"
 _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
+def base_header(facts: BaseFacts, title: str, license_id: str) -> str:
     """YAML of a base."""
     tasks = facts.tasks
     tags = ["lora", "multi-task-learning"]
@@ -34,7 +34,7 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     return _yaml(
         title,
         tasks,
-        license_id or default_license(tasks, facts.training),
+        license_id,
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=repo_id(facts.training.get("start_repo")),
@@ -43,14 +43,14 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     )
 
 
-def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
+def adapter_header(facts: TaskFacts, title: str, license_id: str) -> str:
     """YAML of a task."""
     lora = facts.card.adapter == "lora"
     location = facts.data.get("location")
     return _yaml(
         title,
         [facts],
-        license_id or default_license([facts], facts.training),
+        license_id,
         library_name="peft" if lora else "transformers",
         base_model=repo_id((facts.card.base or {}).get("name_or_path")),
         datasets=_datasets([location], [facts]),
@@ -59,13 +59,13 @@ def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
 
 
 def method_header(
-    training: Mapping[str, Any], tasks: Sequence[TaskFacts], title: str, license_id: str | None
+    training: Mapping[str, Any], tasks: Sequence[TaskFacts], title: str, license_id: str
 ) -> str:
     """YAML of a method's folder that is no base."""
     return _yaml(
         title,
         tasks,
-        license_id or default_license(tasks, training),
+        license_id,
         tags=["eeg", str(training.get("method")), *names(tasks)],
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.adapter_files import ADAPTERS
+from ..settings.plain_json import write_text
 from .adapter_card import adapter_card
 from .base_card import base_card
 from .curves import can_draw, has_curve, save_curves
@@ -118,12 +119,8 @@ def _facts(folder: Path) -> tuple[Callable[..., str], Mapping[str, Any], Sequenc
 
 
 def _write(folder: Path, text: str, license_id: str | None) -> Path:
-    path, part = folder / CARD_NAME, folder / f".{CARD_NAME}.part"
     mark = _MARK.format(_digest(text), f" licence {license_id}" if license_id else "")
-    part.unlink(missing_ok=True)
-    part.write_text(f"{text}\n{mark}\n", "utf-8", newline="\n")
-    os.replace(part, path)
-    return path
+    return write_text(folder / CARD_NAME, f"{text}\n{mark}\n")
 
 
 def _draw(folder: Path, tasks: dict[str, TaskFacts], selected: object) -> bool:

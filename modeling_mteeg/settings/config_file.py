@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
 
+from .plain_json import write_text
 from .schema import ConfigError, read_section, yaml_loader
 
 
@@ -77,11 +77,7 @@ class SavedConfig:
 
     def save(self, path: str | Path) -> None:
         """Write the configuration as YAML, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), "utf-8")
-        os.replace(part, path)
+        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

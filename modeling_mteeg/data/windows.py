@@ -294,20 +294,14 @@ class WindowReader(WindowSource):
 
     def _uniform_channels(self) -> tuple[str, ...]:
         column = self._cells("channels")
-        chunks = [chunk for chunk in column.chunks if len(chunk)]
-        first = tuple(chunks[0][0].as_py())
-        longest = max(len(chunk) for chunk in chunks)
-        expected = pa.array(first * longest, chunks[0].type.value_type)
-        row = 0
-        for chunk in chunks:
-            other = _first_other_list(chunk, expected[: len(chunk) * len(first)], len(first))
-            if other is not None:
-                raise WindowFormatError(
-                    f"Column 'channels': expected the same names in all rows, found {list(first)} "
-                    f"and, in row {row + other}, {chunk[other].as_py()}."
-                )
-            row += len(chunk)
-        return first
+        joined = pc.binary_join(column, "\0")  # a row's names as one string, null with an empty one
+        other = pc.index(pc.fill_null(pc.equal(joined, joined[0]), False), False).as_py()
+        if other >= 0:
+            raise WindowFormatError(
+                "Column 'channels': expected the same names in all rows, found "
+                f"{column[0].as_py()} and, in row {other}, {column[other].as_py()}."
+            )
+        return tuple(column[0].as_py())
 
     def _check_labels(self) -> None:
         low, high = int(self.labels.min()), int(self.labels.max())
@@ -363,13 +357,3 @@ def cell_edges(chunk: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
     _, offsets, data = chunk.buffers()  # the first says which cells are empty
     edges = np.frombuffer(offsets, np.int64 if large else np.int32)
     return edges[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64), data
-
-
-def _first_other_list(chunk: pa.Array, expected: pa.Array, length: int) -> int | None:
-    """First row of a list array that differs from ``expected`` (the same list in every row)."""
-    lengths = pc.list_value_length(chunk).to_numpy()
-    if (lengths != length).any():
-        return int(np.flatnonzero(lengths != length)[0])
-    different = pc.fill_null(pc.not_equal(chunk.flatten(), expected), True)
-    rows = different.to_numpy(zero_copy_only=False).reshape(len(chunk), length).any(axis=1)
-    return int(np.flatnonzero(rows)[0]) if rows.any() else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..prediction.result import Prediction
-from .spectrogram import channels_text, draw_spectrogram, spectrogram
+from .spectrogram import draw_spectrogram, spectrogram
 from .style import GREY, figure_class, plain_text, short_name
 from .time_axis import set_time_axes
 from .traces import Moment, draw_moments, traces_height_in
@@ -73,9 +73,16 @@ def time_figure(
     if extra_in:
         heights.append(extra_in)
     figure, parts = _open_figure(prediction, kind, heights, remarks)
-    panels, beside = _time_panels(parts[0], panels_in)
+    grid = parts[0].subplots(
+        len(panels_in), 2, squeeze=False, height_ratios=panels_in, width_ratios=[1, _BESIDE]
+    )
+    panels, beside = grid.T.tolist()
+    for panel, legend in grid:
+        panel.spines[["top", "right"]].set_visible(False)
+        legend.set_axis_off()
     highest = highest_hz or min(45.0, prediction.card.lowpass_hz or 45.0)
-    _draw_spectrogram(panels[-1], beside[-1], recording, channels[:most_channels], highest)
+    drawn = spectrogram(recording, channels[:most_channels], highest)
+    draw_spectrogram(panels[-1], drawn, beside[-1])
     set_time_axes(panels, recording.length_s, recording.started)
     if moments:
         draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
@@ -100,29 +107,6 @@ def _open_figure(
     top.text(x, 0.02, "\n".join(heading), fontsize=8, color=GREY, va="bottom")
     foot.text(x, 0.98, "\n".join(notes), fontsize=7, color=GREY, va="top")
     return figure, parts[1:-1]
-
-
-def _time_panels(part: SubFigure, heights: Sequence[float]) -> tuple[list[Axes], list[Axes]]:
-    """Axes above one another, and beside each of them room for a legend."""
-    grid = part.subplots(
-        len(heights), 2, squeeze=False, height_ratios=heights, width_ratios=[1, _BESIDE]
-    )
-    for axes in grid[:, 1]:
-        axes.set_axis_off()
-    for axes in grid[:, 0]:
-        axes.spines[["top", "right"]].set_visible(False)
-    return list(grid[:, 0]), list(grid[:, 1])
-
-
-def _draw_spectrogram(
-    axes: Axes, beside: Axes, recording: ShownRecording, channels: Sequence[str], highest_hz: float
-) -> None:
-    """The spectrogram of some channels, named in its corner."""
-    draw_spectrogram(axes, spectrogram(recording, channels, highest_hz), beside)
-    axes.text(
-        0.004, 0.96, plain_text(channels_text(channels)), transform=axes.transAxes, fontsize=7,
-        color="white", va="top", bbox={"facecolor": "black", "alpha": 0.55, "lw": 0, "pad": 1.5},
-    )  # fmt: skip
 
 
 def write_legend(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,15 @@ def positions(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     return {name: known[name.upper()] for name in names if name.upper() in known}
 
 
+def _located(
+    channels: Sequence[str],
+) -> tuple[list[tuple[str, ...]], dict[str, tuple[float, float]], list[bool]]:
+    """Electrodes of every channel, the places of those that have one, and whether all have one."""
+    pairs = [tuple(name.split("-")) for name in channels]
+    place = positions(tuple({half for pair in pairs for half in pair}))
+    return pairs, place, [all(half in place for half in pair) for pair in pairs]
+
+
 @functools.cache
 def _montage() -> dict[str, tuple[float, float]]:
     import mne
@@ -131,9 +141,7 @@ def _colours(attribution: ChannelAttribution) -> ScalarMappable:
 
 def draw_head(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappable) -> None:
     """Outline, and the channels in it."""
-    pairs = [tuple(name.split("-")) for name in attribution.channels]
-    place = positions(tuple({half for pair in pairs for half in pair}))
-    located = [all(half in place for half in pair) for pair in pairs]
+    pairs, place, located = _located(attribution.channels)
     values = attribution.values
     single = [i for i, pair in enumerate(pairs) if located[i] and len(pair) == 1]
     double = [i for i, pair in enumerate(pairs) if located[i] and len(pair) == 2]
@@ -243,12 +251,8 @@ def _draw_bars(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappa
     """The largest values, sorted, in the colours of the head."""
     order = attribution.order()[:_BARS]
     values = attribution.values[order]
-    pairs = [attribution.channels[i].split("-") for i in order]
-    place = positions(tuple({half for pair in pairs for half in pair}))
-    names = [
-        attribution.channels[i] + ("" if all(half in place for half in pair) else " †")
-        for i, pair in zip(order, pairs, strict=True)
-    ]
+    _, _, located = _located(attribution.channels)
+    names = [attribution.channels[i] + ("" if located[i] else " †") for i in order]
     rows = -np.arange(len(order))
     axes.barh(rows, values, color=colours.to_rgba(values), height=0.75,
               edgecolor="#555555", lw=0.5)  # fmt: skip

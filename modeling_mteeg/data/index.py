@@ -7,13 +7,13 @@ byte range, so training from a bucket sees the same windows in the same order as
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,38 +38,6 @@ _SCHEMA = pa.schema(
     ]
 )
 _ALWAYS = ("file", "offset", "crc32", "scale", "label")
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitIndex:
-    """The index of one split.
-
-    Parameters
-    ----------
-    files : tuple of str
-        Names of the Arrow files, in the order of the rows.
-    file, offset, crc32 : np.ndarray, (n,)
-        File number (int32), first byte (int64) and CRC-32 (uint32) of every signal.
-    scale : np.ndarray, (n,), float32
-    label : np.ndarray, (n,), int64
-    dtype : str
-        "int16" or "float32".
-    shape : tuple of int
-        (channels, samples).
-    channels, labels : tuple of str
-        Names.
-    """
-
-    files: tuple[str, ...]
-    file: np.ndarray
-    offset: np.ndarray
-    crc32: np.ndarray
-    scale: np.ndarray
-    label: np.ndarray
-    dtype: str
-    shape: tuple[int, int]
-    channels: tuple[str, ...]
-    labels: tuple[str, ...]
 
 
 def write_index(folder: str | Path) -> Path:
@@ -142,8 +110,16 @@ def _signal_places(path: Path) -> Iterator[tuple[int, int]]:
                     yield start + first, zlib.crc32(view[first:last])
 
 
-def read_index(content: bytes, where: str) -> SplitIndex:
+def read_index(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The index from the bytes of its file; ``where`` names it in messages.
+
+    Returns
+    -------
+    tuple
+        What holds for all rows: ``files`` (names of the Arrow files in the order of the rows),
+        ``dtype``, ``shape`` (channels, samples), ``channels``, ``labels``; and the columns, (n,)
+        each: ``file`` (its number), ``offset`` (first byte) and ``crc32`` of every signal,
+        ``scale`` float32, ``label`` int64.
 
     Raises
     ------
@@ -181,8 +157,7 @@ def read_index(content: bytes, where: str) -> SplitIndex:
         raise WindowFormatError(f"{where}: damaged: {'; '.join(faults)}. Write it again.")
     for name, kind in (("scale", np.float32), ("label", np.int64)):
         column[name] = column[name].astype(kind, copy=False)
-    names = {key: tuple(meta[key]) for key in ("channels", "labels")}
-    return SplitIndex(files, dtype=meta["dtype"], shape=shape, **column, **names)
+    return meta | {"shape": shape, "files": files}, column
 
 
 def read_index_column(content: bytes, name: str) -> np.ndarray:

@@ -127,22 +127,23 @@ class TaskMix:
     def __post_init__(self) -> None:
         try:
             SamplingRule(self.fraction, self.negative_fraction)
+            self._check()
         except ValueError as error:
             raise ValueError(f"Task {self.name!r}: {error}") from error
+
+    def _check(self) -> None:
         if self.size < 1:
-            raise ValueError(f"Task {self.name!r}: expected 1 sample or more, found {self.size}.")
+            raise ValueError(f"expected 1 sample or more, found {self.size}.")
         if self.labels is not None and np.shape(self.labels) != (self.size,):
-            raise ValueError(
-                f"Task {self.name!r}: expected {self.size} labels, found shape "
-                f"{np.shape(self.labels)}."
-            )
+            raise ValueError(f"expected {self.size} labels, found shape {np.shape(self.labels)}.")
         if self.negative_fraction < 1:
             if self.labels is None:
-                raise ValueError(f"Task {self.name!r}: negative_fraction needs the labels.")
-            if not set(np.unique(self.labels).tolist()) <= {0, 1}:
+                raise ValueError("negative_fraction needs the labels.")
+            classes = np.unique(self.labels).tolist()
+            if not set(classes) <= {0, 1}:
                 raise ValueError(
-                    f"Task {self.name!r}: negative_fraction is for two classes (0 negative, 1 "
-                    f"positive), found classes {np.unique(self.labels).tolist()}."
+                    "negative_fraction is for two classes (0 negative, 1 positive), found classes "
+                    f"{classes}."
                 )
 
     @property

@@ -16,6 +16,23 @@ class WindowFormatError(ValueError):
     """A dataset whose rows are not windows of one shape, one montage and one number type."""
 
 
+def memory_for(
+    out: np.ndarray | None, shape: tuple[int, ...], unit_uv: float, contiguous: bool = False
+) -> np.ndarray:
+    """``out``, or new memory where it is None; ``ValueError`` where windows do not fit into it."""
+    if not unit_uv > 0:
+        raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
+    if out is None:
+        return np.empty(shape, np.float32)
+    scattered = contiguous and not out.flags.c_contiguous
+    if out.shape != shape or out.dtype != np.float32 or scattered:
+        raise ValueError(
+            f"out: expected {'contiguous ' if contiguous else ''}float32 of shape {shape}, found "
+            f"{out.dtype} of shape {out.shape}."
+        )
+    return out
+
+
 @contextlib.contextmanager
 def naming(where: str | Path) -> Iterator[None]:
     """Put ``where`` in front of the message of a ``WindowFormatError`` that is raised inside."""
@@ -117,15 +134,7 @@ class WindowSource(ABC):
             ``indices`` or ``out`` has the wrong shape or type, or ``unit_uv`` is not above 0.
         """
         indices = self._checked_indices(indices)
-        if not unit_uv > 0:
-            raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
-        shape = (len(indices), *self.shape)
-        if out is None:
-            out = np.empty(shape, np.float32)
-        elif out.shape != shape or out.dtype != np.float32:
-            raise ValueError(
-                f"out: expected float32 of shape {shape}, found {out.dtype} of shape {out.shape}."
-            )
+        out = memory_for(out, (len(indices), *self.shape), unit_uv)
         number = DTYPES[self.dtype]
         scales = self._scales[indices] / np.float32(unit_uv)
         for row, (signal, scale) in enumerate(zip(self._signals(indices), scales, strict=True)):

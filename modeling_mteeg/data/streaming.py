@@ -50,11 +50,13 @@ class StreamedReader(WindowSource):
     def __init__(self, folder: RemoteFolder, split: str) -> None:
         self._folder, self._split = folder, split
         content = folder.read(f"{split}/{INDEX_FILE}")
-        index = read_index(content, f"{folder.url}/{split}/{INDEX_FILE}")
-        self.dtype, self.shape, self.channels = index.dtype, index.shape, index.channels
-        self.labels, self.label_names, self._scales = index.label, index.labels, index.scale
-        self._files = [f"{split}/{name}" for name in index.files]
-        self._file, self._offset, self._crc32 = index.file, index.offset, index.crc32
+        meta, columns = read_index(content, f"{folder.url}/{split}/{INDEX_FILE}")
+        self.dtype, self.shape = meta["dtype"], meta["shape"]
+        self.channels, self.label_names = tuple(meta["channels"]), tuple(meta["labels"])
+        self.labels, self._scales = columns["label"], columns["scale"]
+        self._files = [f"{split}/{name}" for name in meta["files"]]
+        self._file, self._offset = columns["file"], columns["offset"]
+        self._crc32 = columns["crc32"]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StreamedReader, (self._folder, self._split)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 INT16_PEAK = 32767
-COLUMNS = (
-    "signal", "dtype", "scale", "shape", "channels", "label", "recording", "subject", "onset_s",
-)  # fmt: skip
 
 
 def window_features(labels: Sequence[str]) -> Features:
@@ -214,10 +211,11 @@ class WindowReader(WindowSource):
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._table: pa.Table = dataset.data.table
-        missing = [name for name in COLUMNS if name not in self._table.column_names]
+        columns = list(window_features(()))
+        missing = [name for name in columns if name not in self._table.column_names]
         if missing:
             raise WindowFormatError(
-                f"Expected the columns {list(COLUMNS)}, found {self._table.column_names}; missing: "
+                f"Expected the columns {columns}, found {self._table.column_names}; missing: "
                 f"{missing}. Write the corpus with modeling_mteeg.data.encode_window."
             )
         if len(dataset) == 0:

@@ -140,14 +140,12 @@ def put_over(tree: Any, overrides: Mapping[str, Any] | None, source: str) -> dic
     if not isinstance(tree, Mapping):
         raise ConfigError(source, [f"expected keys and values, found {type(tree).__name__}"])
     tree = json.loads(json.dumps(tree, default=str))
-    for key, value in (overrides or {}).items():
-        _put(tree, key.split("."), value)
+    for name, value in (overrides or {}).items():
+        *sections, key = name.split(".")
+        place = tree
+        for section in sections:
+            if not isinstance(place.get(section), dict):
+                place[section] = {}
+            place = place[section]
+        place[key] = value
     return tree
-
-
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        if not isinstance(tree.get(key), dict):
-            tree[key] = {}
-        tree = tree[key]
-    tree[keys[-1]] = value

@@ -28,13 +28,14 @@ class Amplitudes:
 
     def __init__(self, channels: int) -> None:
         self._counts = np.zeros((channels, _BINS + 1), np.int64)
-        self._highest = np.zeros(channels)
+        self.highest = np.zeros(channels)
+        """Largest \\|signal\\| per channel, (channels,), in microvolt."""
 
     def add(self, signals_uv: np.ndarray) -> None:
         """Count the samples of windows (windows, channels, samples)."""
         for row in range(len(self._counts)):
             values = np.abs(signals_uv[:, row].ravel())
-            self._highest[row] = max(self._highest[row], float(values.max()))
+            self.highest[row] = max(self.highest[row], float(values.max()))
             positive = values[values > 0]
             bins = ((np.log10(positive) - _LOW) * _BINS_PER_DECADE).astype(np.int64)
             np.clip(bins, 0, _BINS - 1, out=bins)
@@ -48,11 +49,6 @@ class Amplitudes:
     def pooled(self, shares: Sequence[float]) -> np.ndarray:
         """Quantiles over all channels, (shares,), in microvolt."""
         return _from_counts(self._counts.sum(axis=0), shares)
-
-    @property
-    def highest(self) -> np.ndarray:
-        """Largest \\|signal\\| per channel, (channels,), in microvolt."""
-        return self._highest
 
 
 def _from_counts(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:

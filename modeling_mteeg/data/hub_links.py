@@ -17,12 +17,7 @@ EXPIRED = (400, 401, 403, 410)
 
 
 class HubLinks:
-    """Signed addresses of the files of one file system, asked for when they are first needed.
-
-    Parameters
-    ----------
-    file_system : huggingface_hub.HfFileSystem
-    """
+    """Signed addresses of the files of one ``HfFileSystem``, asked for when first needed."""
 
     def __init__(self, file_system: Any) -> None:
         from fsspec.implementations.http import HTTPFileSystem

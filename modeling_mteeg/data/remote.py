@@ -72,7 +72,8 @@ class RemoteFolder:
         except (ImportError, ValueError) as error:
             raise StreamError(f"{self.url}: cannot be opened: {error}") from error
         self._path = path.rstrip("/")
-        on_hub = "hf" in _protocols(self._fs)
+        protocol = self._fs.protocol  # a word, or several for one file system
+        on_hub = "hf" in ((protocol,) if isinstance(protocol, str) else protocol)
         # Its buffered files would read megabytes ahead of every window.
         self._options = {"cache_type": "none"} if on_hub else {}
         self._links = HubLinks(self._fs) if on_hub else None
@@ -190,11 +191,6 @@ class RemoteFolder:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.concurrency, thread_name_prefix="mteeg-fetch")
-
-
-def _protocols(file_system: Any) -> tuple[str, ...]:
-    protocol = file_system.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
 def _status(error: Any) -> int | None:

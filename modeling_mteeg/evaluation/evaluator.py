@@ -289,17 +289,17 @@ def monitor_mean(
                 f"Task {task!r}: expected its monitor metric {monitor!r}, found {sorted(result)}."
             )
         values[task] = float(result[monitor])
-    undefined = [task for task, value in values.items() if math.isnan(value)]
-    if len(undefined) == len(values):
+    defined = [value for value in values.values() if not math.isnan(value)]
+    if not defined:
         raise ValueError(
             f"No task has a defined monitor metric, found {values}: the splits hold a single "
             "class each; evaluate on more recordings."
         )
-    if undefined:
+    if len(defined) < len(values):
+        undefined = [task for task, value in values.items() if math.isnan(value)]
         warnings.warn(
             f"The mean of the monitor metrics leaves out {undefined}: undefined, as their split "
             "holds a single class.",
             stacklevel=2,
         )
-    defined = [value for value in values.values() if not math.isnan(value)]
     return sum(defined) / len(defined)

@@ -16,10 +16,6 @@ SEGMENT_S = 2.0
 class Amplitudes:
     """Quantiles of \\|signal\\| per channel, from a histogram on a logarithmic scale.
 
-    Parameters
-    ----------
-    channels : int
-
     Notes
     -----
     200 bins per decade from 1e-9 to 1e12 microvolt: quantiles are exact to 0.6 %, whatever the
@@ -63,12 +59,7 @@ def _from_counts(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
 
 
 class ChannelLikeness:
-    """Correlation of every two channels over all windows, each window about its own mean.
-
-    Parameters
-    ----------
-    channels : int
-    """
+    """Correlation of every two channels over all windows, each window about its own mean."""
 
     def __init__(self, channels: int) -> None:
         self._products = np.zeros((channels, channels))

@@ -1,6 +1,6 @@
 """Model cards made from the files of a folder: ``write_cards(folder)``.
 
-``facts`` reads, ``metadata`` makes the YAML header, ``base`` and ``adapter`` the text, ``curves``
+``facts`` reads, ``metadata`` makes the YAML header, a file ``..._card`` each the text, ``curves``
 the picture, ``writing`` puts them beside the weights. Nothing here is needed to load or to predict,
 and the code beside a base's weights does not have it.
 """

@@ -6,18 +6,18 @@ from ..model.configuration_mteeg import PRESETS
 from . import sections as parts
 from . import stage_one_sections as stage_one
 from .facts import BaseFacts, TaskFacts
-from .metadata import base_header, default_license
+from .metadata import base_header
 
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
 
-def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> str:
+def base_card(facts: BaseFacts, license_id: str, has_picture: bool) -> str:
     """The whole text.
 
     Parameters
     ----------
     facts : BaseFacts
-    license_id : str or None
+    license_id : str
         Licence of the weights as the Hub names it.
     has_picture : bool
         Whether the curves lie beside the card.
@@ -27,22 +27,27 @@ def base_card(facts: BaseFacts, license_id: str | None, has_picture: bool) -> st
     tasks = facts.tasks
     pretrained = stage_one.is_stage_one(facts.training)
     simulated = any(task.card.simulated for task in tasks) or stage_one.is_simulated(facts.training)
-    sections = [
-        f"# {title}",
-        *([parts.SIMULATED.format(what=f"{_simulated_names(facts)} was")] if simulated else []),
-        *parts.simulated_start(facts.training),
-        stage_one.INTRODUCTION if pretrained else _introduction(facts),
-        parts.license_text(license_id or default_license(tasks, facts.training), tasks),
-        "## Model",
-        _model(facts),
-        "## Tasks",
-        *_tasks(facts),
-        *_trained(facts, has_picture),
-        "## Load",
-        _load(tasks),
-        *parts.closing(simulated),
-    ]
-    return parts.joined(base_header(facts, title, license_id), sections)
+    return parts.whole_card(
+        base_header(facts, title, license_id),
+        title,
+        facts.training,
+        f"{_simulated_names(facts)} was" if simulated else "",
+        [
+            stage_one.INTRODUCTION if pretrained else _introduction(facts),
+            parts.license_text(license_id, tasks),
+        ],
+        {
+            "Model": [_model(facts)],
+            "Tasks": _tasks(facts),
+            **(stage_one.chapters(facts.training) if pretrained else {
+                "Results": parts.results(tasks),
+                "Data": parts.data(tasks),
+                "Training": parts.training(facts.training, has_picture),
+            }),
+            "Load": [_load(tasks)],
+            **parts.closing(simulated),
+        },
+    )  # fmt: skip
 
 
 def _introduction(facts: BaseFacts) -> str:
@@ -52,22 +57,8 @@ def _introduction(facts: BaseFacts) -> str:
     )
     if not parts.is_mteeg(facts.training):
         what = f"An EEG backbone (LaBraM), trained as {facts.training.get('method_title')}."
-    tasks = f"{_count(len(facts.tasks))} beside it." if facts.tasks else "no task beside it."
-    return f"{what} One base, {tasks}"
-
-
-def _trained(facts: BaseFacts, has_picture: bool) -> list[str]:
-    """Results, data and training."""
-    tasks, record = facts.tasks, facts.training
-    if stage_one.is_stage_one(record):
-        results, data, training = (
-            part(record) for part in (stage_one.results, stage_one.data, stage_one.training)
-        )
-    else:
-        results, training = parts.results(tasks), parts.training(record, has_picture)
-        data = [section for task in tasks for section in _data(task)]
-    data = ["## Data", *data] if data else []
-    return ["## Results", *results, *data, "## Training", *training]
+    number = len(facts.tasks)
+    return f"{what} One base, {number or 'no'} task{'s' if number > 1 else ''} beside it."
 
 
 def size_name(facts: BaseFacts) -> str:
@@ -82,12 +73,10 @@ def size_name(facts: BaseFacts) -> str:
 def _model(facts: BaseFacts) -> str:
     config = facts.config
     return parts.facts_table([
-        ("layers, width, heads, feed-forward", ", ".join(
-            str(config.get(key)) for key in
-            ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+        ("layers, width, heads, feed-forward", parts.sizes(
+            config, "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size"
         )),
-        ("parameters", f"{facts.parameters:,}"),
-        ("input", f"patches of {config.get('patch_size')} samples at 200 Hz, unit 0.1 mV"),
+        *parts.parameters_and_input(facts),
         ("fingerprint", parts.code(config.get("fingerprint"))),
     ])  # fmt: skip
 
@@ -104,36 +93,18 @@ def _tasks(facts: BaseFacts) -> list[str]:
     return [parts.table(header, rows, text_columns=5)]
 
 
-def _data(facts: TaskFacts) -> list[str]:
-    return [f"### {facts.card.name}", parts.facts_table(parts.data_rows(facts))]
-
-
 def _load(tasks: tuple[TaskFacts, ...]) -> str:
-    lines = [
-        "from transformers import AutoFeatureExtractor, AutoModel",
-        "import modeling_mteeg  # or trust_remote_code=True in both calls below",
-        "",
-        'base = "OWNER/NAME"  # this repository, or a folder',
-        "model = AutoModel.from_pretrained(base).eval()",
-        "extractor = AutoFeatureExtractor.from_pretrained(base)",
-    ]
+    lines = ["features = model(**extractor(recording)).pooler_output"]
     if tasks:
-        lines += [
+        lines = [
             f'task = model.load_adapter("{tasks[0].card.name}")',
             "logits = model(**extractor(recording, task=task)).logits  # recording: an mne Raw",
         ]
-    else:
-        lines.append("features = model(**extractor(recording)).pooler_output")
-    return "\n".join(["```python", *lines, "```"])
-
-
-def _count(number: int) -> str:
-    return f"{number} task{'' if number == 1 else 's'}"
+    return parts.load_code("OWNER/NAME", "this repository, or a folder", lines)
 
 
 def _simulated_names(facts: BaseFacts) -> str:
     """What was trained on simulated data: everything, or some tasks by name."""
     named = [task.card.name for task in facts.tasks if task.card.simulated]
-    if stage_one.is_simulated(facts.training):
-        return "everything here"
-    return "everything here" if len(named) == len(facts.tasks) else ", ".join(named)
+    everything = stage_one.is_simulated(facts.training) or len(named) == len(facts.tasks)
+    return "everything here" if everything else ", ".join(named)

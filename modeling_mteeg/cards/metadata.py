@@ -19,7 +19,7 @@ UNKNOWN_LICENSE = "unknown"
 _REPO = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
+def base_header(facts: BaseFacts, title: str, license_id: str) -> str:
     """YAML of a base."""
     tasks = facts.tasks
     tags = ["lora", "multi-task-learning"]
@@ -34,7 +34,7 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     return _yaml(
         title,
         tasks,
-        license_id or default_license(tasks, facts.training),
+        license_id,
         library_name="transformers",
         pipeline_tag="feature-extraction",
         base_model=repo_id(facts.training.get("start_repo")),
@@ -43,14 +43,14 @@ def base_header(facts: BaseFacts, title: str, license_id: str | None) -> str:
     )
 
 
-def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
+def adapter_header(facts: TaskFacts, title: str, license_id: str) -> str:
     """YAML of a task."""
     lora = facts.card.adapter == "lora"
     location = facts.data.get("location")
     return _yaml(
         title,
         [facts],
-        license_id or default_license([facts], facts.training),
+        license_id,
         library_name="peft" if lora else "transformers",
         base_model=repo_id((facts.card.base or {}).get("name_or_path")),
         datasets=_datasets([location], [facts]),
@@ -59,13 +59,13 @@ def adapter_header(facts: TaskFacts, title: str, license_id: str | None) -> str:
 
 
 def method_header(
-    training: Mapping[str, Any], tasks: Sequence[TaskFacts], title: str, license_id: str | None
+    training: Mapping[str, Any], tasks: Sequence[TaskFacts], title: str, license_id: str
 ) -> str:
     """YAML of a method's folder that is no base."""
     return _yaml(
         title,
         tasks,
-        license_id or default_license(tasks, training),
+        license_id,
         tags=["eeg", str(training.get("method")), *names(tasks)],
     )
 
@@ -117,19 +117,20 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
             dataset_type=facts.card.name,
             dataset_name=facts.card.corpus or facts.card.name,
             dataset_split="test",
-            dataset_args={
-                key: value
-                for key, value in (
-                    ("simulated", facts.card.simulated),
-                    ("split_hash", facts.card.split_hash),
-                    ("fingerprint", facts.data.get("fingerprint")),
-                )
-                if value is not None
-            },
+            dataset_args=_stated(
+                simulated=facts.card.simulated,
+                split_hash=facts.card.split_hash,
+                fingerprint=facts.data.get("fingerprint"),
+            ),
             metric_type=score.metric,
             metric_name=title_of(score.metric),
-            metric_value=round(score.mean, 6),
-            metric_args=_args(facts, score.std, score.values),
+            metric_value=_rounded(score.mean),
+            metric_args=_stated(
+                seeds=list(facts.seeds) or None,
+                std=_rounded(score.std),
+                values=[_rounded(value) for value in score.values],
+                windows=facts.test_windows,
+            ),
         )
         for facts in tasks
         for score in facts.scores
@@ -147,15 +148,12 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
     ).to_yaml()
 
 
-def _args(facts: TaskFacts, std: float | None, values: Sequence[float | None]) -> dict[str, Any]:
-    """What stands beside a metric's value: seeds, deviation, the values, the test windows."""
-    stated = {
-        "seeds": list(facts.seeds) or None,
-        "std": None if std is None else round(std, 6),
-        "values": [None if value is None else round(value, 6) for value in values],
-        "windows": facts.test_windows,
-    }
-    return {key: value for key, value in stated.items() if value is not None}
+def _stated(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _mapping_value(tree: Any, *keys: str) -> Any:

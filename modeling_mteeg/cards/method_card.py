@@ -7,14 +7,11 @@ from typing import Any
 
 from . import sections as parts
 from .facts import TaskFacts
-from .metadata import default_license, method_header
+from .metadata import method_header
 
 
 def method_card(
-    training: Mapping[str, Any],
-    tasks: Sequence[TaskFacts],
-    license_id: str | None,
-    has_picture: bool,
+    training: Mapping[str, Any], tasks: Sequence[TaskFacts], license_id: str, has_picture: bool
 ) -> str:
     """The whole text.
 
@@ -28,22 +25,21 @@ def method_card(
     """
     title = f"{training.get('method')}, {len(tasks)} task{'' if len(tasks) == 1 else 's'}"
     simulated = [facts.card.name for facts in tasks if facts.card.simulated]
-    data = [
-        section
-        for facts in tasks
-        for section in (f"### {facts.card.name}", parts.facts_table(parts.data_rows(facts)))
-    ]
-    sections = [
-        f"# {title}",
-        *([parts.SIMULATED.format(what=f"{', '.join(simulated)} was")] if simulated else []),
-        f"EEG classification by {training.get('method_title')}. `tasks/` has a folder a task.",
-        parts.license_text(license_id or default_license(tasks, training), tasks),
-        "## Results",
-        *parts.results(tasks),
-        "## Data",
-        *data,
-        "## Training",
-        *parts.training(training, has_picture),
-        *parts.closing(bool(simulated))[:2],  # sources of the method stand in its file
-    ]
-    return parts.joined(method_header(training, tasks, title, license_id), sections)
+    chapters = {
+        "Results": parts.results(tasks),
+        "Data": parts.data(tasks),
+        "Training": parts.training(training, has_picture),
+        **parts.closing(bool(simulated)),
+    }
+    del chapters["Sources"]  # of a method they stand in its file
+    return parts.whole_card(
+        method_header(training, tasks, title, license_id),
+        title,
+        training,
+        f"{', '.join(simulated)} was" if simulated else "",
+        [
+            f"EEG classification by {training.get('method_title')}. `tasks/` has a folder a task.",
+            parts.license_text(license_id, tasks),
+        ],
+        chapters,
+    )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.metrics import in_order, title_of
-from .facts import CURVES_FILE, Score, TaskFacts, mapping
+from .facts import CURVES_FILE, BaseFacts, Score, TaskFacts, mapping
 
 NOT_A_DEVICE = (
     "Research on methods only. It is no medical device and no part of one: nothing it puts out may "
@@ -19,6 +19,10 @@ SIMULATED = (
     "**Simulated data**: {what} trained on recordings that a program made. No person was recorded, "
     "and the results say nothing about people."
 )
+SIMULATED_START = (
+    "**Simulated start**: the weights that the training began from had been trained on recordings "
+    "that a program made."
+)
 SOURCES = (
     "Method: MTEEG, A Multi-Task Learning Framework for Enhanced Electroencephalography Analysis "
     "Using Low-Rank Adaptation. Backbone: LaBraM (Jiang, Zhao, Lu, Large Brain Model for Learning "
@@ -26,25 +30,15 @@ SOURCES = (
 )
 
 
-def simulated_start(record: Mapping[str, Any]) -> list[str]:
-    """That a training began from weights which had seen simulated recordings, where it did."""
-    if record.get("start_simulated") is not True:
-        return []
-    return [
-        "**Simulated start**: the weights that the training began from had been trained on "
-        "recordings that a program made."
-    ]
-
-
 def is_mteeg(record: Mapping[str, Any]) -> bool:
     """Whether a training was one of low-rank adapters; without a record it is taken for one."""
     return record.get("method", "mteeg") == "mteeg"
 
 
-def closing(simulated: bool) -> list[str]:
-    """The last sections of every card: what it is not for, and where it comes from."""
+def closing(simulated: bool) -> dict[str, list[str]]:
+    """The last chapters of every card: what it is not for, and where it comes from."""
     limits = NOT_A_DEVICE + (NOT_OF_PEOPLE if simulated else "")
-    return ["## What it is not for", limits, "## Sources", SOURCES]
+    return {"What it is not for": [limits], "Sources": [SOURCES]}
 
 
 def results(tasks: Sequence[TaskFacts]) -> list[str]:
@@ -84,6 +78,27 @@ def kind_of_data(facts: TaskFacts) -> str:
     if facts.card.simulated:
         return "simulated"
     return "recorded" if facts.card.corpus else "not stated"
+
+
+def data(tasks: Sequence[TaskFacts]) -> list[str]:
+    """A heading and a table for each of several tasks."""
+    tables = [(f"### {facts.card.name}", facts_table(data_rows(facts))) for facts in tasks]
+    return [section for pair in tables for section in pair]
+
+
+def load_code(base: str, base_note: str, lines: Sequence[str]) -> str:
+    """Python that loads a base and its extractor, then ``lines``."""
+    return "\n".join([
+        "```python",
+        "from transformers import AutoFeatureExtractor, AutoModel",
+        "import modeling_mteeg  # or trust_remote_code=True in both calls below",
+        "",
+        f'base = "{base}"  # {base_note}',
+        "model = AutoModel.from_pretrained(base).eval()",
+        "extractor = AutoFeatureExtractor.from_pretrained(base)",
+        *lines,
+        "```",
+    ])  # fmt: skip
 
 
 def data_rows(facts: TaskFacts) -> list[tuple[str, str]]:
@@ -162,6 +177,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: in
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def sizes(config: Mapping[str, Any], *keys: str) -> str:
+    """Values of a configuration, separated by commas."""
+    return ", ".join(str(config.get(key)) for key in keys)
+
+
+def parameters_and_input(facts: BaseFacts) -> list[tuple[str, str]]:
+    """What bases and tokenizers state alike."""
+    return [
+        ("parameters", f"{facts.parameters:,}"),
+        ("input", f"patches of {facts.config.get('patch_size')} samples at 200 Hz, unit 0.1 mV"),
+    ]
+
+
 def facts_table(rows: Sequence[tuple[str, str]]) -> str:
     """A fact a row."""
     return "\n".join(["| | |", "|---|---|", *(f"| {cell(k)} | {cell(v)} |" for k, v in rows)])
@@ -175,7 +203,7 @@ def cell(text: Any) -> str:
 def sentence(text: str) -> str:
     """``text`` as one paragraph that is no heading, table, list or HTML."""
     plain = " ".join(text.split())
-    return plain if plain[0].isalnum() else f"\\{plain}"
+    return f"\\{plain}" if plain and not plain[0].isalnum() else plain
 
 
 def code(value: Any) -> str:
@@ -188,9 +216,24 @@ def grouped(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "not stated"
 
 
-def joined(header: str, sections: Sequence[str]) -> str:
-    """The whole card: prose wrapped at 100; tables, headings and code as they are."""
-    body = "\n\n".join(_wrap(section) for section in sections)
+def whole_card(
+    header: str,
+    title: str,
+    record: Mapping[str, Any],
+    simulated: str,
+    lead: Sequence[str],
+    chapters: Mapping[str, Sequence[str]],
+) -> str:
+    """The text of a card: prose wrapped at 100; tables, headings and code as they are.
+
+    ``simulated`` is what was trained on simulated recordings, with its verb, such as ``it was``, or
+    empty; ``lead`` stands before the first of the ``chapters``. What is empty is left out.
+    """
+    sections = [f"# {title}", SIMULATED.format(what=simulated) if simulated else ""]
+    sections += [SIMULATED_START if record.get("start_simulated") is True else "", *lead]
+    for heading, chapter in chapters.items():
+        sections += [f"## {heading}", *chapter] if chapter else []
+    body = "\n\n".join(_wrap(section) for section in sections if section)
     return f"---\n{header.strip()}\n---\n\n{body}\n"
 
 

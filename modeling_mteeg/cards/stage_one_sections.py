@@ -22,10 +22,7 @@ _VALUES = (
     ("accuracy", "codes found in masked patches", ".3f"),
     ("accuracy_complement", "codes found in the other patches", ".3f"),
 )
-_CODES = (
-    ("dead_codes", "dead codes", "d"),
-    ("perplexity", "perplexity of the codes", ".1f"),
-)
+_CODES = (("dead_codes", "dead codes", "d"), ("perplexity", "perplexity of the codes", ".1f"))
 
 
 def is_stage_one(record: Mapping[str, Any]) -> bool:
@@ -38,16 +35,19 @@ def is_simulated(record: Mapping[str, Any]) -> bool:
     return is_stage_one(record) and record.get("simulated") is True
 
 
+def chapters(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Results, data and training."""
+    return {"Results": results(record), "Data": data(record), "Training": training(record)}
+
+
 def results(record: Mapping[str, Any]) -> list[str]:
     """Figures of the last epoch, on the subjects held out where there are any."""
     last = _last(record)
     split = "validation" if "validation" in last else "train"
-    values = mapping(last.get(split))
-    rows = [(title, format(values[key], form)) for key, title, form in _VALUES
-            if isinstance(values.get(key), int | float)]  # fmt: skip
-    codes = mapping(last.get("model"))
-    rows += [(title, format(codes[key], form)) for key, title, form in _CODES
-             if isinstance(codes.get(key), int | float)]  # fmt: skip
+    rows = [(title, format(values[key], form))
+            for values, table in ((mapping(last.get(split)), _VALUES),
+                                  (mapping(last.get("model")), _CODES))
+            for key, title, form in table if isinstance(values.get(key), int | float)]  # fmt: skip
     if not rows:
         return ["Not stated: the files hold no results."]
     where = {"validation": "On subjects held out", "train": "On the training windows"}[split]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..model.adapter_files import ADAPTERS
+from ..settings.plain_json import write_text
 from .adapter_card import adapter_card
 from .base_card import base_card
 from .curves import can_draw, has_curve, save_curves
@@ -23,6 +27,7 @@ from .facts import (
     method_facts,
     task_facts,
 )
+from .metadata import default_license
 from .method_card import method_card
 from .tokenizer_card import tokenizer_card
 
@@ -68,30 +73,15 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
             f"license_id: expected a name such as 'mit' or 'cc-by-4.0' "
             f"(https://hf.co/docs/hub/repositories-licenses), found {license_id!r}."
         )
-    if is_adapter(folder):
-        return _write_adapter(folder, license_id)
-    if is_method(folder):
-        return _write_method(folder, license_id)
+    if is_adapter(folder) or is_method(folder):
+        return _write_one(folder, license_id)
     if not is_base(folder):
         raise CardError(
             f"{folder}: expected a base (config.json, model.safetensors) or a task (task.json, "
             "head.safetensors); found neither."
         )
-    facts = base_facts(folder)
-    written = []
-    if _may_write(folder):
-        tasks = {task.card.name: task for task in facts.tasks}
-        picture = _draw(folder, tasks, facts.training.get("epoch"))
-        given = license_id or _given_license(folder)
-        if is_tokenizer(facts.config):
-            text = tokenizer_card(facts, given)
-        else:
-            text = base_card(facts, given, picture)
-        written.append(_write(folder, text, given))
-    for place in sorted((folder / ADAPTERS).glob("*")):
-        if is_adapter(place):
-            written += _write_adapter(place, license_id)
-    return written
+    tasks = filter(is_adapter, sorted((folder / ADAPTERS).glob("*")))
+    return [path for place in (folder, *tasks) for path in _write_one(place, license_id)]
 
 
 def is_own_card(text: str) -> bool:
@@ -100,43 +90,37 @@ def is_own_card(text: str) -> bool:
     return mark is not None and mark[1] == _digest(text[: mark.start()])
 
 
-def _write_adapter(folder: Path, license_id: str | None) -> list[Path]:
-    if not _may_write(folder):
-        return []
-    facts = task_facts(folder)
-    picture = _draw(folder, {facts.card.name: facts}, facts.training.get("epoch"))
-    given = license_id or _given_license(folder)
-    return [_write(folder, adapter_card(facts, given, picture), given)]
-
-
-def _write_method(folder: Path, license_id: str | None) -> list[Path]:
-    if not _may_write(folder):
-        return []
-    training, tasks = method_facts(folder)
-    picture = _draw(folder, {facts.card.name: facts for facts in tasks}, training.get("epoch"))
-    given = license_id or _given_license(folder)
-    return [_write(folder, method_card(training, tasks, given, picture), given)]
-
-
-def _may_write(folder: Path) -> bool:
+def _write_one(folder: Path, license_id: str | None) -> list[Path]:
+    """The card of one folder, unless it has one that somebody wrote."""
     path = folder / CARD_NAME
-    return not path.exists() or is_own_card(path.read_text("utf-8", errors="replace"))
+    text = path.read_text("utf-8", errors="replace") if path.exists() else None
+    kept = text is not None and not is_own_card(text)
+    if kept and not is_base(folder):
+        return []
+    make, record, tasks = _facts(folder)  # a damaged base is an error also where its card is kept
+    if kept:
+        return []
+    given = license_id or (_MARKED.search(text)[2] if text is not None else None)
+    picture = _draw(folder, {facts.card.name: facts for facts in tasks}, record.get("epoch"))
+    return [_write(folder, make(given or default_license(tasks, record), picture), given)]
 
 
-def _given_license(folder: Path) -> str | None:
-    """Licence that somebody gave for the card that is there."""
-    path = folder / CARD_NAME
-    mark = _MARKED.search(path.read_text("utf-8", errors="replace")) if path.is_file() else None
-    return mark[2] if mark else None
+def _facts(folder: Path) -> tuple[Callable[..., str], Mapping[str, Any], Sequence[TaskFacts]]:
+    """What makes the card of a folder, the record of its training, and its tasks."""
+    if is_adapter(folder):
+        task = task_facts(folder)
+        return functools.partial(adapter_card, task), task.training, [task]
+    if is_method(folder):
+        record, tasks = method_facts(folder)
+        return functools.partial(method_card, record, tasks), record, tasks
+    base = base_facts(folder)
+    make = tokenizer_card if is_tokenizer(base.config) else base_card
+    return functools.partial(make, base), base.training, base.tasks
 
 
 def _write(folder: Path, text: str, license_id: str | None) -> Path:
-    path, part = folder / CARD_NAME, folder / f".{CARD_NAME}.part"
     mark = _MARK.format(_digest(text), f" licence {license_id}" if license_id else "")
-    part.unlink(missing_ok=True)
-    part.write_text(f"{text}\n{mark}\n", "utf-8", newline="\n")
-    os.replace(part, path)
-    return path
+    return write_text(folder / CARD_NAME, f"{text}\n{mark}\n")
 
 
 def _draw(folder: Path, tasks: dict[str, TaskFacts], selected: object) -> bool:

@@ -17,12 +17,7 @@ EXPIRED = (400, 401, 403, 410)
 
 
 class HubLinks:
-    """Signed addresses of the files of one file system, asked for when they are first needed.
-
-    Parameters
-    ----------
-    file_system : huggingface_hub.HfFileSystem
-    """
+    """Signed addresses of the files of one ``HfFileSystem``, asked for when first needed."""
 
     def __init__(self, file_system: Any) -> None:
         from fsspec.implementations.http import HTTPFileSystem
@@ -48,16 +43,14 @@ class HubLinks:
         self, paths: Sequence[str], starts: Sequence[int], stops: Sequence[int], at_once: int
     ) -> list[Any]:
         """Bytes or an exception for every range; an address that has expired is asked for anew."""
-        results: list[Any] = [None] * len(paths)
+        served_by_hub = LookupError("the Hub serves this file itself")
+        results: list[Any] = [served_by_hub] * len(paths)
         pending = list(range(len(paths)))
         for last in (False, True):
-            links = {path: self.link(path) for path in {paths[index] for index in pending}}
-            direct = [index for index in pending if links[paths[index]] is None]
-            for index in direct:
-                results[index] = LookupError("the Hub serves this file itself")
-            pending = [index for index in pending if links[paths[index]] is not None]
+            links = {index: self.link(paths[index]) for index in pending}
+            pending = [index for index in pending if links[index] is not None]
             outcomes = self._http.cat_ranges(
-                [links[paths[index]] for index in pending],
+                [links[index] for index in pending],
                 [starts[index] for index in pending],
                 [stops[index] for index in pending],
                 on_error="return",
@@ -71,5 +64,6 @@ class HubLinks:
                 break
             with self._lock:
                 for index in pending:
+                    results[index] = served_by_hub  # unless the next round says otherwise
                     self._links.pop(paths[index], None)
         return results

@@ -7,7 +7,6 @@ byte range, so training from a bucket sees the same windows in the same order as
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import json
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .source import DTYPES, WindowFormatError
-from .windows import WindowReader
+from .windows import WindowReader, cell_edges
 
 INDEX_FILE = "index.parquet"
 INDEX_VERSION = 1
@@ -39,38 +38,6 @@ _SCHEMA = pa.schema(
     ]
 )
 _ALWAYS = ("file", "offset", "crc32", "scale", "label")
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitIndex:
-    """The index of one split.
-
-    Parameters
-    ----------
-    files : tuple of str
-        Names of the Arrow files, in the order of the rows.
-    file, offset, crc32 : np.ndarray, (n,)
-        File number (int32), first byte (int64) and CRC-32 (uint32) of every signal.
-    scale : np.ndarray, (n,), float32
-    label : np.ndarray, (n,), int64
-    dtype : str
-        "int16" or "float32".
-    shape : tuple of int
-        (channels, samples).
-    channels, labels : tuple of str
-        Names.
-    """
-
-    files: tuple[str, ...]
-    file: np.ndarray
-    offset: np.ndarray
-    crc32: np.ndarray
-    scale: np.ndarray
-    label: np.ndarray
-    dtype: str
-    shape: tuple[int, int]
-    channels: tuple[str, ...]
-    labels: tuple[str, ...]
 
 
 def write_index(folder: str | Path) -> Path:
@@ -108,24 +75,20 @@ def write_index(folder: str | Path) -> Path:
         "channels": list(reader.channels),
         "labels": list(reader.label_names),
     }
-    columns: dict[str, list[Any]] = {"file": [], "offset": [], "crc32": []}
-    for number, name in enumerate(names):
-        for offset, crc32 in _signal_places(folder / name):
-            columns["file"].append(number)
-            columns["offset"].append(offset)
-            columns["crc32"].append(crc32)
-    if len(columns["file"]) != len(reader):
+    places = [
+        (number, offset, crc32)
+        for number, name in enumerate(names)
+        for offset, crc32 in _signal_places(folder / name)
+    ]
+    if len(places) != len(reader):
         raise WindowFormatError(
-            f"{folder}: expected {len(reader)} rows in its files, found {len(columns['file'])}."
+            f"{folder}: expected {len(reader)} rows in its files, found {len(places)}."
         )
-    small = {
-        "scale": reader._scales,
-        "label": reader.labels,
-        "recording": reader.recordings,
-        "subject": reader.subjects,
-        "onset_s": reader.onsets_s,
-    }
-    table = pa.table({**columns, **small}, schema=_SCHEMA.with_metadata({_META: json.dumps(meta)}))
+    columns = [
+        *zip(*places, strict=True),
+        reader._scales, reader.labels, reader.recordings, reader.subjects, reader.onsets_s,
+    ]  # fmt: skip
+    table = pa.table(columns, schema=_SCHEMA.with_metadata({_META: json.dumps(meta)}))
     pq.write_table(table, folder / INDEX_FILE, compression="zstd")
     return folder / INDEX_FILE
 
@@ -136,23 +99,27 @@ def _signal_places(path: Path) -> Iterator[tuple[int, int]]:
         whole = source.read_buffer(source.size())  # no copy: addresses below are inside of it
         with pa.ipc.open_stream(whole) as batches:
             for batch in batches:
-                column = batch.column("signal")
-                large = pa.types.is_large_binary(column.type)
-                _, offsets, data = column.buffers()  # validity, starts of the cells, their bytes
-                offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
-                offsets = offsets[column.offset : column.offset + len(column) + 1].tolist()
+                edges, data = cell_edges(batch.column("signal"))
                 start = data.address - whole.address
                 if not 0 <= start <= whole.size - data.size:
                     raise WindowFormatError(
                         f"{path}: the signals are stored compressed; save without compression."
                     )
                 view = memoryview(data)
-                for first, last in itertools.pairwise(offsets):
+                for first, last in itertools.pairwise(edges.tolist()):
                     yield start + first, zlib.crc32(view[first:last])
 
 
-def read_index(content: bytes, where: str) -> SplitIndex:
+def read_index(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The index from the bytes of its file; ``where`` names it in messages.
+
+    Returns
+    -------
+    tuple
+        What holds for all rows: ``files`` (names of the Arrow files in the order of the rows),
+        ``dtype``, ``shape`` (channels, samples), ``channels``, ``labels``; and the columns, (n,)
+        each: ``file`` (its number), ``offset`` (first byte) and ``crc32`` of every signal,
+        ``scale`` float32, ``label`` int64.
 
     Raises
     ------
@@ -188,18 +155,9 @@ def read_index(content: bytes, where: str) -> SplitIndex:
         faults.append(f"files outside its folder: {files}")
     if faults:
         raise WindowFormatError(f"{where}: damaged: {'; '.join(faults)}. Write it again.")
-    return SplitIndex(
-        files,
-        column["file"],
-        column["offset"],
-        column["crc32"],
-        column["scale"].astype(np.float32, copy=False),
-        column["label"].astype(np.int64),
-        meta["dtype"],
-        (int(shape[0]), int(shape[1])),
-        tuple(meta["channels"]),
-        tuple(meta["labels"]),
-    )
+    for name, kind in (("scale", np.float32), ("label", np.int64)):
+        column[name] = column[name].astype(kind, copy=False)
+    return meta | {"shape": shape, "files": files}, column
 
 
 def read_index_column(content: bytes, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..model.task_card import CARD_FILE, PATCH_S, TaskCard
 from .ahead import computed_ahead
 from .mixing import PAPER_TASKS, EpochPlan, SamplingRule, TaskMix, sampling_rules
 from .remote import is_url
-from .source import WindowFormatError, WindowSource
+from .source import WindowFormatError, WindowSource, naming
 from .streaming import SPLITS, open_streams
 from .windows import WindowReader
 
@@ -45,10 +45,8 @@ class Corpus:
 
     def __post_init__(self) -> None:
         for split, reader in self.splits.items():
-            try:
+            with naming(f"Split {split!r}"):
                 check_windows(self.card, reader)
-            except WindowFormatError as error:
-                raise WindowFormatError(f"Split {split!r}: {error}") from error
 
 
 def check_windows(card: TaskCard, reader: WindowSource) -> None:
@@ -103,14 +101,10 @@ def load_corpus(folder: str | Path) -> Corpus:
         raise WindowFormatError(f"{folder}: expected the splits {list(SPLITS)}, found {data}.")
     readers = {}
     for split in SPLITS:
-        try:
+        with naming(folder / split):
             readers[split] = WindowReader(data[split])
-        except WindowFormatError as error:
-            raise WindowFormatError(f"{folder / split}: {error}") from error
-    try:
+    with naming(folder):
         return Corpus(card, readers)
-    except WindowFormatError as error:
-        raise WindowFormatError(f"{folder}: {error}") from error
 
 
 def stream_corpus(url: str | Path, **options: Any) -> Corpus:
@@ -138,10 +132,8 @@ def stream_corpus(url: str | Path, **options: Any) -> Corpus:
         It cannot be fetched, is damaged, or contradicts its task card.
     """
     card, readers = open_streams(url, **options)
-    try:
+    with naming(url):
         return Corpus(card, dict(readers))
-    except WindowFormatError as error:
-        raise WindowFormatError(f"{url}: {error}") from error
 
 
 def load_corpora(

@@ -127,22 +127,23 @@ class TaskMix:
     def __post_init__(self) -> None:
         try:
             SamplingRule(self.fraction, self.negative_fraction)
+            self._check()
         except ValueError as error:
             raise ValueError(f"Task {self.name!r}: {error}") from error
+
+    def _check(self) -> None:
         if self.size < 1:
-            raise ValueError(f"Task {self.name!r}: expected 1 sample or more, found {self.size}.")
+            raise ValueError(f"expected 1 sample or more, found {self.size}.")
         if self.labels is not None and np.shape(self.labels) != (self.size,):
-            raise ValueError(
-                f"Task {self.name!r}: expected {self.size} labels, found shape "
-                f"{np.shape(self.labels)}."
-            )
+            raise ValueError(f"expected {self.size} labels, found shape {np.shape(self.labels)}.")
         if self.negative_fraction < 1:
             if self.labels is None:
-                raise ValueError(f"Task {self.name!r}: negative_fraction needs the labels.")
-            if not set(np.unique(self.labels).tolist()) <= {0, 1}:
+                raise ValueError("negative_fraction needs the labels.")
+            classes = np.unique(self.labels).tolist()
+            if not set(classes) <= {0, 1}:
                 raise ValueError(
-                    f"Task {self.name!r}: negative_fraction is for two classes (0 negative, 1 "
-                    f"positive), found classes {np.unique(self.labels).tolist()}."
+                    "negative_fraction is for two classes (0 negative, 1 positive), found classes "
+                    f"{classes}."
                 )
 
     @property
@@ -303,21 +304,17 @@ class EpochPlan:
         # (tasks,): a step's share of a task's order begins at end - count, and its hands follow one
         # another in it; so whatever the number of hands, the step holds the same rows.
         stops = self._ends[step] - self._counts[step] + np.cumsum(dealt, axis=0)[hand]
-        return {
-            task: order[stop - count : stop]
-            for task, order, stop, count in zip(
-                self.tasks, self._orders, stops.tolist(), dealt[hand].tolist(), strict=True
-            )
-        }
+        return self._rows(stops, dealt[hand])
 
     def step_indices(self, step: int) -> dict[str, np.ndarray]:
         """Rows of all processes and slices of a step, in order, the same for any world size."""
         self._check_step(step)
-        ends, counts = self._ends[step].tolist(), self._counts[step].tolist()
-        return {
-            task: order[end - count : end]
-            for task, order, end, count in zip(self.tasks, self._orders, ends, counts, strict=True)
-        }
+        return self._rows(self._ends[step], self._counts[step])
+
+    def _rows(self, stops: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """By task the ``counts`` rows of its order that end at ``stops``, (tasks,) each."""
+        cuts = zip(self.tasks, self._orders, stops.tolist(), counts.tolist(), strict=True)
+        return {task: order[stop - count : stop] for task, order, stop, count in cuts}
 
     @property
     def always_present(self) -> bool:

@@ -21,7 +21,8 @@ PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 """What no second attempt mends."""
 PERMANENT_STATUS = (400, 401, 403, 404, 405, 410)
 LONGEST_WAIT_S = 30.0
-Range = tuple[str, int, int]
+Range = tuple[str, int | None, int | None]
+"""File, first byte and the one past the last; None: the whole file."""
 
 
 class StreamError(OSError):
@@ -71,7 +72,8 @@ class RemoteFolder:
         except (ImportError, ValueError) as error:
             raise StreamError(f"{self.url}: cannot be opened: {error}") from error
         self._path = path.rstrip("/")
-        on_hub = "hf" in _protocols(self._fs)
+        protocol = self._fs.protocol  # a word, or several for one file system
+        on_hub = "hf" in ((protocol,) if isinstance(protocol, str) else protocol)
         # Its buffered files would read megabytes ahead of every window.
         self._options = {"cache_type": "none"} if on_hub else {}
         self._links = HubLinks(self._fs) if on_hub else None
@@ -93,10 +95,10 @@ class RemoteFolder:
         StreamError
             It cannot be fetched.
         """
-        return self._patiently([(name, None, None)])[0]
+        return self.fetch([(name, None, None)])[0]
 
     def fetch(self, ranges: Sequence[Range]) -> list[bytes]:
-        """Bytes [start, stop) of files, as many at once as ``concurrency`` allows.
+        """Bytes [start, stop) of files, or all of them, as many at once as ``concurrency`` allows.
 
         Raises
         ------
@@ -105,9 +107,6 @@ class RemoteFolder:
         StreamError
             A range cannot be fetched, or the file is shorter than that.
         """
-        return self._patiently(ranges)
-
-    def _patiently(self, ranges: Sequence[tuple[str, int | None, int | None]]) -> list[bytes]:
         results: list[bytes] = [b""] * len(ranges)
         pending, fault = list(range(len(ranges))), ""
         for attempt in range(self.attempts):
@@ -151,9 +150,7 @@ class RemoteFolder:
                 "credentials."
             ) from error
 
-    def _once(
-        self, ranges: Sequence[tuple[str, int | None, int | None]], attempt: int
-    ) -> list[Any]:
+    def _once(self, ranges: Sequence[Range], attempt: int) -> list[Any]:
         """One attempt: bytes or an exception for every range."""
         paths = [f"{self._path}/{name}" for name, _, _ in ranges]
         starts, stops = [part[1] for part in ranges], [part[2] for part in ranges]
@@ -167,12 +164,8 @@ class RemoteFolder:
         rest = [i for i, outcome in enumerate(outcomes)
                 if outcome is None or isinstance(outcome, LookupError)]  # fmt: skip
         asked = [(paths[i], starts[i], stops[i]) for i in rest]
-        several = len(asked) > 1
-        for i, outcome in zip(
-            rest,
-            self._pool.map(self._range, asked) if several else map(self._range, asked),
-            strict=True,
-        ):
+        call = self._pool.map if len(asked) > 1 else map
+        for i, outcome in zip(rest, call(self._range, asked), strict=True):
             outcomes[i] = outcome
         return outcomes
 
@@ -187,9 +180,9 @@ class RemoteFolder:
                 if _status(outcome) in PERMANENT_STATUS
                 or isinstance(outcome, PERMANENT) else outcome for outcome in outcomes]  # fmt: skip
 
-    def _range(self, asked: tuple[str, int | None, int | None]) -> Any:
+    def _range(self, asked: Range) -> Any:
         path, start, stop = asked
-        # Every file system has its own exceptions; all are judged in one place, `_patiently`.
+        # Every file system has its own exceptions; all are judged in one place, `fetch`.
         try:
             return self._fs.cat_file(path, start=start, end=stop, **self._options)
         except Exception as error:
@@ -198,11 +191,6 @@ class RemoteFolder:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.concurrency, thread_name_prefix="mteeg-fetch")
-
-
-def _protocols(file_system: Any) -> tuple[str, ...]:
-    protocol = file_system.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
 def _status(error: Any) -> int | None:

@@ -80,10 +80,8 @@ class ShapePlan:
         """Place in the epoch of a step's first window, and of the next step's."""
         if not 0 <= step < self.num_steps:
             raise IndexError(f"step: expected 0 to {self.num_steps - 1}, found {step}.")
-        return (
-            step * self.num_windows // self.num_steps,
-            (step + 1) * self.num_windows // self.num_steps,
-        )
+        first, last = (number * self.num_windows // self.num_steps for number in (step, step + 1))
+        return first, last
 
     def step(self, step: int) -> list[tuple[int, np.ndarray]]:
         """Shapes of a step in ascending order, each with the rows of its windows (n,), int64."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +14,32 @@ DTYPES = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
 
 class WindowFormatError(ValueError):
     """A dataset whose rows are not windows of one shape, one montage and one number type."""
+
+
+def memory_for(
+    out: np.ndarray | None, shape: tuple[int, ...], unit_uv: float, contiguous: bool = False
+) -> np.ndarray:
+    """``out``, or new memory where it is None; ``ValueError`` where windows do not fit into it."""
+    if not unit_uv > 0:
+        raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
+    if out is None:
+        return np.empty(shape, np.float32)
+    scattered = contiguous and not out.flags.c_contiguous
+    if out.shape != shape or out.dtype != np.float32 or scattered:
+        raise ValueError(
+            f"out: expected {'contiguous ' if contiguous else ''}float32 of shape {shape}, found "
+            f"{out.dtype} of shape {out.shape}."
+        )
+    return out
+
+
+@contextlib.contextmanager
+def naming(where: str | Path) -> Iterator[None]:
+    """Put ``where`` in front of the message of a ``WindowFormatError`` that is raised inside."""
+    try:
+        yield
+    except WindowFormatError as error:
+        raise WindowFormatError(f"{where}: {error}") from error
 
 
 class WindowSource(ABC):
@@ -49,19 +77,23 @@ class WindowSource(ABC):
         return f"{type(self).__name__}({len(self)} windows of {self.shape}, {self.dtype})"
 
     @property
-    @abstractmethod
     def subjects(self) -> np.ndarray:
         """Subject of every row, (n,) array of str."""
+        return self._column("subject")
 
     @property
-    @abstractmethod
     def recordings(self) -> np.ndarray:
         """Recording of every row, (n,) array of str."""
+        return self._column("recording")
 
     @property
-    @abstractmethod
     def onsets_s(self) -> np.ndarray:
         """Onset of every row in seconds from the start of its recording, (n,) float64."""
+        return self._column("onset_s")
+
+    @abstractmethod
+    def _column(self, name: str) -> np.ndarray:
+        """One of the small columns, a value a row; called whenever it is asked for."""
 
     @abstractmethod
     def _signals(self, rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -102,15 +134,7 @@ class WindowSource(ABC):
             ``indices`` or ``out`` has the wrong shape or type, or ``unit_uv`` is not above 0.
         """
         indices = self._checked_indices(indices)
-        if not unit_uv > 0:
-            raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
-        shape = (len(indices), *self.shape)
-        if out is None:
-            out = np.empty(shape, np.float32)
-        elif out.shape != shape or out.dtype != np.float32:
-            raise ValueError(
-                f"out: expected float32 of shape {shape}, found {out.dtype} of shape {out.shape}."
-            )
+        out = memory_for(out, (len(indices), *self.shape), unit_uv)
         number = DTYPES[self.dtype]
         scales = self._scales[indices] / np.float32(unit_uv)
         for row, (signal, scale) in enumerate(zip(self._signals(indices), scales, strict=True)):

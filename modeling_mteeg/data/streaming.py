@@ -50,32 +50,20 @@ class StreamedReader(WindowSource):
     def __init__(self, folder: RemoteFolder, split: str) -> None:
         self._folder, self._split = folder, split
         content = folder.read(f"{split}/{INDEX_FILE}")
-        index = read_index(content, f"{folder.url}/{split}/{INDEX_FILE}")
-        self.dtype, self.shape, self.channels = index.dtype, index.shape, index.channels
-        self.labels, self.label_names, self._scales = index.label, index.labels, index.scale
-        self._files = [f"{split}/{name}" for name in index.files]
-        self._file, self._offset, self._crc32 = index.file, index.offset, index.crc32
+        meta, columns = read_index(content, f"{folder.url}/{split}/{INDEX_FILE}")
+        self.dtype, self.shape = meta["dtype"], meta["shape"]
+        self.channels, self.label_names = tuple(meta["channels"]), tuple(meta["labels"])
+        self.labels, self._scales = columns["label"], columns["scale"]
+        self._files = [f"{split}/{name}" for name in meta["files"]]
+        self._file, self._offset = columns["file"], columns["offset"]
+        self._crc32 = columns["crc32"]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StreamedReader, (self._folder, self._split)
 
     def _column(self, name: str) -> np.ndarray:
+        """Fetched anew: names of many windows are not kept in memory."""
         return read_index_column(self._folder.read(f"{self._split}/{INDEX_FILE}"), name)
-
-    @property
-    def subjects(self) -> np.ndarray:
-        """Subject of every row, (n,) array of str; fetched anew."""
-        return self._column("subject")
-
-    @property
-    def recordings(self) -> np.ndarray:
-        """Recording of every row, (n,) array of str; fetched anew."""
-        return self._column("recording")
-
-    @property
-    def onsets_s(self) -> np.ndarray:
-        """Onset of every row in seconds, (n,) float64; fetched anew."""
-        return self._column("onset_s")
 
     def _signals(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Fetch all of ``rows`` at once, check each against the index, give them in turn."""
@@ -105,14 +93,12 @@ def _joined(
     ranges: list[tuple[int, int, int]] = []
     place = {}
     for file, start in sorted(set(zip(files, starts, strict=True))):
-        if ranges:
-            last_file, first, stop = ranges[-1]
-            near = file == last_file and start - stop <= GAP_BYTES
-            if near and start + size - first <= REQUEST_BYTES:
-                ranges[-1] = (file, first, start + size)
-                place[file, start] = len(ranges) - 1
-                continue
-        ranges.append((file, start, start + size))
+        last_file, first, stop = ranges[-1] if ranges else (None, 0, 0)
+        near = file == last_file and start - stop <= GAP_BYTES
+        if near and start + size - first <= REQUEST_BYTES:
+            ranges[-1] = (file, first, start + size)
+        else:
+            ranges.append((file, start, start + size))
         place[file, start] = len(ranges) - 1
     return ranges, place
 

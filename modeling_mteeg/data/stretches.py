@@ -27,9 +27,6 @@ RATE_HZ = 200
 MAX_PATCHES, MAX_SECONDS = 256, 16
 """A published window holds up to 256 patches, and the temporal table has 16 rows (LaBraM)."""
 OWN_S = 300
-STRETCH_COLUMNS = (
-    "signal", "dtype", "scale", "shape", "channels", "recording", "subject", "onset_s", "own_s",
-)  # fmt: skip
 
 
 def window_patches(

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from .mixing import whole_number
-from .source import DTYPES, WindowFormatError
+from .source import DTYPES, WindowFormatError, memory_for, naming
 from .stretches import (
     MAX_PATCHES,
     MAX_SECONDS,
     RATE_HZ,
-    STRETCH_COLUMNS,
     read_manifest,
+    stretch_features,
     window_patches,
 )
 from .windows import locate_bytes
@@ -43,19 +43,18 @@ class StretchTable:
     def __init__(self, dataset: Any, origin: str = "") -> None:
         self.origin = origin
         table: pa.Table = dataset.data.table
-        missing = [name for name in STRETCH_COLUMNS if name not in table.column_names]
+        names = list(stretch_features())
+        missing = [name for name in names if name not in table.column_names]
         if missing:
             raise WindowFormatError(
-                f"Expected the columns {list(STRETCH_COLUMNS)}, missing: {missing}; prepare the "
-                "folder again."
+                f"Expected the columns {names}, missing: {missing}; prepare the folder again."
             )
         if dataset._indices is not None:
             raise WindowFormatError("Expected all rows in their order, found a selection.")
         if not len(table):
             raise WindowFormatError("Expected at least one recording, found none.")
         self._dataset = dataset  # keeps the memory map open
-        small = table.select([name for name in STRETCH_COLUMNS if name != "signal"])
-        columns = small.to_pydict()
+        columns = table.select([name for name in names if name != "signal"]).to_pydict()
         self.dtypes = columns["dtype"]
         self.scales = [np.asarray(scale, np.float32) for scale in columns["scale"]]
         self.shapes = [tuple(shape) for shape in columns["shape"]]
@@ -173,16 +172,8 @@ class UnlabelledWindows:
             ``out`` has the wrong shape or type, or ``unit_uv`` is not above 0.
         """
         indices = self._checked(indices)
-        if not unit_uv > 0:
-            raise ValueError(f"unit_uv: expected a number above 0, found {unit_uv!r}.")
         shape = (len(indices), len(self.channels), self.patches, RATE_HZ)
-        if out is None:
-            out = np.empty(shape, np.float32)
-        elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
-            raise ValueError(
-                f"out: expected contiguous float32 of shape {shape}, found {out.dtype} of shape "
-                f"{out.shape}."
-            )
+        out = memory_for(out, shape, unit_uv, contiguous=True)
         flat, length = out.reshape(shape[0], shape[1], -1), self.patches * RATE_HZ
         for place, index in enumerate(indices.tolist()):
             number, row = self._stretches[self._stretch[index]].tolist()
@@ -315,11 +306,9 @@ def _open_table(folder: Path, max_patches: int, max_seconds: int) -> StretchTabl
     from datasets import load_from_disk
 
     manifest = read_manifest(folder)
-    try:
-        origin = json.dumps(manifest.get("made_from"), sort_keys=True)
+    origin = json.dumps(manifest.get("made_from"), sort_keys=True)
+    with naming(folder):
         table = StretchTable(load_from_disk(str(folder)), origin)
-    except WindowFormatError as error:
-        raise WindowFormatError(f"{folder}: {error}") from error
     for channels in sorted({shape[0] for shape in table.shapes}):
         asked = window_patches(channels, max_patches, max_seconds)
         prepared = window_patches(channels, manifest["max_patches"], manifest["max_seconds"])

@@ -53,16 +53,11 @@ class StepPart:
 
     def to(self, device: torch.device) -> StepPart:
         """The same with its tensors on a device."""
-        return StepPart(
-            tuple(
-                dataclasses.replace(
-                    batch,
-                    input_values=batch.input_values.to(device, non_blocking=True),
-                    channel_ids=batch.channel_ids.to(device, non_blocking=True),
-                )
-                for batch in self.groups
-            )
-        )
+        moved = []
+        for batch in self.groups:
+            inputs = {key: part.to(device, non_blocking=True) for key, part in batch.inputs.items()}
+            moved.append(dataclasses.replace(batch, **inputs))
+        return StepPart(tuple(moved))
 
 
 class UnlabelledBatches:

@@ -10,7 +10,6 @@ seen through numpy views, and the only copy is the conversion into the batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 INT16_PEAK = 32767
-COLUMNS = (
-    "signal", "dtype", "scale", "shape", "channels", "label", "recording", "subject", "onset_s",
-)  # fmt: skip
 
 
 def window_features(labels: Sequence[str]) -> Features:
@@ -215,15 +211,19 @@ class WindowReader(WindowSource):
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._table: pa.Table = dataset.data.table
-        missing = [name for name in COLUMNS if name not in self._table.column_names]
+        columns = list(window_features(()))
+        missing = [name for name in columns if name not in self._table.column_names]
         if missing:
             raise WindowFormatError(
-                f"Expected the columns {list(COLUMNS)}, found {self._table.column_names}; missing: "
+                f"Expected the columns {columns}, found {self._table.column_names}; missing: "
                 f"{missing}. Write the corpus with modeling_mteeg.data.encode_window."
             )
         if len(dataset) == 0:
             raise WindowFormatError("Expected at least one window, found an empty dataset.")
-        self._rows = self._selected_rows()
+        indices = dataset._indices
+        # Rows of the table behind `select` or `shuffle`; None: all in their order.
+        self._rows = None if indices is None else indices.column(0).to_numpy().astype(np.int64)
+        self._columns: dict[str, np.ndarray] = {}
         self.dtype: str = self._uniform("dtype")
         if self.dtype not in DTYPES:
             raise WindowFormatError(
@@ -231,29 +231,19 @@ class WindowReader(WindowSource):
             )
         self.channels = self._uniform_channels()
         self.shape = self._uniform_shape()
-        self.labels = self._column_array("label").astype(np.int64)
+        self.labels = self._cells("label").to_numpy().astype(np.int64)
         self.label_names = tuple(getattr(dataset.features["label"], "names", None) or ())
         self._check_labels()
-        self._scales = self._column_array("scale").astype(np.float32, copy=False)
+        self._scales = self._cells("scale").to_numpy().astype(np.float32, copy=False)
         self._bytes, self._chunk, self._start = self._locate_signals()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WindowReader, (self._dataset,)
 
-    @cached_property
-    def subjects(self) -> np.ndarray:
-        """Subject of every row, (n,) array of str."""
-        return self._column_array("subject")
-
-    @cached_property
-    def recordings(self) -> np.ndarray:
-        """Recording of every row, (n,) array of str."""
-        return self._column_array("recording")
-
-    @cached_property
-    def onsets_s(self) -> np.ndarray:
-        """Onset of every row in seconds from the start of its recording, (n,) float64."""
-        return self._column_array("onset_s")
+    def _column(self, name: str) -> np.ndarray:
+        if name not in self._columns:  # names are objects of Python, made once
+            self._columns[name] = self._cells(name).to_numpy()
+        return self._columns[name]
 
     def _signals(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         size = self.window_bytes
@@ -261,12 +251,7 @@ class WindowReader(WindowSource):
         for chunk, start in zip(chunks, starts, strict=True):
             yield self._bytes[chunk][start : start + size]
 
-    def _selected_rows(self) -> np.ndarray | None:
-        """Rows of the table behind ``select`` or ``shuffle``; None for all in order."""
-        indices = self._dataset._indices
-        return None if indices is None else indices.column(0).to_numpy().astype(np.int64)
-
-    def _column(self, name: str) -> pa.ChunkedArray:
+    def _cells(self, name: str) -> pa.ChunkedArray:
         """The selected rows of a column; an empty cell is an error."""
         column = self._table.column(name)
         if self._rows is not None:
@@ -278,11 +263,8 @@ class WindowReader(WindowSource):
             )
         return column
 
-    def _column_array(self, name: str) -> np.ndarray:
-        return self._column(name).to_numpy()
-
     def _uniform(self, name: str) -> Any:
-        values = pc.unique(self._column(name)).to_pylist()
+        values = pc.unique(self._cells(name)).to_pylist()
         if len(values) > 1:
             raise WindowFormatError(
                 f"Column {name!r}: expected one value in all rows, found {values[:5]}; put windows "
@@ -291,7 +273,7 @@ class WindowReader(WindowSource):
         return values[0]
 
     def _uniform_shape(self) -> tuple[int, int]:
-        column = self._column("shape")
+        column = self._cells("shape")
         shapes = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
         shapes = shapes.reshape(len(column), -1)
         if shapes.shape[1] != 2 or (shapes != shapes[0]).any():
@@ -309,21 +291,15 @@ class WindowReader(WindowSource):
         return channels, samples
 
     def _uniform_channels(self) -> tuple[str, ...]:
-        column = self._column("channels")
-        chunks = [chunk for chunk in column.chunks if len(chunk)]
-        first = tuple(chunks[0][0].as_py())
-        longest = max(len(chunk) for chunk in chunks)
-        expected = pa.array(first * longest, chunks[0].type.value_type)
-        row = 0
-        for chunk in chunks:
-            other = _first_other_list(chunk, expected[: len(chunk) * len(first)], len(first))
-            if other is not None:
-                raise WindowFormatError(
-                    f"Column 'channels': expected the same names in all rows, found {list(first)} "
-                    f"and, in row {row + other}, {chunk[other].as_py()}."
-                )
-            row += len(chunk)
-        return first
+        column = self._cells("channels")
+        joined = pc.binary_join(column, "\0")  # a row's names as one string, null with an empty one
+        other = pc.index(pc.fill_null(pc.equal(joined, joined[0]), False), False).as_py()
+        if other >= 0:
+            raise WindowFormatError(
+                "Column 'channels': expected the same names in all rows, found "
+                f"{column[0].as_py()} and, in row {other}, {column[other].as_py()}."
+            )
+        return tuple(column[0].as_py())
 
     def _check_labels(self) -> None:
         low, high = int(self.labels.min()), int(self.labels.max())
@@ -361,26 +337,21 @@ def locate_bytes(
     """
     views, chunk_of, starts, sizes = [], [], [], []
     for chunk in column.chunks:
-        large = pa.types.is_large_binary(chunk.type)
-        if not (large or pa.types.is_binary(chunk.type)):
+        if not (pa.types.is_large_binary(chunk.type) or pa.types.is_binary(chunk.type)):
             raise WindowFormatError(f"Column 'signal': expected binary, found {chunk.type}.")
         if len(chunk) == 0:
             continue
-        _, offsets, data = chunk.buffers()  # validity, where each cell begins, the bytes of all
-        offsets = np.frombuffer(offsets, np.int64 if large else np.int32)
-        offsets = offsets[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+        edges, data = cell_edges(chunk)
         chunk_of.append(np.full(len(chunk), len(views), np.int32))
         views.append(np.frombuffer(data if data is not None else b"", np.uint8))
-        starts.append(offsets[:-1])
-        sizes.append(np.diff(offsets))
+        starts.append(edges[:-1])
+        sizes.append(np.diff(edges))
     return views, *(np.concatenate(part) for part in (chunk_of, starts, sizes))
 
 
-def _first_other_list(chunk: pa.Array, expected: pa.Array, length: int) -> int | None:
-    """First row of a list array that differs from ``expected`` (the same list in every row)."""
-    lengths = pc.list_value_length(chunk).to_numpy()
-    if (lengths != length).any():
-        return int(np.flatnonzero(lengths != length)[0])
-    different = pc.fill_null(pc.not_equal(chunk.flatten(), expected), True)
-    rows = different.to_numpy(zero_copy_only=False).reshape(len(chunk), length).any(axis=1)
-    return int(np.flatnonzero(rows)[0]) if rows.any() else None
+def cell_edges(chunk: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
+    """Where the cells of a binary array begin and the last one ends, (n + 1,); the bytes of all."""
+    large = pa.types.is_large_binary(chunk.type)
+    _, offsets, data = chunk.buffers()  # the first says which cells are empty
+    edges = np.frombuffer(offsets, np.int64 if large else np.int32)
+    return edges[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64), data

@@ -6,59 +6,29 @@ both are light, and model cards, configurations and preparations take them from 
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .metric_choice import check_metrics, chosen_metrics
 from .metrics import METRICS, DegenerateMetricWarning, Metric, metric
 
-if TYPE_CHECKING:
-    from .evaluator import (
-        Predictions,
-        TaskPredictor,
-        confusion_counts,
-        evaluate_task,
-        evaluate_tasks,
-        monitor_mean,
-        predict_task,
-        score,
-    )
-    from .metric_modules import (
-        AucPr,
-        Auroc,
-        BalancedAccuracy,
-        CohenKappa,
-        WeightedF1,
-        metric_for,
-    )
-
-_MODULES = ("AucPr", "Auroc", "BalancedAccuracy", "CohenKappa", "WeightedF1", "metric_for")
+_LATER = {
+    "evaluator": (
+        "Predictions", "TaskPredictor", "confusion_counts", "evaluate_task", "evaluate_tasks",
+        "monitor_mean", "predict_task", "score",
+    ),
+    "metric_modules": (
+        "AucPr", "Auroc", "BalancedAccuracy", "CohenKappa", "WeightedF1", "metric_for",
+    ),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
-    "AucPr",
-    "Auroc",
-    "BalancedAccuracy",
-    "CohenKappa",
-    "DegenerateMetricWarning",
-    "METRICS",
-    "Metric",
-    "Predictions",
-    "TaskPredictor",
-    "WeightedF1",
-    "check_metrics",
-    "chosen_metrics",
-    "confusion_counts",
-    "evaluate_task",
-    "evaluate_tasks",
-    "metric",
-    "metric_for",
-    "monitor_mean",
-    "predict_task",
-    "score",
-]
+    "METRICS", "DegenerateMetricWarning", "Metric", "check_metrics", "chosen_metrics", "metric",
+    *_MODULE_OF,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "metric_modules" if name in _MODULES else "evaluator"
-    return getattr(importlib.import_module(f".{module}", __name__), name)
+    return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)

@@ -124,9 +124,13 @@ def predict_task(
             with autocast():
                 logits = predict(card.name, batch)
             parts.append(logits.float().to(device))  # (n, outputs)
-    empty = torch.zeros(0, card.num_outputs, device=device)  # a process without a window
-    gathered = _gathered(torch.cat(parts) if parts else empty, np.diff(bounds), accelerator)
-    return _checked(Predictions(gathered.cpu().numpy(), reader.labels), card)
+    empty = torch.zeros(0, card.num_outputs)  # a process without a window
+    logits = torch.cat(parts).cpu() if parts else empty
+    if world > 1:
+        from accelerate.utils import gather_object
+
+        logits = torch.cat(gather_object([logits]))  # of all processes, in the order of their parts
+    return _checked(Predictions(logits.numpy(), reader.labels), card)
 
 
 def _model_logits(
@@ -171,30 +175,15 @@ def _unwrapped(model: nn.Module | TaskPredictor, accelerator: Accelerator | None
 
 @contextlib.contextmanager
 def _evaluation_mode(model: nn.Module | TaskPredictor) -> Iterator[None]:
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    is_module = isinstance(model, nn.Module)
+    modes = [(module, module.training) for module in model.modules()] if is_module else []
+    if is_module:
+        model.eval()
     try:
         yield
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _gathered(
-    rows: torch.Tensor, counts: np.ndarray, accelerator: Accelerator | None
-) -> torch.Tensor:
-    """Rows (n, outputs) of all processes in order; ``counts`` says how many each has."""
-    if accelerator is None or accelerator.num_processes == 1:
-        return rows
-    # Processes gather tensors of one size: short ones are padded, and the padding is cut off again.
-    most = int(counts.max())
-    padded = rows.new_zeros(most, rows.shape[1])
-    padded[: len(rows)] = rows
-    parts = accelerator.gather(padded).split(most)
-    return torch.cat([part[:count] for part, count in zip(parts, counts.tolist(), strict=True)])
 
 
 def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
@@ -300,17 +289,17 @@ def monitor_mean(
                 f"Task {task!r}: expected its monitor metric {monitor!r}, found {sorted(result)}."
             )
         values[task] = float(result[monitor])
-    undefined = [task for task, value in values.items() if math.isnan(value)]
-    if len(undefined) == len(values):
+    defined = [value for value in values.values() if not math.isnan(value)]
+    if not defined:
         raise ValueError(
             f"No task has a defined monitor metric, found {values}: the splits hold a single "
             "class each; evaluate on more recordings."
         )
-    if undefined:
+    if len(defined) < len(values):
+        undefined = [task for task, value in values.items() if math.isnan(value)]
         warnings.warn(
             f"The mean of the monitor metrics leaves out {undefined}: undefined, as their split "
             "holds a single class.",
             stacklevel=2,
         )
-    defined = [value for value in values.values() if not math.isnan(value)]
     return sum(defined) / len(defined)

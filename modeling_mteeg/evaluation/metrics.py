@@ -81,7 +81,9 @@ class Metric:
         ValueError
             No sample, or values that are no classes or probabilities.
         """
-        self._check(predictions, references)
+        fault = self._fault(predictions, references)
+        if fault:
+            raise ValueError(f"{self.key}: expected {fault}.")
         classes = np.unique(references)
         if self.needs_two_classes and len(classes) < 2:
             warnings.warn(
@@ -93,29 +95,20 @@ class Metric:
             return float("nan")
         return float(self.function(predictions, references))
 
-    def _check(self, predictions: np.ndarray, references: np.ndarray) -> None:
-        """Raise ``ValueError`` where the metric would count nonsense."""
-        key = self.key
+    def _fault(self, predictions: np.ndarray, references: np.ndarray) -> str | None:
+        """What was expected and what was found, where the metric would count nonsense."""
         if len(references) == 0:
-            raise ValueError(f"{key}: expected one sample or more, found none.")
+            return "one sample or more, found none"
         if references.min() < 0:
-            raise ValueError(
-                f"{key}: expected true classes of 0 or above, found {references.min()}."
-            )
+            return f"true classes of 0 or above, found {references.min()}"
         least, most = predictions.min(), predictions.max()
         if self.wants == CLASS:
-            if least < 0:
-                raise ValueError(f"{key}: expected classes of 0 or above, found {least}.")
-            return
+            return f"classes of 0 or above, found {least}" if least < 0 else None
         if not (np.isfinite(predictions).all() and 0 <= least <= most <= 1):
-            raise ValueError(
-                f"{key}: expected the probability of the positive class, found values from "
-                f"{least} to {most}."
-            )
+            return f"the probability of the positive class, found values from {least} to {most}"
         if references.max() > 1:
-            raise ValueError(
-                f"{key}: expected two classes, 0 and 1, found class {references.max()}."
-            )
+            return f"two classes, 0 and 1, found class {references.max()}"
+        return None
 
 
 METRICS: dict[str, Metric] = {}

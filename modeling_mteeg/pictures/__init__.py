@@ -1,7 +1,7 @@
 """Pictures of predictions and of prepared corpora. Needs matplotlib (the ``plot`` extra).
 
-One file for each picture: ``sleep``, ``binary``, ``multiclass``, ``scalp``, ``overview``; they
-share ``layout``, ``style``, ``time_axis``, ``spectrogram`` and ``traces``.
+One file for each picture: ``sleep``, ``binary``, ``multiclass``, ``scalp``, ``corpus_picture``;
+they share ``layout``, ``style``, ``time_axis``, ``spectrogram`` and ``traces``.
 """
 
 from .prediction_picture import draw_prediction, save_prediction

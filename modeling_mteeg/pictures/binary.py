@@ -8,7 +8,7 @@ import numpy as np
 
 from ..prediction.result import Prediction
 from .drawn_recording import band_text
-from .layout import open_figure, spectrogram_panel, time_panels
+from .layout import time_figure
 from .spans import (
     Detection,
     detections,
@@ -19,8 +19,8 @@ from .spans import (
     window_spans,
 )
 from .style import COLOURS, GREY, plain_text, short_name
-from .time_axis import duration, elapsed, set_time_axes
-from .traces import Moment, draw_moments, traces_height_in
+from .time_axis import duration, elapsed
+from .traces import Moment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,26 +39,16 @@ def draw_binary(
     """The figure, and its part of ``extra_in`` inches for more (None where that is 0)."""
     detected = detections(prediction, threshold)
     shown = shown_detections(detected, MOST_SHOWN)
-    moments = _moments(prediction, detected, shown)
-    channels = prediction.channels or recording.names
-    heights = [sum(PANELS_IN) + 0.8]
-    if moments:
-        heights.append(traces_height_in(len(moments), len(channels)))
-    if extra_in:
-        heights.append(extra_in)
     label = short_name(prediction.card.labels[1], 24)
-    remarks = _remarks(prediction, detected, shown, threshold, recording)
-    figure, parts = open_figure(prediction, f"Probability of {label}", heights, remarks)
-    (top, strip, bottom), beside = time_panels(parts[0], PANELS_IN)
+    figure, (top, strip, _), beside, extra = time_figure(
+        prediction, recording, f"Probability of {label}", PANELS_IN, 0.8,
+        remarks=_remarks(prediction, detected, shown, threshold, recording),
+        moments=_moments(prediction, detected, shown), extra_in=extra_in,
+    )  # fmt: skip
     draw_probability(top, prediction, detected, threshold)
     draw_detections(strip, detected, shown, recording.length_s)
     _write_beside(beside[0], prediction, detected, threshold)
-    highest = min(45.0, prediction.card.lowpass_hz or 45.0)
-    spectrogram_panel(bottom, beside[2], recording, channels, highest)
-    set_time_axes([top, strip, bottom], recording.length_s, recording.started)
-    if moments:
-        draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
-    return figure, (parts[-1] if extra_in else None)
+    return figure, extra
 
 
 def draw_probability(

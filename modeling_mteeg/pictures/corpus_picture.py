@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.inspection.overview import SHARES, Example, Overview
+from ..data.inspection.overview import SHARES, Overview
 from .style import (
     GREY,
-    TRACES,
+    bare_rows,
     check_picture_name,
     class_style,
     draw_scale_bar,
+    draw_traces,
     figure_class,
     name_channels,
     round_step,
@@ -75,8 +76,7 @@ def draw_overview(overview: Overview) -> Figure:
         if index >= len(labels):
             axes.set_visible(False)
             continue
-        colour = _style(overview, labels[index])[0]
-        _draw_traces(axes, overview, labels[index], spacing, colour)
+        _draw_traces(axes, overview, labels[index], spacing)
     for axes in grid[:, 0]:
         name_channels(axes, overview.channels)
     _draw_amplitudes(grid[0, -1], overview)
@@ -102,11 +102,6 @@ def trace_spacing_uv(overview: Overview) -> float:
     return round_step(1.4 * heights[len(heights) // 2])
 
 
-def _style(overview: Overview, label: str) -> tuple[str, str]:
-    """Colour and line of a class."""
-    return class_style(overview.card.labels.index(label))
-
-
 def _title(overview: Overview) -> str:
     card = overview.card
     splits = " + ".join(split.name for split in overview.splits)
@@ -117,37 +112,28 @@ def _title(overview: Overview) -> str:
     return f"{card.name} ({origin}): {splits}, {facts}"
 
 
-def _draw_traces(axes: Axes, overview: Overview, label: str, spacing: float, colour: str) -> None:
+def _draw_traces(axes: Axes, overview: Overview, label: str, spacing: float) -> None:
     """One window: a trace per channel, the first on top."""
-    from matplotlib.collections import LineCollection
-
     example = overview.examples[label]
-    signal = np.clip(example.signal_uv / spacing, -_CUT, _CUT)
-    times = np.arange(signal.shape[1]) / overview.card.rate_hz
-    lines = [np.column_stack([times, trace - row]) for row, trace in enumerate(signal)]
-    axes.add_collection(LineCollection(lines, colors=TRACES, linewidths=0.6))
+    times = np.arange(example.signal_uv.shape[1]) / overview.card.rate_hz
+    draw_traces(axes, times, example.signal_uv / spacing, cut=_CUT, room=_CUT, width=0.6)
     axes.set_xlim(0, overview.card.window_s)
-    axes.set_ylim(1 - len(signal) - _CUT, _CUT)
     axes.set_xlabel("time (s)", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
     index = overview.card.labels.index(label)
     count = sum(split.counts[index] for split in overview.splits)
-    axes.set_title(
-        f"{label} ({count:,} windows)", fontsize=9, color=colour, fontweight="bold", pad=14
-    )
-    axes.annotate(
-        _origin(example), (0.5, 1.0), xycoords="axes fraction", xytext=(0, 3),
-        textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=GREY,
-    )  # fmt: skip
+    name = example.recording
+    name = name if len(name) <= 22 else f"{name[:20]}…"
+    origin = f"{example.split}: {name} at {example.onset_s:g} s"
+    _write_heading(axes, f"{label} ({count:,} windows)", origin, class_style(index)[0])
     draw_scale_bar(axes, spacing)
 
 
-def _origin(example: Example) -> str:
-    name = example.recording
-    name = name if len(name) <= 22 else f"{name[:20]}…"
-    return f"{example.split}: {name} at {example.onset_s:g} s"
+def _write_heading(axes: Axes, title: str, note: str, colour: str = "black") -> None:
+    axes.set_title(title, fontsize=9, color=colour, fontweight="bold", pad=14)
+    axes.annotate(
+        note, (0.5, 1.0), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
+        ha="center", va="bottom", fontsize=6.5, color=GREY,
+    )  # fmt: skip
 
 
 def _draw_amplitudes(axes: Axes, overview: Overview) -> None:
@@ -165,16 +151,10 @@ def _draw_amplitudes(axes: Axes, overview: Overview) -> None:
     axes.hlines(rows, medians, high, color="#bbbbbb", lw=1)
     axes.plot(medians, rows, "o", color="black", ms=3, label="median", clip_on=False)
     axes.plot(high, rows, "|", color="#D55E00", ms=6, mew=1.5, label="99 %", clip_on=False)
-    axes.set_title("amplitude, all classes", fontsize=9, fontweight="bold", pad=14)
-    axes.annotate(
-        "● median   | 99 % of |signal|", (0.5, 1.0), xycoords="axes fraction", xytext=(0, 3),
-        textcoords="offset points", ha="center", va="bottom", fontsize=6.5, color=GREY,
-    )  # fmt: skip
+    _write_heading(axes, "amplitude, all classes", "● median   | 99 % of |signal|")
     axes.set_xlabel("µV", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", which="both", color="#eeeeee", lw=0.6)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    bare_rows(axes)
 
 
 def _plain_decades(axes: Axes, wide: bool) -> None:
@@ -191,7 +171,7 @@ def _draw_spectra(axes: Axes, overview: Overview) -> None:
     card, frequencies = overview.card, overview.frequencies_hz
     highest = max(float(density.max()) for density in overview.spectra.values())
     for label, density in overview.spectra.items():
-        colour, line = _style(overview, label)
+        colour, line = class_style(card.labels.index(label))
         shown = np.maximum(density, highest * 1e-9 or 1e-30)
         axes.semilogy(frequencies[1:], shown[1:], line, color=colour, lw=1.4, label=label)
     top = min(100.0, card.rate_hz / 2)

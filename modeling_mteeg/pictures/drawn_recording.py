@@ -102,11 +102,12 @@ class ShownRecording:
         frequency where that is lower, and a notch: what a reader of EEG has on the screen. The
         model sees its task's own filters.
         """
-        from scipy.signal import iirnotch, sosfiltfilt, tf2sos
+        from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
 
         begin = max(0.0, start_s - _MARGIN_S)
         data = self.read(channels, begin, stop_s + _MARGIN_S)
-        sections = [_bandpass(self.rate_hz)]
+        band = (_HIGHPASS_HZ, _highest_hz(self.rate_hz))
+        sections = [butter(2, band, "band", fs=self.rate_hz, output="sos")]
         if notch_hz is not None and notch_hz < 0.45 * self.rate_hz:
             sections.append(tf2sos(*iirnotch(notch_hz, 30.0, self.rate_hz)))
         sos = np.concatenate(sections)
@@ -121,14 +122,11 @@ class ShownRecording:
 
 def band_text(rate_hz: float) -> str:
     """The band of :meth:`ShownRecording.read_filtered` in words."""
-    return f"{_HIGHPASS_HZ:g} to {min(_LOWPASS_HZ, 0.45 * rate_hz):g} Hz"
+    return f"{_HIGHPASS_HZ:g} to {_highest_hz(rate_hz):g} Hz"
 
 
-def _bandpass(rate_hz: float) -> np.ndarray:
-    from scipy.signal import butter
-
-    return butter(2, (_HIGHPASS_HZ, min(_LOWPASS_HZ, 0.45 * rate_hz)), "band", fs=rate_hz,
-                  output="sos")  # fmt: skip
+def _highest_hz(rate_hz: float) -> float:
+    return min(_LOWPASS_HZ, 0.45 * rate_hz)
 
 
 def _started(recording: Any) -> datetime.datetime | None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..prediction.result import Prediction
-from .spectrogram import channels_text, draw_spectrogram, spectrogram
+from .spectrogram import draw_spectrogram, spectrogram
 from .style import GREY, figure_class, plain_text, short_name
+from .time_axis import set_time_axes
+from .traces import Moment, draw_moments, traces_height_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,21 +27,72 @@ _BESIDE = 0.15
 FOOT = "Research software; not a medical device."
 
 
-def open_figure(
-    prediction: Prediction, kind: str, heights_in: Sequence[float], remarks: Sequence[str] = ()
-) -> tuple[Figure, list[SubFigure]]:
-    """A figure with heading and foot, and between them parts of the given heights.
+def time_figure(
+    prediction: Prediction,
+    recording: ShownRecording,
+    kind: str,
+    panels_in: Sequence[float],
+    around_in: float,
+    *,
+    remarks: Sequence[str] = (),
+    most_channels: int | None = None,
+    highest_hz: float | None = None,
+    moments: Sequence[Moment] = (),
+    extra_in: float = 0.0,
+) -> tuple[Figure, list[Axes], list[Axes], SubFigure | None]:
+    """A figure with heading, panels over the recording's time, traces of moments, and foot.
 
     Parameters
     ----------
-    prediction : Prediction
     kind : str
         What the picture shows, first in the heading.
-    heights_in : sequence of float
-        Heights of the parts in inches, from top to bottom.
+    panels_in : sequence of float
+        Heights of the panels in inches, from top to bottom; the last holds the spectrogram.
+    around_in : float
+        Inches that time, clock and gaps take in all.
     remarks : sequence of str
         Sentences at the foot, before the prediction's own notes.
+    most_channels : int, optional
+        The spectrogram is of so many channels; of all by default.
+    highest_hz : float, optional
+        Of the spectrogram; 45 Hz by default, or the task's low-pass.
+    moments : sequence of Moment
+    extra_in : float
+        Height of a part for more.
+
+    Returns
+    -------
+    tuple
+        The figure; the panels; room for a legend beside each of them; the part for more, None where
+        ``extra_in`` is 0.
     """
+    channels = prediction.channels or recording.names
+    heights = [sum(panels_in) + around_in]
+    if moments:
+        heights.append(traces_height_in(len(moments), len(channels)))
+    if extra_in:
+        heights.append(extra_in)
+    figure, parts = _open_figure(prediction, kind, heights, remarks)
+    grid = parts[0].subplots(
+        len(panels_in), 2, squeeze=False, height_ratios=panels_in, width_ratios=[1, _BESIDE]
+    )
+    panels, beside = grid.T.tolist()
+    for panel, legend in grid:
+        panel.spines[["top", "right"]].set_visible(False)
+        legend.set_axis_off()
+    highest = highest_hz or min(45.0, prediction.card.lowpass_hz or 45.0)
+    drawn = spectrogram(recording, channels[:most_channels], highest)
+    draw_spectrogram(panels[-1], drawn, beside[-1])
+    set_time_axes(panels, recording.length_s, recording.started)
+    if moments:
+        draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
+    return figure, panels, beside, parts[-1] if extra_in else None
+
+
+def _open_figure(
+    prediction: Prediction, kind: str, heights_in: Sequence[float], remarks: Sequence[str]
+) -> tuple[Figure, list[SubFigure]]:
+    """A figure with heading and foot, and between them parts of the given heights."""
     heading = _wrapped(_facts(prediction))
     notes = _wrapped([*remarks, *_montage(prediction), *_rest(prediction), *prediction.notes])
     notes.append(f"{FOOT} {_version(prediction)}".strip())
@@ -54,29 +107,6 @@ def open_figure(
     top.text(x, 0.02, "\n".join(heading), fontsize=8, color=GREY, va="bottom")
     foot.text(x, 0.98, "\n".join(notes), fontsize=7, color=GREY, va="top")
     return figure, parts[1:-1]
-
-
-def time_panels(part: SubFigure, heights: Sequence[float]) -> tuple[list[Axes], list[Axes]]:
-    """Axes above one another, and beside each of them room for a legend."""
-    grid = part.subplots(
-        len(heights), 2, squeeze=False, height_ratios=heights, width_ratios=[1, _BESIDE]
-    )
-    for axes in grid[:, 1]:
-        axes.set_axis_off()
-    for axes in grid[:, 0]:
-        axes.spines[["top", "right"]].set_visible(False)
-    return list(grid[:, 0]), list(grid[:, 1])
-
-
-def spectrogram_panel(
-    axes: Axes, beside: Axes, recording: ShownRecording, channels: Sequence[str], highest_hz: float
-) -> None:
-    """The spectrogram of some channels, named in its corner."""
-    draw_spectrogram(axes, spectrogram(recording, channels, highest_hz), beside)
-    axes.text(
-        0.004, 0.96, plain_text(channels_text(channels)), transform=axes.transAxes, fontsize=7,
-        color="white", va="top", bbox={"facecolor": "black", "alpha": 0.55, "lw": 0, "pad": 1.5},
-    )  # fmt: skip
 
 
 def write_legend(

@@ -8,12 +8,12 @@ import numpy as np
 
 from ..prediction.result import Prediction
 from .drawn_recording import band_text
-from .layout import open_figure, spectrogram_panel, time_panels, write_legend
+from .layout import time_figure, write_legend
 from .sleep import draw_shares
 from .spans import overlap_remark, window_spans
 from .style import COLOURS, short_name
-from .time_axis import elapsed, set_time_axes
-from .traces import Moment, draw_moments, traces_height_in
+from .time_axis import elapsed
+from .traces import Moment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,21 +31,17 @@ def draw_multiclass(
     prediction: Prediction, recording: ShownRecording, extra_in: float = 0.0
 ) -> tuple:
     """The figure, and its part of ``extra_in`` inches for more (None where that is 0)."""
-    channels = prediction.channels or recording.names
     moments = _moments(prediction)
-    heights = [sum(PANELS_IN) + 0.9]
-    if moments:
-        heights.append(traces_height_in(len(moments), len(channels)))
-    if extra_in:
-        heights.append(extra_in)
     remarks = overlap_remark(prediction)
     if moments:
         remarks.append(
             "Traces: of every class of event that occurs the window with the highest probability, "
             f"{MOST_SHOWN} at most; band-pass {band_text(recording.rate_hz)} for display."
         )
-    figure, parts = open_figure(prediction, "Class probabilities", heights, remarks)
-    (strip, middle, bottom), beside = time_panels(parts[0], PANELS_IN)
+    figure, (strip, middle, _), beside, extra = time_figure(
+        prediction, recording, "Class probabilities", PANELS_IN, 0.9,
+        remarks=remarks, moments=moments, extra_in=extra_in,
+    )  # fmt: skip
     spans = window_spans(prediction)
     colours = [class_colour(index) for index in range(len(prediction.card.labels))]
     draw_strip(strip, prediction, spans, colours)
@@ -53,12 +49,7 @@ def draw_multiclass(
     counts = np.bincount(prediction.classes, minlength=len(colours))
     details = [f"{count:,} window{'s' if count != 1 else ''}" for count in counts]
     write_legend(beside[1], prediction.card.labels, colours, details)
-    highest = min(45.0, prediction.card.lowpass_hz or 45.0)
-    spectrogram_panel(bottom, beside[2], recording, channels, highest)
-    set_time_axes([strip, middle, bottom], recording.length_s, recording.started)
-    if moments:
-        draw_moments(parts[1], moments, recording, channels, prediction.card.notch_hz)
-    return figure, (parts[-1] if extra_in else None)
+    return figure, extra
 
 
 def class_colour(index: int) -> str:

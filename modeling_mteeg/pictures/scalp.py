@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import GREY, check_picture_name, figure_class, plain_text, save_figure, short_name
+from .style import (
+    GREY,
+    bare_rows,
+    check_picture_name,
+    figure_class,
+    plain_text,
+    save_figure,
+    short_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure, SubFigure
 
     from ..explanation.attribution import ChannelAttribution
@@ -65,9 +74,9 @@ def draw_scalp(attribution: ChannelAttribution) -> Figure:
 def draw_scalp_panels(part: SubFigure | Figure, attribution: ChannelAttribution) -> None:
     """Head and bars into a part of a figure; see :func:`draw_scalp`."""
     head, bars = part.subplots(1, 2, width_ratios=[1.15, 1])
-    norm, colours = _scale(attribution)
-    draw_head(head, attribution, norm, colours)
-    _draw_bars(bars, attribution, norm, colours)
+    colours = _colours(attribution)
+    draw_head(head, attribution, colours)
+    _draw_bars(bars, attribution, colours)
 
 
 def positions(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -85,6 +94,15 @@ def positions(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     """
     known = _montage()
     return {name: known[name.upper()] for name in names if name.upper() in known}
+
+
+def _located(
+    channels: Sequence[str],
+) -> tuple[list[tuple[str, ...]], dict[str, tuple[float, float]], list[bool]]:
+    """Electrodes of every channel, the places of those that have one, and whether all have one."""
+    pairs = [tuple(name.split("-")) for name in channels]
+    place = positions(tuple({half for pair in pairs for half in pair}))
+    return pairs, place, [all(half in place for half in pair) for pair in pairs]
 
 
 @functools.cache
@@ -111,39 +129,35 @@ def _montage() -> dict[str, tuple[float, float]]:
     return out
 
 
-def _scale(attribution: ChannelAttribution) -> tuple[Normalize, object]:
-    import matplotlib
+def _colours(attribution: ChannelAttribution) -> ScalarMappable:
+    """Colours of values: about zero where they have a sign."""
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     top = float(np.max(np.abs(attribution.values), initial=0.0)) or 1.0
-    if attribution.signed:
-        return Normalize(-top, top), matplotlib.colormaps["RdBu_r"]
-    return Normalize(0, top), matplotlib.colormaps["viridis"]
+    least, name = (-top, "RdBu_r") if attribution.signed else (0, "viridis")
+    return ScalarMappable(Normalize(least, top), name)
 
 
-def draw_head(
-    axes: Axes, attribution: ChannelAttribution, norm: Normalize, colours: object
-) -> None:
+def draw_head(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappable) -> None:
     """Outline, and the channels in it."""
-    pairs = [tuple(name.split("-")) for name in attribution.channels]
-    place = positions(tuple({half for pair in pairs for half in pair}))
-    located = [all(half in place for half in pair) for pair in pairs]
+    pairs, place, located = _located(attribution.channels)
     values = attribution.values
     single = [i for i, pair in enumerate(pairs) if located[i] and len(pair) == 1]
     double = [i for i, pair in enumerate(pairs) if located[i] and len(pair) == 2]
     spots = np.array([place[pairs[i][0]] for i in single]).reshape(-1, 2)
     _draw_outline(axes)
     if len(single) >= _SURFACE:
-        _draw_surface(axes, spots, values[single], norm, colours)
+        _draw_surface(axes, spots, values[single], colours)
         axes.plot(*spots.T, "o", color="black", ms=2.2, zorder=4)
         beyond = np.hypot(*spots.T) > _EDGE
-        _draw_discs(axes, spots[beyond], values[single][beyond], 60, norm, colours)
+        _draw_discs(axes, spots[beyond], values[single][beyond], 60, colours)
     elif single:
-        _draw_discs(axes, spots, values[single], 420, norm, colours)
+        _draw_discs(axes, spots, values[single], 420, colours)
     for i in double:
         ends = np.array([place[half] for half in pairs[i]])
-        axes.plot(*ends.T, color="#777777", lw=8.5, solid_capstyle="round", zorder=3)
-        axes.plot(*ends.T, color=colours(norm(values[i])), lw=7, solid_capstyle="round", zorder=3.5)
+        for colour, width, order in (("#777777", 8.5, 3), (colours.to_rgba(values[i]), 7, 3.5)):
+            axes.plot(*ends.T, color=colour, lw=width, solid_capstyle="round", zorder=order)
     ends = sorted({half for i in double for half in pairs[i]})
     if ends:
         axes.plot(*np.array([place[name] for name in ends]).T, "o", color="black", ms=2.5, zorder=5)
@@ -161,10 +175,10 @@ def draw_head(
 
 
 def _draw_discs(
-    axes: Axes, spots: np.ndarray, values: np.ndarray, size: float, norm: Normalize, colours: object
+    axes: Axes, spots: np.ndarray, values: np.ndarray, size: float, colours: ScalarMappable
 ) -> None:
-    axes.scatter(*spots.T, c=values, s=size, cmap=colours, norm=norm, edgecolors="black",
-                 linewidths=0.8, zorder=4)  # fmt: skip
+    axes.scatter(*spots.T, c=values, s=size, cmap=colours.cmap, norm=colours.norm,
+                 edgecolors="black", linewidths=0.8, zorder=4)  # fmt: skip
 
 
 def _write_names(axes: Axes, place: dict[str, tuple[float, float]], dots: bool) -> None:
@@ -202,7 +216,7 @@ def _draw_outline(axes: Axes) -> None:
 
 
 def _draw_surface(
-    axes: Axes, spots: np.ndarray, values: np.ndarray, norm: Normalize, colours: object
+    axes: Axes, spots: np.ndarray, values: np.ndarray, colours: ScalarMappable
 ) -> None:
     """A thin-plate spline through the values, where an electrode is near."""
     from scipy.interpolate import RBFInterpolator
@@ -217,8 +231,8 @@ def _draw_surface(
     far = tree.query(grid.reshape(-1, 2))[0].reshape(grid.shape[:2])
     outside = np.hypot(grid[..., 0], grid[..., 1]) > _EDGE
     hidden = outside | (far > max(0.4, 1.5 * float(np.median(gaps))))
-    axes.pcolormesh(line, line, np.ma.masked_array(surface, hidden), cmap=colours, norm=norm,
-                    rasterized=True, zorder=1)  # fmt: skip
+    axes.pcolormesh(line, line, np.ma.masked_array(surface, hidden), cmap=colours.cmap,
+                    norm=colours.norm, rasterized=True, zorder=1)  # fmt: skip
 
 
 def _write_below(axes: Axes, attribution: ChannelAttribution, lost: list[str]) -> None:
@@ -233,28 +247,20 @@ def _some(names: list[str], most: int = 8) -> str:
     return ", ".join(plain_text(name) for name in names[:most]) + more
 
 
-def _draw_bars(
-    axes: Axes, attribution: ChannelAttribution, norm: Normalize, colours: object
-) -> None:
+def _draw_bars(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappable) -> None:
     """The largest values, sorted, in the colours of the head."""
     order = attribution.order()[:_BARS]
     values = attribution.values[order]
-    pairs = [attribution.channels[i].split("-") for i in order]
-    place = positions(tuple({half for pair in pairs for half in pair}))
-    names = [
-        attribution.channels[i] + ("" if all(half in place for half in pair) else " †")
-        for i, pair in zip(order, pairs, strict=True)
-    ]
+    _, _, located = _located(attribution.channels)
+    names = [attribution.channels[i] + ("" if located[i] else " †") for i in order]
     rows = -np.arange(len(order))
-    axes.barh(rows, values, color=[colours(norm(value)) for value in values], height=0.75,
+    axes.barh(rows, values, color=colours.to_rgba(values), height=0.75,
               edgecolor="#555555", lw=0.5)  # fmt: skip
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(rows, [plain_text(name) for name in names])
     spare = max(0, 9 - len(order)) / 2
     axes.set_ylim(0.4 - len(order) - spare, 0.6 + spare)
-    axes.tick_params(labelsize=7)
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    bare_rows(axes)
     count = len(attribution.channels)
     label = short_name(attribution.label, 24)
     title = f"for {label}" if label else "attention"
@@ -262,8 +268,7 @@ def _draw_bars(
         title += f": the {len(order)} largest of {count} channels"
     axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
     if attribution.signed:
-        axes.set_xlabel(f"integrated gradients (logit of {label}); † not on the head"
-                        if any("†" in name for name in names)
-                        else f"integrated gradients (logit of {label})", fontsize=7)  # fmt: skip
+        off_head = "; † not on the head" if any("†" in name for name in names) else ""
+        axes.set_xlabel(f"integrated gradients (logit of {label}){off_head}", fontsize=7)
     else:
         axes.set_xlabel("attention rollout (share)", fontsize=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.inspection.overview import WINDOWS, Overview, corpus_overview, prepared_folders
+from ..data.inspection.overview import WINDOWS, corpus_overview, prepared_folders
 from ..data.inspection.overview_as_text import overview_text
 from ..data.loading import SPLITS
 from .corpus_picture import save_overview
@@ -55,7 +55,9 @@ def show(
         overview = corpus_overview(corpus, splits or SPLITS, windows)
         print(("\n" if index else "") + overview_text(overview), flush=True)
         if picture:
-            pictures.append(_draw(overview, targets[index]))
+            replaced = " (an older one was replaced)" if targets[index].exists() else ""
+            pictures.append(save_overview(overview, targets[index]))
+            print(f"\npicture: {pictures[-1]}{replaced}", flush=True)
     return pictures
 
 
@@ -73,10 +75,3 @@ def _targets(folders: Sequence[Path], out: str | Path | None) -> list[Path]:
             )
         return [out / name for name in names]
     return [check_picture_name(out)]
-
-
-def _draw(overview: Overview, target: Path) -> Path:
-    replaced = target.exists()
-    path = save_overview(overview, target)
-    print(f"\npicture: {path}" + (" (an older one was replaced)" if replaced else ""), flush=True)
-    return path

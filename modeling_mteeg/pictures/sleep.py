@@ -8,14 +8,13 @@ import numpy as np
 
 from ..model.task_card import TaskCard
 from ..prediction.result import Prediction
-from .layout import open_figure, spectrogram_panel, time_panels, write_legend
+from .layout import time_figure, write_legend
 from .spans import overlap_remark, runs, steps, window_spans
 from .style import plain_text
-from .time_axis import duration, set_time_axes
+from .time_axis import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
     from .drawn_recording import ShownRecording
 
@@ -51,19 +50,14 @@ def stage_order(card: TaskCard) -> dict[str, int] | None:
 def draw_sleep(prediction: Prediction, recording: ShownRecording, extra_in: float = 0.0) -> tuple:
     """The figure, and its part of ``extra_in`` inches for more (None where that is 0)."""
     order = stage_order(prediction.card)
-    heights = [sum(PANELS_IN) + 0.7, *([extra_in] if extra_in else [])]
-    figure, parts = open_figure(prediction, "Sleep stages", heights, overlap_remark(prediction))
-    _draw_panels(parts[0], prediction, recording, order)
-    return figure, (parts[1] if extra_in else None)
-
-
-def _draw_panels(
-    part: SubFigure, prediction: Prediction, recording: ShownRecording, order: dict[str, int]
-) -> Figure:
-    (top, middle, bottom), beside = time_panels(part, PANELS_IN)
+    figure, (top, middle, _), beside, extra = time_figure(
+        prediction, recording, "Sleep stages", PANELS_IN, 0.7, extra_in=extra_in,
+        remarks=overlap_remark(prediction), most_channels=1, highest_hz=HIGHEST_HZ,
+    )  # fmt: skip
     spans = window_spans(prediction)
     draw_hypnogram(top, prediction, spans, order)
-    _draw_probabilities(middle, prediction, spans, order)
+    colours = [STAGE_COLOURS[stage] for stage in order]
+    draw_shares(middle, spans, prediction.probabilities[:, list(order.values())], colours)
     total = len(prediction.onset_s)
     seconds = spans[:, 1] - spans[:, 0]
     details = []
@@ -71,12 +65,9 @@ def _draw_panels(
         in_stage = prediction.classes == index
         share = 100 * in_stage.sum() / total if total else 0
         details.append(f"{duration(float(seconds[in_stage].sum()))}  {share:.0f} %")
-    colours = [STAGE_COLOURS[stage] for stage in order]
     labels = [prediction.card.labels[index] for index in order.values()]
     write_legend(beside[0], labels, colours, details)
-    channel = prediction.channels[:1] or recording.names[:1]
-    spectrogram_panel(bottom, beside[2], recording, channel, HIGHEST_HZ)
-    set_time_axes([top, middle, bottom], recording.length_s, recording.started)
+    return figure, extra
 
 
 def draw_hypnogram(
@@ -100,15 +91,6 @@ def draw_hypnogram(
     axes.tick_params(labelsize=8)
     axes.grid(axis="y", color="#eeeeee", lw=0.6)
     axes.set_ylabel("stage", fontsize=8)
-
-
-def _draw_probabilities(
-    axes: Axes, prediction: Prediction, spans: np.ndarray, order: dict[str, int]
-) -> None:
-    draw_shares(
-        axes, spans, prediction.probabilities[:, list(order.values())],
-        [STAGE_COLOURS[stage] for stage in order],
-    )  # fmt: skip
 
 
 def draw_shares(axes: Axes, spans: np.ndarray, shares: np.ndarray, colours: list[str]) -> None:

@@ -78,20 +78,12 @@ def steps(spans: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def detections(prediction: Prediction, threshold: float = THRESHOLD) -> list[Detection]:
     """Spans in which ``labels[1]`` of a binary task reaches a threshold, in the order of time."""
-    positive = prediction.probabilities[:, 1]
+    positive, detected = prediction.probabilities[:, 1], []
     spans = window_spans(prediction)
-    detected: list[Detection] = []
-    for index in np.flatnonzero(positive >= threshold):
-        start, stop, peak = *spans[index], positive[index]
-        if (
-            detected
-            and index
-            and positive[index - 1] >= threshold
-            and detected[-1].stop_s >= start - 1e-6
-        ):
-            last = detected[-1]
-            detected[-1] = Detection(last.start_s, float(stop), max(last.peak, float(peak)))
-        else:
+    for run in runs(spans):
+        above = run.start + np.flatnonzero(positive[run] >= threshold)
+        for part in np.split(above, np.flatnonzero(np.diff(above) > 1) + 1) if len(above) else []:
+            start, stop, peak = spans[part[0], 0], spans[part[-1], 1], positive[part].max()
             detected.append(Detection(float(start), float(stop), float(peak)))
     return detected
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .drawn_recording import ShownRecording
+from .style import plain_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +91,10 @@ def spectrogram(
 
 
 def draw_spectrogram(axes: Axes, drawn: Spectrogram, beside: Axes) -> None:
-    """Draw it, with a colour bar in the axes beside it; limits leave out 2 % at both ends."""
+    """Draw it with its channels' names, and a colour bar in the axes beside it.
+
+    The limits of the colours leave out 2 % at both ends.
+    """
     finite = drawn.power_db[np.isfinite(drawn.power_db)]
     low, high = np.percentile(finite, _QUANTILES) if finite.size else (0.0, 0.0)
     spare = max(0.0, _LEAST_RANGE_DB - (high - low)) / 2
@@ -105,15 +109,16 @@ def draw_spectrogram(axes: Axes, drawn: Spectrogram, beside: Axes) -> None:
     axes.set_ylim(frequencies[0], frequencies[-1])
     axes.set_ylabel("frequency (Hz)", fontsize=8)
     axes.tick_params(labelsize=8)
+    channels = drawn.channels
+    name = channels[0] if len(channels) == 1 else f"median of {len(channels)} channels"
+    axes.text(
+        0.004, 0.96, plain_text(name), transform=axes.transAxes, fontsize=7, color="white",
+        va="top", bbox={"facecolor": "black", "alpha": 0.55, "lw": 0, "pad": 1.5},
+    )  # fmt: skip
     place = beside.inset_axes((0, 0.02, 0.09, 0.96))
     bar = axes.figure.colorbar(mesh, cax=place, extend="both")
     bar.set_label("power (dB re 1 µV²/Hz)", fontsize=7)
     bar.ax.tick_params(labelsize=7)
-
-
-def channels_text(channels: Sequence[str]) -> str:
-    """Of which channels a spectrogram is."""
-    return channels[0] if len(channels) == 1 else f"median of {len(channels)} channels"
 
 
 def _columns(

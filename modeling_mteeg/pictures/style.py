@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..cards.curves import COLOURS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Classes in their order: the palette of Okabe and Ito for colour-blind readers, without yellow."""
 LINES = ("-", "--", "-.", ":")
 """The same order again, so that classes differ without colour, too."""
 FORMATS = (".png", ".pdf", ".svg")
@@ -93,13 +95,9 @@ def plain_text(text: str) -> str:
 
 def _drawable(text: str) -> str:
     return "".join(
-        letter if letter.isprintable() and ord(letter) in _glyphs() else _code(letter)
+        letter if letter.isprintable() and ord(letter) in _glyphs() else f"<U+{ord(letter):04X}>"
         for letter in text
     )
-
-
-def _code(letter: str) -> str:
-    return f"<U+{ord(letter):04X}>"
 
 
 @functools.cache
@@ -127,6 +125,30 @@ def draw_scale_bar(axes: Axes, spacing_uv: float) -> None:
         f"{spacing_uv:g} µV", (1.012, 0.5), (4, 0), xycoords=place, textcoords="offset points",
         rotation=90, va="top", ha="left", fontsize=6.5, annotation_clip=False,
     )  # fmt: skip
+
+
+def draw_traces(
+    axes: Axes, times: np.ndarray, signal: np.ndarray, cut: float, room: float, width: float
+) -> None:
+    """A line for each row of ``signal`` (channels, samples), the first on top.
+
+    Heights are in rows: ``signal`` is given in them, a trace is cut ``cut`` of them away from its
+    own, and ``room`` of them are left at both ends.
+    """
+    from matplotlib.collections import LineCollection
+
+    rows = enumerate(np.clip(signal, -cut, cut))
+    lines = [np.column_stack([times, trace - row]) for row, trace in rows]
+    axes.add_collection(LineCollection(lines, colors=TRACES, linewidths=width))
+    axes.set_ylim(1 - len(signal) - room, room)
+    bare_rows(axes)
+
+
+def bare_rows(axes: Axes) -> None:
+    """Rows with names beside them: no frame, and no ticks at the names."""
+    axes.tick_params(labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
 def name_channels(axes: Axes, channels: Sequence[str]) -> None:

@@ -84,10 +84,8 @@ def duration(seconds: float) -> str:
 
 
 def _step(length_s: float) -> float:
-    for step in _STEPS_S:
-        if length_s / step <= _MOST_TICKS:
-            return step
-    return 86400.0 * math.ceil(length_s / 86400.0 / _MOST_TICKS)
+    days = 86400.0 * math.ceil(length_s / 86400.0 / _MOST_TICKS)
+    return next((step for step in _STEPS_S if length_s / step <= _MOST_TICKS), days)
 
 
 def _draw_clock(axes: Axes, length_s: float, started: datetime.datetime, step_s: float) -> None:

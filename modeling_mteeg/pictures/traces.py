@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import (
-    GREY,
-    TRACES,
-    draw_scale_bar,
-    name_channels,
-    round_step,
-)
+from .style import GREY, draw_scale_bar, draw_traces, name_channels, round_step
 from .time_axis import elapsed
 
 if TYPE_CHECKING:
@@ -50,7 +44,7 @@ class Moment:
 
 def traces_height_in(moments: int, channels: int) -> float:
     """Height in inches that the panels of so many moments need; 0 for none."""
-    return math.ceil(moments / COLUMNS) * _panel_in(channels)
+    return math.ceil(moments / COLUMNS) * (0.75 + max(1.0, 0.125 * channels))
 
 
 def draw_moments(
@@ -83,20 +77,13 @@ def excerpt(moment: Moment, length_s: float) -> tuple[float, float]:
 def _draw(
     axes: Axes, moment: Moment, limits: tuple[float, float], times: np.ndarray, signal: np.ndarray
 ) -> None:
-    from matplotlib.collections import LineCollection
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    signal = np.clip(signal, -_CUT, _CUT)
-    lines = [np.column_stack([times, trace - row]) for row, trace in enumerate(signal)]
     axes.axvspan(moment.start_s, moment.stop_s, color=moment.colour, alpha=0.16, lw=0, zorder=0)
-    axes.add_collection(LineCollection(lines, colors=TRACES, linewidths=0.5))
+    draw_traces(axes, times, signal, cut=_CUT, room=_CUT / 2, width=0.5)
     axes.set_xlim(*limits)
-    axes.set_ylim(1 - len(signal) - _CUT / 2, _CUT / 2)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: elapsed(value, whole=False)))
-    axes.tick_params(labelsize=7)
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_title(moment.title, fontsize=8, color=moment.colour, fontweight="bold", loc="left")
     if moment.stop_s > limits[1] + 1e-6:
         axes.annotate(
@@ -111,7 +98,3 @@ def _spacing_uv(signals: Sequence[np.ndarray]) -> float:
     """Microvolt between channels: a round number near three times the typical amplitude."""
     heights = [np.quantile(np.abs(signal), 0.98, axis=1) for signal in signals]
     return round_step(1.6 * float(np.quantile(np.concatenate(heights), 0.6)))
-
-
-def _panel_in(channels: int) -> float:
-    return 0.75 + max(1.0, 0.125 * channels)

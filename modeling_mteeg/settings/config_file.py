@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
 
+from .plain_json import write_text
 from .schema import ConfigError, read_section, yaml_loader
 
 
@@ -77,11 +77,7 @@ class SavedConfig:
 
     def save(self, path: str | Path) -> None:
         """Write the configuration as YAML, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), "utf-8")
-        os.replace(part, path)
+        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -144,14 +140,12 @@ def put_over(tree: Any, overrides: Mapping[str, Any] | None, source: str) -> dic
     if not isinstance(tree, Mapping):
         raise ConfigError(source, [f"expected keys and values, found {type(tree).__name__}"])
     tree = json.loads(json.dumps(tree, default=str))
-    for key, value in (overrides or {}).items():
-        _put(tree, key.split("."), value)
+    for name, value in (overrides or {}).items():
+        *sections, key = name.split(".")
+        place = tree
+        for section in sections:
+            if not isinstance(place.get(section), dict):
+                place[section] = {}
+            place = place[section]
+        place[key] = value
     return tree
-
-
-def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        if not isinstance(tree.get(key), dict):
-            tree[key] = {}
-        tree = tree[key]
-    tree[keys[-1]] = value

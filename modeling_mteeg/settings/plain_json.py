@@ -21,9 +21,15 @@ def plain(value: Any) -> Any:
 
 def write_json(path: str | Path, value: Any) -> Path:
     """Write ``value`` so that the file is whole or not there."""
+    return write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write ``text`` so that the file is whole or not there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    part.unlink(missing_ok=True)
+    part.write_text(text, "utf-8", newline="\n")
     os.replace(part, path)
     return path

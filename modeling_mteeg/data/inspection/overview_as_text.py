@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from .overview import SHARES, Overview
@@ -107,6 +108,4 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    import textwrap
-
     return textwrap.wrap(text, 98, initial_indent=indent, subsequent_indent=indent + "  ")

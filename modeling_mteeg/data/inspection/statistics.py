@@ -16,10 +16,6 @@ SEGMENT_S = 2.0
 class Amplitudes:
     """Quantiles of \\|signal\\| per channel, from a histogram on a logarithmic scale.
 
-    Parameters
-    ----------
-    channels : int
-
     Notes
     -----
     200 bins per decade from 1e-9 to 1e12 microvolt: quantiles are exact to 0.6 %, whatever the
@@ -28,13 +24,14 @@ class Amplitudes:
 
     def __init__(self, channels: int) -> None:
         self._counts = np.zeros((channels, _BINS + 1), np.int64)
-        self._highest = np.zeros(channels)
+        self.highest = np.zeros(channels)
+        """Largest \\|signal\\| per channel, (channels,), in microvolt."""
 
     def add(self, signals_uv: np.ndarray) -> None:
         """Count the samples of windows (windows, channels, samples)."""
         for row in range(len(self._counts)):
             values = np.abs(signals_uv[:, row].ravel())
-            self._highest[row] = max(self._highest[row], float(values.max()))
+            self.highest[row] = max(self.highest[row], float(values.max()))
             positive = values[values > 0]
             bins = ((np.log10(positive) - _LOW) * _BINS_PER_DECADE).astype(np.int64)
             np.clip(bins, 0, _BINS - 1, out=bins)
@@ -49,11 +46,6 @@ class Amplitudes:
         """Quantiles over all channels, (shares,), in microvolt."""
         return _from_counts(self._counts.sum(axis=0), shares)
 
-    @property
-    def highest(self) -> np.ndarray:
-        """Largest \\|signal\\| per channel, (channels,), in microvolt."""
-        return self._highest
-
 
 def _from_counts(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     """Quantiles of one histogram; a bin stands for its geometric middle, the first for zero."""
@@ -67,12 +59,7 @@ def _from_counts(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
 
 
 class ChannelLikeness:
-    """Correlation of every two channels over all windows, each window about its own mean.
-
-    Parameters
-    ----------
-    channels : int
-    """
+    """Correlation of every two channels over all windows, each window about its own mean."""
 
     def __init__(self, channels: int) -> None:
         self._products = np.zeros((channels, channels))

@@ -1,6 +1,7 @@
 """Sizes and options of a LaBraM backbone for MTEEG."""
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -152,22 +153,11 @@ class MteegConfig(PreTrainedConfig):
                     f"{name}: expected at least 1, found {shortened(getattr(self, name))} (at most "
                     f"{largest:,})."
                 )
-        for name in ("layer_norm_eps", "layer_scale_init", "initializer_range"):
-            if name == "layer_scale_init" and self.layer_scale_init is None:
-                continue
-            if not 0 <= getattr(self, name) < 1e6:
-                raise ValueError(
-                    f"{name}: expected a number of 0 or above, found {getattr(self, name)}."
-                )
-        for name in ("attention_dropout", "drop_path_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: expected a number in [0, 1), found {getattr(self, name)}."
-                )
-        if not 0 < self.mask_ratio < 1:
-            raise ValueError(
-                f"mask_ratio: expected a number between 0 and 1, found {self.mask_ratio}."
-            )
+        scales = ("layer_norm_eps", "layer_scale_init", "initializer_range")
+        self._check(scales, lambda v: v is None or 0 <= v < 1e6, "a number of 0 or above")
+        rates = ("attention_dropout", "drop_path_rate")
+        self._check(rates, lambda v: 0 <= v < 1, "a number in [0, 1)")
+        self._check(("mask_ratio",), lambda v: 0 < v < 1, "a number between 0 and 1")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads; found "
@@ -184,6 +174,11 @@ class MteegConfig(PreTrainedConfig):
                 f"temporal_channels must be a multiple of 4 (the groups of GroupNorm); found "
                 f"{self.temporal_channels}."
             )
+
+    def _check(self, names: Iterable[str], fits: Callable[[Any], bool], expected: str) -> None:
+        for name in names:
+            if not fits(getattr(self, name)):
+                raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)}.")
 
     @property
     def head_dim(self) -> int:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -29,6 +30,14 @@ MAX_NAME_LENGTH = 200
 MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
 """Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
 _LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
+_TEXTS = ("name", "loss", "monitor", "bipolar", "corpus", "license", "description")
+_TYPES = (
+    (_TEXTS, str, "a string"),
+    (("base", "results"), (dict, NoneType), "a mapping or null"),
+    (("simulated",), bool, "true or false"),
+    (("split_hash",), (str, NoneType), "a string or null"),
+)
+"""Fields of a card, the types of their values, and these in words."""
 _EMPTY = nn.ModuleDict()
 
 
@@ -148,9 +157,10 @@ class TaskCard:
 
     def _check_types(self) -> None:
         wrong = []
-        for key in ("name", "loss", "monitor", "bipolar", "corpus", "license", "description"):
-            if not isinstance(getattr(self, key), str):
-                wrong.append(f"{key}: expected a string, found {getattr(self, key)!r}")
+        for keys, types, expected in _TYPES:
+            for key in keys:
+                if not isinstance(getattr(self, key), types):
+                    wrong.append(f"{key}: expected {expected}, found {getattr(self, key)!r}")
         for key in ("labels", "channels", "metrics"):
             value = getattr(self, key)
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
@@ -170,64 +180,46 @@ class TaskCard:
                 wrong.append(
                     f"{key}: expected a number above 0, found {value!r} (at most {largest:g})"
                 )
-        for key in ("base", "results"):
-            if not isinstance(getattr(self, key), (dict, type(None))):
-                wrong.append(f"{key}: expected a mapping or null, found {getattr(self, key)!r}")
-        if type(self.max_missing_channels) is not int:
-            wrong.append(
-                f"max_missing_channels: expected a whole number, found "
-                f"{self.max_missing_channels!r}"
-            )
-        if not isinstance(self.simulated, bool):
-            wrong.append(f"simulated: expected true or false, found {self.simulated!r}")
-        if not isinstance(self.split_hash, (str, type(None))):
-            wrong.append(f"split_hash: expected a string or null, found {self.split_hash!r}")
+        missing = self.max_missing_channels
+        if type(missing) is not int:
+            wrong.append(f"max_missing_channels: expected a whole number, found {missing!r}")
         if wrong:
             raise TaskCardError("Task card: " + "; ".join(wrong) + ".")
 
     def _check_values(self) -> None:
         check_task_name(self.name)
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise TaskCardError(
-                f"Task {self.name!r}: expected two or more different labels, "
-                f"found {list(self.labels)}."
-            )
-        if self.loss not in LOSSES:
-            raise TaskCardError(
-                f"Task {self.name!r}: loss: expected one of {LOSSES}, found {self.loss!r}."
-            )
-        if self.is_binary and len(self.labels) != 2:
-            raise TaskCardError(
-                f"Task {self.name!r}: binary cross-entropy needs two labels, "
-                f"found {len(self.labels)}."
-            )
-        if self.monitor not in self.metrics:
-            raise TaskCardError(
-                f"Task {self.name!r}: monitor {self.monitor!r} is not among its metrics "
-                f"{list(self.metrics)}."
-            )
-        if self.adapter not in ADAPTERS:
-            raise TaskCardError(
-                f"Task {self.name!r}: adapter: expected one of {ADAPTERS}, found {self.adapter!r}."
-            )
-        if self.bipolar not in BIPOLAR_RULES:
-            raise TaskCardError(
-                f"Task {self.name!r}: bipolar: expected one of {BIPOLAR_RULES}, "
-                f"found {self.bipolar!r}."
-            )
-        if self.window_s % PATCH_S:
-            raise TaskCardError(
-                f"Task {self.name!r}: window_s: expected a whole number of {PATCH_S:g} s patches, "
-                f"found {self.window_s}."
-            )
+        self._check(
+            len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels),
+            f"expected two or more different labels, found {list(self.labels)}",
+        )
+        words = {"loss": LOSSES, "adapter": ADAPTERS, "bipolar": BIPOLAR_RULES}
+        for key, known in words.items():
+            value = getattr(self, key)
+            self._check(value in known, f"{key}: expected one of {known}, found {value!r}")
+        self._check(
+            not self.is_binary or len(self.labels) == 2,
+            f"binary cross-entropy needs two labels, found {len(self.labels)}",
+        )
+        self._check(
+            self.monitor in self.metrics,
+            f"monitor {self.monitor!r} is not among its metrics {list(self.metrics)}",
+        )
+        self._check(
+            self.window_s % PATCH_S == 0,
+            f"window_s: expected a whole number of {PATCH_S:g} s patches, found {self.window_s}",
+        )
         if self.channels:
             channel_ids(self.channels, self.bipolar)
         most = max(len(self.channels) - 1, 0)
-        if not 0 <= self.max_missing_channels <= most:
-            raise TaskCardError(
-                f"Task {self.name!r}: max_missing_channels: expected 0 to {most} of "
-                f"{len(self.channels)} channels, found {self.max_missing_channels}."
-            )
+        self._check(
+            0 <= self.max_missing_channels <= most,
+            f"max_missing_channels: expected 0 to {most} of {len(self.channels)} channels, "
+            f"found {self.max_missing_channels}",
+        )
+
+    def _check(self, fits: bool, what: str) -> None:
+        if not fits:
+            raise TaskCardError(f"Task {self.name!r}: {what}.")
 
     @property
     def is_binary(self) -> bool:

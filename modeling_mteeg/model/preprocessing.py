@@ -18,7 +18,6 @@ Recordings too short for one reflection to reach across all filters take the ste
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import warnings
@@ -27,33 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from .filter_chain import Chain, notch_edges, one_product, stepwise
+from .filter_chain import PreprocessingInfo, notch_edges, one_product, stepwise
 
 logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 2**24  # about what one pass over some channels may hold at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class PreprocessingInfo(Chain):
-    """What :func:`preprocess` does to a recording of a given rate.
-
-    Parameters
-    ----------
-    rate_hz, target_hz : float
-        Rate before and after.
-    highpass_hz, lowpass_hz, notch_hz : float or None
-        Filters that are applied; None where none was asked for or it cannot be applied.
-    left_out : tuple of str
-        One sentence per filter that was asked for and cannot be applied at this rate.
-    """
-
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def filter_s(self) -> float:
-        """Length of the longest filter in seconds."""
-        return self.filter_samples / self.rate_hz
 
 
 def preprocessing_info(

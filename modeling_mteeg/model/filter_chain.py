@@ -184,7 +184,7 @@ def _fast_length(minimum: int) -> int:
 
 
 @functools.lru_cache(maxsize=2)
-def _response(chain: PreprocessingInfo, length: int) -> np.ndarray:
+def frequency_response(chain: PreprocessingInfo, length: int) -> np.ndarray:
     """Real frequency response of all filters together, float64, (length // 2 + 1,)."""
     fft = fourier()
     response = np.ones(length // 2 + 1)
@@ -234,7 +234,7 @@ class OneProduct:
             self.length = self.length_out = _fast_length(samples + 2 * reach)
             first = 0.0
         self.reach = reach
-        response = _response(chain, self.length)
+        response = frequency_response(chain, self.length)
         bins = min(self.length, self.length_out) // 2 + 1  # cutting the spectrum is resampling
         # A phase ramp moves the output's first sample to the signal's: in turns, for accuracy.
         turns = np.arange(bins) * ((first + reach) / self.length)

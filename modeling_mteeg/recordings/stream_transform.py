@@ -13,7 +13,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..model.filter_chain import MARGIN, PreprocessingInfo, fourier, mne_grid, smooth_part
+from ..model.filter_chain import (
+    MARGIN,
+    PreprocessingInfo,
+    fourier,
+    frequency_response,
+    mne_grid,
+    smooth_part,
+)
 
 _SINC_S = 2.0  # to the ends of a block where the spectrum is cut and no low-pass was applied,
 _SINC_REACH_S = 16.0  # and at least so much in all: a sinc decays slowly
@@ -88,7 +95,7 @@ class BlockTransform:
         self.ratio, self.length = _ratio_and_length(step, hop, self.reach)
         self.unit, self.length_out = self.ratio.numerator, int(self.length / self.ratio)
         self.drift = float(step / self.ratio - 1)  # output samples per output sample
-        self._response = self._cut(_response(chain.kernels, self.length))
+        self._response = self._cut(frequency_response(chain, self.length))
         self._gain: tuple[float, np.ndarray] | None = None
         self._line = np.linspace(0.0, 1.0, self.length, dtype=np.float32)
 
@@ -191,15 +198,3 @@ def _length(unit: int, least: int) -> int:
     while factor != smooth_part(factor):
         factor += 1
     return unit * factor
-
-
-def _response(kernels: tuple[np.ndarray, ...], length: int) -> np.ndarray:
-    """Real frequency response of symmetric kernels together, float64, (length // 2 + 1,)."""
-    response = np.ones(length // 2 + 1)
-    for kernel in kernels:
-        around_zero = np.zeros(length)
-        half = len(kernel) // 2
-        around_zero[: half + 1] = kernel[half:]
-        around_zero[length - half :] = kernel[:half]
-        response *= fourier().rfft(around_zero).real
-    return response

@@ -73,12 +73,19 @@ def push_files(
         gone = review(api, state) if review else []
     except (OSError, HTTPError) as error:
         raise HubError(f"{repo}: {explain(error, repo)} Nothing was sent.") from error
+    where = {"revision": revision, "create_pr": create_pr, "parent_commit": state.sha}
     try:
-        return _commit(api, repo, state.sha, files, gone, message, revision, create_pr)
+        # HfApi.upload_folder may make several commits of one folder; this is one, or none.
+        operations = [
+            *(CommitOperationAdd(path, content) for path, content in files.items()),
+            *map(CommitOperationDelete, gone),
+        ]
+        commit = api.create_commit(repo, operations, commit_message=message, **where)
     except (OSError, RuntimeError, HTTPError) as error:
         raise HubError(
             f"{repo}: {explain(error, repo)} {_state(api, repo, revision, state.sha)}"
         ) from error
+    return str(commit.pr_url or commit.commit_url)
 
 
 def _open(api: Any, repo: str, private: bool | None, branch: str | None) -> Any:
@@ -93,27 +100,6 @@ def _open(api: Any, repo: str, private: bool | None, branch: str | None) -> Any:
             f"private (hf repos settings {repo} --private), or choose another name."
         )
     return state
-
-
-def _commit(
-    api: Any, repo: str, parent: str, files: Mapping[str, Path], gone: list[str], message: str,
-    revision: str | None, create_pr: bool,
-) -> str:  # fmt: skip
-    # HfApi.upload_folder may make several commits of one folder; this is one, or none.
-    operations: list[Any] = [
-        CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
-        for path, content in files.items()
-    ]
-    operations += [CommitOperationDelete(path_in_repo=path) for path in gone]
-    commit = api.create_commit(
-        repo,
-        operations,
-        commit_message=message,
-        revision=revision,
-        create_pr=create_pr,
-        parent_commit=parent,
-    )
-    return str(commit.pr_url or commit.commit_url)
 
 
 def _state(api: Any, repo: str, revision: str | None, before: str) -> str:
@@ -150,22 +136,19 @@ def push_task(folder: Path, repo: str, prefix: str = "", base: str = "", **optio
     """
     prefix = prefix.strip("/")
     beside = prefix.startswith(f"{ADAPTERS}/") and TASK_NAME.fullmatch(prefix[len(ADAPTERS) + 1 :])
+    inside = f"{prefix}/" if prefix else ""
     with tempfile.TemporaryDirectory() as place:
         files = stage_task(folder, Path(place), repo if beside else base)
-        sent = {_join(prefix, name): path for name, path in files.items()}
+        sent = {inside + name: path for name, path in files.items()}
         fingerprint = json.loads(files[CARD_FILE].read_text("utf-8"))["base"]["fingerprint"]
 
         def review(api: Any, state: Any) -> list[str]:
             if beside:
                 _check_beside(api, repo, state, fingerprint, prefix)
             old = {sibling.rfilename for sibling in state.siblings or ()}
-            return sorted(old & {_join(prefix, file) for file in FILES} - set(sent))
+            return sorted(old & {inside + file for file in FILES} - set(sent))
 
         return push_files(sent, repo, review=review, **options)
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}/{name}" if prefix else name
 
 
 def _check_beside(api: Any, repo: str, state: Any, fingerprint: str, prefix: str) -> None:

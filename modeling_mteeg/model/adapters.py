@@ -56,9 +56,6 @@ class AdapterMixin:
             )
         return name
 
-    def _task_for_call(self, name: str | None) -> str | None:
-        return self.active_adapter if name is None else self._known_task(name)
-
     def add_adapter(
         self,
         name: str,

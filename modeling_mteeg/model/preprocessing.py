@@ -71,7 +71,7 @@ def preprocessing_info(
     wrong = [
         f"{key} = {value!r}"
         for key, value in asked.items()
-        if not (value is None and key not in ("rate_hz", "target_hz")) and not _positive(value)
+        if not (value is None and key not in ("rate_hz", "target_hz")) and not is_positive(value)
     ]
     if wrong:
         raise ValueError(f"Expected finite numbers above 0, found {', '.join(wrong)}.")
@@ -216,6 +216,7 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
         ) from error
 
 
-def _positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """Whether a value is a finite number above 0."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     return number and math.isfinite(value) and value > 0

@@ -206,10 +206,8 @@ class AdapterSavingMixin:
         card, digest = self.tasks[name], self._loaded_digests.get(name)
         if digest is None or not card.results:
             return False
-        return (
-            digest != _digest(state)
-            or (card.base or {}).get("fingerprint") != (base["fingerprint"])
-        )
+        same_base = (card.base or {}).get("fingerprint") == base["fingerprint"]
+        return not same_base or digest != _digest(state)
 
     def load_adapter(
         self,

@@ -47,14 +47,8 @@ def push_files(
         ``owner/repo``, made if needed.
     message : str
         Title of the commit.
-    private : bool, optional
-        True: the repository must be private.
-    revision : str, optional
-        Branch, made from the default one if needed.
-    create_pr : bool
-        Make a pull request instead of a commit on the branch.
-    token : str or bool, optional
-        As everywhere in ``huggingface_hub``.
+    private, revision, create_pr, token
+        As for :meth:`modeling_mteeg.MteegModel.push_adapter`.
     review : callable, optional
         Called with the client and what it knows of the revision (``sha``, ``siblings``) before
         anything is sent; returns paths to delete in the same commit, or raises.

@@ -273,7 +273,6 @@ class AdapterSavingMixin:
             raise AdapterError(f"{folder}: {error}") from error
         self.active_adapter = card.name
         self.adapter_sources[card.name] = str(folder)
-        self._published.add(card.name)
         self._loaded_digests[card.name] = _digest(self.adapter_state_dict(card.name))
         self.set_trainable()
         return card

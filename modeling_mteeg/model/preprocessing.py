@@ -94,14 +94,8 @@ def preprocessing_info(
     high = applied("high-pass", highpass_hz, highpass_hz or 0)
     low = applied("low-pass", lowpass_hz, lowpass_hz or 0)
     notch = applied("notch", notch_hz, notch_edges(notch_hz)[1] if notch_hz else 0)
-    return PreprocessingInfo(
-        rate_hz=float(rate_hz),
-        target_hz=float(target_hz),
-        highpass_hz=high,
-        lowpass_hz=low,
-        notch_hz=notch,
-        left_out=tuple(left_out),
-    )
+    edges = {"highpass_hz": high, "lowpass_hz": low, "notch_hz": notch}
+    return PreprocessingInfo(float(rate_hz), float(target_hz), **edges, left_out=tuple(left_out))
 
 
 def preprocess(

@@ -294,11 +294,8 @@ def read_channels(
 
     Parameters
     ----------
-    source : Source
-    wanted : sequence of str or None
-        Names; None takes every channel in the recording's order.
-    max_missing : int
-        How many of them may be missing; a warning names those that are.
+    source, wanted, max_missing
+        As for :func:`choose_channels`; a warning names the channels that are missing.
 
     Returns
     -------

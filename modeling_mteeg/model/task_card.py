@@ -18,7 +18,6 @@ from .channels import BIPOLAR_RULES, channel_ids, clean_name
 from .checked_files import read_json, shortened
 
 CARD_FILE = "task.json"
-TASK_NAME = re.compile(r"[a-z][a-z0-9-]*")
 ADAPTERS = ("lora", "none")
 LOSSES = ("binary_cross_entropy", "cross_entropy")
 BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
@@ -27,6 +26,7 @@ PATCH_S = 1.0
 MAX_NAMES = {"labels": 4096, "channels": 1024, "metrics": 64}
 """Most entries of a list; a head is as wide as it has labels, before any weight is read."""
 MAX_NAME_LENGTH = 200
+TASK_NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_NAME_LENGTH - 1}}}")
 MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
 """Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
 _LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
@@ -53,11 +53,7 @@ def check_task_name(name: str) -> str:
     of the layers that carry adapters would themselves be taken for such layers, and attributes of
     PyTorch's modules (``train``, ``type``, ``keys`` ...) cannot name a part of one.
     """
-    if (
-        not isinstance(name, str)
-        or not TASK_NAME.fullmatch(name[: MAX_NAME_LENGTH + 1])
-        or (len(name) > MAX_NAME_LENGTH)
-    ):
+    if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
         raise ValueError(
             f"Task name: expected lower-case letters, digits and dashes, a letter first "
             f"(such as 'seed-v'), at most {MAX_NAME_LENGTH} characters, found {name!r}."
@@ -239,12 +235,9 @@ class TaskCard:
     @property
     def filters(self) -> str:
         """The filters in words; a recording's rate may forbid one."""
-        edges = {
-            "high-pass": self.highpass_hz,
-            "low-pass": self.lowpass_hz,
-            "notch": self.notch_hz,
-        }
-        named = [f"{name} {value:g} Hz" for name, value in edges.items() if value is not None]
+        edges = (self.highpass_hz, self.lowpass_hz, self.notch_hz)
+        kinds = zip(("high-pass", "low-pass", "notch"), edges, strict=True)
+        named = [f"{kind} {edge_hz:g} Hz" for kind, edge_hz in kinds if edge_hz is not None]
         return ", ".join(named) or "no filters"
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:

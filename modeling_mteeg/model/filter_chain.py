@@ -175,12 +175,12 @@ def _reflect(x: np.ndarray, left: int, right: int, length: int = 0) -> np.ndarra
     return out
 
 
-def _fast_length(minimum: int) -> int:
-    """Smallest even length of at least ``minimum`` with no prime factor above 5."""
+def easy_number(minimum: int, even: bool = False) -> int:
+    """Smallest number of at least ``minimum``, above 0, with no prime factor above 5."""
     powers = range(max(minimum, 2).bit_length())
     odd = (3**i * 5**j for i in powers for j in powers)
-    # Times the lowest power of two that reaches the minimum, and at least once.
-    return min(part << max(1, (-(-minimum // part) - 1).bit_length()) for part in odd)
+    # Times the lowest power of two that reaches the minimum.
+    return min(part << max(even, (-(-minimum // part) - 1).bit_length()) for part in odd)
 
 
 @functools.lru_cache(maxsize=2)
@@ -231,7 +231,7 @@ class OneProduct:
             # MNE's output begins at a whole sample of its own padded grid; where that lies here.
             first = round(chain.target_hz / chain.rate_hz * left) * padded / after - left
         else:
-            self.length = self.length_out = _fast_length(samples + 2 * reach)
+            self.length = self.length_out = easy_number(samples + 2 * reach, even=True)
             first = 0.0
         self.reach = reach
         response = frequency_response(chain, self.length)
@@ -270,19 +270,8 @@ def _same_ratio(padded: int, after: int, minimum: int) -> tuple[int, int]:
     """Smallest easy multiple of (padded, after), in lowest even terms, of at least ``minimum``."""
     unit = math.gcd(padded, after)
     unit //= 2 if unit % 2 == 0 and (padded // unit) % 2 else 1
-    factor = math.ceil(minimum / (padded // unit))
-    while factor != smooth_part(factor):
-        factor += 1
+    factor = easy_number(math.ceil(minimum / (padded // unit)))
     return padded // unit * factor, after // unit * factor
-
-
-def smooth_part(number: int) -> int:
-    """Largest divisor of ``number`` with no prime factor above 5."""
-    rest = number
-    for prime in (2, 3, 5):
-        while rest % prime == 0:
-            rest //= prime
-    return number // rest
 
 
 def stepwise(block: np.ndarray, chain: PreprocessingInfo) -> np.ndarray:
@@ -293,7 +282,7 @@ def stepwise(block: np.ndarray, chain: PreprocessingInfo) -> np.ndarray:
     for kernel in chain.kernels:
         edge = min(len(kernel), samples) - 1
         padded = _reflect(x, edge, edge)  # (channels, edge + samples + edge)
-        length = _fast_length(padded.shape[1] + len(kernel) - 1)  # no wrapping around
+        length = easy_number(padded.shape[1] + len(kernel) - 1, even=True)  # no wrapping
         spectrum = fft.rfft(padded, n=length) * fft.rfft(kernel, n=length)
         start = edge + len(kernel) // 2  # the reflection, and the filter's delay
         x = fft.irfft(spectrum, n=length)[:, start : start + samples]

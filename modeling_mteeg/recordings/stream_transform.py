@@ -16,10 +16,10 @@ import numpy as np
 from ..model.filter_chain import (
     MARGIN,
     PreprocessingInfo,
+    easy_number,
     fourier,
     frequency_response,
     mne_grid,
-    smooth_part,
 )
 
 _SINC_S = 2.0  # to the ends of a block where the spectrum is cut and no low-pass was applied,
@@ -194,7 +194,4 @@ def _ratio_and_length(step: Fraction, hop: int, reach: int) -> tuple[Fraction, i
 
 def _length(unit: int, least: int) -> int:
     """Smallest easy length of at least ``least`` and what aligning blocks to ``unit`` costs."""
-    factor = math.ceil((least + unit + 1) / unit)
-    while factor != smooth_part(factor):
-        factor += 1
-    return unit * factor
+    return unit * easy_number(math.ceil((least + unit + 1) / unit))

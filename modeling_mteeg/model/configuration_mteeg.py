@@ -9,42 +9,21 @@ from transformers import PreTrainedConfig
 
 from .checked_files import shortened
 
+_COLUMNS = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("temporal_channels", "layer_scale_init"),
+)
+_SIZES = {
+    "tiny": (100, 3, 5, 400, 4, 0.1),
+    "base": (200, 12, 10, 800, 8, 0.1),
+    "large": (400, 24, 16, 1600, 16, 1e-5),
+    "huge": (800, 48, 16, 3200, 32, 1e-6),
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 100,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 5,
-        "intermediate_size": 400,
-        "temporal_channels": 4,
-        "layer_scale_init": 0.1,
-        "num_codes": 256,
-    },
-    "base": {
-        "hidden_size": 200,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 10,
-        "intermediate_size": 800,
-        "temporal_channels": 8,
-        "layer_scale_init": 0.1,
-    },
-    "large": {
-        "hidden_size": 400,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 1600,
-        "temporal_channels": 16,
-        "layer_scale_init": 1e-5,
-    },
-    "huge": {
-        "hidden_size": 800,
-        "num_hidden_layers": 48,
-        "num_attention_heads": 16,
-        "intermediate_size": 3200,
-        "temporal_channels": 32,
-        "layer_scale_init": 1e-6,
-    },
+    name: dict(zip(_COLUMNS, sizes, strict=True)) for name, sizes in _SIZES.items()
 }
 """Published sizes (LaBraM, table of configurations), and ``tiny`` for the demo and the tests."""
+PRESETS["tiny"]["num_codes"] = 256
 
 _LARGEST = {
     "hidden_size": 16_384,

@@ -9,6 +9,37 @@
     merge_shards(corpus, "data")
     for row in stream(corpus, "train"): ...                          # nothing written
 
+Three kinds of files lie here.
+
+Corpora, a file each: ``tuab tuev seed_v chb_mit sleep_edf physionet_mi``, and ``eegmat`` as the
+example. Another one is a copy of ``eegmat`` and a line in ``registry``, or stays in a file of its
+own: docs/new_corpus.md.
+
+Commands, ``python -m dataset_scripts.NAME``: every corpus; ``prepare`` (several corpora),
+``demo`` (simulated ones), ``push`` (to the Hub), ``unlabelled`` (recordings without labels) and
+``exclusions`` (what those must leave out).
+
+Machinery, in the order in which a preparation passes through it:
+
+==================  ================================================================================
+command, plan_file  the command line of every corpus; the YAML file of ``prepare --config``
+corpus, splits      what a corpus says; the rules by which recordings become train, validation, test
+completeness,       what a download lacks; recordings that are there twice
+duplicates
+planning, sources   what is to be done; whether the files are those that a result was made from
+headers, reading    headers checked before anything trusts them; EDF and Neuroscan files
+soundness           checks of a recording's signal: what is an error, what a warning. Add one here
+parts, processes    a recording's windows as one Arrow file, in several processes
+shards, locking     several jobs at one corpus; one preparation of a folder at a time
+writer, merging     parts become the prepared corpus
+report, cards,      what became of every recording; the dataset card; where the data comes from
+provenance
+streams             the same windows with nothing written
+==================  ================================================================================
+
+``simulator`` writes recordings in the corpora's own layouts, a file per corpus. In ``unlabelled`` a
+source of recordings is a class as in ``tuh`` and a name in ``known_sources``.
+
 Names are imported when they are used, so that each module can also be run as a command.
 """
 
@@ -17,29 +48,30 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_PLACES = {
-    "Corpus": ("corpus", "Corpus"),
-    "PreparationError": ("locking", "PreparationError"),
-    "Recording": ("corpus", "Recording"),
-    "RecordingError": ("reading", "RecordingError"),
-    "Segment": ("corpus", "Segment"),
-    "Settings": ("settings", "Settings"),
-    "Shard": ("shards", "Shard"),
-    "corpus_class": ("registry", "corpus_class"),
-    "merge_shards": ("writer", "merge_shards"),
-    "prepare_corpora": ("prepare", "prepare_corpora"),
-    "prepare_corpus": ("writer", "prepare"),  # `prepare` is the module of the command
-    "prepare_shard": ("writer", "prepare_shard"),
-    "stream": ("streams", "stream"),
+_MODULES = {
+    "Corpus": "corpus",
+    "PreparationError": "locking",
+    "Recording": "corpus",
+    "RecordingError": "reading",
+    "Segment": "corpus",
+    "Settings": "settings",
+    "Shard": "shards",
+    "corpus_class": "registry",
+    "merge_shards": "writer",
+    "prepare_corpora": "prepare",
+    "prepare_corpus": "writer",
+    "prepare_shard": "writer",
+    "stream": "streams",
 }
-__all__ = sorted(_PLACES)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _PLACES[name]
-    return getattr(importlib.import_module(f".{module}", __name__), attribute)
+    module = importlib.import_module(f".{_MODULES[name]}", __name__)
+    # `prepare` is the module of the command, so the function has another name here.
+    return getattr(module, "prepare" if name == "prepare_corpus" else name)
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,10 @@ STORED = {
     "float32": "little-endian float32 in microvolt, exact (`scale` is 1)",
 }
 WITHIN_SUBJECT = "64/16/20 % of every subject's windows, in order within each class"
+LIMITS = (
+    "Research on methods only. It is no medical device and no part of one: nothing that is trained "
+    "or tested on it may guide the diagnosis, monitoring or treatment of a person."
+)
 OWN_LICENSE = "apache-2.0"
 """Licence of what the simulator writes."""
 
@@ -69,14 +73,9 @@ def dataset_card(
         "## Citation",
         _citation(corpus, card),
         "## What it is not for",
-        "Research on methods only. It is no medical device and no part of one: nothing that is "
-        "trained or tested on it may guide the diagnosis, monitoring or treatment of a person. "
-        + (
-            "Results on simulated data say nothing about people."
-            if card.simulated
-            else "Do not try to find out who was recorded."
-        ),
-    ]
+        LIMITS + (" Results on simulated data say nothing about people." if card.simulated
+                  else " Do not try to find out who was recorded."),
+    ]  # fmt: skip
     body = "\n\n".join(_wrap(section) for section in sections)
     return f"---\n{card_header(corpus, card, used)}\n---\n\n{body}\n"
 
@@ -92,7 +91,7 @@ def card_header(corpus: Corpus, card: TaskCard, used: Sequence[Outcome]) -> str:
         license=license_id,
         license_name=f"{card.name}-terms" if other else None,
         license_link=(corpus.license_link or corpus.homepage or None) if other else None,
-        size_categories=[size_category(sum(len(one.labels) for one in used))],
+        size_categories=[size_category(sum(len(outcome.labels) for outcome in used))],
         task_categories=["other"],
         tags=[
             "eeg", card.name, "time-series-classification", *corpus.tags,
@@ -132,8 +131,8 @@ def _origin(corpus: Corpus, card: TaskCard) -> str:
 
 
 def _data(card: TaskCard, used: Sequence[Outcome], dtype: str) -> list[str]:
-    hours = sum(one.seconds for one in used) / 3600
-    rates = ", ".join(f"{rate:g}" for rate in sorted({one.rate_hz for one in used}))
+    hours = sum(outcome.seconds for outcome in used) / 3600
+    rates = ", ".join(f"{rate:g}" for rate in sorted({outcome.rate_hz for outcome in used}))
     return [
         f"One row is one window of {card.window_s:g} s, {len(card.channels)} channels at "
         f"{card.rate_hz:g} Hz, in microvolt. Recordings used: {len(used)} ({hours:.2f} h, recorded "
@@ -186,11 +185,11 @@ def _people(card: TaskCard, used: Sequence[Outcome]) -> str:
     """Hours of windows, recordings and subjects of every split as a table."""
     lines = ["| | hours | recordings | subjects |", "|---|---:|---:|---:|"]
     for split in SPLITS:
-        there = [(one, int((one.row_splits == split).sum())) for one in used]
-        there = [(one, count) for one, count in there if count]
-        hours = sum(count for _, count in there) * card.window_s / 3600
-        subjects = len({one.recording.subject for one, _ in there})
-        lines.append(f"| {split} | {hours:.2f} | {len(there)} | {subjects} |")
+        used_here = [(outcome, int((outcome.row_splits == split).sum())) for outcome in used]
+        used_here = [(outcome, count) for outcome, count in used_here if count]
+        hours = sum(count for _, count in used_here) * card.window_s / 3600
+        subjects = len({outcome.recording.subject for outcome, _ in used_here})
+        lines.append(f"| {split} | {hours:.2f} | {len(used_here)} | {subjects} |")
     return "\n".join(lines)
 
 

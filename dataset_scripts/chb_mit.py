@@ -15,7 +15,7 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing, number_differs
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
 from .headers import RecordingWarning
 from .reading import RecordingError, read_edf
 
@@ -114,6 +114,7 @@ class ChbMit(Corpus):
         "e215-e220.",
     )
     tags = ("seizure-detection", "epilepsy")
+    file_pattern = "chb*.edf"
     protocols: ClassVar[dict[str, str]] = {
         "paper": "cases 1 to 19 train, 20 and 21 validate, 22 and 23 test; seizures cut with a "
         "stride of 1 s, the rest without overlap",
@@ -123,33 +124,28 @@ class ChbMit(Corpus):
         "the summary of case 24 does not name have no seizures (BIOT's scripts)",
     }
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files ``chbNN_*.edf`` with the summary of their case."""
-        found = []
-        for path in self.raw.rglob("chb*.edf"):
-            match = _NAME.fullmatch(path.stem)
-            case = int(match[1]) if match else 0
-            left_out = ""
-            if self._split(case) is None:
-                left_out = "its case is in no part of the published split"
-            elif self.protocol == "biot" and not _read_by_biot(path.stem, case):
-                left_out = "BIOT's scripts do not read this file"
-            subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
-            summary = path.parent / f"chb{case:02d}-summary.txt"
-            fault = ""
-            if not left_out and not summary.is_file():
-                fault = f"{path.name}: the summary {summary.name} is missing; download it."
-            found.append(
-                Recording(path.stem, subject, path, (summary,), f"case-{case}", left_out, fault)
-            )
-        return mark_repeated(found)
+    def describe(self, path: Path) -> Recording:
+        """A file ``chbNN_*.edf`` with the summary of its case."""
+        match = _NAME.fullmatch(path.stem)
+        case = int(match[1]) if match else 0
+        left_out = ""
+        if self._split(case) is None:
+            left_out = "its case is in no part of the published split"
+        elif self.protocol == "biot" and not _read_by_biot(path.stem, case):
+            left_out = "BIOT's scripts do not read this file"
+        subject = f"chb{SAME_SUBJECT.get(case, case):02d}"
+        summary = path.parent / f"chb{case:02d}-summary.txt"
+        fault = ""
+        if not left_out and not summary.is_file():
+            fault = f"{path.name}: the summary {summary.name} is missing; download it."
+        return Recording(path.stem, subject, path, (summary,), f"case-{case}", left_out, fault)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """By case."""
         result = {}
-        for one in recordings:
-            case = int(one.group.removeprefix("case-"))
-            result[one.key] = self._split(case)
+        for recording in recordings:
+            case = int(recording.group.removeprefix("case-"))
+            result[recording.key] = self._split(case)
         return result
 
     def _split(self, case: int) -> str | None:
@@ -162,9 +158,9 @@ class ChbMit(Corpus):
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Cases and files that are not there, and what the numbers of files and seizures lack."""
-        there = {one.path.name for one in recordings if not one.left_out}
+        present = {recording.path.name for recording in recordings if not recording.left_out}
         cases = [f"chb{case:02d}" for case in range(1, 25) if self._split(case)]
-        lines = names_missing("cases", cases, (name[:5] for name in there))
+        lines = names_missing("cases", cases, (name[:5] for name in present))
         if self.protocol != "paper":
             return lines  # no count is known
         named: dict[str, list[tuple[int, int]]] = {}
@@ -176,10 +172,11 @@ class ChbMit(Corpus):
                 named |= read_summary(path)
             except RecordingError as error:
                 lines.append(f"a summary is not valid, its seizures are not counted: {error}")
-        lines += names_missing("files that the summaries name", list(named), there)
-        lines += number_differs("EDF files of cases 1 to 23", FILES, len(there))
-        found = sum(len(seizures) for seizures in named.values())
-        return lines + number_differs("seizures in the summaries of cases 1 to 23", SEIZURES, found)
+        lines += names_missing("files that the summaries name", list(named), present)
+        lines += number_differs("EDF files of cases 1 to 23", FILES, len(present))
+        seizures_found = sum(len(seizures) for seizures in named.values())
+        what = "seizures in the summaries of cases 1 to 23"
+        return lines + number_differs(what, SEIZURES, seizures_found)
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """The 16 derivations in microvolt."""
@@ -324,10 +321,5 @@ def read_summary(path: Path) -> dict[str, list[tuple[int, int]]]:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.chb_mit --raw FOLDER --out FOLDER``."""
-    return run_command(ChbMit, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(ChbMit))

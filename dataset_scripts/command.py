@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from .corpus import Corpus
 from .registry import KNOWN_TASKS
@@ -42,8 +45,9 @@ def add_writer_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def prepare_as_asked(corpus: Corpus, options: argparse.Namespace, settings: Settings) -> Path:
+def prepare_as_asked(corpus: Corpus, options: argparse.Namespace) -> Path:
     """The whole corpus, one shard of it, or its shards merged, by the command line."""
+    settings = settings_of(options)
     if options.shard is not None:
         return prepare_shard(corpus, options.out, Shard.parse(options.shard), settings)
     if options.merge is not None:
@@ -51,7 +55,30 @@ def prepare_as_asked(corpus: Corpus, options: argparse.Namespace, settings: Sett
     return prepare(corpus, options.out, settings)
 
 
-def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = None) -> int:
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that a command line gives; the others have their defaults."""
+    names = (field.name for field in dataclasses.fields(Settings))
+    chosen = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return Settings(**chosen | {"subjects": tuple(chosen.get("subjects", ()))})
+
+
+def with_exit_code(command: Callable[..., None]) -> Callable[..., int]:
+    """Make a command return 0, or 1 with a message on stderr where a user can mend the fault."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any) -> int:
+        try:
+            command(*arguments)
+        except (ValueError, OSError, PreparationError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    return run
+
+
+@with_exit_code
+def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = None) -> None:
     """Prepare one corpus from the command line.
 
     Parameters
@@ -65,6 +92,14 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
     int
         Exit code: 0, or 1 with a message on stderr.
     """
+    options = _parser(corpus_class).parse_args(arguments)
+    split_seed = getattr(options, "split_seed", None)
+    corpus = corpus_class(options.raw, options.protocol, split_seed=split_seed)
+    print(f"{corpus.card.name}: {prepare_as_asked(corpus, options)}")
+
+
+def _parser(corpus_class: type[Corpus]) -> argparse.ArgumentParser:
+    """The options of one corpus: those of all, and its own protocols and splits."""
     card = corpus_class.card
     parser = argparse.ArgumentParser(
         prog=f"python -m dataset_scripts.{card.name.replace('-', '_')}"
@@ -94,22 +129,4 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
         help="the protocol's, or 64/16/20 of every subject's windows in order within each class",
     )
     parser.add_argument("--subjects", nargs="+", default=(), help="use these subjects only")
-    options = parser.parse_args(arguments)
-    try:
-        settings = Settings(
-            num_proc=options.num_proc,
-            dtype=options.dtype,
-            split=options.split,
-            max_skipped=options.max_skipped,
-            subjects=tuple(options.subjects),
-            overwrite=options.overwrite,
-        )
-        corpus = corpus_class(
-            options.raw, options.protocol, split_seed=getattr(options, "split_seed", None)
-        )
-        folder = prepare_as_asked(corpus, options, settings)
-    except (ValueError, OSError, PreparationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{card.name}: {folder}")
-    return 0
+    return parser

@@ -24,7 +24,7 @@ def some_names(names: Iterable[str], shown: int = SHOWN) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def names_missing(what: str, expected: Sequence[str], found: Iterable[str]) -> list[str]:
+def names_missing(what: str, expected: Sequence[str], present: Iterable[str]) -> list[str]:
     """A sentence with the names that are not there; none where all are.
 
     Parameters
@@ -33,18 +33,19 @@ def names_missing(what: str, expected: Sequence[str], found: Iterable[str]) -> l
         What the names are, in the plural, such as ``sessions``.
     expected : sequence of str
         All names, in the order in which a sentence gives them.
-    found : iterable of str
+    present : iterable of str
+        Names in the download.
     """
-    there = set(found)
-    absent = [name for name in expected if name not in there]
+    names = set(present)
+    absent = [name for name in expected if name not in names]
     if not absent:
         return []
     return [f"{len(absent)} of {len(expected)} {what} are missing: {some_names(absent)}"]
 
 
-def number_differs(what: str, expected: int, found: int) -> list[str]:
+def number_differs(what: str, expected: int, count: int) -> list[str]:
     """A sentence where a number is not the known one."""
-    return [] if expected == found else [f"{what}: expected {expected}, found {found}"]
+    return [] if expected == count else [f"{what}: expected {expected}, found {count}"]
 
 
 def missing_lines(corpus: Corpus, recordings: Sequence[Recording], settings: Settings) -> list[str]:

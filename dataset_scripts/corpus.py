@@ -117,14 +117,15 @@ class Corpus:
 
     A subclass gives a task :attr:`card`, :attr:`homepage` and :attr:`layout`, and says
 
-    * in :meth:`find_recordings`, which files there are, of whom;
+    * in :meth:`describe`, whom a file is of, and whether it is used;
     * in :meth:`assign`, which split each belongs to;
     * in :meth:`segments`, where the windows of a recording lie and what class each is of.
 
-    Where the files are not EDF it overrides :meth:`load` and :meth:`duration_s`, where windows are
-    more than slices :meth:`cut`. Everything else is shared: preprocessing, writing, splits that
-    are hashed, the report, the cards, resuming and processes. An instance travels between
-    processes, so it must be possible to pickle it, and it holds no signals.
+    Where a recording is more than one file it overrides :meth:`find_recordings`, where the files
+    are not EDF :attr:`file_pattern`, :meth:`load` and :meth:`duration_s`, where windows are more
+    than slices :meth:`cut`. Everything else is shared: preprocessing, writing, splits that are
+    hashed, the report, the cards, resuming and processes. An instance travels between processes,
+    so it must be possible to pickle it, and it holds no signals.
 
     Parameters
     ----------
@@ -161,8 +162,12 @@ class Corpus:
     """What users of the corpus cite."""
     tags: ClassVar[tuple[str, ...]] = ()
     """More tags of the dataset card."""
+    file_pattern: ClassVar[str] = "*.edf"
+    """Names of the recordings' files, at any depth below the raw folder."""
     protocols: ClassVar[dict[str, str]] = {"default": "as its class says"}
     """Ways to label, cut and split, by name; the first is used where nobody asks for another."""
+    protocol_cards: ClassVar[dict[str, TaskCard]] = {}
+    """Cards of the protocols whose classes are not those of :attr:`card`."""
     seeded_protocols: ClassVar[tuple[str, ...]] = ()
     """Protocols whose split is a shuffle: ``split_seed`` decides it."""
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
@@ -188,6 +193,8 @@ class Corpus:
                 f"found {protocol!r}."
             )
         self.protocol = protocol
+        if protocol in self.protocol_cards:
+            self.card = self.protocol_cards[protocol]
         seeded = protocol in self.seeded_protocols
         if split_seed is not None and (not seeded or split_seed < 0):
             raise ValueError(
@@ -208,8 +215,8 @@ class Corpus:
 
     # What a corpus must say --------------------------------------------------------------------
 
-    def find_recordings(self) -> list[Recording]:
-        """All recordings below the raw folder, used or not, sorted by key."""
+    def describe(self, path: Path) -> Recording:
+        """What the names of a file and its folders say of a recording, used or not."""
         raise NotImplementedError
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
@@ -244,6 +251,10 @@ class Corpus:
         raise NotImplementedError
 
     # What a corpus may say otherwise -----------------------------------------------------------
+
+    def find_recordings(self) -> list[Recording]:
+        """All recordings below the raw folder, used or not, sorted by key."""
+        return mark_repeated([self.describe(path) for path in self.raw.rglob(self.file_pattern)])
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """Signal (channels of the card, samples) in microvolt, and its rate in Hz."""
@@ -337,31 +348,32 @@ class Corpus:
 
 def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
     """Sorted by key; of recordings with one key all but the first (by path) carry a fault."""
-    ordered = sorted(recordings, key=lambda one: (one.key, one.path.as_posix()))
+    ordered = sorted(recordings, key=lambda recording: (recording.key, recording.path.as_posix()))
     first: dict[str, Path] = {}
     result = []
-    for one in ordered:
-        if one.key in first:
+    for recording in ordered:
+        if recording.key in first:
             fault = (
-                f"{one.path.name}: a second file of recording {one.key}, beside {first[one.key]}; "
-                "keep one of the two."
+                f"{recording.path.name}: a second file of recording {recording.key}, beside "
+                f"{first[recording.key]}; keep one of the two."
             )
-            key = f"{one.key}~{len(result)}"
-            one = Recording(key, one.subject, one.path, fault=fault, repeated=True)
+            key, subject = f"{recording.key}~{len(result)}", recording.subject
+            recording = Recording(key, subject, recording.path, fault=fault, repeated=True)
         else:
-            first[one.key] = one.path
-        result.append(one)
+            first[recording.key] = recording.path
+        result.append(recording)
     return result
 
 
 def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
     """Texts of the warnings about a recording; the others are given on."""
     texts = []
-    for one in caught:
-        if issubclass(one.category, RecordingWarning):
-            texts.append(str(one.message))
+    for warning in caught:
+        if issubclass(warning.category, RecordingWarning):
+            texts.append(str(warning.message))
         else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            place = warning.filename, warning.lineno
+            warnings.warn_explicit(warning.message, warning.category, *place)
     return tuple(dict.fromkeys(texts))
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .corpus import SIMULATED_FILE
 from .provenance import file_times, write_checksums
-from .simulator import PLANS, SIZES, VERSION, Job
+from .simulator import PLANS, SIZES, VERSION
 
 TASKS = tuple(PLANS)
-MARKER = "SIMULATED"
+MARKER = SIMULATED_FILE
 """File in the folder of a simulated corpus: JSON with seed, version, size, subjects, complete."""
 
 
@@ -64,25 +65,20 @@ def simulate(
     out = Path(out)
     settings = {"seed": seed, "version": VERSION, "size": size, "subjects": subjects}
     pending = [task for task in dict.fromkeys(tasks) if not _is_complete(out / task, settings)]
-    jobs: list[tuple[str, Job]] = []
-    for task in pending:
-        jobs += [(task, job) for job in PLANS[task](out / task, seed, size, subjects)]
-    before = {task: file_times(out / task) for task in pending}
-    remaining = dict.fromkeys(pending, 0)
-    for task, _ in jobs:
-        remaining[task] += 1
-    bar = tqdm(jobs, desc="simulating", unit="recording", disable=not progress)
-    seconds = 0.0
-    for task, job in bar:
-        bar.set_description(f"simulated {task}")
-        _write_marker(out / task, settings, complete=False)
-        seconds += job.write()
-        remaining[task] -= 1
-        if not remaining[task]:
-            write_checksums(out / task, before[task])
+    plans = {task: PLANS[task](out / task, seed, size, subjects) for task in pending}
+    count, seconds = sum(map(len, plans.values())), 0.0
+    with tqdm(total=count, desc="simulating", unit="recording", disable=not progress) as bar:
+        for task, jobs in plans.items():
+            before = file_times(out / task)
+            _write_marker(out / task, settings, complete=False)
+            for job in jobs:
+                bar.set_description(f"simulated {task}")
+                seconds += job.write()
+                elapsed = bar.format_dict["elapsed"] or 1e-9
+                bar.set_postfix_str(f"{seconds / 60:.0f} min of EEG, {seconds / elapsed:.0f} s/s")
+                bar.update()
+            write_checksums(out / task, before)
             _write_marker(out / task, settings, complete=True)
-        elapsed = bar.format_dict["elapsed"] or 1e-9
-        bar.set_postfix_str(f"{seconds / 60:.0f} min of EEG, {seconds / elapsed:.0f} s/s")
 
 
 def folder_bytes(folder: str | Path) -> int:
@@ -117,13 +113,13 @@ def _is_complete(folder: Path, settings: dict[str, Any]) -> bool:
             )
         return False
     try:
-        found = json.loads(marker.read_text("ascii"))
-        complete = bool(found.pop("complete"))
+        written = json.loads(marker.read_text("ascii"))
+        complete = bool(written.pop("complete"))
     except (ValueError, KeyError, AttributeError) as error:
         raise FileExistsError(f"{marker}: cannot be read ({error}); delete {folder}.") from error
-    if found != settings:
+    if written != settings:
         raise FileExistsError(
-            f"{folder}: simulated with {found}, wanted {settings}. Delete it or choose another "
+            f"{folder}: simulated with {written}, wanted {settings}. Delete it or choose another "
             "folder."
         )
     return complete

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from .corpus import Recording
+from .sources import sha256_of_file
 
 NAMES_BYTES = 256
 """The fixed part of an EDF header holds names and dates; a copy may differ in them alone."""
@@ -34,22 +35,24 @@ def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
     as a whole unless it has a copy.
     """
     candidates = [
-        one for one in recordings if not one.left_out and not one.fault and _has_content(one.path)
+        recording
+        for recording in recordings
+        if not recording.left_out and not recording.fault and _has_content(recording.path)
     ]
     groups: list[list[Recording]] = [candidates]
     for property_of in (_size, _probe, _digest):
         groups = [part for group in groups for part in _grouped(group, property_of)]
-    first = {one.key: group[0] for group in groups for one in group[1:]}
+    first = {recording.key: group[0] for group in groups for recording in group[1:]}
     return [
         dataclasses.replace(
-            one,
-            fault=f"{one.path.name}: the same signal as {first[one.key].path.name}; keep one of "
-            "the two.",
+            recording,
+            fault=f"{recording.path.name}: the same signal as {first[recording.key].path.name}; "
+            "keep one of the two.",
             repeated=True,
         )
-        if one.key in first
-        else one
-        for one in recordings
+        if recording.key in first
+        else recording
+        for recording in recordings
     ]
 
 
@@ -57,13 +60,13 @@ def _grouped(
     recordings: Iterable[Recording], property_of: Callable[[Path], Hashable]
 ) -> list[list[Recording]]:
     """Groups of two or more with the same property; unreadable files are in none."""
-    found: dict[Hashable, list[Recording]] = {}
-    for one in recordings:
+    groups: dict[Hashable, list[Recording]] = {}
+    for recording in recordings:
         try:
-            found.setdefault(property_of(one.path), []).append(one)
+            groups.setdefault(property_of(recording.path), []).append(recording)
         except OSError:  # reading it for its signal will name the fault
             continue
-    return [group for group in found.values() if len(group) > 1]
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _has_content(path: Path) -> bool:
@@ -86,7 +89,5 @@ def _probe(path: Path) -> bytes:
     return digest.digest()
 
 
-def _digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(NAMES_BYTES)
-        return hashlib.file_digest(file, "sha256").digest()
+def _digest(path: Path) -> str:
+    return sha256_of_file(path, NAMES_BYTES)

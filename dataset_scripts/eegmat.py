@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
-from .splits import cut_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
+from .splits import assign_in_order
 
 CARD = TaskCard(
     name="eegmat",
@@ -48,21 +49,17 @@ class Eegmat(Corpus):
     tags = ("mental-workload",)
     protocols: ClassVar[dict[str, str]] = {"subjects": "28/4/4 of 36 subjects in order"}
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files by name."""
-        found = []
-        for path in self.raw.rglob("*.edf"):
-            match = _NAME.fullmatch(path.stem)
-            left_out = "" if match else "its name is not like Subject00_1.edf"
-            found.append(Recording(path.stem, match[1] if match else "", path, left_out=left_out))
-        return mark_repeated(found)
+    def describe(self, path: Path) -> Recording:
+        """A file by its name."""
+        match = _NAME.fullmatch(path.stem)
+        left_out = "" if match else "its name is not like Subject00_1.edf"
+        return Recording(path.stem, match[1] if match else "", path, left_out=left_out)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Subjects in order."""
-        subjects = sorted({one.subject for one in recordings})
-        splits = cut_in_order(len(subjects), (28 / 36, 4 / 36, 4 / 36))
-        by_subject = dict(zip(subjects, splits, strict=True))
-        return {one.key: by_subject[one.subject] for one in recordings}
+        subjects = {recording.subject for recording in recordings}
+        by_subject = assign_in_order(subjects, (28 / 36, 4 / 36, 4 / 36))
+        return {recording.key: by_subject[recording.subject] for recording in recordings}
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Every 5 s with the label of the recording."""
@@ -70,10 +67,5 @@ class Eegmat(Corpus):
         return windows_in_order(0, samples, self.window_samples, label), Counter()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.eegmat --raw FOLDER --out FOLDER``."""
-    return run_command(Eegmat, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(Eegmat))

@@ -1,17 +1,19 @@
 """Make a list of downstream test recordings, which pre-training must not see.
 
 python -m dataset_scripts.exclusions --raw tuab=DOWNLOAD --raw tuev=DOWNLOAD --out exclusions.json
+
+:mod:`dataset_scripts.unlabelled.excluded` reads it.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .command import with_exit_code
 from .corpus import Corpus, Recording
 from .registry import corpus_class
 from .unlabelled.digests import digest_of
@@ -55,13 +57,18 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
 
 def _tested(corpus: Corpus) -> dict[str, Recording]:
     """Recordings by key that a corpus's protocol tests on."""
-    wanted = [one for one in corpus.find_recordings() if not one.left_out and not one.repeated]
+    wanted = [
+        recording
+        for recording in corpus.find_recordings()
+        if not recording.left_out and not recording.repeated
+    ]
     splits = corpus.assign(wanted) if wanted else {}
     tested = {unit.partition("/")[0] for unit, split in splits.items() if split == "test"}
-    return {one.key: one for one in wanted if one.key in tested}
+    return {recording.key: recording for recording in wanted if recording.key in tested}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@with_exit_code
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m dataset_scripts.exclusions",
                                      description=__doc__.partition("\n")[0])  # fmt: skip
@@ -70,19 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the list, a JSON file")
     parser.add_argument("--overwrite", action="store_true", help="replace the list --out holds")
     options = parser.parse_args(arguments)
-    try:
-        if options.out.exists() and not options.overwrite:
-            raise FileExistsError(f"{options.out} exists: choose another --out, or --overwrite.")
-        pairs = [text.partition("=") for text in options.raw]
-        if not all(equals and folder for _, equals, folder in pairs):
-            raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")
-        found = test_recordings({task: folder for task, _, folder in pairs})
-        found.save(options.out)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.out}: {len(found.entries)} test recordings")
-    return 0
+    if options.out.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.out} exists: choose another --out, or --overwrite.")
+    pairs = [text.partition("=") for text in options.raw]
+    if not all(equals and folder for _, equals, folder in pairs):
+        raise ValueError(f"--raw: expected TASK=FOLDER, found {options.raw}.")
+    exclusions = test_recordings({task: folder for task, _, folder in pairs})
+    exclusions.save(options.out)
+    print(f"{options.out}: {len(exclusions.entries)} test recordings")
 
 
 if __name__ == "__main__":

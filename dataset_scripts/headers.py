@@ -115,16 +115,14 @@ class EdfHeader:
     def _check_ranges(self, path: Path, wanted: Sequence[int]) -> None:
         """Every wanted signal needs a range, or it has no scale."""
         for index in wanted:
-            for kind, (low, high) in (
-                ("digital", self.digital[index]),
-                ("physical", self.physical[index]),
-            ):
-                if not (math.isfinite(low) and math.isfinite(high)) or low == high:
-                    raise _fault(
-                        path,
-                        f"{kind} range of {self.labels[index]}: expected two different numbers, "
-                        f"found {low:g} to {high:g}",
-                    )
+            ranges = {"digital": self.digital[index], "physical": self.physical[index]}
+            for kind, (low, high) in ranges.items():
+                _expect(
+                    math.isfinite(low) and math.isfinite(high) and low != high,
+                    path,
+                    f"{kind} range of {self.labels[index]}: expected two different numbers, "
+                    f"found {low:g} to {high:g}",
+                )
 
 
 def read_edf_header(path: str | Path) -> EdfHeader:
@@ -137,55 +135,65 @@ def read_edf_header(path: str | Path) -> EdfHeader:
         than the header says. At most half a megabyte is read.
     """
     path = Path(path)
-    size, fixed = _size(path), _read(path, _FIXED)
-    if len(fixed) < _FIXED:
-        raise _fault(path, f"{size} bytes long, shorter than an EDF header of {_FIXED} bytes")
-    if fixed[:8].strip() not in (b"0", b"\xffBIOSEMI"):
-        raise _fault(
-            path, f"begins with {fixed[:8]!r}; expected the version 0 of EDF or BIOSEMI of BDF"
-        )
-    sample_bytes = 3 if fixed[0] == 0xFF else 2
-    signals = _whole(path, "number of signals", fixed[252:256], 1, MOST_SIGNALS)
-    stated = _whole(path, "size of the header", fixed[184:192], 0, 2**31)
+    size, fixed = _begin(path, _FIXED, "an EDF header")
+    _expect(
+        fixed[:8].strip() in (b"0", b"\xffBIOSEMI"),
+        path,
+        f"begins with {fixed[:8]!r}; expected the version 0 of EDF or BIOSEMI of BDF",
+    )
+    signals = int(_number(path, "number of signals", fixed[252:256], 1, MOST_SIGNALS, int))
+    stated = _number(path, "size of the header", fixed[184:192], 0, 2**31, int)
     header_bytes = _FIXED + signals * _PER_SIGNAL
-    if stated != header_bytes:
-        raise _fault(
-            path,
-            f"the header says it has {stated} bytes, but {signals} signals make {header_bytes}",
-        )
-    if size < header_bytes:
-        raise _fault(path, f"{size} bytes long, shorter than its header of {header_bytes} bytes")
-    records = _whole(path, "number of data records", fixed[236:244], 1, 2**31)
+    _expect(
+        stated == header_bytes,
+        path,
+        f"the header says it has {stated} bytes, but {signals} signals make {header_bytes}",
+    )
+    shorter = f"{size} bytes long, shorter than its header of {header_bytes} bytes"
+    _expect(size >= header_bytes, path, shorter)
+    records = int(_number(path, "number of data records", fixed[236:244], 1, 2**31, int))
     record_s = _number(path, "duration of a data record", fixed[244:252], 0.0, 1e6)
     table = _read(path, header_bytes)[_FIXED:]
     labels = tuple(part.decode("latin-1").strip() for part in _column(table, signals, 0, 16))
     units = tuple(part.decode("latin-1").strip() for part in _column(table, signals, 96, 8))
     samples = tuple(
-        _whole(path, f"samples per record of {label}", part, 1, 2**24)
+        int(_number(path, f"samples per record of {label}", part, 1, 2**24, int))
         for label, part in zip(labels, _column(table, signals, 216, 8), strict=True)
     )
+    record_bytes = sum(samples) * (3 if fixed[0] == 0xFF else 2)  # BDF has 24 bits, EDF 16
+    _check_records(path, records, record_s, labels, samples, (size - header_bytes) // record_bytes)
     physical, digital = _ranges(table, signals, 104), _ranges(table, signals, 120)
-    record_bytes = sample_bytes * sum(samples)
-    ordinary = [n for n, label in zip(samples, labels, strict=True) if label not in ANNOTATIONS]
-    if ordinary and record_s == 0:
-        raise _fault(path, "its data records last 0 s though it has signals")
-    if ordinary and max(ordinary) > MOST_RATE_HZ * record_s:
-        raise _fault(
-            path,
-            f"{max(ordinary)} samples in {record_s:g} s are more than {MOST_RATE_HZ} Hz",
-        )
-    there = (size - header_bytes) // record_bytes
-    if there != records:
-        raise _fault(
-            path,
-            f"the header promises {records} data records ({records * record_s:g} s), the file "
-            f"holds {there} ({there * record_s:g} s): "
-            + ("it is incomplete" if there < records else "its header is wrong"),
-        )
     return EdfHeader(
         records, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes,
         start=_text(fixed[168:184]), continuous=not fixed[192:236].startswith(b"EDF+D"),
     )  # fmt: skip
+
+
+def _check_records(
+    path: Path,
+    records: int,
+    record_s: float,
+    labels: Sequence[str],
+    samples: Sequence[int],
+    held: int,
+) -> None:
+    """Records of a possible rate, as many as the file has room for (``held``)."""
+    most = max(
+        (n for n, label in zip(samples, labels, strict=True) if label not in ANNOTATIONS), default=0
+    )
+    _expect(record_s > 0 or not most, path, "its data records last 0 s though it has signals")
+    _expect(
+        most <= MOST_RATE_HZ * record_s,
+        path,
+        f"{most} samples in {record_s:g} s are more than {MOST_RATE_HZ} Hz",
+    )
+    _expect(
+        held == records,
+        path,
+        f"the header promises {records} data records ({records * record_s:g} s), the file "
+        f"holds {held} ({held * record_s:g} s): "
+        + ("it is incomplete" if held < records else "its header is wrong"),
+    )
 
 
 @dataclass(frozen=True)
@@ -224,45 +232,39 @@ class CntHeader:
         _check_rate(Path(path), self.rate_hz)
         wrong = [f"{self.labels[i]} ({self.scales[i]:g})" for i in wanted
                  if not (math.isfinite(self.scales[i]) and self.scales[i])]  # fmt: skip
-        if wrong:
-            raise _fault(
-                Path(path),
-                f"calibration: expected finite numbers other than 0, found {', '.join(wrong)}",
-            )
+        fault = f"calibration: expected finite numbers other than 0, found {', '.join(wrong)}"
+        _expect(not wrong, Path(path), fault)
 
 
 def read_cnt_header(path: str | Path) -> CntHeader:
     """Read and check the header of a Neuroscan ``.cnt`` file; see :func:`read_edf_header`."""
     path = Path(path)
-    size, fixed = _size(path), _read(path, _CNT_FIXED)
-    if len(fixed) < _CNT_FIXED:
-        raise _fault(path, f"{size} bytes long, shorter than a .cnt header of {_CNT_FIXED} bytes")
-    if not fixed.startswith(b"Version"):
-        raise _fault(path, f"begins with {fixed[:12]!r}; expected 'Version 3.0' of Neuroscan")
+    size, fixed = _begin(path, _CNT_FIXED, "a .cnt header")
+    right = fixed.startswith(b"Version")
+    _expect(right, path, f"begins with {fixed[:12]!r}; expected 'Version 3.0' of Neuroscan")
     (channels,) = struct.unpack_from("<H", fixed, 370)
     (rate_hz,) = struct.unpack_from("<H", fixed, 376)
     (events_at,) = struct.unpack_from("<I", fixed, 886)
-    if not 1 <= channels <= MOST_SIGNALS:
-        raise _fault(path, f"the header says {channels} channels; expected 1 to {MOST_SIGNALS}")
-    if rate_hz < 1:
-        raise _fault(path, f"the header says a rate of {rate_hz} Hz")
+    many = f"the header says {channels} channels; expected 1 to {MOST_SIGNALS}"
+    _expect(1 <= channels <= MOST_SIGNALS, path, many)
+    _expect(rate_hz >= 1, path, f"the header says a rate of {rate_hz} Hz")
     data_at = _CNT_FIXED + _CNT_PER_CHANNEL * channels
-    if size <= data_at:
-        raise _fault(path, f"{size} bytes long, but {channels} channels need {data_at} for names")
+    short = f"{size} bytes long, but {channels} channels need {data_at} for names"
+    _expect(size > data_at, path, short)
     # The table of events follows the signal; 0 or a place beyond 4 GB: no such table is used.
     end = size
     if events_at:
-        if events_at < data_at:
-            raise _fault(path, f"its events begin at byte {events_at}, before its signal")
-        if events_at > size and size < 2**32:
-            raise _fault(
-                path,
-                f"the header promises a signal of {events_at - data_at} bytes, the file holds "
-                f"{size - data_at}: it is incomplete",
-            )
+        early = f"its events begin at byte {events_at}, before its signal"
+        _expect(events_at >= data_at, path, early)
+        _expect(
+            events_at <= size or size >= 2**32,
+            path,
+            f"the header promises a signal of {events_at - data_at} bytes, the file holds "
+            f"{size - data_at}: it is incomplete",
+        )
         end = min(size, events_at)
     (samples,) = struct.unpack_from("<I", fixed, 864)
-    found = (end - data_at) // (samples * channels) if samples else 0
+    fitting_bytes = (end - data_at) // (samples * channels) if samples else 0
     table = _read(path, data_at)[_CNT_FIXED:]
     blocks = [table[at : at + _CNT_PER_CHANNEL] for at in range(0, len(table), _CNT_PER_CHANNEL)]
     labels = tuple(_text(block[:10].split(b"\0")[0]) for block in blocks)
@@ -270,37 +272,36 @@ def read_cnt_header(path: str | Path) -> CntHeader:
         struct.unpack_from("<f", block, 59)[0] * struct.unpack_from("<f", block, 71)[0]
         for block in blocks
     )
-    width = found if found in (2, 4) else 2
-    return CntHeader(channels, rate_hz, width, end - data_at, labels, scales)
+    sample_bytes = fitting_bytes if fitting_bytes in (2, 4) else 2
+    return CntHeader(channels, rate_hz, sample_bytes, end - data_at, labels, scales)
 
 
 def _check_rate(path: Path, rate_hz: float) -> None:
-    if not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
-        raise _fault(
-            path,
-            f"a rate of {rate_hz:g} Hz by its header; expected {LEAST_RATE_HZ} to {MOST_RATE_HZ}",
-        )
+    claim = f"a rate of {rate_hz:g} Hz by its header; expected {LEAST_RATE_HZ} to {MOST_RATE_HZ}"
+    _expect(LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ, path, claim)
 
 
-def _size(path: Path) -> int:
-    try:
-        if not path.is_file():
-            raise RecordingError(f"{path}: the file does not exist; download it again.")
-        return path.stat().st_size
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be read ({error}); look at its rights.") from error
+def _begin(path: Path, count: int, what: str) -> tuple[int, bytes]:
+    """Size of a file and its first ``count`` bytes, which it must have."""
+    fixed, size = _read(path, count), path.stat().st_size
+    _expect(len(fixed) == count, path, f"{size} bytes long, shorter than {what} of {count} bytes")
+    return size, fixed
 
 
 def _read(path: Path, count: int) -> bytes:
     try:
+        if not path.is_file():
+            raise RecordingError(f"{path}: the file does not exist; download it again.")
         with open(path, "rb") as file:
             return file.read(count)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read ({error}); look at its rights.") from error
 
 
-def _fault(path: Path, what: str) -> RecordingError:
-    return RecordingError(f"{path.name}: {what}; download it again or repair it.")
+def _expect(right: bool, path: Path, fault: str) -> None:
+    """Raise :class:`RecordingError` with the fault and the remedy unless all is right."""
+    if not right:
+        raise RecordingError(f"{path.name}: {fault}; download it again or repair it.")
 
 
 def _column(table: bytes, signals: int, offset: int, width: int) -> list[bytes]:
@@ -313,25 +314,19 @@ def _text(part: bytes) -> str:
     return part.decode("ascii", "replace").replace("\x00", " ").strip()
 
 
-def _whole(path: Path, what: str, part: bytes, low: int, high: int) -> int:
+def _number(
+    path: Path, what: str, part: bytes, low: float, high: float, kind: type = float
+) -> float:
+    """A number of ``kind`` from ``low`` to ``high``, as the header's text gives it."""
     text = _text(part)
     try:
-        value = int(text)
+        value = kind(text)
     except ValueError:
-        raise _fault(path, f"{what}: expected a whole number, found {text!r}") from None
-    if not low <= value <= high:
-        raise _fault(path, f"{what}: expected {low} to {high}, found {value}")
-    return value
-
-
-def _number(path: Path, what: str, part: bytes, low: float, high: float) -> float:
-    text = _text(part)
-    try:
-        value = float(text)
-    except ValueError:
-        raise _fault(path, f"{what}: expected a number, found {text!r}") from None
-    if not (math.isfinite(value) and low <= value <= high):
-        raise _fault(path, f"{what}: expected {low:g} to {high:g}, found {text}")
+        value = None
+    expected = "a whole number" if kind is int else "a number"
+    _expect(value is not None, path, f"{what}: expected {expected}, found {text!r}")
+    bounds, shown = (f"{low} to {high}", value) if kind is int else (f"{low:g} to {high:g}", text)
+    _expect(low <= value <= high, path, f"{what}: expected {bounds}, found {shown}")
     return value
 
 

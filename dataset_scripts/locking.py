@@ -1,14 +1,22 @@
-"""One preparation of a folder at a time."""
+"""One preparation of a folder at a time, and files that are whole or not there."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 
 class PreparationError(RuntimeError):
     """A preparation that ended without its dataset; what was done is kept for the next start."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that a kill leaves the file whole, as it was, or not there."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    os.replace(temporary, path)
 
 
 @contextlib.contextmanager

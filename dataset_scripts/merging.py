@@ -95,8 +95,8 @@ def write_documents(
     notes = sorted({line for outcome in used for line in outcome.filters_left_out})
     missing = manifest.get("missing", [])
     notes += [*missing, *count_differences(corpus, used, missing)]
-    notes += rate_notes([(one.recording.key, one.rate_hz) for one in used])
-    notes += warning_notes([(one.recording.key, one.warnings) for one in used])
+    notes += rate_notes([(outcome.recording.key, outcome.rate_hz) for outcome in used])
+    notes += warning_notes([(outcome.recording.key, outcome.warnings) for outcome in used])
     card = corpus.card.replace(split_hash=manifest["hash"])
     if corpus.simulated:
         card = card.replace(

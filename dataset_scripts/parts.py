@@ -13,9 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_mteeg.data import encode_window, window_features
+import numpy as np
 
-from .corpus import Corpus, Recording
+from modeling_mteeg.data import encode_window, window_features
+from modeling_mteeg.model.task_card import TaskCard
+
+from .corpus import Corpus, Recording, Segment
+from .locking import write_whole
 from .processes import run_each
 from .reading import RecordingError
 from .report import Outcome
@@ -31,7 +35,7 @@ def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outc
     """Write the parts that are missing; an outcome for every recording."""
     from tqdm import tqdm
 
-    hours = {one.key: corpus.duration_s(one) / 3600 for corpus, one, *_ in jobs}
+    hours = {recording.key: corpus.duration_s(recording) / 3600 for corpus, recording, *_ in jobs}
     name = jobs[0][0].card.name if jobs else ""
     outcomes = []
     with tqdm(
@@ -85,8 +89,8 @@ def write_part(
     if known is not None and known.status == "used":
         return known
     times = [changed_ns(file) for file in recording.files]
-    files = [{**one, "sha256": content_digest(path)}
-             for one, path in zip(sources, recording.files, strict=True)]  # fmt: skip
+    files = [{**source, "sha256": content_digest(path)}
+             for source, path in zip(sources, recording.files, strict=True)]  # fmt: skip
     part, size = folder / f"{recording.key}.arrow", 0
     try:
         content = _write_windows(corpus, recording, part, dtype)
@@ -99,11 +103,8 @@ def write_part(
     except RecordingError as error:
         content = {"status": "skipped", "reason": str(error)}
     content["sources"] = files
-    described = folder / f"{recording.key}.json"
-    temporary = described.with_suffix(f".json.{os.getpid()}")
-    text = json.dumps({"settings": settings, "bytes": size, "times": times, "outcome": content})
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, described)
+    known = {"settings": settings, "bytes": size, "times": times, "outcome": content}
+    write_whole(folder / f"{recording.key}.json", json.dumps(known))
     return Outcome(recording, **content)
 
 
@@ -134,6 +135,20 @@ def read_part(
     return outcome, ""
 
 
+def unit_of(recording: Recording, segment: Segment) -> str:
+    """What the split keeps together: the recording, or a part of it."""
+    return f"{recording.key}/{segment.unit}" if segment.unit else recording.key
+
+
+def encode_row(
+    card: TaskCard, recording: Recording, segment: Segment, signal: np.ndarray, dtype: str
+) -> dict[str, Any]:
+    """The row of a window (channels, samples) in microvolt."""
+    label, onset_s = card.labels.index(segment.label), segment.start / card.rate_hz
+    key, subject = recording.key, recording.subject
+    return encode_window(signal, card.channels, label, key, subject, onset_s, dtype)
+
+
 def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str) -> dict[str, Any]:
     """Write one Arrow file; returns the fields of its :class:`Outcome`."""
     from datasets.arrow_writer import ArrowWriter
@@ -147,14 +162,10 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
         features=features, path=str(temporary), writer_batch_size=ROWS_PER_BATCH
     ) as writer:
         for segment, signal in reading.windows:
-            onset_s = segment.start / card.rate_hz
-            row = encode_window(
-                signal, card.channels, features["label"].str2int(segment.label), recording.key,
-                recording.subject, onset_s, dtype,
-            )  # fmt: skip
-            writer.write(row)  # nothing in it is left to encode
+            # Nothing in a row is left to encode.
+            writer.write(encode_row(card, recording, segment, signal, dtype))
             labels.append(segment.label)
-            units.append(f"{recording.key}/{segment.unit}" if segment.unit else recording.key)
+            units.append(unit_of(recording, segment))
         writer.finalize()
     os.replace(temporary, part)
     return {

@@ -12,9 +12,9 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated
+from .corpus import Corpus, Recording, Segment
 from .reading import RecordingError, read_annotations
-from .splits import cut_in_order
+from .splits import assign_in_order
 
 CARD = TaskCard(
     name="physionet-mi",
@@ -95,56 +95,47 @@ class PhysionetMi(Corpus):
         "four-class": "without rest, all 109 subjects: 1 to 70 train, 71 to 89 validate, 90 to 109 "
         "test (CBraMod's script)",
     }
+    protocol_cards: ClassVar[dict[str, TaskCard]] = {"four-class": FOUR_CLASS_CARD}
     splits = ("protocol", "within-subject")
 
-    def __init__(
-        self, raw: str | Path, protocol: str | None = None, split_seed: int | None = None
-    ) -> None:
-        super().__init__(raw, protocol, split_seed)
-        self.four_class = self.protocol == "four-class"
-        if self.four_class:
-            self.card = FOUR_CLASS_CARD
+    @property
+    def four_class(self) -> bool:
+        return self.protocol == "four-class"
 
-    def find_recordings(self) -> list[Recording]:
-        """Runs by name; those that are not of imagery and six subjects are left out."""
-        found = []
-        for path in self.raw.rglob("*.edf"):
-            match = _NAME.fullmatch(path.stem)
-            subject, run = (match[1], int(match[2])) if match else ("", 0)
-            if not match:
-                left_out = "its name is not like S001R04.edf"
-            elif subject in DROPPED_SUBJECTS and not self.four_class:
-                left_out = (
-                    f"subject {subject} is dropped by the protocol (sampling rate or trial length "
-                    "differs from the others')"
-                )
-            elif run not in RUN_LABELS:
-                kind = "baseline" if run <= 2 else "execution"
-                left_out = f"run {run} is a run of {kind}, the task is imagery"
-            else:
-                left_out = ""
-            found.append(Recording(path.stem, subject, path, left_out=left_out))
-        return mark_repeated(found)
+    def describe(self, path: Path) -> Recording:
+        """A run by its name; those that are not of imagery and six subjects are left out."""
+        match = _NAME.fullmatch(path.stem)
+        subject, run = (match[1], int(match[2])) if match else ("", 0)
+        if not match:
+            left_out = "its name is not like S001R04.edf"
+        elif subject in DROPPED_SUBJECTS and not self.four_class:
+            left_out = (
+                f"subject {subject} is dropped by the protocol (sampling rate or trial length "
+                "differs from the others')"
+            )
+        elif run not in RUN_LABELS:
+            kind = "baseline" if run <= 2 else "execution"
+            left_out = f"run {run} is a run of {kind}, the task is imagery"
+        else:
+            left_out = ""
+        return Recording(path.stem, subject, path, left_out=left_out)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Runs in order of their names, or subjects by number."""
         if self.four_class:
-            return {one.key: _split_of_subject(int(one.subject[1:])) for one in recordings}
-        keys = sorted(one.key for one in recordings)
-        return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+            numbers = {recording.key: int(recording.subject[1:]) for recording in recordings}
+            return {key: _split_of_subject(number) for key, number in numbers.items()}
+        return assign_in_order(recording.key for recording in recordings)
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Subjects without any run of imagery, and single runs of the others."""
-        there = {one.path.stem for one in recordings if not one.left_out}
-        subjects = {name[:4] for name in there}
+        present = {recording.path.stem for recording in recordings if not recording.left_out}
+        subjects = {name[:4] for name in present}
         wanted = sorted({*SUBJECTS, *DROPPED_SUBJECTS}) if self.four_class else SUBJECTS
-        of_these = [one for one in wanted if one in subjects]
-        runs = [f"{one}R{run:02d}" for one in of_these for run in sorted(RUN_LABELS)]
+        of_these = [subject for subject in wanted if subject in subjects]
+        runs = [f"{subject}R{run:02d}" for subject in of_these for run in sorted(RUN_LABELS)]
         whose = f"imagery runs of {len(of_these)} subject(s)"
-        return [
-            *names_missing("subjects", wanted, subjects),
-            *names_missing(whose, runs, there),
-        ]
+        return [*names_missing("subjects", wanted, subjects), *names_missing(whose, runs, present)]
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per cue, in order of the cues."""
@@ -177,10 +168,5 @@ def _split_of_subject(number: int) -> str:
     return "train" if number <= train else "validation" if number <= validation else "test"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.physionet_mi --raw FOLDER --out FOLDER``."""
-    return run_command(PhysionetMi, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(PhysionetMi))

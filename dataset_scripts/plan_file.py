@@ -16,15 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from modeling_mteeg.settings.schema import (
-    ConfigError,
-    nearest,
-    read_section,
-    setting,
-    yaml_loader,
-)
+from modeling_mteeg.settings.config_file import read_tree
+from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, setting
 
 from .corpus import Corpus
 from .registry import KNOWN_TASKS, corpus_class
@@ -75,7 +68,7 @@ class PlanSection:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CorporaPlan:
     """What is to be done: corpora with their settings, in order, and where they go."""
 
     out: Path
@@ -87,7 +80,7 @@ def read_plan(
     out: str | Path | None = None,
     num_proc: int | None = None,
     overwrite: Sequence[str] = (),
-) -> Plan:
+) -> CorporaPlan:
     """Read the file and check all of it.
 
     Parameters
@@ -111,48 +104,60 @@ def read_plan(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {OPTION} names a YAML file of corpora.")
-    faults: list[str] = []
-    tree = _read_yaml(path, faults)
+    tree, faults = read_tree(path)
+    _name_subjects(tree)
     section = read_section(PlanSection, tree, "", faults)
     target = str(out or section.out)
     if not target:
         faults.append("out: expected the folder of the prepared corpora, here or as --out")
     if not section.corpora and not any(fault.startswith("corpora") for fault in faults):
         faults.append(f"corpora: expected at least one of {', '.join(KNOWN_TASKS)}")
-    jobs: dict[str, tuple[Corpus, Settings]] = {}
-    sections = section.corpora
-    for name, one in sections.items():
-        corpus = _open_corpus(name, one, faults)
-        if corpus is None:
-            continue
-        task = corpus.card.name
-        if task in jobs:
-            faults.append(f"corpora.{name}: the task {task} is in the file already")
-        jobs[task] = corpus, _settings(section, one, num_proc, task in overwrite)
-    tasks = [*jobs, *sections]
+    jobs = _jobs(section, num_proc, overwrite, faults)
+    tasks = [*jobs, *section.corpora]
     for task in overwrite:
         if task not in tasks:
             faults.append(f"--overwrite {task}: not in the file{nearest(task, tasks)}")
     if faults:
         raise ConfigError(str(path), faults)
-    return Plan(Path(target), tuple(jobs.values()))
+    return CorporaPlan(Path(target), tuple(jobs.values()))
 
 
-def _read_yaml(path: Path, faults: list[str]) -> Any:
-    """The content; numbers among the subjects become text, as SEED-V's subjects are called 1, 2."""
-    try:
-        tree = yaml.load(path.read_text("utf-8"), Loader=yaml_loader(faults))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [f"not readable as YAML: {error}"]) from error
-    if tree is None:
-        return {}
+def _name_subjects(tree: Any) -> None:
+    """Numbers among the subjects become text, as SEED-V's subjects are called 1, 2."""
     corpora = tree.get("corpora") if isinstance(tree, Mapping) else None
-    for one in corpora.values() if isinstance(corpora, Mapping) else ():
-        subjects = one.get("subjects") if isinstance(one, dict) else None
+    for content in corpora.values() if isinstance(corpora, Mapping) else ():
+        subjects = content.get("subjects") if isinstance(content, dict) else None
         if isinstance(subjects, list):
-            one["subjects"] = [str(subject) if type(subject) is int else subject
-                               for subject in subjects]  # fmt: skip
-    return tree
+            content["subjects"] = [str(subject) if type(subject) is int else subject
+                                   for subject in subjects]  # fmt: skip
+
+
+def _jobs(
+    plan: PlanSection, num_proc: int | None, overwrite: Sequence[str], faults: list[str]
+) -> dict[str, tuple[Corpus, Settings]]:
+    """Task to corpus and settings: the command line's, else its own, else the whole file's."""
+    jobs: dict[str, tuple[Corpus, Settings]] = {}
+    for name, section in plan.corpora.items():
+        corpus = _open_corpus(name, section, faults)
+        if corpus is None:
+            continue
+        task = corpus.card.name
+        if task in jobs:
+            faults.append(f"corpora.{name}: the task {task} is in the file already")
+        jobs[task] = (
+            corpus,
+            Settings(
+                num_proc=num_proc or section.num_proc or plan.num_proc,
+                dtype=section.dtype or plan.dtype,
+                split=section.split,
+                max_skipped=plan.max_skipped
+                if section.max_skipped is None
+                else section.max_skipped,
+                subjects=section.subjects,
+                overwrite=task in overwrite,
+            ),
+        )
+    return jobs
 
 
 def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus | None:
@@ -188,21 +193,7 @@ def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus
         return None
 
 
-def _settings(
-    plan: PlanSection, one: CorpusSection, num_proc: int | None, overwrite: bool
-) -> Settings:
-    """Settings of a corpus: the command line's, else its own, else the whole file's."""
-    return Settings(
-        num_proc=num_proc or one.num_proc or plan.num_proc,
-        dtype=one.dtype or plan.dtype,
-        split=one.split,
-        max_skipped=plan.max_skipped if one.max_skipped is None else one.max_skipped,
-        subjects=one.subjects,
-        overwrite=overwrite,
-    )
-
-
-def run_plan(plan: Plan) -> dict[str, str]:
+def run_plan(plan: CorporaPlan) -> dict[str, str]:
     """Prepare every corpus; those that are ready are kept.
 
     Returns
@@ -230,7 +221,7 @@ def run_plan(plan: Plan) -> dict[str, str]:
 
 def names_plan(arguments: Sequence[str]) -> bool:
     """Whether a command line names a file of corpora."""
-    return any(one == OPTION or one.startswith(f"{OPTION}=") for one in arguments)
+    return any(argument == OPTION or argument.startswith(f"{OPTION}=") for argument in arguments)
 
 
 def run_plan_command(arguments: Sequence[str]) -> int:

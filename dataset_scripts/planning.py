@@ -60,7 +60,7 @@ class Plan:
             )
         recordings = _select(corpus, settings)
         missing = missing_lines(corpus, recordings, settings)
-        wanted = [one for one in recordings if not one.left_out]
+        wanted = [recording for recording in recordings if not recording.left_out]
         manifest = _protocol_manifest(corpus, wanted) if settings.split == "protocol" else None
         sources = describe_sources(wanted, corpus.raw)
         return cls(corpus, settings, recordings, wanted, manifest, sources, missing)
@@ -85,12 +85,13 @@ class Plan:
 
     def fingerprint(self) -> str:
         """Hash of everything that the result depends on."""
-        faults = {one.key: one.fault for one in self.wanted}
+        faults = {recording.key: recording.fault for recording in self.wanted}
         return sha256_of([self.choices(), faults, self.sources])
 
     def sources_document(self, outcomes: Sequence[Outcome]) -> str:
         """Content of :data:`SOURCES_FILE`."""
-        files = {one.recording.key: one.sources for one in outcomes if one.status != "left-out"}
+        wanted = [outcome for outcome in outcomes if outcome.status != "left-out"]
+        files = {outcome.recording.key: outcome.sources for outcome in wanted}
         content = {"settings": self.choices(), "sources": dict(sorted(files.items()))}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -105,7 +106,7 @@ class Plan:
         now = self.choices()
         lines = [f"{key}: {then.get(key)!r} there, {now.get(key)!r} asked for"
                  for key in now if then.get(key) != now.get(key)]  # fmt: skip
-        wanted = {one.key: one for one in self.wanted}
+        wanted = {recording.key: recording for recording in self.wanted}
         for what, keys in (("gone", files.keys() - wanted), ("new", wanted.keys() - files.keys())):
             if keys:
                 lines.append(f"recordings that are {what}: {some_names(sorted(keys))}")
@@ -120,31 +121,31 @@ class Plan:
 def _select(corpus: Corpus, settings: Settings) -> list[Recording]:
     """Recordings found, with the reason where the call leaves one out."""
     recordings = mark_same_signal(corpus.find_recordings())
-    if not any(not one.left_out for one in recordings):
+    if not any(not recording.left_out for recording in recordings):
         raise FileNotFoundError(
             f"{corpus.card.name}: no recording that the protocol uses below {corpus.raw} (expected "
             f"{corpus.layout}; found {len(recordings)} recordings that it leaves out)."
         )
     if not settings.subjects:
         return recordings
-    there = {one.subject for one in recordings}
-    unknown = sorted(set(settings.subjects) - there)
+    subjects = {recording.subject for recording in recordings}
+    unknown = sorted(set(settings.subjects) - subjects)
     if unknown:
         raise ValueError(
-            f"{corpus.card.name}: subjects {unknown} have no recordings; found {sorted(there)}."
+            f"{corpus.card.name}: subjects {unknown} have no recordings; found {sorted(subjects)}."
         )
     reason = f"not among the subjects asked for ({', '.join(settings.subjects)})"
     return [
-        one
-        if one.left_out or one.subject in settings.subjects
-        else dataclasses.replace(one, left_out=reason)
-        for one in recordings
+        recording
+        if recording.left_out or recording.subject in settings.subjects
+        else dataclasses.replace(recording, left_out=reason)
+        for recording in recordings
     ]
 
 
 def _protocol_manifest(corpus: Corpus, wanted: Sequence[Recording]) -> dict[str, Any]:
     """The protocol's split of the recordings; an empty one is an error."""
-    assignments = corpus.assign([one for one in wanted if not one.repeated])
+    assignments = corpus.assign([recording for recording in wanted if not recording.repeated])
     counts = {split: list(assignments.values()).count(split) for split in SPLITS}
     remedies = [f"Check that {corpus.raw} holds the whole corpus ({corpus.layout})."]
     if "within-subject" in corpus.splits:

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .command import add_writer_options, prepare_as_asked
+from .command import add_writer_options, prepare_as_asked, settings_of, with_exit_code
 from .corpus import Corpus
 from .plan_file import names_plan, run_plan_command
 from .registry import KNOWN_TASKS, TASKS, corpus_class
 from .settings import Settings
-from .writer import PreparationError, prepare
+from .writer import prepare
 
 
 def prepare_corpora(
@@ -62,10 +62,10 @@ def prepare_corpora(
     classes = {reader.card.name: reader for reader in readers}
     missing = [task for task in classes if not (raw_root / task).is_dir()]
     if missing:
-        there = sorted(one.name for one in raw_root.iterdir()) if raw_root.is_dir() else []
+        folders = sorted(folder.name for folder in raw_root.iterdir()) if raw_root.is_dir() else []
         raise FileNotFoundError(
             f"{raw_root}: expected a folder for each of {', '.join(missing)}; found "
-            f"{', '.join(there) or 'nothing'}. Add them, or name fewer --tasks."
+            f"{', '.join(folders) or 'nothing'}. Add them, or name fewer --tasks."
         )
     settings = settings or Settings(num_proc=num_proc)
     corpora = {task: reader(raw_root / task) for task, reader in classes.items()}
@@ -75,8 +75,12 @@ def prepare_corpora(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if names_plan(arguments):
-        return run_plan_command(arguments)
+    return run_plan_command(arguments) if names_plan(arguments) else _run(arguments)
+
+
+@with_exit_code
+def _run(arguments: Sequence[str]) -> None:
+    """Prepare what the command line names, without a file of corpora."""
     parser = argparse.ArgumentParser(
         prog="python -m dataset_scripts.prepare",
         description="Prepare several corpora: RAW/<task> becomes OUT/<task>. Where folders or "
@@ -95,26 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     tasks = [*(options.tasks or (() if options.corpus else TASKS)), *options.corpus]
-    try:
-        settings = Settings(
-            num_proc=options.num_proc,
-            dtype=options.dtype,
-            max_skipped=options.max_skipped,
-            overwrite=options.overwrite,
-        )
-        folders = prepare_corpora(
-            options.raw,
-            options.out,
-            tasks,
-            settings=settings,
-            how=lambda corpus, _, chosen: prepare_as_asked(corpus, options, chosen),
-        )
-    except (ValueError, OSError, PreparationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    settings = settings_of(options)
+    how = lambda corpus, *_: prepare_as_asked(corpus, options)  # noqa: E731
+    folders = prepare_corpora(options.raw, options.out, tasks, settings=settings, how=how)
     for task, folder in folders.items():
         print(f"{task}: {folder}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ preparation notes whether each file that it read is one of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .corpus import SIMULATED_FILE, Corpus
 from .report import Outcome
+from .sources import sha256_of_file
 from .splits import SPLITS
 
 CHECKSUMS_FILE = "SIMULATED.sha256"
@@ -55,12 +55,6 @@ def read_checksums(folder: Path) -> dict[str, str]:
         return {}
 
 
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def source_of(corpus: Corpus, used: Sequence[Outcome]) -> dict[str, Any]:
     """What the manifest says of the source.
 
@@ -85,7 +79,9 @@ def known_version(corpus: Corpus, used: Sequence[Outcome]) -> str | None:
     """Version of a corpus by the number of its windows in train, validation and test."""
     if corpus.simulated or corpus.protocol != "paper":
         return None
-    counts = tuple(sum(int((one.row_splits == split).sum()) for one in used) for split in SPLITS)
+    counts = tuple(
+        sum(int((outcome.row_splits == split).sum()) for outcome in used) for split in SPLITS
+    )
     return next((name for name, known in corpus.known_counts.items() if known == counts), None)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from modeling_mteeg.data import Corpus as PreparedCorpus
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.model.hub_push import PushRefusedError, paths_of, push_files
 
 from .corpus import Corpus
 from .merging import SPLITS_FILE
@@ -27,10 +28,6 @@ from .splits import manifest_hash
 ENDINGS = (".arrow", ".parquet", ".json", ".md", ".tsv")
 """What a prepared corpus consists of; a file of another kind is not uploaded but an error."""
 KEPT = (".gitattributes",)
-
-
-class PushRefused(ValueError):
-    """A folder that may not be pushed, or is not what it says; the message says why."""
 
 
 def push(
@@ -62,52 +59,37 @@ def push(
 
     Raises
     ------
-    PushRefused
+    PushRefusedError
         The licence does not allow it, or the folder contradicts itself. Nothing was uploaded.
-    OSError
+    HubError
         The Hub could not be reached or did not accept the commit.
 
     Notes
     -----
     New files, changed files and the removal of those that the folder does not have are one commit
     on the revision that was there: a push that fails leaves the old revision whole.
-    (``HfApi.upload_folder`` may split a folder into several commits, so it is not used.)
     """
     folder = Path(folder)
     check_allowed(folder, reader)
     files = files_to_push(folder)
 
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    def review(api: Any, known: Any) -> list[str]:
+        return sorted(paths_of(known) - set(files) - set(KEPT))
 
-    api = HfApi(token=token)
-    api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-    there = api.repo_info(repo_id, repo_type="dataset")
-    if private and not there.private:
-        raise PushRefused(
-            f"{repo_id} exists and is public, though a private repository was asked for. Make it "
-            "private on the Hub, or choose another name."
-        )
-    old = api.list_repo_files(repo_id, repo_type="dataset", revision=there.sha)
-    operations: list[Any] = [
-        CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()
-    ]
-    operations += [
-        CommitOperationDelete(path_in_repo=name)
-        for name in sorted(set(old) - set(files) - set(KEPT))
-    ]
     task = json.loads((folder / SPLITS_FILE).read_text("utf-8"))["task"]
-    commit = api.create_commit(
+    return push_files(
+        files,
         repo_id,
-        operations,
-        commit_message=f"Upload the prepared corpus {task}",
+        message=f"Upload the prepared corpus {task}",
+        private=private,
+        token=token,
+        review=review,
         repo_type="dataset",
-        parent_commit=there.sha,
     )
-    return str(commit.commit_url)
 
 
 def check_allowed(folder: str | Path, reader: type[Corpus] | None = None) -> None:
-    """Raise :class:`PushRefused` unless the licence lets anybody publish this very folder.
+    """Raise :class:`PushRefusedError` unless the licence lets anybody publish this very folder.
 
     Parameters
     ----------
@@ -123,25 +105,25 @@ def check_allowed(folder: str | Path, reader: type[Corpus] | None = None) -> Non
     manifest = _checked_manifest(folder, prepared)
     source = manifest.get("source")
     if not isinstance(source, dict) or source.get("reader") != reader.__name__:
-        raise PushRefused(
+        raise PushRefusedError(
             f"{folder}: {SPLITS_FILE} does not say that {reader.__name__} prepared it; prepare it "
             "again with this version."
         )
     simulated = source.get("simulation") is not None
     if card.simulated != simulated:
-        raise PushRefused(
+        raise PushRefusedError(
             f"{folder}: the task card says {'simulated' if card.simulated else 'recorded'}, the "
             f"source was {'simulated' if simulated else 'recorded'} ({SPLITS_FILE}). Prepare it "
             "again."
         )
     if simulated:
         if source.get("made_by_simulator") is not True:
-            raise PushRefused(
+            raise PushRefusedError(
                 f"{folder}: says that it is simulated, but not all files that it was made of are "
                 "files that the simulator wrote. Simulate into a new folder and prepare that."
             )
     elif not reader.redistributable:
-        raise PushRefused(
+        raise PushRefusedError(
             f"{folder}: {reader.card.corpus} may not be published, in a private repository "
             f"neither. Licence: {reader.card.license or 'not stated'}. See "
             f"{reader.license_link or reader.homepage or 'its source'}. Whoever wants this data "
@@ -154,12 +136,12 @@ def _reader(task: str, reader: type[Corpus] | None) -> type[Corpus]:
     if task in KNOWN_TASKS:
         return corpus_class(task)
     if reader is None:
-        raise PushRefused(
+        raise PushRefusedError(
             f"Task {task!r} is not of this package: name its class with --corpus FILE.py:CLASS, so "
             "that its licence is known."
         )
     if reader.card.name != task:
-        raise PushRefused(
+        raise PushRefusedError(
             f"{reader.__name__} is the class of task {reader.card.name!r}, the folder holds "
             f"{task!r}."
         )
@@ -172,14 +154,16 @@ def _checked_manifest(folder: Path, prepared: PreparedCorpus) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text("utf-8"))
         task, assignments = manifest["task"], dict(manifest["assignments"])
-        found = manifest_hash(task, manifest["rule"], assignments)
+        counted = manifest_hash(task, manifest["rule"], assignments)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PushRefused(f"{path}: expected the manifest of a preparation: {error}.") from error
+        raise PushRefusedError(
+            f"{path}: expected the manifest of a preparation: {error}."
+        ) from error
     card = prepared.card
-    if task != card.name or not found == manifest.get("hash") == card.split_hash:
-        raise PushRefused(
+    if task != card.name or not counted == manifest.get("hash") == card.split_hash:
+        raise PushRefusedError(
             f"{folder}: the task card ({card.name}, split {card.split_hash}) and {SPLITS_FILE} "
-            f"({task}, split {found}) do not belong together. Prepare the corpus again."
+            f"({task}, split {counted}) do not belong together. Prepare the corpus again."
         )
     known: dict[str, set[str]] = {}
     for unit, split in assignments.items():
@@ -187,7 +171,7 @@ def _checked_manifest(folder: Path, prepared: PreparedCorpus) -> dict[str, Any]:
     for split, reader in prepared.splits.items():
         strange = sorted(set(reader.recordings.tolist()) - known.get(split, set()))
         if strange:
-            raise PushRefused(
+            raise PushRefusedError(
                 f"{folder}: {split} has windows of recordings that {SPLITS_FILE} does not put "
                 f"there: {', '.join(strange[:5])}. Prepare the corpus again."
             )
@@ -207,7 +191,7 @@ def files_to_push(folder: Path) -> dict[str, Path]:
         if path.suffix not in ENDINGS or any(part.startswith(".") for part in name.split("/"))
     ]
     if strange:
-        raise PushRefused(
+        raise PushRefusedError(
             f"{folder}: holds files that no preparation writes: {', '.join(strange[:5])}. Move "
             "them elsewhere, so that only the prepared corpus is uploaded."
         )

@@ -11,13 +11,7 @@ import numpy as np
 
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
 
-from .headers import (
-    ANNOTATIONS,
-    RecordingError,
-    RecordingWarning,
-    read_cnt_header,
-    read_edf_header,
-)
+from .headers import ANNOTATIONS, RecordingError, RecordingWarning, read_cnt_header, read_edf_header
 
 if TYPE_CHECKING:
     from mne import Annotations
@@ -29,10 +23,7 @@ MISSPELT = {"01": "O1", "02": "O2"}
 
 
 def read_edf(
-    path: str | Path,
-    channels: Sequence[str],
-    repeated: Sequence[str] = (),
-    derive: bool = False,
+    path: str | Path, channels: Sequence[str], repeated: Sequence[str] = (), derive: bool = False
 ) -> tuple[np.ndarray, float]:
     """Signal of an EDF or EDF+ file.
 
@@ -111,29 +102,31 @@ def find_rows(
         For every wanted channel its place in the file; where it is derived, the places of the
         electrode and of the one to subtract.
     """
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for index, original in enumerate(names):
-        found.setdefault(clean_name(original), []).append(index)
-    lacking = [channel for channel in channels if channel not in found]
-    derived = _differences(found, lacking) if derive else {}
+        places.setdefault(clean_name(original), []).append(index)
+    lacking = [channel for channel in channels if channel not in places]
+    derived = _differences(places, lacking) if derive else {}
     missing = [channel for channel in lacking if channel not in derived]
     if missing:
         raise RecordingError(
-            f"{file}: channels missing: {', '.join(missing)}; found {', '.join(found)}. The task "
+            f"{file}: channels missing: {', '.join(missing)}; found {', '.join(places)}. The task "
             f"needs all of its {len(channels)} channels."
         )
-    twice = [one for one in channels if len(found.get(one, ())) > 1 and one not in repeated]
+    several = {name for name, indices in places.items() if len(indices) > 1}.difference(repeated)
+    twice = [channel for channel in channels if channel in several]
     if twice:
         raise RecordingError(
             f"{file}: channels that occur more than once: {', '.join(twice)}; keep one of each."
         )
-    return [(found[one][0], None) if one in found else derived[one] for one in channels]
+    recorded = {name: (indices[0], None) for name, indices in places.items()}
+    return [(derived | recorded)[channel] for channel in channels]
 
 
-def _differences(found: dict[str, list[int]], wanted: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _differences(places: dict[str, list[int]], wanted: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Places of the two electrodes of every wanted derivation that one reference makes possible."""
     electrodes: dict[str, dict[str, int]] = {}  # reference -> electrode -> place
-    for name, indices in found.items():
+    for name, indices in places.items():
         electrode, _, reference = name.partition("-")
         electrode = MISSPELT.get(electrode, electrode)
         if electrode in ELECTRODES:
@@ -141,9 +134,9 @@ def _differences(found: dict[str, list[int]], wanted: Sequence[str]) -> dict[str
     result = {}
     for channel in wanted:
         anode, _, cathode = channel.partition("-")
-        for _, there in sorted(electrodes.items()):
-            if anode in there and cathode in there:
-                result[channel] = (there[anode], there[cathode])
+        for _, electrode_places in sorted(electrodes.items()):
+            if anode in electrode_places and cathode in electrode_places:
+                result[channel] = (electrode_places[anode], electrode_places[cathode])
                 break
     return result
 
@@ -173,7 +166,11 @@ def pick_channels(
         for row, (_, second) in enumerate(rows):
             if second is not None:
                 data[row] -= recorded[np.searchsorted(ordered, second)]
-    derived = [channel for channel, (_, one) in zip(channels, rows, strict=True) if one is not None]
+    derived = [
+        channel
+        for channel, (_, subtracted) in zip(channels, rows, strict=True)
+        if subtracted is not None
+    ]
     if derived:
         warnings.warn(
             f"derived: {len(derived)} of {len(channels)}, differences of two electrodes against "

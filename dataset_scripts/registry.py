@@ -66,20 +66,21 @@ def _own_class(file: Path, class_name: str) -> type[Corpus]:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     module = importlib.import_module(file.stem)
-    found = getattr(module, "__file__", None)
-    if found is None or Path(found).resolve() != file.resolve():
+    taken_by = getattr(module, "__file__", None)
+    if taken_by is None or Path(taken_by).resolve() != file.resolve():
         raise ValueError(
-            f"{file}: its name {file.stem!r} is taken by {found or 'a built-in module'}; rename it."
+            f"{file}: its name {file.stem!r} is taken by {taken_by or 'a built-in module'}; "
+            "rename it."
         )
-    own = getattr(module, class_name, None)
-    if not (isinstance(own, type) and issubclass(own, Corpus) and hasattr(own, "card")):
+    reader = getattr(module, class_name, None)
+    if not (isinstance(reader, type) and issubclass(reader, Corpus) and hasattr(reader, "card")):
         raise ValueError(
             f"{file}: expected a class {class_name} derived from dataset_scripts.corpus.Corpus, "
-            f"with a task card; found {own!r}."
+            f"with a task card; found {reader!r}."
         )
-    if own.card.name in KNOWN_TASKS:
+    if reader.card.name in KNOWN_TASKS:
         raise ValueError(
-            f"{file}: the task name {own.card.name!r} is taken by a corpus of this package; give "
-            "the card another name."
+            f"{file}: the task name {reader.card.name!r} is taken by a corpus of this package; "
+            "give the card another name."
         )
-    return own
+    return reader

@@ -13,6 +13,7 @@ import numpy as np
 from modeling_mteeg.model.task_card import TaskCard
 
 from .corpus import Corpus, Recording
+from .locking import write_whole
 from .splits import SPLITS
 
 if TYPE_CHECKING:
@@ -70,20 +71,18 @@ class Outcome:
 def write_report(path: Path, raw: Path, outcomes: Sequence[Outcome]) -> None:
     """Write ``report.tsv``: one row per recording, used or not."""
     lines = ["\t".join(REPORT_COLUMNS)]
-    for one in outcomes:
-        left_out = "; ".join(f"{reason}: {count}" for reason, count in one.left_out.items())
-        present = set(one.row_splits.tolist())
+    for outcome in outcomes:
+        recording = outcome.recording
+        left_out = "; ".join(f"{reason}: {count}" for reason, count in outcome.left_out.items())
+        present = set(outcome.row_splits.tolist())
         split = "+".join(split for split in SPLITS if split in present)
         cells = (
-            one.recording.key, one.status, one.reason, len(one.labels), one.recording.subject,
-            split, f"{one.seconds / 3600:.4f}", f"{one.rate_hz:g}", left_out,
-            "; ".join(one.warnings),
-            _relative(one.recording.path, raw),
+            recording.key, outcome.status, outcome.reason, len(outcome.labels), recording.subject,
+            split, f"{outcome.seconds / 3600:.4f}", f"{outcome.rate_hz:g}", left_out,
+            "; ".join(outcome.warnings), _relative(recording.path, raw),
         )  # fmt: skip
         lines.append("\t".join(" ".join(str(cell).split()) for cell in cells))
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join(lines) + "\n", "utf-8")
-    temporary.replace(path)
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def _relative(path: Path, raw: Path) -> str:
@@ -94,8 +93,8 @@ def print_expected(corpus: Corpus, wanted: Sequence[Recording], settings: Settin
     """Print how much is about to be written, from the headers alone."""
     if not settings.progress:
         return
-    windows = sum(corpus.expected_windows(one) for one in wanted)
-    hours = sum(corpus.duration_s(one) for one in wanted) / 3600
+    windows = sum(corpus.expected_windows(recording) for recording in wanted)
+    hours = sum(corpus.duration_s(recording) for recording in wanted) / 3600
     numbers = windows * len(corpus.card.channels) * corpus.window_samples
     size = numbers * BYTES.get(settings.dtype, 4) / 1e6
     kind = "simulated recordings" if corpus.simulated else "recordings"
@@ -108,8 +107,8 @@ def print_expected(corpus: Corpus, wanted: Sequence[Recording], settings: Settin
 def window_counts(used: Sequence[Outcome]) -> dict[str, Counter[str]]:
     """Windows of every class in every split."""
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-    for one in used:
-        for split, label in zip(one.row_splits.tolist(), one.labels, strict=True):
+    for outcome in used:
+        for split, label in zip(outcome.row_splits.tolist(), outcome.labels, strict=True):
             counts[split][label] += 1
     return counts
 
@@ -129,8 +128,8 @@ def count_differences(
             lines.append(f"{split} has no window of: {', '.join(lacking)}")
     if corpus.simulated or corpus.protocol != "paper" or not corpus.known_counts:
         return lines
-    found = tuple(sum(counts[split].values()) for split in SPLITS)
-    if found not in corpus.known_counts.values():
+    totals = tuple(sum(counts[split].values()) for split in SPLITS)
+    if totals not in corpus.known_counts.values():
         known = "; ".join(f"{name}: {' / '.join(map(str, numbers))}"
                           for name, numbers in corpus.known_counts.items())  # fmt: skip
         why = (
@@ -141,7 +140,7 @@ def count_differences(
         )
         lines.append(
             f"Known counts (train / validation / test) are {known}; found "
-            f"{' / '.join(map(str, found))}. {why}"
+            f"{' / '.join(map(str, totals))}. {why}"
         )
     return lines
 
@@ -160,10 +159,7 @@ def print_result(
 def counts_table(card: TaskCard, used: Sequence[Outcome]) -> str:
     """A Markdown table: windows of every class in every split."""
     counts = window_counts(used)
-    lines = [
-        f"| {card.name} | " + " | ".join(SPLITS) + " |",
-        "|---|" + "---:|" * len(SPLITS),
-    ]
+    lines = [f"| {card.name} | " + " | ".join(SPLITS) + " |", "|---|" + "---:|" * len(SPLITS)]
     for label in card.labels:
         lines.append(f"| {label} | " + " | ".join(str(counts[s][label]) for s in SPLITS) + " |")
     total = " | ".join(str(sum(counts[split].values())) for split in SPLITS)

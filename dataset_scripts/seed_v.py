@@ -15,7 +15,7 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
 from .reading import RecordingError, cnt_duration_s, read_cnt
 from .splits import SPLITS
 
@@ -82,6 +82,7 @@ class SeedV(Corpus):
         "Developmental Systems.",
     )
     tags = ("emotion-recognition",)
+    file_pattern = "*.cnt"
     protocols: ClassVar[dict[str, str]] = {
         "paper": "of every session trials 1 to 5 train, 6 to 10 validate, 11 to 15 test"
     }
@@ -89,21 +90,18 @@ class SeedV(Corpus):
         "16 subjects": (34_432, 42_960, 40_352)
     }
 
-    def find_recordings(self) -> list[Recording]:
-        """Neuroscan files by name; the subject is the name's first number."""
-        found = []
-        for path in self.raw.rglob("*.cnt"):
-            match = _NAME.fullmatch(path.stem)
-            fault = "" if match else f"{path.name}: expected a name like {self.layout}."
-            subject = match[1] if match else ""
-            found.append(Recording(path.stem, subject, path, fault=fault))
-        return mark_repeated(found)
+    def describe(self, path: Path) -> Recording:
+        """A Neuroscan file by its name; the subject is the name's first number."""
+        match = _NAME.fullmatch(path.stem)
+        fault = "" if match else f"{path.name}: expected a name like {self.layout}."
+        subject = match[1] if match else ""
+        return Recording(path.stem, subject, path, fault=fault)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Trials 1 to 5, 6 to 10 and 11 to 15 of every session."""
         return {
-            f"{one.key}/{_unit(trial)}": SPLITS[trial // 5]
-            for one in recordings
+            f"{recording.key}/{_unit(trial)}": SPLITS[trial // 5]
+            for recording in recordings
             for trial in range(TRIALS)
         }
 
@@ -129,10 +127,10 @@ class SeedV(Corpus):
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Sessions that are not there, of 16 subjects x 3."""
-        named = [_NAME.fullmatch(one.path.stem) for one in recordings]
-        there = {f"{int(match[1])}_{match[2]}" for match in named if match}
+        named = [_NAME.fullmatch(recording.path.stem) for recording in recordings]
+        present = {f"{int(match[1])}_{match[2]}" for match in named if match}
         wanted = [f"{subject + 1}_{session}" for subject in range(SUBJECTS) for session in LABELS]
-        return names_missing("sessions (<subject>_<session>)", wanted, there)
+        return names_missing("sessions (<subject>_<session>)", wanted, present)
 
     def trial_times_s(self, session: int) -> tuple[Sequence[float], Sequence[float]]:
         """Start and end of the 15 trials of a session in seconds."""
@@ -177,10 +175,5 @@ def _unit(trial: int) -> str:
     return f"trial-{trial + 1:02d}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.seed_v --raw FOLDER --out FOLDER``."""
-    return run_command(SeedV, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(SeedV))

@@ -68,7 +68,7 @@ class Shard:
     ) -> list[Recording]:
         """Its recordings, sorted by key."""
         owner = assign_shards(recordings, duration_s, self.count)
-        return [one for one in recordings if owner[one.key] == self.index]
+        return [recording for recording in recordings if owner[recording.key] == self.index]
 
 
 def assign_shards(
@@ -80,7 +80,7 @@ def assign_shards(
     the least to do, of equals to the one with fewer recordings, then to the lower number. So no
     shard has more than the mean and one recording.
     """
-    lengths = {one.key: duration_s(one) for one in recordings}
+    lengths = {recording.key: duration_s(recording) for recording in recordings}
     load = [(0.0, 0, index) for index in range(1, count + 1)]
     owner = {}
     for key in sorted(lengths, key=lambda key: (-lengths[key], key)):
@@ -100,8 +100,9 @@ def start_shard(folder: Path) -> Path:
 
 def finish_shard(folder: Path, plan: Plan, shard: Shard, outcomes: Sequence[Outcome]) -> None:
     """Write down that the shard is complete, and say what became of it."""
-    states = {state: sorted(one.recording.key for one in outcomes if one.status == state)
-              for state in ("used", "skipped")}  # fmt: skip
+    states: dict[str, list[str]] = {"used": [], "skipped": []}
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.recording.key):
+        states[outcome.status].append(outcome.recording.key)
     content = {"shard": str(shard), "settings": plan.choices(), **states}
     (folder / SHARD_FILE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     if plan.settings.progress:
@@ -118,25 +119,25 @@ def shard_folders(task: str, roots: Sequence[Path]) -> dict[int, Path | None]:
         There are none, one is there twice, or they are of different divisions of the corpus.
     """
     name = re.compile(rf"{re.escape(task)}\.shard-(\d+)-of-(\d+)")
-    found: dict[int, dict[int, list[Path]]] = {}
+    divisions: dict[int, dict[int, list[Path]]] = {}
     for root in dict.fromkeys(roots):
         for path in sorted(root.iterdir()) if root.is_dir() else ():
             match = name.fullmatch(path.name)
             if match:
-                found.setdefault(int(match[2]), {}).setdefault(int(match[1]), []).append(path)
+                divisions.setdefault(int(match[2]), {}).setdefault(int(match[1]), []).append(path)
     where = ", ".join(map(str, dict.fromkeys(roots)))
-    if not found:
+    if not divisions:
         raise PreparationError(
             f"{task}: no shards in {where}: expected folders like {Shard(1, 8).folder_name(task)}. "
             "Write them with --shard 1/8 ... --shard 8/8, or name the folders: --merge DIR DIR ..."
         )
-    if len(found) > 1:
-        kinds = ", ".join(f"{len(shards)} of {count}" for count, shards in sorted(found.items()))
+    if len(divisions) > 1:
+        kinds = ", ".join(f"{len(held)} of {count}" for count, held in sorted(divisions.items()))
         raise PreparationError(
             f"{task}: shards of different divisions in {where}: {kinds}. Name only the folders of "
             "one, or remove the others."
         )
-    ((count, shards),) = found.items()
+    ((count, shards),) = divisions.items()
     twice = [paths for paths in shards.values() if len(paths) > 1]
     if twice:
         raise PreparationError(
@@ -160,16 +161,18 @@ def collect_shards(
     owner = assign_shards(plan.wanted, corpus.duration_s, len(folders))
     outcomes, places, settings = [], {}, plan.part_settings()
     lacking: dict[int, list[str]] = {index: [] for index in folders}
-    for one in plan.wanted:
-        folder = folders[owner[one.key]]
+    for recording in plan.wanted:
+        folder = folders[owner[recording.key]]
         outcome, reason = None, ""
         if folder is not None:
-            outcome, reason = read_part(one, folder / "parts", settings, plan.sources[one.key])
+            outcome, reason = read_part(
+                recording, folder / "parts", settings, plan.sources[recording.key]
+            )
         if outcome is None:
-            lacking[owner[one.key]].append(f"{one.key}: {reason or 'not written'}")
+            lacking[owner[recording.key]].append(f"{recording.key}: {reason or 'not written'}")
         else:
             outcomes.append(outcome)
-            places[one.key] = folder / "parts" / f"{one.key}.arrow"
+            places[recording.key] = folder / "parts" / f"{recording.key}.arrow"
     lines = []
     for index, folder in folders.items():
         shard = Shard(index, len(folders))
@@ -194,14 +197,13 @@ def _command(plan: Plan, shard: Shard, out: Path) -> str:
     corpus, settings = plan.corpus, plan.settings
     words = ["python", "-m", _module(corpus), "--raw", str(corpus.raw), "--out", str(out),
              "--shard", str(shard)]  # fmt: skip
-    if settings.dtype != "int16":
-        words += ["--dtype", settings.dtype]
-    if corpus.protocol != next(iter(corpus.protocols)):
-        words += ["--protocol", corpus.protocol]
-    if corpus.split_seed:
-        words += ["--split-seed", str(corpus.split_seed)]
-    if settings.split != "protocol":
-        words += ["--split", settings.split]
+    for option, value, default in (
+        ("--dtype", settings.dtype, "int16"),
+        ("--protocol", corpus.protocol, next(iter(corpus.protocols))),
+        ("--split-seed", corpus.split_seed or 0, 0),
+        ("--split", settings.split, "protocol"),
+    ):
+        words += [] if value == default else [option, str(value)]
     if settings.subjects:
         words += ["--subjects", *settings.subjects]
     return shlex.join(words)

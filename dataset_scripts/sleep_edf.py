@@ -17,7 +17,7 @@ from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
 from .headers import read_edf_header
 from .reading import RecordingError, read_annotations
-from .splits import cut_in_order
+from .splits import assign_in_order
 
 CARD = TaskCard(
     name="sleep-edf",
@@ -42,7 +42,7 @@ STAGES = {
 NO_STAGE = {"Movement time": "MOVEMENT", "Sleep stage ?": "UNKNOWN"}
 WAKE_EPOCHS = 60
 """Wake that DeepSleepNet keeps on either side of sleep: 30 minutes."""
-SUBJECTS = tuple(one for one in range(83) if one not in (39, 68, 69, 78, 79))
+SUBJECTS = tuple(number for number in range(83) if number not in (39, 68, 69, 78, 79))
 """Numbers of the sleep-cassette study's subjects."""
 LOST_NIGHTS = ("SC4132", "SC4361", "SC4521")
 """Nights that never were published: the cassette or the laser disk failed."""
@@ -103,7 +103,7 @@ class SleepEdf(Corpus):
         hypnograms: dict[str, list[Path]] = {}
         for path in sorted(self.raw.rglob("SC4*-Hypnogram.edf")):
             hypnograms.setdefault(path.name[:7], []).append(path)
-        found = []
+        recordings = []
         for path in self.raw.rglob("*-PSG.edf"):
             match = _NAME.fullmatch(path.stem)
             subject = match[1] if match else ""
@@ -116,18 +116,19 @@ class SleepEdf(Corpus):
                     f"{[file.name for file in pair] or 'none'}."
                 )
             key = path.stem.removesuffix("-PSG")
-            found.append(Recording(key, subject, path, tuple(pair), left_out=left_out, fault=fault))
-        return mark_repeated(found)
+            recordings.append(
+                Recording(key, subject, path, tuple(pair), left_out=left_out, fault=fault)
+            )
+        return mark_repeated(recordings)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Recordings in order of their names."""
-        keys = sorted(one.key for one in recordings)
-        return dict(zip(keys, cut_in_order(len(keys)), strict=True))
+        return assign_in_order(recording.key for recording in recordings)
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """Nights of the sleep-cassette study that are not there."""
-        there = {one.path.name[:6] for one in recordings if not one.left_out}
-        return names_missing("nights (SC4<subject><night>)", NIGHTS, there)
+        present = {recording.path.name[:6] for recording in recordings if not recording.left_out}
+        return names_missing("nights (SC4<subject><night>)", NIGHTS, present)
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """Both channels in microvolt; the hypnogram must start when the recording does."""
@@ -165,9 +166,9 @@ class SleepEdf(Corpus):
 def read_stages(path: Path) -> list[tuple[float, float, str]]:
     """Onset and duration in seconds and description of the stages of a hypnogram."""
     stages = []
-    for one in read_annotations(path):
-        onset_s, duration_s = float(one["onset"]), float(one["duration"])
-        description = str(one["description"])
+    for annotation in read_annotations(path):
+        onset_s, duration_s = float(annotation["onset"]), float(annotation["duration"])
+        description = str(annotation["description"])
         if description not in STAGES and description not in NO_STAGE:
             raise RecordingError(
                 f"{path.name}: unknown stage {description!r} at {onset_s:g} s; expected "
@@ -190,10 +191,5 @@ def trim_wake(segments: Sequence[Segment], epochs: int) -> list[Segment]:
     return list(segments[max(0, asleep[0] - epochs) : asleep[-1] + epochs + 1])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.sleep_edf --raw FOLDER --out FOLDER``."""
-    return run_command(SleepEdf, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(SleepEdf))

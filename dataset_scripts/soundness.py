@@ -65,12 +65,8 @@ def check_raw_signal(signal: np.ndarray, names: Sequence[str], file: str) -> tup
         for name, share in zip(names, map(clipped_share, signal), strict=True)
         if name not in flat and share > CLIPPED_SHARE
     ]
-    warnings = []
-    if flat:
-        warnings.append(f"flat: {_shown(flat, len(names))}")
-    if clipped:
-        warnings.append(f"clipped: {_shown(clipped, len(names))}")
-    return tuple(warnings)
+    kinds = {"flat": flat, "clipped": clipped}
+    return tuple(f"{kind}: {_shown(odd, len(names))}" for kind, odd in kinds.items() if odd)
 
 
 def clipped_share(channel: np.ndarray) -> float:
@@ -80,6 +76,7 @@ def clipped_share(channel: np.ndarray) -> float:
     """
     if len(channel) < 2:
         return 0.0
+    # Places of the extremes in order; the signal stays where two are neighbours and equal.
     places = np.flatnonzero((channel == channel.min()) | (channel == channel.max()))
     values = channel[places]
     stays = (np.diff(places) == 1) & (values[1:] == values[:-1])
@@ -93,10 +90,8 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     ----------
     signal_uv : numpy.ndarray
         (channels, samples), filtered.
-    names : sequence of str
-        The channels.
-    file : str
-        Name of the file, for messages.
+    names, file
+        As for :func:`check_raw_signal`.
 
     Returns
     -------
@@ -108,11 +103,11 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     RecordingError
         The median amplitude lies outside :data:`~modeling_mteeg.model.signal_checks.PLAUSIBLE_UV`.
     """
-    found, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
-    if not low <= found <= high:
+    typical_uv, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
+    if not low <= typical_uv <= high:
         raise RecordingError(
-            f"{file}: the median amplitude is {found:.3g} microvolt after filtering; EEG has 2 to "
-            "200. The unit or the range in the header is wrong (volt or millivolt written as "
+            f"{file}: the median amplitude is {typical_uv:.3g} microvolt after filtering; EEG has "
+            "2 to 200. The unit or the range in the header is wrong (volt or millivolt written as "
             "microvolt, or the reverse): correct the physical dimension in the header."
         )
     foreign = [f"{name} (times {ratio:.2g})"
@@ -123,15 +118,10 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
 def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Channels whose amplitude differs from the others' as units do, with the ratio.
 
-    Parameters
-    ----------
-    signal_uv : numpy.ndarray
-        (channels, samples), filtered, not all at rest.
-    names : sequence of str
-        The channels.
+    ``signal_uv`` is (channels, samples), filtered, and not all at rest.
     """
-    amplitudes = _amplitudes_uv(signal_uv)
-    ratios = amplitudes / _typical_uv(amplitudes)
+    amplitudes = _amplitudes_uv(signal_uv)  # (channels,)
+    ratios = amplitudes / _typical_uv(amplitudes)  # a unit off by one prefix gives 1000 or 1/1000
     return {
         name: float(ratio)
         for name, ratio in zip(names, ratios, strict=True)
@@ -140,11 +130,12 @@ def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, f
 
 
 def _amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
+    # A channel at a time: what is computed on the way is as large as what is given.
     return np.array([amplitude_uv(row[None, None]) for row in signal_uv])
 
 
 def _typical_uv(amplitudes: np.ndarray) -> float:
-    """Median amplitude of the channels that are not at rest; 0 where all are."""
+    """Median of amplitudes (channels,) of those that are not at rest; 0 where all are."""
     active = amplitudes > AT_REST * amplitudes.max()
     return float(np.median(amplitudes[active])) if active.any() else 0.0
 

@@ -50,10 +50,16 @@ def sample_digest(path: Path) -> str:
 def content_digest(path: Path) -> str:
     """SHA-256 of a whole file, ``missing`` where there is none."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except FileNotFoundError:
         return MISSING
+
+
+def sha256_of_file(path: Path, first: int = 0) -> str:
+    """SHA-256 of a file's content from byte ``first`` on."""
+    with open(path, "rb") as file:
+        file.seek(first)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def changed_ns(path: Path) -> int:
@@ -80,8 +86,10 @@ def describe_files(files: Iterable[Path], raw: Path) -> list[Source]:
 def describe_sources(recordings: Sequence[Recording], raw: Path) -> dict[str, list[Source]]:
     """:func:`describe_files` of every recording, by key."""
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        found = pool.map(lambda one: describe_files(one.files, raw), recordings)
-        return {one.key: files for one, files in zip(recordings, found, strict=True)}
+        descriptions = pool.map(lambda recording: describe_files(recording.files, raw), recordings)
+        return {
+            recording.key: files for recording, files in zip(recordings, descriptions, strict=True)
+        }
 
 
 def differences(
@@ -104,9 +112,9 @@ def differences(
         Whether the file system says that a file may have changed since; those that look alike are
         hashed whole.
     """
-    if [one["name"] for one in then] != [one["name"] for one in now]:
-        return [f"files: {', '.join(one['name'] for one in then)} then, "
-                f"{', '.join(one['name'] for one in now)} now"]  # fmt: skip
+    if [source["name"] for source in then] != [source["name"] for source in now]:
+        return [f"files: {', '.join(source['name'] for source in then)} then, "
+                f"{', '.join(source['name'] for source in now)} now"]  # fmt: skip
     lines = []
     for old, new, file, doubt in zip(then, now, files, touched, strict=True):
         if new["sample"] == MISSING != old["sample"]:

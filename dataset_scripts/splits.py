@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 SPLITS = ("train", "validation", "test")
@@ -43,6 +43,12 @@ def cut_in_order(count: int, shares: Sequence[float] = ORDER_SHARES) -> list[str
     return [SPLITS[0]] * first + [SPLITS[1]] * (second - first) + [SPLITS[2]] * (count - second)
 
 
+def assign_in_order(names: Iterable[str], shares: Sequence[float] = ORDER_SHARES) -> dict[str, str]:
+    """Split of every name, by their order: :func:`cut_in_order` of the sorted names."""
+    ordered = sorted(set(names))
+    return dict(zip(ordered, cut_in_order(len(ordered), shares), strict=True))
+
+
 def train_or_validation(
     subjects: Sequence[str],
     share: float = TRAIN_SHARE,
@@ -66,7 +72,7 @@ def train_or_validation(
         ordered.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     exact = round(len(ordered) * share, 6)  # 0.8 is no binary fraction
     border = math.ceil(exact) if round_up else math.floor(exact)
-    return {one: SPLITS[0] if i < border else SPLITS[1] for i, one in enumerate(ordered)}
+    return {subject: SPLITS[0] if i < border else SPLITS[1] for i, subject in enumerate(ordered)}
 
 
 def within_groups(groups: Sequence[Hashable]) -> list[str]:
@@ -133,7 +139,8 @@ def shared_subjects(subject_splits: Mapping[str, set[str]]) -> list[str]:
     """
     lines = []
     for first, second in (SPLITS[:2], SPLITS[::2], SPLITS[1:]):
-        both = sorted(one for one, where in subject_splits.items() if {first, second} <= where)
+        pair = {first, second}
+        both = sorted(subject for subject, where in subject_splits.items() if pair <= where)
         if both:
             shown = ", ".join(both[:8]) + (" ..." if len(both) > 8 else "")
             lines.append(f"{first} and {second} share {len(both)} subject(s): {shown}")

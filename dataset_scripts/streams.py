@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modeling_mteeg.data import encode_window, window_features
+from modeling_mteeg.data import window_features
 
 from .corpus import Corpus, Recording
+from .parts import encode_row, unit_of
 from .planning import Plan
 from .settings import Settings
 from .splits import SPLITS
@@ -67,18 +68,12 @@ def _rows(
     split: str | None,
     dtype: str,
 ) -> Iterator[dict[str, Any]]:
-    card = corpus.card
-    for one in recordings:
-        if assignments is not None and not _may_hold(assignments, one.key, split):
+    for recording in recordings:
+        if assignments is not None and not _may_hold(assignments, recording.key, split):
             continue
-        for segment, signal in corpus.read(one).windows:
-            unit = f"{one.key}/{segment.unit}" if segment.unit else one.key
-            if assignments is None or assignments[unit] == split:
-                onset_s = segment.start / card.rate_hz
-                row = encode_window(
-                    signal, card.channels, segment.label, one.key, one.subject, onset_s, dtype
-                )
-                yield {**row, "label": card.labels.index(segment.label)}
+        for segment, signal in corpus.read(recording).windows:
+            if assignments is None or assignments[unit_of(recording, segment)] == split:
+                yield encode_row(corpus.card, recording, segment, signal, dtype)
 
 
 def _may_hold(assignments: dict[str, str], key: str, split: str | None) -> bool:

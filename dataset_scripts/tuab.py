@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import number_differs
-from .corpus import Corpus, Recording, Segment, mark_repeated, windows_in_order
+from .corpus import Corpus, Recording, Segment, windows_in_order
 from .splits import train_or_validation
 
 TUH_CHANNELS = tuple(
@@ -81,33 +82,34 @@ class Tuab(Corpus):
     seeded_protocols = ("labram",)
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {"v3.0.1": (297_103, 75_407, 36_945)}
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files whose folders name set and label; subject is the name's first part."""
-        found = []
-        for path in self.raw.rglob("*.edf"):
-            part, label, montage = ("", "", "", *path.parts)[-4:-1]
-            left_out = ""
-            if part not in ("train", "eval") or label not in CARD.labels:
-                left_out = f"not in a folder of {self.layout}"
-            elif montage != "01_tcp_ar":
-                left_out = f"montage {montage}; the task is on 01_tcp_ar"
-            subject = path.stem.split("_")[0]
-            group = f"{part}/{label}"
-            found.append(Recording(path.stem, subject, path, group=group, left_out=left_out))
-        return mark_repeated(found)
+    def describe(self, path: Path) -> Recording:
+        """A file whose folders name set and label; subject is the name's first part."""
+        part, label, montage = ("", "", "", *path.parts)[-4:-1]
+        left_out = ""
+        if part not in ("train", "eval") or label not in CARD.labels:
+            left_out = f"not in a folder of {self.layout}"
+        elif montage != "01_tcp_ar":
+            left_out = f"montage {montage}; the task is on 01_tcp_ar"
+        subject = path.stem.split("_")[0]
+        group = f"{part}/{label}"
+        return Recording(path.stem, subject, path, group=group, left_out=left_out)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""
-        result = {one.key: "test" for one in recordings if one.group.startswith("eval/")}
-        training = [one for one in recordings if one.group.startswith("train/")]
+        result = {
+            recording.key: "test" for recording in recordings if recording.group.startswith("eval/")
+        }
+        training = [recording for recording in recordings if recording.group.startswith("train/")]
         if self.protocol == "disjoint":
             groups = [training]
         else:
-            groups = [[one for one in training if one.group.endswith(f"/{label}")]
+            groups = [[recording for recording in training if recording.group.endswith(f"/{label}")]
                       for label in CARD.labels]  # fmt: skip
         for group in groups:
-            by_subject = train_or_validation([one.subject for one in group], seed=self.split_seed)
-            result |= {one.key: by_subject[one.subject] for one in group}
+            by_subject = train_or_validation(
+                [recording.subject for recording in group], seed=self.split_seed
+            )
+            result |= {recording.key: by_subject[recording.subject] for recording in group}
         return result
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
@@ -115,7 +117,7 @@ class Tuab(Corpus):
 
         The names are not known without the corpus, so it is numbers only.
         """
-        counts = Counter(one.group for one in recordings if not one.left_out)
+        counts = Counter(recording.group for recording in recordings if not recording.left_out)
         return [
             line
             for group, expected in RECORDINGS.items()
@@ -128,10 +130,5 @@ class Tuab(Corpus):
         return windows_in_order(0, samples, self.window_samples, label), Counter()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.tuab --raw FOLDER --out FOLDER``."""
-    return run_command(Tuab, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(Tuab))

@@ -14,7 +14,7 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated
+from .corpus import Corpus, Recording, Segment
 from .reading import RecordingError
 from .splits import train_or_validation
 from .tuab import TUH_CHANNELS, TUH_RECORDED, TUH_REFERENCE
@@ -76,35 +76,32 @@ class Tuev(Corpus):
         "v2.0.1": (68_445, 15_487, 29_421),
     }
 
-    def find_recordings(self) -> list[Recording]:
-        """EDF files with their ``.rec``; in train the subject is the name's first part, in eval
+    def describe(self, path: Path) -> Recording:
+        """A file with its ``.rec``; in train the subject is the name's first part, in eval
         the folder."""
-        found = []
-        for path in self.raw.rglob("*.edf"):
-            part, folder = ("", "", *path.parts)[-3:-1]
-            subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
-            left_out = "" if part in ("train", "eval") else f"not in a folder of {self.layout}"
-            events = path.with_suffix(".rec")
-            fault = ""
-            if not left_out and not events.is_file():
-                fault = f"{path.name}: its events {events.name} are missing; download them."
-            found.append(Recording(path.stem, subject, path, (events,), part, left_out, fault))
-        return mark_repeated(found)
+        part, folder = ("", "", *path.parts)[-3:-1]
+        subject = path.stem.split("_")[0] if part == "train" else f"eval-{folder}"
+        left_out = "" if part in ("train", "eval") else f"not in a folder of {self.layout}"
+        events = path.with_suffix(".rec")
+        fault = ""
+        if not left_out and not events.is_file():
+            fault = f"{path.name}: its events {events.name} are missing; download them."
+        return Recording(path.stem, subject, path, (events,), part, left_out, fault)
 
     def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
         """Published evaluation set for the test, 80/20 of the training subjects by name."""
-        training = [one.subject for one in recordings if one.group != "eval"]
+        training = [recording.subject for recording in recordings if recording.group != "eval"]
         drawn = self.protocol == "labram"
         by_subject = train_or_validation(training, seed=self.split_seed, round_up=drawn)
         return {
-            one.key: "test" if one.group == "eval" else by_subject[one.subject]
-            for one in recordings
+            recording.key: "test" if recording.group == "eval" else by_subject[recording.subject]
+            for recording in recordings
         }
 
     def missing(self, recordings: Sequence[Recording]) -> list[str]:
         """The two parts, where one has no recording at all."""
-        there = {one.group for one in recordings if not one.left_out}
-        return names_missing("parts (edf/<part>)", ("train", "eval"), there)
+        present = {recording.group for recording in recordings if not recording.left_out}
+        return names_missing("parts (edf/<part>)", ("train", "eval"), present)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per row of the ``.rec`` file, in the file's order.
@@ -167,10 +164,5 @@ def read_events(path: Path) -> list[tuple[float, float, str]]:
     return events
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dataset_scripts.tuev --raw FOLDER --out FOLDER``."""
-    return run_command(Tuev, arguments)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(Tuev))

@@ -9,7 +9,7 @@ only what is missing, and the result does not depend on the number of processes 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from .completeness import some_names
 from .corpus import Corpus, Recording
 from .locking import PreparationError, locked
 from .merging import discard, merge, publish, recover, window_unit, write_documents
-from .parts import Job, remove_strangers, write_parts
+from .parts import remove_strangers, write_parts
 from .planning import SOURCES_FILE, Plan
 from .report import Outcome, print_expected, write_report
 from .settings import Settings
@@ -55,19 +55,15 @@ def prepare(corpus: Corpus, out: str | Path, settings: Settings | None = None) -
         The folder holds a corpus made with other settings or from other files; both are named.
     """
     plan = Plan.make(corpus, settings or Settings())
-    name, settings = corpus.card.name, plan.settings
-    target, work = Path(out) / name, Path(out) / f".{name}.partial"
-    with locked(Path(out), name):
-        if _already_prepared(target, work, plan):
-            return target
-        print_expected(corpus, plan.wanted, settings)
+
+    def write_all(work: Path) -> tuple[list[Outcome], dict[str, Path]]:
         parts = work / "parts"
         parts.mkdir(parents=True, exist_ok=True)
-        remove_strangers(parts, [one.key for one in plan.wanted])
-        jobs = _jobs(plan, plan.wanted, parts)
-        outcomes = write_parts(jobs, settings.num_proc, settings.progress)
-        places = {one.key: parts / f"{one.key}.arrow" for one in plan.wanted}
-        return _finish(plan, outcomes, places, target, work)
+        outcomes = _write(plan, plan.wanted, parts)
+        places = {recording.key: parts / f"{recording.key}.arrow" for recording in plan.wanted}
+        return outcomes, places
+
+    return _prepared(plan, Path(out), write_all)
 
 
 def prepare_shard(
@@ -96,16 +92,9 @@ def prepare_shard(
     """
     plan = Plan.make(corpus, settings or Settings())
     folder = Path(out) / shard.folder_name(corpus.card.name)
-    own = shard.share(plan.wanted, corpus.duration_s)
+    share = shard.share(plan.wanted, corpus.duration_s)
     with locked(Path(out), folder.name):
-        parts = start_shard(folder)
-        remove_strangers(parts, [one.key for one in own])
-        if own:
-            print_expected(corpus, own, plan.settings)
-            jobs = _jobs(plan, own, parts)
-            outcomes = write_parts(jobs, plan.settings.num_proc, plan.settings.progress)
-        else:
-            outcomes = []
+        outcomes = _write(plan, share, start_shard(folder))
         finish_shard(folder, plan, shard, outcomes)
     return folder
 
@@ -138,22 +127,40 @@ def merge_shards(
         As in :func:`prepare`.
     """
     plan = Plan.make(corpus, settings or Settings())
-    name = corpus.card.name
-    target, work = Path(out) / name, Path(out) / f".{name}.partial"
-    with locked(Path(out), name):
+    roots = [Path(folder) for folder in folders] or [Path(out)]
+
+    def collect(work: Path) -> tuple[list[Outcome], dict[str, Path]]:
+        collected = collect_shards(plan, shard_folders(corpus.card.name, roots), Path(out))
+        work.mkdir(parents=True, exist_ok=True)
+        return collected
+
+    return _prepared(plan, Path(out), collect)
+
+
+def _prepared(
+    plan: Plan, out: Path, parts_in: Callable[[Path], tuple[list[Outcome], dict[str, Path]]]
+) -> Path:
+    """The prepared folder; ``parts_in`` gives outcomes and parts, where it is not there yet."""
+    name = plan.corpus.card.name
+    target, work = out / name, out / f".{name}.partial"
+    with locked(out, name):
         if _already_prepared(target, work, plan):
             return target
-        found = shard_folders(name, [Path(one) for one in folders] or [Path(out)])
-        outcomes, places = collect_shards(plan, found, Path(out))
-        work.mkdir(parents=True, exist_ok=True)
-        return _finish(plan, outcomes, places, target, work)
+        return _finish(plan, *parts_in(work), target, work)
 
 
-def _jobs(plan: Plan, recordings: Sequence[Recording], parts: Path) -> list[Job]:
-    dtype, part_settings = plan.settings.dtype, plan.part_settings()
-    return [
-        (plan.corpus, one, parts, dtype, part_settings, plan.sources[one.key]) for one in recordings
+def _write(plan: Plan, recordings: Sequence[Recording], parts: Path) -> list[Outcome]:
+    """Write the parts of recordings; what else is in the folder goes."""
+    remove_strangers(parts, [recording.key for recording in recordings])
+    if not recordings:
+        return []
+    corpus, settings, part_settings = plan.corpus, plan.settings, plan.part_settings()
+    print_expected(corpus, recordings, settings)
+    jobs = [
+        (corpus, recording, parts, settings.dtype, part_settings, plan.sources[recording.key])
+        for recording in recordings
     ]
+    return write_parts(jobs, settings.num_proc, settings.progress)
 
 
 def _finish(
@@ -161,12 +168,12 @@ def _finish(
 ) -> Path:
     """Report, splits, documents, and the rename; ``work`` goes."""
     corpus, settings = plan.corpus, plan.settings
-    outcomes += [Outcome(one, status="left-out", reason=one.left_out)
-                 for one in plan.recordings if one.left_out]  # fmt: skip
+    outcomes += [Outcome(recording, status="left-out", reason=recording.left_out)
+                 for recording in plan.recordings if recording.left_out]  # fmt: skip
     outcomes.sort(key=lambda outcome: outcome.recording.key)
     write_report(work / REPORT_FILE, corpus.raw, outcomes)
     _check_skipped(corpus, outcomes, settings, work / REPORT_FILE)
-    used = [one for one in outcomes if one.status == "used"]
+    used = [outcome for outcome in outcomes if outcome.status == "used"]
     manifest = plan.manifest or _within_subject_manifest(corpus, used)
     manifest["fingerprint"] = plan.fingerprint()
     manifest["missing"] = plan.missing
@@ -217,11 +224,11 @@ def _check_skipped(
     corpus: Corpus, outcomes: Sequence[Outcome], settings: Settings, report: Path
 ) -> None:
     """Fail where more recordings than allowed could not be used."""
-    skipped = [one for one in outcomes if one.status == "skipped"]
-    asked = len(skipped) + sum(one.status == "used" for one in outcomes)
+    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    asked = len(skipped) + sum(outcome.status == "used" for outcome in outcomes)
     if len(skipped) <= settings.max_skipped * asked:
         return
-    shown = "\n".join(f"  {one.recording.key}: {one.reason}" for one in skipped[:10])
+    shown = "\n".join(f"  {outcome.recording.key}: {outcome.reason}" for outcome in skipped[:10])
     raise PreparationError(
         f"{corpus.card.name}: {len(skipped)} of {asked} recordings could not be used, more than "
         f"{settings.max_skipped:.1%} (--max-skipped):\n{shown}\nAll are in {report}. What could "

@@ -21,7 +21,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ from benchmarks.footprint import footprint
 from benchmarks.joint_step import VARIANTS, num_processes, operations
 from benchmarks.latency import latency_table
 from benchmarks.recording import recording_table
+from benchmarks.tables import notes, step_table, table
 from benchmarks.worker import Worker, ask_in_turn
 from tqdm.auto import tqdm
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     parts = {
-        "steps": lambda: step_table(args, device),
+        "steps": lambda: joint_step_table(args, device),
         "pretraining": lambda: stage_one_table("pretraining", args, device),
         "tokenizer": lambda: stage_one_table("tokenizer", args, device),
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
@@ -90,34 +91,52 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, preset: str) -> float:
     return best
 
 
-def step_table(args: argparse.Namespace, device: torch.device) -> str:
-    """Time and memory of a step of every variant, asked in turn."""
-    variants = [name for name in VARIANTS if wanted(name, args, device)]
-    rates = dict.fromkeys(HALF.values(), 0.0)
-    seconds, peak = measured("steps", variants, args, device, rates)
-    return format_steps(args, variants, seconds, peak, rates)
+def joint_step_table(args: argparse.Namespace, device: torch.device) -> str:
+    """Time and memory of a step of every variant of the joint training, asked in turn."""
+    seconds, peak, rates = measured("steps", VARIANTS, args, device)
+    floors = {
+        name: operations(args.preset, args.samples, name.startswith("joint")) / rate_of(name, rates)
+        for name in seconds
+    }
+    measurements = step_table("step | samples/s", 6 * args.samples, seconds, peak, floors)
+    speeds = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
+    return (
+        f"One training step, {args.preset}, {args.samples} samples of each of six tasks, medians "
+        f"of {args.repeats} rounds.\n\n{measurements}\n\n{notes(VARIANTS, seconds)}\n\n"
+        f"Matrix products reach {speeds.replace('torch.', '')} on this machine; the floor is the "
+        "time that the step's own matrix products would take at that rate."
+    )
 
 
 def stage_one_table(part: str, args: argparse.Namespace, device: torch.device) -> str:
     """Time and memory of a step of every variant of ``pretraining`` or ``tokenizer``, in turn."""
-    kind = {"pretraining": pretraining, "tokenizer": tokenizer}[part]
-    rates = dict.fromkeys(HALF.values(), 0.0)
-    variants = [name for name in kind.VARIANTS if wanted(name, args, device)]
-    seconds, peak = measured(part, variants, args, device, rates)
+    kind, what = {
+        "pretraining": (pretraining, f"pre-training ({args.preset})"),
+        "tokenizer": (tokenizer, "tokenizer training"),
+    }[part]
+    seconds, peak, rates = measured(part, kind.VARIANTS, args, device)
     work = kind.operations(args.preset, args.samples)
-    floors = {name: work / rates[HALF["bfloat16" in name]] for name in variants}
-    what = {"pretraining": "pre-training", "tokenizer": "tokenizer training"}[part]
-    if part == "pretraining":
-        what = f"{what} ({args.preset})"
-    table = pretraining.table(what, kind.VARIANTS, args.samples, seconds, peak, floors)
+    floors = {name: work / rate_of(name, rates) for name in seconds}
+    measurements = step_table(f"{what} step | windows/s", args.samples, seconds, peak, floors)
+    text = (
+        f"One {what} step, {args.samples} windows of {pretraining.CHANNELS} channels x "
+        f"{pretraining.SECONDS} s, medians of {args.repeats} rounds.\n\n{measurements}\n\n"
+        f"{notes(kind.VARIANTS, seconds)}\n\nThe floor is the time that the step's own matrix "
+        "products would take at the rate that matrix products of the model's shape reach on this "
+        "machine."
+    )
     if args.corpus_hours is None:
-        return table
-    rates = {name: args.samples / statistics.median(values) for name, values in seconds.items()}
-    return f"{table}\n\n{cost(part, args.corpus_hours, rates)}"
+        return text
+    speeds = {name: args.samples / statistics.median(values) for name, values in seconds.items()}
+    return f"{text}\n\n{cost(part, args.corpus_hours, speeds)}"
 
 
-def measured(part: str, variants: list[str], args, device: torch.device, rates: dict) -> tuple:
-    """Seconds and peak memory of a part's variants; fills the rates of matrix products."""
+def measured(
+    part: str, variants: Iterable[str], args: argparse.Namespace, device: torch.device
+) -> tuple[dict[str, list[float]], dict[str, float], dict[torch.dtype, float]]:
+    """Seconds and peak memory by variant that is measured here, and rates of matrix products."""
+    variants = [name for name in variants if wanted(name, args, device)]
+    rates = {torch.float32: 0.0, torch.bfloat16: 0.0}
     shared = {"part": part, "preset": args.preset, "samples": args.samples}
     shared |= {"device": str(device), "threads": args.threads}
     workers = {name: Worker(variant=name, **shared) for name in variants}
@@ -128,10 +147,12 @@ def measured(part: str, variants: list[str], args, device: torch.device, rates: 
 
     note_rates()
     rounds = tqdm(range(args.warmup + args.repeats), unit="round", desc=part)
-    return ask_in_turn(workers, rounds, args.warmup, note_rates)
+    return *ask_in_turn(workers, rounds, args.warmup, note_rates), rates
 
 
-HALF = {False: torch.float32, True: torch.bfloat16}
+def rate_of(variant: str, rates: dict[torch.dtype, float]) -> float:
+    """Rate of matrix products in the number type of a variant."""
+    return rates[torch.bfloat16 if "bfloat16" in variant else torch.float32]
 
 
 def wanted(name: str, args: argparse.Namespace, device: torch.device) -> bool:
@@ -145,38 +166,11 @@ def wanted(name: str, args: argparse.Namespace, device: torch.device) -> bool:
     return True
 
 
-def format_steps(args, variants, seconds, peak, rates) -> str:
-    """The steps as a Markdown table."""
-    middle = {name: statistics.median(seconds[name]) for name in variants}
-    rows = [
-        "| step | seconds | samples/s | times plain | floor s | share of floor | peak MB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in variants:
-        rate = rates[HALF["bfloat16" in name]]
-        floor = operations(args.preset, args.samples, name.startswith("joint")) / rate
-        ratios = [a / b for a, b in zip(seconds[variants[0]], seconds[name], strict=True)]
-        rows.append(
-            f"| {name} | {middle[name]:.3f} | {6 * args.samples / middle[name]:.1f} "
-            f"| {statistics.median(ratios):.2f} | {floor:.3f} | {floor / middle[name]:.0%} "
-            f"| {peak[name]:.0f} |"
-        )
-    notes = "\n".join(f"- {name}: {VARIANTS[name]}" for name in variants)
-    measured = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
-    return (
-        f"One training step, {args.preset}, {args.samples} samples of each of six tasks, medians "
-        f"of {args.repeats} rounds.\n\n" + "\n".join(rows) + f"\n\n{notes}\n\nMatrix products "
-        f"reach {measured.replace('torch.', '')} on this machine; the floor is the time that the "
-        "step's own matrix products would take at that rate."
-    )
-
-
 def footprint_table(preset: str) -> str:
     """What a task costs beside its base."""
-    values = footprint(preset)
-    rows = ["| what a task costs | measured |", "|---|---|"]
-    rows += [f"| {name} | {value} |" for name, value in values.items()]
-    return "\n".join(rows)
+    figures = footprint(preset)
+    rows = (f"{name} | {value}" for name, value in figures.items())
+    return table("what a task costs | measured", rows)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

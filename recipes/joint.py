@@ -29,9 +29,9 @@ from modeling_mteeg.training.console import count, describe_joint, epoch_line, s
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
+from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.optimization import build_optimizer
 from modeling_mteeg.training.output_folder import check_output, note_output
-from modeling_mteeg.training.processes import TrainingError, start_accelerator
 from modeling_mteeg.training.record import command_line, note_seeds, start_record
 from modeling_mteeg.training.results import (
     check_saved,
@@ -101,7 +101,7 @@ def train(
     # Model: the backbone, adapters and heads that the method asks for, the rest frozen.
     cards = {task: corpus.card for task, corpus in corpora.items()}
     method = METHODS[config.method].build(config, cards, seed)
-    # Plan, schedule and checkpoints; what is fitted at once has no optimiser.
+    # The trainer has plan, schedule and checkpoints; what is fitted at once has no optimiser.
     if isinstance(method, FittedMethod):
         trainer = FittedTrainer(config, corpora, method, accelerator, seed, folder)
     else:
@@ -114,11 +114,12 @@ def train(
         say_resumed(trainer)
 
     while not trainer.finished:
-        # A step holds a part of every task's samples: one pass over all of them, one update.
+        # The plan's steps: each holds a part of every task's samples, one pass over all of them.
         for batches, counts in trainer.steps():
             trainer.train_step(batches, counts)
-        # Validation; the weights are kept where the mean of the monitor metrics is the best yet.
-        entry = trainer.finish_epoch()
+        validation = trainer.evaluate("validation")
+        # Selection: weights are kept where the mean of the monitor metrics is the best yet.
+        entry = trainer.finish_epoch(validation)
         trainer.save_checkpoint()
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from modeling_mteeg.model.preprocessing import read_recording
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
-from modeling_mteeg.prediction.loading import load_tasks
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
+from modeling_mteeg.prediction.task_loading import load_tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         live = LivePredictor(
             model, tasks, stream.ch_names, rate_hz, args.unit or stream_unit(stream),
             stride_s=args.stride, highpass_hz=args.highpass, lookahead_s=args.lookahead,
+            onnx=args.onnx,
         )  # fmt: skip
         print(
             f"{len(stream.ch_names)} channels at {rate_hz:g} Hz. A window is answered "
@@ -128,6 +129,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--unit", choices=("uV", "mV", "V"), help="default: what the stream announces")
     add("--highpass", type=float, help="Hz, instead of the tasks' own: less delay")
     add("--lookahead", type=float, help="seconds of future to wait for: less delay")
+    add("--onnx", metavar="FOLDER", help="holds <task>.onnx of `mteeg export`: faster answers")
     add("--speed", type=float, default=1.0, help="play a recording so many times faster")
     add("--seconds", type=float, help="end after so much signal")
     add("--patience", type=float, default=10.0, help="end when nothing came for so many seconds")

@@ -28,8 +28,8 @@ from modeling_mteeg.training.arguments import (
     stage_one_parser,
 )
 from modeling_mteeg.training.console import describe_stage_one, say
+from modeling_mteeg.training.launch import start_accelerator
 from modeling_mteeg.training.output_folder import check_output, note_output
-from modeling_mteeg.training.processes import start_accelerator
 from modeling_mteeg.training.stage_one import (
     MaskedTrainer,
     MaskedTrainingConfig,

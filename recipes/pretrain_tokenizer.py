@@ -21,8 +21,8 @@ from stage_one import CONFIGS, ERRORS, open_data, train
 
 from modeling_mteeg.training.arguments import stage_one_overrides, stage_one_parser
 from modeling_mteeg.training.console import describe_stage_one, say
+from modeling_mteeg.training.launch import start_accelerator
 from modeling_mteeg.training.output_folder import check_output, note_output
-from modeling_mteeg.training.processes import start_accelerator
 from modeling_mteeg.training.stage_one import (
     TokenizerTrainer,
     TokenizerTrainingConfig,

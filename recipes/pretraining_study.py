@@ -91,14 +91,14 @@ def steps(args: argparse.Namespace) -> list[Step]:
         joint += ["--set", f"data.folder={args.output / 'data'}"]
     else:
         joint += ["--data", args.data]
-    found: list[Step] = []
+    trainings: list[Step] = []
     for seed in args.seeds:
         folder = args.output / f"seed-{seed}"
         tokenizer, base = folder / "tokenizer", folder / "base"
-        own = ["--set", f"seed={seed}", *unlabelled, *short]
-        pretrain = [RECIPES / "pretrain.py", *own, "--tokenizer", tokenizer / "model"]
-        found += [
-            ([RECIPES / "pretrain_tokenizer.py", *own, "--output", tokenizer], None),
+        stage_one = ["--set", f"seed={seed}", *unlabelled, *short]
+        pretrain = [RECIPES / "pretrain.py", *stage_one, "--tokenizer", tokenizer / "model"]
+        trainings += [
+            ([RECIPES / "pretrain_tokenizer.py", *stage_one, "--output", tokenizer], None),
             ([*pretrain, "--output", base], None),
         ]
         for arm in arms_of(args):
@@ -106,8 +106,8 @@ def steps(args: argparse.Namespace) -> list[Step]:
             command = [*joint, "--seeds", seed, "--output", folder / arm]
             command += [] if arm == RANDOM else ["--base", start]
             mix = (base / "model", seed, PARTS[arm], start) if arm in PARTS else None
-            found.append((command, mix))
-    return found
+            trainings.append((command, mix))
+    return trainings
 
 
 def mix_base(pretrained: Path, seed: int, temporal_encoder: bool, folder: Path) -> None:

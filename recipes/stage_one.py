@@ -11,7 +11,7 @@ from modeling_mteeg.data import UnlabelledWindows, load_unlabelled
 from modeling_mteeg.settings.plain_json import write_json
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import say, say_resumed
-from modeling_mteeg.training.processes import TrainingError
+from modeling_mteeg.training.launch import TrainingError
 from modeling_mteeg.training.stage_one import StageOneConfig, StageOneTrainer
 
 CONFIGS = Path(__file__).resolve().parent / "configs"

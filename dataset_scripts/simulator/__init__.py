@@ -1,7 +1,7 @@
 """Simulated recordings in the file layouts of the six corpora.
 
 Every corpus has a module with a function ``plan(root, seed, size, subjects)``. It returns one
-:class:`~dataset_scripts.simulator.plan.Job` per recording (or per case, where recordings share a
+:class:`~dataset_scripts.simulator.jobs.Job` per recording (or per case, where recordings share a
 file), each of which writes its files and returns the seconds of EEG written. A job depends on the
 seed and its own name only.
 """
@@ -9,7 +9,7 @@ seed and its own name only.
 from __future__ import annotations
 
 from . import chb_mit, physionet_mi, seed_v, sleep_edf, tuab, tuev
-from .plan import SIZES, Job
+from .jobs import SIZES, Job
 
 PLANS = {
     "tuab": tuab.plan,

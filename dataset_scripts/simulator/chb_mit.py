@@ -16,7 +16,7 @@ import numpy as np
 
 from .edf import write_edf
 from .head import FloatArray, Head
-from .plan import Job
+from .jobs import Job
 from .signals import Subject, background, band_noise, generator, muscle_burst
 
 RATE_HZ = 256

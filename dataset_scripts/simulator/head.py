@@ -56,6 +56,7 @@ def _direction(from_cz: float, from_nose: float) -> FloatArray:
 def _between(first: FloatArray, last: FloatArray, share: float) -> FloatArray:
     """Unit vector at ``share`` of the way along the great circle from first to last."""
     angle = np.arccos(np.clip(first @ last, -1.0, 1.0))
+    # Spherical interpolation: both weights are 1 at their own end and 0 at the other.
     return (np.sin((1.0 - share) * angle) * first + np.sin(share * angle) * last) / np.sin(angle)
 
 
@@ -63,18 +64,19 @@ def _between(first: FloatArray, last: FloatArray, share: float) -> FloatArray:
 def _known_positions() -> dict[str, FloatArray]:
     """Unit vectors (3,) by upper-case name."""
     left = {name: _direction(*angles) for name, angles in _OTHERS.items()}
-    found = {name: _direction(angle, 0.0) for name, angle in _MIDLINE.items()}
+    positions = {name: _direction(angle, 0.0) for name, angle in _MIDLINE.items()}
     for row, (front, azimuth, end) in _ROWS.items():
         middle, ring = _direction(front, 0.0), _direction(72.0, azimuth)
-        found[f"{row}Z"] = middle
+        positions[f"{row}Z"] = middle
         left[row + end if end == "7" else end] = ring
         for column, share in (("1", 0.25), ("3", 0.5), ("5", 0.75)):
             left[row + column] = _between(middle, ring, share)
     for name, place in left.items():
-        found[name] = place
-        found[name[:-1] + str(int(name[-1]) + 1)] = place * np.array([-1.0, 1.0, 1.0])
-    found["HEO"] = _direction(95.0, 50.0)
-    return found | {old: found[new] for old, new in _OLD_NAMES.items()}
+        positions[name] = place
+        # F3 lies left, F4 right: the next number, mirrored.
+        positions[name[:-1] + str(int(name[-1]) + 1)] = place * np.array([-1.0, 1.0, 1.0])
+    positions["HEO"] = _direction(95.0, 50.0)
+    return positions | {old: positions[new] for old, new in _OLD_NAMES.items()}
 
 
 def electrode_positions(names: Sequence[str]) -> FloatArray:
@@ -127,6 +129,7 @@ class Head:
             Angle in radians at which the weight has fallen to 0.61.
         """
         places = electrode_positions([at])[0] if isinstance(at, str) else at
+        # Cosines (channels, sources), or (channels,) of one place; rounding may take them past 1.
         angle = np.arccos(np.clip(self.positions @ places.T, -1.0, 1.0))
         return np.exp(-0.5 * (angle / width) ** 2).astype(np.float32)
 
@@ -160,10 +163,12 @@ class Head:
             Size of the region and of one source's field, in radians.
         """
         middle = electrode_positions([at])[0]
+        # Over three axes the scatter adds up to ``radius``; then back on the sphere.
         places = middle + rng.standard_normal((len(waves), 3)) * radius / np.sqrt(3.0)
         places /= np.linalg.norm(places, axis=1, keepdims=True)
-        mixing = self.weights(places, width)
-        near = self.weights(middle[None], radius)[:, 0]
+        mixing = self.weights(places, width)  # (channels, sources)
+        near = self.weights(middle[None], radius)[:, 0]  # (channels,): how much each counts
+        # Independent waves add their powers; the mean over the channels near by becomes 1.
         power = np.average(np.sum(mixing**2, axis=1), weights=near)
         uv += (mixing / np.sqrt(power)).astype(np.float32) @ waves.astype(np.float32)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .edf import write_edf
 from .head import FloatArray, Head
-from .plan import Job
+from .jobs import Job
 from .signals import Subject, background, band_noise, blink, generator
 from .signals import smooth_steps as smooth
 
@@ -82,7 +82,7 @@ def draw_cues(rng: np.random.Generator, count: int) -> list[str]:
     if rng.random() < 0.5:
         active = [{"T1": "T2", "T2": "T1"}[code] for code in active]
     shuffled = [active[index] for index in rng.permutation(len(active))]
-    return [code for one in shuffled for code in ("T0", one)]
+    return [code for movement in shuffled for code in ("T0", movement)]
 
 
 def simulate_signal(rng: np.random.Generator, subject: Subject, labels: list[str]) -> FloatArray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .cnt import write_cnt
 from .head import FloatArray, Head
-from .plan import Job
+from .jobs import Job
 from .signals import Subject, background, band_noise, blink, generator
 from .signals import smooth_steps as smooth
 

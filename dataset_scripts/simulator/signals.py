@@ -6,6 +6,7 @@ All signals are float32 in microvolt.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,11 +82,8 @@ def coloured_noise(
     numpy.ndarray
         float32 (rows, samples) with unit variance in expectation.
     """
-    length = fft.next_fast_len(samples, real=True)
-    frequency = fft.rfftfreq(length, 1.0 / rate_hz)
-    gain = np.maximum(frequency, 1.0) ** (-slope / 2.0)
-    gain[frequency < 0.3] = 0.0
-    return _shaped(rng, rows, samples, length, gain)
+    # The power falls with the exponent, so the amplitude falls with half of it.
+    return _shaped(rng, rows, samples, rate_hz, lambda hz: np.maximum(hz, 1.0) ** (-slope / 2.0))
 
 
 def band_noise(
@@ -103,18 +101,24 @@ def band_noise(
     numpy.ndarray
         float32 (rows, samples) with unit variance in expectation.
     """
-    length = fft.next_fast_len(samples, real=True)
-    frequency = fft.rfftfreq(length, 1.0 / rate_hz)
-    gain = np.exp(-0.5 * ((frequency - centre_hz) / width_hz) ** 2)
-    gain[frequency < 0.3] = 0.0
-    return _shaped(rng, rows, samples, length, gain)
+    bell = lambda hz: np.exp(-0.5 * ((hz - centre_hz) / width_hz) ** 2)  # noqa: E731
+    return _shaped(rng, rows, samples, rate_hz, bell)
 
 
 def _shaped(
-    rng: np.random.Generator, rows: int, samples: int, length: int, gain: FloatArray
+    rng: np.random.Generator,
+    rows: int,
+    samples: int,
+    rate_hz: float,
+    response: Callable[[FloatArray], FloatArray],
 ) -> FloatArray:
-    """White noise through the amplitude response ``gain`` (length // 2 + 1,), unit variance."""
+    """White noise through an amplitude response to Hz, (rows, samples), unit variance."""
+    length = fft.next_fast_len(samples, real=True)  # a quick length; what is too much is cut
+    hz = fft.rfftfreq(length, 1.0 / rate_hz)  # (length // 2 + 1,)
+    gain = response(hz)
+    gain[hz < 0.3] = 0.0  # no offset, no drift
     white = fft.rfft(rng.standard_normal((rows, length), dtype=np.float32), axis=1)
+    # Mean of gain**2 over all frequencies, negative ones included: the variance that comes out.
     power = float(np.sum(gain**2)) * 2.0 / length
     shaped = fft.irfft(white * (gain / np.sqrt(power)).astype(np.float32), length, axis=1)
     return shaped[:, :samples]
@@ -137,18 +141,21 @@ def background(
         float32 (channels, samples) in microvolt, before the subject's overall ``amplitude``.
     """
     places = rng.standard_normal((sources, 3))
-    places[:, 2] = np.abs(places[:, 2]) - 0.3
+    places[:, 2] = np.abs(places[:, 2]) - 0.3  # in the upper part of the head, where electrodes are
     places /= np.linalg.norm(places, axis=1, keepdims=True)
-    mixing = head.weights(places, 0.55)
+    mixing = head.weights(places, 0.55)  # (channels, sources)
+    # A channel's variance is the sum of its squared weights: their mean becomes background_uv**2.
     mixing *= subject.background_uv / np.sqrt(np.mean(np.sum(mixing**2, axis=1)))
     uv = mixing @ coloured_noise(rng, sources, samples, rate_hz, subject.slope)
     noise = rng.standard_normal(uv.shape, dtype=np.float32)
     noise *= subject.noise_uv
     uv += noise
+    # (3, samples): three sources whose fields overlap, hence 0.7 of each.
     alpha = band_noise(rng, 3, samples, rate_hz, subject.alpha_hz, 0.6) * subject.alpha_uv
     for site, wave in zip(("O1", "O2", "POz"), alpha, strict=True):
         head.place(uv, site, wave * 0.7, 0.5)
     hum = np.sin(2.0 * np.pi * line_hz * np.arange(samples) / rate_hz)
+    # One phase everywhere, another strength at each electrode (its impedance).
     uv += rng.uniform(0.3, 1.0, (len(uv), 1)).astype(np.float32) * hum * subject.line_uv
     return uv.astype(np.float32)
 
@@ -156,8 +163,9 @@ def background(
 def smooth_steps(levels: FloatArray, rate_hz: float, ramp_s: float) -> FloatArray:
     """A piecewise constant course (samples,) with its steps softened over about ``ramp_s``."""
     length = max(3, round(ramp_s * rate_hz))
-    window = np.hanning(length + 2)[1:-1]
+    window = np.hanning(length + 2)[1:-1]  # without its zeros
     padded = np.pad(np.asarray(levels, np.float64), length, mode="edge")
+    # As much was added on either side as the window is long, so no end is pulled towards 0.
     soft = signal.fftconvolve(padded, window / window.sum(), mode="same")
     return soft[length:-length].astype(np.float32)
 

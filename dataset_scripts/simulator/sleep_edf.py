@@ -13,16 +13,8 @@ import numpy as np
 
 from .edf import Extra, write_annotations, write_edf
 from .head import FloatArray
-from .plan import Job
-from .signals import (
-    Subject,
-    band_noise,
-    blink,
-    coloured_noise,
-    generator,
-    k_complex,
-    spindle,
-)
+from .jobs import Job
+from .signals import Subject, band_noise, blink, coloured_noise, generator, k_complex, spindle
 
 RATE_HZ = 100
 EPOCH_S = 30

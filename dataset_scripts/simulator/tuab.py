@@ -14,7 +14,7 @@ import numpy as np
 
 from .edf import write_edf
 from .head import Head
-from .plan import Job, tuh_subject
+from .jobs import Job, tuh_subject
 from .signals import Subject, background, band_noise, blink, generator
 
 CHANNELS = tuple("FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split())

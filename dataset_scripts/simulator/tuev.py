@@ -13,7 +13,7 @@ import numpy as np
 
 from .edf import write_edf
 from .head import FloatArray, Head
-from .plan import Job, tuh_subject
+from .jobs import Job, tuh_subject
 from .signals import (
     Subject,
     background,

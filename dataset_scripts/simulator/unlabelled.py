@@ -76,18 +76,23 @@ def simulate_unlabelled(
     simulate(work / "corpora", seed, tasks, size, progress=progress)
     target = work / "recordings"
     target.mkdir()
-    for task in tasks:
-        recordings = corpus_class(task)(work / "corpora" / task).find_recordings()
-        subjects = sorted({one.subject for one in recordings})
-        runs = dict.fromkeys(subjects, 0)
-        for one in recordings:
-            runs[one.subject] += 1
-            name = f"sub-{KINDS[task]}{subjects.index(one.subject) + 1:02d}"
-            name += f"_run-{runs[one.subject]:02d}_eeg{one.path.suffix}"
-            shutil.move(one.path, target / name)
+    _move_recordings(work / "corpora", tasks, target)
     (target / SIMULATED_FILE).write_text(json.dumps(settings), "utf-8")
     if folder.exists():
         folder.rmdir()
     target.rename(folder)
     shutil.rmtree(work)
     return folder
+
+
+def _move_recordings(corpora: Path, tasks: Sequence[str], target: Path) -> None:
+    """Move the signals' files of simulated corpora, under names that say no label."""
+    for task in tasks:
+        recordings = corpus_class(task)(corpora / task).find_recordings()
+        subjects = sorted({recording.subject for recording in recordings})
+        runs = dict.fromkeys(subjects, 0)
+        for recording in recordings:
+            runs[recording.subject] += 1
+            name = f"sub-{KINDS[task]}{subjects.index(recording.subject) + 1:02d}"
+            name += f"_run-{runs[recording.subject]:02d}_eeg{recording.path.suffix}"
+            shutil.move(recording.path, target / name)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from modeling_mteeg.commands.renaming import add_rename, parse_rename
+from modeling_mteeg.commands.shared_arguments import add_rename, parse_rename
 
-from ..locking import PreparationError
+from ..command import with_exit_code
 from .excluded import Exclusions
 from .known_sources import SOURCES
 from .stretch_settings import DTYPES, UnlabelledSettings
@@ -45,33 +44,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@with_exit_code
+def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; returns the exit code."""
     options = parse(arguments)
-    try:
-        if options.num_proc < 1:
-            raise ValueError(f"--num-proc: expected 1 or more, found {options.num_proc}.")
-        settings = UnlabelledSettings(
-            max_patches=options.max_patches,
-            max_seconds=options.max_seconds,
-            notch_hz=None if options.notch == "none" else float(options.notch),
-            dtype=options.dtype,
-        )
-        folder = prepare_unlabelled(
-            options.raw,
-            options.out,
-            SOURCES[options.source](options.subject, parse_rename(options.rename)),
-            settings,
-            Exclusions.load(options.exclude, options.exclude_subjects, options.without_tuh_lists),
-            options.num_proc,
-            options.overwrite,
-            strict=options.strict,
-        )
-    except (ValueError, OSError, PreparationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if options.num_proc < 1:
+        raise ValueError(f"--num-proc: expected 1 or more, found {options.num_proc}.")
+    notch_hz = None if options.notch == "none" else float(options.notch)
+    folder = prepare_unlabelled(
+        options.raw,
+        options.out,
+        SOURCES[options.source](options.subject, parse_rename(options.rename)),
+        UnlabelledSettings(options.max_patches, options.max_seconds, notch_hz, options.dtype),
+        Exclusions.load(options.exclude, options.exclude_subjects, options.without_tuh_lists),
+        options.num_proc,
+        options.overwrite,
+        strict=options.strict,
+    )
     print(folder)
-    return 0
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def read_digests(
     """
     from tqdm import tqdm
 
-    files = {one.path: one.files for one in recordings}
+    files = {recording.path: recording.files for recording in recordings}
     states = {path: [_state(file) for file in of] for path, of in files.items()}
     known = _remembered(remembered)
     digests = {
@@ -90,8 +90,8 @@ def read_digests(
         ThreadPoolExecutor(threads) as pool,
         open(remembered, "a", encoding="utf-8") as lines,
     ):
-        found = pool.map(lambda path: _digest_or_fault(files[path], bar), missing)
-        for path, (digest, fault) in zip(missing, found, strict=True):
+        results = pool.map(lambda path: _digest_or_fault(files[path], bar), missing)
+        for path, (digest, fault) in zip(missing, results, strict=True):
             if fault:
                 faults[path] = fault
                 continue
@@ -126,11 +126,11 @@ def _remembered(path: Path) -> dict[Path, tuple[str, list[list[int]]]]:
     """What was written before; a line that a kill cut short counts for nothing."""
     if not path.is_file():
         return {}
-    found = {}
+    known = {}
     for line in path.read_text("utf-8", "replace").splitlines():
         try:
             name, digest, state = json.loads(line)
         except (ValueError, TypeError):
             continue
-        found[Path(name)] = (digest, state)
-    return found
+        known[Path(name)] = (digest, state)
+    return known

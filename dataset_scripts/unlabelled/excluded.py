@@ -21,7 +21,7 @@ from typing import Self
 from ..physionet_mi import RUN_LABELS
 from ..physionet_mi import SUBJECTS as MI_SUBJECTS
 from ..sleep_edf import NIGHTS
-from ..splits import cut_in_order
+from ..splits import assign_in_order
 from .layouts import TUH_NAME, UnlabelledRecording
 
 VERSION = 2
@@ -42,19 +42,17 @@ _RULES = 3
 that was made with them."""
 
 
-def _in_test(names: Sequence[str]) -> frozenset[str]:
-    """Those of all names of a corpus, in order, that the protocol tests on."""
-    splits = cut_in_order(len(names))
-    return frozenset(name for name, split in zip(names, splits, strict=True) if split == "test")
+def _in_test(names: Iterable[str]) -> frozenset[str]:
+    """Those of all names of a corpus that the protocol tests on."""
+    return frozenset(name for name, split in assign_in_order(names).items() if split == "test")
 
 
-TEST_NIGHTS = _in_test(sorted(NIGHTS))
+TEST_NIGHTS = _in_test(NIGHTS)
 """Sleep-EDF: the last fifth of the 153 nights in the order of their names."""
 TEST_CASES = frozenset({22, 23, 24})
 """CHB-MIT: those of the paper (22, 23) and of the protocol ``biot`` (23, 24)."""
 TEST_MI_SUBJECTS = frozenset(
-    name[:4] for name in _in_test([f"{s}R{run:02d}" for s in sorted(MI_SUBJECTS)
-                                   for run in sorted(RUN_LABELS)])
+    name[:4] for name in _in_test(f"{s}R{run:02d}" for s in MI_SUBJECTS for run in RUN_LABELS)
 ) | frozenset(f"S{number:03d}" for number in range(90, 110))  # fmt: skip
 """PhysioNet motor imagery: whoever has a run in the last fifth of the imagery runs, and those that
 the protocol ``four-class`` tests on."""
@@ -70,15 +68,15 @@ def rule_by_name(key: str) -> str | None:
     """
     *folders, name = key.split("/")
     lower = [folder.lower() for folder in folders]
-    found = _CHB.match(name)
-    if found and int(found[1]) in TEST_CASES:
-        return f"CHB-MIT case {int(found[1])} is in a test split"
-    found = _SLEEP.match(name)
-    if found and found[1].upper() in TEST_NIGHTS:
-        return f"Sleep-EDF night {found[1].upper()} is in the test split"
-    found = _MI.match(name)
-    if found and found[1].upper() in TEST_MI_SUBJECTS:
-        return f"PhysioNet motor imagery: {found[1].upper()} is in a test split"
+    match = _CHB.match(name)
+    if match and int(match[1]) in TEST_CASES:
+        return f"CHB-MIT case {int(match[1])} is in a test split"
+    match = _SLEEP.match(name)
+    if match and match[1].upper() in TEST_NIGHTS:
+        return f"Sleep-EDF night {match[1].upper()} is in the test split"
+    match = _MI.match(name)
+    if match and match[1].upper() in TEST_MI_SUBJECTS:
+        return f"PhysioNet motor imagery: {match[1].upper()} is in a test split"
     if _SEED_V.match(name) or any(re.fullmatch(r"seed[-_ ]?v", folder) for folder in lower):
         return "SEED-V: every session has test trials"
     if any(pair in _TUAB_EVAL for pair in pairwise(lower)):
@@ -90,8 +88,8 @@ def rule_by_name(key: str) -> str | None:
 
 def _tuev_eval(folders: Sequence[str]) -> bool:
     """Whether a folder ``eval`` lies in a folder with the name of TUEV; in lower case."""
-    tuev = [("tuev" in one or "tuh_eeg_events" in one) for one in folders]
-    return any(one == "eval" and any(tuev[:place]) for place, one in enumerate(folders))
+    tuev = [("tuev" in folder or "tuh_eeg_events" in folder) for folder in folders]
+    return any(folder == "eval" and any(tuev[:place]) for place, folder in enumerate(folders))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +150,7 @@ class Exclusions:
                 content = json.loads(Path(path).read_text("utf-8"))
                 if content["version"] != VERSION:
                     raise ValueError(f"version {content['version']!r}, expected {VERSION}")
-                entries += [Entry(**one) for one in content["entries"]]
+                entries += [Entry(**entry) for entry in content["entries"]]
             except FileNotFoundError:
                 raise
             except (ValueError, KeyError, TypeError) as error:
@@ -174,10 +172,10 @@ class Exclusions:
             other kind (letters, numbers), and ``without_tuh_lists`` does not say to go on.
         """
         first = {}
-        for one in recordings:
-            found = TUH_NAME.match(one.path.name)
-            if found:
-                first.setdefault(found[1].isdigit(), one.key)
+        for recording in recordings:
+            match = TUH_NAME.match(recording.path.name)
+            if match:
+                first.setdefault(match[1].isdigit(), recording.key)
         if not first:
             return ()
         missing = TUH_TASKS.difference(entry.task for entry in self.entries)
@@ -211,7 +209,7 @@ class Exclusions:
             Of what its file holds: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
         """
         whole = (recording.path.absolute(), recording.path.resolve())
-        for path in (recording.key, *(one.as_posix() for one in whole)):
+        for path in (recording.key, *(full_path.as_posix() for full_path in whole)):
             rule = rule_by_name(path)
             if rule:
                 return rule
@@ -233,7 +231,7 @@ class Exclusions:
         lines = [
             "built-in rules by name: CHB-MIT cases 22 to 24; Sleep-EDF, the last fifth of the "
             "nights; PhysioNet motor imagery, subjects with a run in the last fifth, and from S090 "
-            "on; SEED-V, all; TUAB and TUEV, evaluation sets",
+            "on; SEED-V, all; TUAB and TUEV, evaluation sets"
         ]
         for task in sorted({entry.task for entry in self.entries}):
             count = sum(entry.task == task for entry in self.entries)

@@ -120,13 +120,14 @@ class Source:
 
     def find(self, raw: Path) -> list[UnlabelledRecording]:
         """All recordings below a folder, used or not, sorted by key."""
-        return sorted((self.describe(raw, path) for path in walk(raw)), key=lambda one: one.key)
+        recordings = (self.describe(raw, path) for path in walk(raw))
+        return sorted(recordings, key=lambda recording: recording.key)
 
     def describe(self, raw: Path, path: Path) -> UnlabelledRecording:
         """What is known of a recording before it is opened."""
         key = path.relative_to(raw).as_posix()
-        found = self._subject.search(key)
-        subject = found[1] if found else ""
+        match = self._subject.search(key)
+        subject = match[1] if match else ""
         if self._tuh and not subject:
             # One archive, one list of patients: the same person in two of its corpora is one.
             of_tuh = TUH_NAME.match(path.name)
@@ -152,9 +153,9 @@ def _first_part(path: Path) -> str | None:
         return None
     stem = path.name.partition(".")[0]
     first = [_LATER_PART.sub("", stem), _LATER_SPLIT.sub(_split_one, stem)]
-    for one in first:
-        if one != stem and (path.parent / path.name.replace(stem, one)).exists():
-            return one
+    for first_stem in first:
+        if first_stem != stem and (path.parent / path.name.replace(stem, first_stem)).exists():
+            return first_stem
     return None
 
 
@@ -174,11 +175,12 @@ def walk(raw: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[Path]:
         place = os.stat(folder)
         again = (place.st_dev, place.st_ino) in seen  # a link back to where it lies
         seen.add((place.st_dev, place.st_ino))
-        inner = [] if again else sorted(one for one in folders if not one.startswith("."))
-        recordings = [one for one in inner if one.lower().endswith(".mff")]
-        folders[:] = [one for one in inner if one not in recordings]
         if again:
+            folders.clear()
             continue
+        visible = sorted(inner for inner in folders if not inner.startswith("."))
+        recordings = [inner for inner in visible if inner.lower().endswith(".mff")]
+        folders[:] = [inner for inner in visible if inner not in recordings]
         for name in sorted([*files, *recordings]):
             path = Path(folder) / name
             if name.startswith(".") or not name.lower().endswith(suffixes):

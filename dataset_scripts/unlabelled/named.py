@@ -26,11 +26,11 @@ class NamedSource(Source):
 
     def describe(self, raw: Path, path: Path) -> UnlabelledRecording:
         known = super().describe(raw, path)
-        found = self.file_name.fullmatch(path.name)
-        if found is None:
+        match = self.file_name.fullmatch(path.name)
+        if match is None:
             reason = f"its name is none of {self.name}: expected {self.file_name.pattern}"
             return dataclasses.replace(known, left_out=known.left_out or reason)
-        subject = known.subject or f"{self.name}-{found[1].lower()}"
+        subject = known.subject or f"{self.name}-{match[1].lower()}"
         return dataclasses.replace(
             known, subject=subject, rename={**self.rename, **known.rename}, drop=tuple(self.drop)
         )

@@ -58,12 +58,12 @@ class SeedIv(SeedSource):
     layout = "eeg_raw_data/<session>/<subject>_<date>.mat, or raw Neuroscan files, at any depth"
 
     def find(self, raw: Path) -> list[UnlabelledRecording]:
-        found = super().find(raw)
+        recordings = super().find(raw)
         for path in walk(raw, (".mat",)):
             name = _MAT_NAME.fullmatch(path.name)
             if name is not None:
-                found += self._trials(path, path.relative_to(raw).as_posix(), name[1])
-        return sorted(found, key=lambda one: one.key)
+                recordings += self._trials(path, path.relative_to(raw).as_posix(), name[1])
+        return sorted(recordings, key=lambda recording: recording.key)
 
     def open(self, recording: UnlabelledRecording) -> Any:
         if not recording.part:
@@ -97,8 +97,9 @@ class SeedIv(SeedSource):
         for name, shape in shapes.items():
             good = len(shape) == 2 and shape[0] == channels
             reason = "" if good else f"expected ({channels}, samples), found {shape}"
-            one = UnlabelledRecording(f"{key}/{name}", path, subject, left_out=reason, part=name)
-            trials.append(one)
+            trials.append(
+                UnlabelledRecording(f"{key}/{name}", path, subject, left_out=reason, part=name)
+            )
         return trials
 
 

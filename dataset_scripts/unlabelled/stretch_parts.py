@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from modeling_mteeg.data import cut_stretches, encode_stretch, stretch_features, window_patches
 
 from ..headers import RecordingError
+from ..locking import write_whole
 from .layouts import Source, UnlabelledRecording
 from .stretch_reading import Signal, UnlikeChannels, read_signal
 from .stretch_settings import UnlabelledSettings
@@ -83,20 +84,14 @@ def write_part(
     outcome = Outcome(recording.key, recording.subject, sha256=digest)
     part = part_path(folder, recording.key)
     try:
-        _write_like_channels(outcome, source, recording, part, settings)
+        _write(outcome, source, recording, part, settings)
     except RecordingError as error:
         outcome.status, outcome.reason = "skipped", str(error)
         part.unlink(missing_ok=True)
     size = part.stat().st_size if outcome.status == "used" else 0
-    text = {
-        "settings": _made_from(recording, settings),
-        "bytes": size,
-        "outcome": dataclasses.asdict(outcome),
-    }
-    described = part.with_suffix(".json")
-    temporary = described.with_suffix(f".json.{os.getpid()}")
-    temporary.write_text(json.dumps(text), "utf-8")
-    os.replace(temporary, described)
+    described = {"bytes": size, "outcome": dataclasses.asdict(outcome)}
+    described["settings"] = _made_from(recording, settings)
+    write_whole(part.with_suffix(".json"), json.dumps(described))
     return outcome
 
 
@@ -124,43 +119,35 @@ def _known(
     return outcome if whole and same and outcome.status == "used" else None
 
 
-def _write_like_channels(
+def _write(
     outcome: Outcome,
     source: Source,
     recording: UnlabelledRecording,
     part: Path,
     settings: UnlabelledSettings,
 ) -> None:
-    """Write the stretches of the channels whose amplitudes are of one unit.
+    """Write the stretches of the channels whose amplitudes are of one unit, and note what was read.
 
     Every channel that is left out changes what the others are compared with, so it is looked again.
     """
     unlike: dict[str, float] = {}
     while True:
+        signal = read_signal(source, recording, settings.notch_hz, unlike)
+        outcome.seconds, outcome.rate_hz = signal.seconds, signal.info.rate_hz
+        outcome.channels, outcome.left_out = list(signal.channels), list(signal.left_out)
+        outcome.notes = list(signal.notes)
+        outcome.window_s = _window_s(recording, signal, settings)
         try:
-            return _read_and_write(outcome, source, recording, part, settings, unlike)
-        except UnlikeChannels as found:
-            if found.ratios.keys() <= unlike.keys():
+            return _write_stretches(outcome, signal, part, settings.dtype)
+        except UnlikeChannels as more:
+            if more.ratios.keys() <= unlike.keys():
                 raise RecordingError(
                     f"{recording.path.name}: no two channels have amplitudes of one unit."
-                ) from found
-            unlike |= found.ratios
+                ) from more
+            unlike |= more.ratios
 
 
-def _read_and_write(
-    outcome: Outcome,
-    source: Source,
-    recording: UnlabelledRecording,
-    part: Path,
-    settings: UnlabelledSettings,
-    unlike: Mapping[str, float] | None = None,
-) -> None:
-    """Write the stretches, and note in the outcome what was read."""
-    signal = read_signal(source, recording, settings.notch_hz, unlike)
-    outcome.seconds, outcome.rate_hz = signal.seconds, signal.rate_hz
-    outcome.channels, outcome.left_out = list(signal.channels), list(signal.left_out)
-    outcome.notes = list(signal.notes)
-    outcome.window_s = _window_s(recording, signal, settings)
+def _write_stretches(outcome: Outcome, signal: Signal, part: Path, dtype: str) -> None:
     from datasets.arrow_writer import ArrowWriter
 
     temporary = part.with_suffix(f".arrow.{os.getpid()}")
@@ -170,8 +157,8 @@ def _read_and_write(
             for start, own_s, values in _stretches(signal, outcome.window_s):
                 writer.write(
                     encode_stretch(
-                        values, signal.channels, recording.key, recording.subject,
-                        start // RATE_HZ, own_s, settings.dtype,
+                        values, signal.channels, outcome.key, outcome.subject,
+                        start // RATE_HZ, own_s, dtype,
                     )
                 )  # fmt: skip
             writer.finalize()
@@ -202,6 +189,7 @@ def _stretches(signal: Signal, window_s: int) -> Iterator[tuple[int, int, np.nda
     blocks, first = signal.filtered(), 0
     values = np.empty((len(signal.channels), 0), np.float32)
     for start, stop, own_s in cut_stretches(signal.samples, window_s):
+        # What of the last stretch belongs to this one, too; then blocks until it is whole.
         held, first = [values[:, start - first :]], start
         place = start + held[0].shape[1]
         while place < stop:

@@ -6,6 +6,7 @@ the filters. It is never in memory as a whole unless it is small.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -72,21 +73,23 @@ class Blocks:
 
     def _read(self, names: Sequence[str], places: list[int], start: int, stop: int) -> np.ndarray:
         try:
+            # (rows, stop - start): every name's rows lie together, in the order of the names.
             signal = self._opened.read(places, start, stop)[0] * 1e6
             if signal.shape[1] != stop - start:
                 raise ValueError(f"expected {stop - start} samples, found {signal.shape[1]}")
-            first, found = 0, []
+            first, first_rows = 0, []
             for name in names:
                 count = len(self._rows[name])
                 if count > 1:
                     check_equal(name, signal[first : first + count])
-                found.append(first)
+                first_rows.append(first)
                 first += count
         except Exception as error:  # MNE's readers raise whatever a damaged file makes them meet
             raise RecordingError(f"{self._file}: its signal cannot be read: {error}") from error
-        return signal[found] if len(found) < len(places) else signal
+        return signal[first_rows] if len(first_rows) < len(places) else signal
 
 
+@dataclasses.dataclass(frozen=True)
 class Signal:
     """A recording that was opened and looked through; its filtered signal comes block by block.
 
@@ -102,23 +105,27 @@ class Signal:
         Channels that are not used, each with the reason.
     notes : tuple of str
         What is odd about it.
+    file : str
+        Name of the file, for messages.
     """
 
-    def __init__(
-        self,
-        blocks: Blocks,
-        channels: tuple[str, ...],
-        info: PreprocessingInfo,
-        samples_in: int,
-        left_out: tuple[str, ...],
-        notes: tuple[str, ...],
-        file: str,
-    ) -> None:
-        self._blocks, self._info, self._samples_in, self._file = blocks, info, samples_in, file
-        self.channels, self.left_out, self.notes = channels, left_out, notes
-        self.rate_hz, self.seconds = info.rate_hz, samples_in / info.rate_hz
-        self.samples = info.samples_out(samples_in)
+    blocks: Blocks
+    channels: tuple[str, ...]
+    info: PreprocessingInfo
+    samples_in: int
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+    file: str
+
+    @property
+    def seconds(self) -> float:
+        """Length as recorded."""
+        return self.samples_in / self.info.rate_hz
+
+    @property
+    def samples(self) -> int:
         """Samples at 200 Hz."""
+        return self.info.samples_out(self.samples_in)
 
     def filtered(self) -> Iterator[np.ndarray]:
         """(channels, n) float32 in microvolt at 200 Hz, ``samples`` in all; n may be 0.
@@ -130,22 +137,23 @@ class Signal:
         UnlikeChannels
             At the end: the amplitudes of some channels differ from the others' as units do.
         """
-        steps = recording_filter(self._info, len(self.channels), self._samples_in)
+        steps = recording_filter(self.info, len(self.channels), self.samples_in)
         every, place, sampled = max(1, self.samples // MOST_SAMPLES), 0, []
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="A recording is shorter than")
             for done in self._steps(steps):
+                # Every ``every``-th sample of the whole, wherever a block begins (at ``place``).
                 sampled.append(done[:, -place % every :: every].copy())
                 place += done.shape[1]
                 yield done
-        seen = np.concatenate(sampled, axis=1)
-        check_amplitude(seen, self.channels, self._file)
+        seen = np.concatenate(sampled, axis=1)  # (channels, about MOST_SAMPLES)
+        check_amplitude(seen, self.channels, self.file)
         unlike = foreign_channels(seen, self.channels)
         if unlike:
             raise UnlikeChannels(unlike)
 
     def _steps(self, steps: Any) -> Iterator[np.ndarray]:
-        for block in self._blocks.of(self.channels):
+        for block in self.blocks.of(self.channels):
             yield steps.push(block)
         yield steps.finish()
 
@@ -184,14 +192,30 @@ def read_signal(
     name, unlike = recording.path.name, unlike or {}
     opened, left_out = _opened(raw, recording, source, name)
     rows = rows_by_name(opened)
+    known = _known_channels(rows, opened, name)
+    left_out += [f"{channel} (no place in the table)" for channel in rows if channel not in known]
+    blocks = Blocks(opened, rows, name)
+    unusable = _unusable(blocks, known)
+    unusable |= {channel: f"its amplitude is {unlike[channel]:.2g} times that of the others"
+                 for channel in unlike}  # fmt: skip
+    reasons = [f"{channel} ({why})" for channel, why in unusable.items()]
+    kept = tuple(channel for channel in known if channel not in unusable)
+    if not kept:
+        raise RecordingError(f"{name}: no channel can be used: {', '.join(reasons)}.")
+    info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
+    left_out = (*left_out, *reasons)
+    return Signal(blocks, kept, info, opened.samples, left_out, info.left_out, name)
+
+
+def _known_channels(rows: Mapping[str, list[int]], opened: OpenRecording, name: str) -> list[str]:
+    """Names of the table among those of a recording, in its order."""
     if rows.keys() >= _BIOSEMI:
         raise RecordingError(
             f"{name}: channels have BioSemi's own names (A1, A2, ... B1, ...), of which A1 and A2 "
             "would be taken for the earlobes; rename them to electrodes (--source trujillo does so "
             "for the 64-channel cap)."
         )
-    known = sorted((one for one in rows if is_known(one)), key=_place)
-    left_out += [f"{one} (no place in the table)" for one in rows if not is_known(one)]
+    known = sorted((channel for channel in rows if is_known(channel)), key=_place)
     if not known:
         raise RecordingError(
             f"{name}: no channel has a name of the table, found {', '.join(opened.names)}; rename "
@@ -201,17 +225,7 @@ def read_signal(
         raise RecordingError(
             f"{name}: expected {LEAST_RATE_HZ:g} Hz or more, found {opened.rate_hz:g} Hz."
         )
-    blocks = Blocks(opened, rows, name)
-    unusable = _unusable(blocks, known)
-    unusable |= {one: f"its amplitude is {unlike[one]:.2g} times that of the others"
-                 for one in unlike}  # fmt: skip
-    left_out += [f"{one} ({why})" for one, why in unusable.items()]
-    kept = tuple(one for one in known if one not in unusable)
-    if not kept:
-        shown = ", ".join(f"{one} ({why})" for one, why in unusable.items())
-        raise RecordingError(f"{name}: no channel can be used: {shown}.")
-    info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
-    return Signal(blocks, kept, info, opened.samples, tuple(left_out), info.left_out, name)
+    return known
 
 
 def _opened(
@@ -220,22 +234,23 @@ def _opened(
     """The recording with its channels renamed and dropped, and channels that are left out."""
     if not raw.ch_names:
         raise RecordingError(f"{name}: no signal in it, only annotations.")
-    there = [one for one in recording.drop if one in raw.ch_names]
+    dropped_names = [channel for channel in recording.drop if channel in raw.ch_names]
     units = getattr(raw, "_orig_units", None) or {}
-    no_unit = [one for one in raw.ch_names if units.get(one) == "n/a" and one not in there]
+    others = [channel for channel in raw.ch_names if channel not in dropped_names]
+    no_unit = [channel for channel in others if units.get(channel) == "n/a"]
     try:
         wanted = {clean_name(old): new for old, new in recording.rename.items()}
-        renamed = {one: wanted[clean_name(one)] for one in raw.ch_names
-                   if clean_name(one) in wanted}  # fmt: skip
-        left_out = [f"{renamed.get(one, one)} (no unit of voltage in the header)"
-                    for one, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)
-                    if one in no_unit and kind == "eeg"]  # fmt: skip
-        raw.drop_channels([*there, *no_unit])
+        renamed = {channel: wanted[clean_name(channel)] for channel in raw.ch_names
+                   if clean_name(channel) in wanted}  # fmt: skip
+        left_out = [f"{renamed.get(channel, channel)} (no unit of voltage in the header)"
+                    for channel, kind in zip(raw.ch_names, raw.get_channel_types(), strict=True)
+                    if channel in no_unit and kind == "eeg"]  # fmt: skip
+        raw.drop_channels([*dropped_names, *no_unit])
         raw.rename_channels({a: b for a, b in renamed.items() if a in raw.ch_names})
         opened = open_source(raw)
     except ValueError as error:
         raise RecordingError(f"{name}: {error}") from error
-    dropped = [f"{one} (of no use to {source.name})" for one in there]
+    dropped = [f"{channel} (of no use to {source.name})" for channel in dropped_names]
     return opened, [*opened.left_out, *dropped, *left_out]
 
 
@@ -245,13 +260,16 @@ def _place(name: str) -> tuple[int, ...]:
 
 def _unusable(blocks: Blocks, names: Sequence[str]) -> dict[str, str]:
     """Channels that hold NaN or infinity, or nothing at all, with the reason."""
+    # The extremes of every channel, (channels,), tell NaN, infinity and a flat line in one pass.
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     for block in blocks.of(names):
         np.minimum(low, block.min(axis=1), out=low)  # NaN stays NaN
         np.maximum(high, block.max(axis=1), out=high)
     finite = np.isfinite(low) & np.isfinite(high)
-    found = {one: "NaN or infinite" for one, ok in zip(names, finite, strict=True) if not ok}
-    rest = [one for one in names if one not in found]
+    rest = [channel for channel, right in zip(names, finite, strict=True) if right]
+    reasons = dict.fromkeys(
+        [channel for channel in names if channel not in rest], "NaN or infinite"
+    )
     if rest:
-        found |= dict.fromkeys(flat_by_span((high - low)[finite], rest), "flat")
-    return found
+        reasons |= dict.fromkeys(flat_by_span((high - low)[finite], rest), "flat")
+    return reasons

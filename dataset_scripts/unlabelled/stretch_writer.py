@@ -8,6 +8,7 @@ folder that loads as complete, and a second start redoes only what is missing.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import os
@@ -85,9 +86,7 @@ def prepare_unlabelled(
         No recording could be used, another process is preparing the folder, or, where ``strict``,
         a recording was skipped.
     """
-    raw, out = Path(raw), Path(out)
-    source, settings = source or Source(), settings or UnlabelledSettings()
-    exclusions = Exclusions() if exclusions is None else exclusions
+    raw, source = Path(raw), source or Source()
     if not raw.is_dir():
         raise FileNotFoundError(f"{raw}: expected a folder of {source.layout}.")
     recordings = source.find(raw)
@@ -95,43 +94,58 @@ def prepare_unlabelled(
         raise FileNotFoundError(
             f"{raw}: expected {source.layout} ({' '.join(SUFFIXES)}), found none."
         )
-    notes = exclusions.check_tuh(recordings)
-    with locked(out.parent, out.name):
-        wanted = _made_from(source, recordings, settings, exclusions)
-        if _already_there(out, wanted, overwrite):
+    asked = _Asked(
+        raw, Path(out), source, settings or UnlabelledSettings(), exclusions or Exclusions(),
+        recordings, num_proc, progress, strict,
+    )  # fmt: skip
+    notes = asked.exclusions.check_tuh(recordings)
+    with locked(asked.out.parent, asked.out.name):
+        if _already_there(asked.out, asked.made_from(), overwrite):
             if strict:
-                _check_nothing_skipped(out)
-            return out
-        work = out.parent / f".{out.name}.partial"
-        (work / "parts").mkdir(parents=True, exist_ok=True)
-        outcomes = _prepare_each(source, recordings, exclusions, work, settings, num_proc,
-                                 progress, strict)  # fmt: skip
-        _finish(raw, out, work, source, settings, exclusions, outcomes, wanted,
-                notes)  # fmt: skip
+                _check_nothing_skipped(asked.out)
+            return asked.out
+        (asked.work / "parts").mkdir(parents=True, exist_ok=True)
+        outcomes = _prepare_each(asked)
+        _finish(asked, outcomes, notes)
     if progress:
-        print(summary(source, outcomes))
-        for note in notes:
-            print(note)
-    return out
+        print("\n".join([summary(source, outcomes), *notes]))
+    return asked.out
 
 
-def _made_from(
-    source: Source,
-    recordings: Sequence[UnlabelledRecording],
-    settings: UnlabelledSettings,
-    exclusions: Exclusions,
-) -> dict[str, Any]:
-    """What a prepared folder depends on, by names that a message can use."""
-    names = [[one.key, sorted(one.rename.items()), list(one.drop)] for one in recordings]
-    subjects = [[one.key, one.subject] for one in recordings]
-    return {
-        "settings": settings.key(),
-        "source": source.name,
-        "files": {one.key: [_size(path) for path in one.files] for one in recordings},
-        "channel names": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
-        "subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
-        "exclusions": exclusions.digest(),
-    }
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """One preparation: the arguments of :func:`prepare_unlabelled`, and what they found."""
+
+    raw: Path
+    out: Path
+    source: Source
+    settings: UnlabelledSettings
+    exclusions: Exclusions
+    recordings: Sequence[UnlabelledRecording]
+    num_proc: int
+    progress: bool
+    strict: bool
+
+    @property
+    def work(self) -> Path:
+        """Where parts lie until the folder is whole."""
+        return self.out.parent / f".{self.out.name}.partial"
+
+    def made_from(self) -> dict[str, Any]:
+        """What a prepared folder depends on, by names that a message can use."""
+        names, subjects, files = [], [], {}
+        for recording in self.recordings:
+            names.append([recording.key, sorted(recording.rename.items()), list(recording.drop)])
+            subjects.append([recording.key, recording.subject])
+            files[recording.key] = [_size(path) for path in recording.files]
+        return {
+            "settings": self.settings.key(),
+            "source": self.source.name,
+            "files": files,
+            "channel names": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+            "subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
+            "exclusions": self.exclusions.digest(),
+        }
 
 
 def _size(path: Path) -> int:
@@ -147,19 +161,19 @@ def _already_there(out: Path, wanted: dict[str, Any], overwrite: bool) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = read_manifest(out).get("made_from")
+        made_from = read_manifest(out).get("made_from")
     except (FileNotFoundError, ValueError) as error:
         if overwrite and (out / MANIFEST_FILE).is_file():
             return False
         raise FileExistsError(
             f"{out} is there and no prepared folder ({error}); choose another --out."
         ) from error
-    if found == wanted:
+    if made_from == wanted:
         return True
     if overwrite:
         return False
-    found = found if isinstance(found, dict) else {}
-    keys = [key for key in wanted if found.get(key) != wanted[key]]
+    made_from = made_from if isinstance(made_from, dict) else {}
+    keys = [key for key in wanted if made_from.get(key) != wanted[key]]
     raise FileExistsError(
         f"{out} was prepared from other {' and '.join(keys)}; choose another --out, or replace it "
         "with --overwrite."
@@ -175,122 +189,85 @@ def _check_nothing_skipped(out: Path) -> None:
         )
 
 
-def _prepare_each(
-    source: Source,
-    recordings: Sequence[UnlabelledRecording],
-    exclusions: Exclusions,
-    work: Path,
-    settings: UnlabelledSettings,
-    num_proc: int,
-    progress: bool,
-    strict: bool,
-) -> list[Outcome]:
+def _prepare_each(asked: _Asked) -> list[Outcome]:
     """An outcome for every recording, in the order of their keys."""
     from tqdm import tqdm
 
-    digests, faults = read_digests(recordings, work / "digests.jsonl", num_proc, progress)
-    outcomes, chosen = _choose(recordings, exclusions, digests, faults)
-    parts = work / "parts"
-    wanted = {part_path(parts, one.key).stem for one in chosen}
+    digests, faults = read_digests(
+        asked.recordings, asked.work / "digests.jsonl", asked.num_proc, asked.progress
+    )
+    outcomes, chosen = _choose(asked, digests, faults)
+    parts = asked.work / "parts"
+    wanted = {part_path(parts, recording.key).stem for recording in chosen}
     for path in parts.iterdir():
         if path.name.partition(".")[0] not in wanted:
             path.unlink()
-    jobs = [(source, one, digests[one.path], parts, settings) for one in chosen]
-    with tqdm(total=len(jobs), desc=source.name, bar_format=_BAR, disable=not progress) as bar:
-        for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, num_proc)):
+    jobs = [(asked.source, recording, digests[recording.path], parts, asked.settings)
+            for recording in chosen]  # fmt: skip
+    with tqdm(
+        total=len(jobs), desc=asked.source.name, bar_format=_BAR, disable=not asked.progress
+    ) as bar:
+        for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, asked.num_proc)):
             bar.update(outcome.key not in outcomes)
             outcomes[outcome.key] = outcome
             if outcome.status != "skipped":
                 continue
-            if strict:
+            if asked.strict:
                 raise PreparationError(f"{outcome.key}: {outcome.reason} (--strict)")
-            if progress:
+            if asked.progress:
                 bar.write(f"skipped {outcome.key}: {outcome.reason}")
-    return [outcomes[one.key] for one in recordings]
+    return [outcomes[recording.key] for recording in asked.recordings]
 
 
 def _choose(
-    recordings: Sequence[UnlabelledRecording],
-    exclusions: Exclusions,
-    digests: Mapping[Path, str],
-    faults: Mapping[Path, str],
+    asked: _Asked, digests: Mapping[Path, str], faults: Mapping[Path, str]
 ) -> tuple[dict[str, Outcome], list[UnlabelledRecording]]:
     """Outcomes of recordings that are not used, known before they are opened; and the others."""
     outcomes, chosen = {}, []
     first_with: dict[tuple[str, str], str] = {}
-    for one in recordings:
-        digest = digests.get(one.path, "")
-        content = (digest, one.part)
-        rule = exclusions.reason(one, digest)
+    for recording in asked.recordings:
+        key, digest = recording.key, digests.get(recording.path, "")
+        content = (digest, recording.part)
+        rule = asked.exclusions.reason(recording, digest)
         if rule:
             status, reason = "excluded", rule
-        elif one.left_out:
-            status, reason = "left-out", one.left_out
-        elif one.path in faults:
-            status, reason = "skipped", faults[one.path]
+        elif recording.left_out:
+            status, reason = "left-out", recording.left_out
+        elif recording.path in faults:
+            status, reason = "skipped", faults[recording.path]
         elif content in first_with:
             status, reason = "left-out", f"a copy of {first_with[content]}"
         else:
-            first_with[content] = one.key
-            chosen.append(one)
+            first_with[content] = key
+            chosen.append(recording)
             continue
-        outcomes[one.key] = Outcome(one.key, one.subject, status, reason, digest)
+        outcomes[key] = Outcome(key, recording.subject, status, reason, digest)
     return outcomes, chosen
 
 
-def _finish(
-    raw: Path,
-    out: Path,
-    work: Path,
-    source: Source,
-    settings: UnlabelledSettings,
-    exclusions: Exclusions,
-    outcomes: Sequence[Outcome],
-    wanted: dict[str, Any],
-    notes: Sequence[str],
-) -> None:
+def _finish(asked: _Asked, outcomes: Sequence[Outcome], notes: Sequence[str]) -> None:
     """Put the parts together, write the documents, and rename the folder into place."""
     from datasets import Dataset, concatenate_datasets
     from datasets.utils.logging import disable_progress_bar, enable_progress_bar
 
-    used = [one for one in outcomes if one.status == "used"]
+    out, work = asked.out, asked.work
+    used = [outcome for outcome in outcomes if outcome.status == "used"]
     if not used:
         write_report(work / REPORT_FILE, outcomes)
-        lines = "".join(f"\n  {one.key}: {one.reason}" for one in outcomes[:10])
+        lines = "".join(f"\n  {outcome.key}: {outcome.reason}" for outcome in outcomes[:10])
         raise PreparationError(
-            f"{raw}: none of {len(outcomes)} recordings can be used (the report is "
+            f"{asked.raw}: none of {len(outcomes)} recordings can be used (the report is "
             f"{work / REPORT_FILE}):{lines}"
         )
     whole = work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
-    data = [Dataset.from_file(str(part_path(work / "parts", one.key))) for one in used]
+    data = [Dataset.from_file(str(part_path(work / "parts", outcome.key))) for outcome in used]
     disable_progress_bar()
     try:
         concatenate_datasets(data).save_to_disk(str(whole))
     finally:
         enable_progress_bar()
-    simulated = (raw / SIMULATED_FILE).exists()
-    statuses = Counter(one.status for one in outcomes)
-    manifest = {
-        "version": MANIFEST_VERSION,
-        "simulated": simulated,
-        "source": source.name,
-        "rate_hz": 200,
-        "unit": "microvolt",
-        "highpass_hz": 0.1,
-        "lowpass_hz": 75.0,
-        "notch_hz": settings.notch_hz,
-        "dtype": settings.dtype,
-        "max_patches": settings.max_patches,
-        "max_seconds": settings.max_seconds,
-        "recordings": dict(statuses),
-        "subjects": len({one.subject or one.key for one in used}),
-        "hours": sum(one.seconds for one in used) / 3600,
-        "montages": dict(Counter(len(one.channels) for one in used)),
-        "exclusions": exclusions.describe(),
-        "notes": list(notes),
-        "made_from": wanted,
-    }
+    manifest = _manifest(asked, outcomes, used, notes)
     write_report(whole / REPORT_FILE, outcomes)
     (whole / "README.md").write_text(card(manifest), "utf-8")
     (whole / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -303,45 +280,68 @@ def _finish(
     shutil.rmtree(work)
 
 
+def _manifest(
+    asked: _Asked, outcomes: Sequence[Outcome], used: Sequence[Outcome], notes: Sequence[str]
+) -> dict[str, Any]:
+    """What ``unlabelled.json`` says."""
+    settings = asked.settings
+    return {
+        "version": MANIFEST_VERSION,
+        "simulated": (asked.raw / SIMULATED_FILE).exists(),
+        "source": asked.source.name,
+        "rate_hz": 200,
+        "unit": "microvolt",
+        "highpass_hz": 0.1,
+        "lowpass_hz": 75.0,
+        "notch_hz": settings.notch_hz,
+        "dtype": settings.dtype,
+        "max_patches": settings.max_patches,
+        "max_seconds": settings.max_seconds,
+        "recordings": dict(Counter(outcome.status for outcome in outcomes)),
+        "subjects": len({outcome.subject or outcome.key for outcome in used}),
+        "hours": sum(outcome.seconds for outcome in used) / 3600,
+        "montages": dict(Counter(len(outcome.channels) for outcome in used)),
+        "exclusions": asked.exclusions.describe(),
+        "notes": list(notes),
+        "made_from": asked.made_from(),
+    }
+
+
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write ``report.csv``: one row for every recording, used or not."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        for one in outcomes:
+        for outcome in outcomes:
             writer.writerow(
-                (one.key, one.status, one.reason, one.subject, f"{one.seconds / 3600:.4f}",
-                 f"{one.rate_hz:g}", one.window_s, " ".join(one.channels),
-                 "; ".join(one.left_out), "; ".join(one.notes), one.sha256)
+                (outcome.key, outcome.status, outcome.reason, outcome.subject,
+                 f"{outcome.seconds / 3600:.4f}", f"{outcome.rate_hz:g}", outcome.window_s,
+                 " ".join(outcome.channels), "; ".join(outcome.left_out),
+                 "; ".join(outcome.notes), outcome.sha256)
             )  # fmt: skip
 
 
 def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
     """What became of all recordings, in a few lines."""
-    used = [one for one in outcomes if one.status == "used"]
-    hours = sum(one.seconds for one in used) / 3600
+    used = [outcome for outcome in outcomes if outcome.status == "used"]
+    hours = sum(outcome.seconds for outcome in used) / 3600
     lines = [f"{len(used)} of {len(outcomes)} recordings used, {hours:.2f} h of EEG"]
     if source.known_hours is not None:
         lines[0] += f" (the paper names {source.known_hours:g} h)"
-    for size, group in sorted(_by_size(used).items()):
-        seconds = sorted({one.window_s for one in group})
-        shown = " or ".join(map(str, seconds))
-        lines.append(f"  {len(group):>5} of {size} channels, windows up to {shown} s")
+    windows_s: dict[int, list[int]] = {}
+    for outcome in used:
+        windows_s.setdefault(len(outcome.channels), []).append(outcome.window_s)
+    for channels, seconds in sorted(windows_s.items()):
+        shown = " or ".join(map(str, sorted(set(seconds))))
+        lines.append(f"  {len(seconds):>5} of {channels} channels, windows up to {shown} s")
     for status in ("skipped", "excluded", "left-out"):
-        count = sum(one.status == status for one in outcomes)
+        count = sum(outcome.status == status for outcome in outcomes)
         if count:
             lines.append(f"  {count:>5} {status}: see {REPORT_FILE}")
-    dropped = Counter(text for one in used for text in one.left_out)
+    dropped = Counter(text for outcome in used for text in outcome.left_out)
     for text, count in dropped.most_common(5):
         lines.append(f"  channel left out: {text} in {count}")
     return "\n".join(lines)
-
-
-def _by_size(used: Sequence[Outcome]) -> dict[int, list[Outcome]]:
-    groups: dict[int, list[Outcome]] = {}
-    for one in used:
-        groups.setdefault(len(one.channels), []).append(one)
-    return groups
 
 
 def card(manifest: dict[str, Any]) -> str:

@@ -8,19 +8,21 @@ import itertools
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..model.task_card import TaskCard
+from ..pictures import save_prediction, save_scalp
+from ..pictures.sleep import stage_order
+from ..prediction import Prediction, predict
+from ..prediction.events import write_events
+from ..prediction.result_files import Target, plan_targets
+from ..recordings.block_reader import renamed_raw
 from .examine import length_text, recording_facts
 from .scalp_answer import attribute_recording
 from .served import ServedModel
 from .uploads import open_recording
-
-if TYPE_CHECKING:
-    from ..model.task_card import TaskCard
-    from ..prediction.result import Prediction
-    from ..prediction.result_files import Target
 
 SHOWN_ROWS = 500
 """Events that the page's table shows; the file has all."""
@@ -135,9 +137,6 @@ def answer(
     ValueError, OSError
         The recording cannot be read, or does not fit a task; the message says what to do.
     """
-    from ..prediction import predict
-    from ..prediction.result_files import plan_targets
-
     if not tasks:
         raise ValueError("No task is chosen: mark at least one, or name an adapter from the Hub.")
     raw = open_recording(recording)
@@ -158,10 +157,10 @@ def answer(
     shares = np.linspace(_PREDICTING, 1.0, len(predictions) + 1)
     done = []
     for target, begin, end in zip(targets, shares[:-1], shares[1:], strict=True):
-        own = lambda share, doing, begin=begin, end=end: report(  # noqa: E731
+        part = lambda share, doing, begin=begin, end=end: report(  # noqa: E731
             float(begin + share * (end - begin)), doing
         )
-        work = _Work(served, raw, recording, predictions[target.task], target, options, own)
+        work = _Work(served, raw, recording, predictions[target.task], target, options, part)
         done.append(work.finish())
     report(1.0, "Done")
     return Answer(recording_facts(raw, recording), tuple(done))
@@ -200,19 +199,14 @@ class _Work:
         )  # fmt: skip
 
     def _draw(self) -> Picture:
-        from ..pictures import save_prediction
-        from ..recordings.block_reader import renamed_raw
-
         self.report(0.0, f"Drawing {self.prediction.card.name}")
         shown = renamed_raw(self.recording, self.options.rename)
         path = save_prediction(self.prediction, shown, self.target.picture)
         return Picture(path, f"{picture_kind(self.prediction.card)} of {self.prediction.card.name}")
 
     def _draw_scalp(self) -> Picture:
-        from ..pictures import save_scalp
-
         name = self.prediction.card.name
-        found = attribute_recording(
+        attribution = attribute_recording(
             self.served.model, self.raw, self.prediction,
             lambda done, count: self.report(
                 0.2 + 0.7 * done / count, f"Attributing {name} to channels, window {done + 1}"
@@ -220,13 +214,11 @@ class _Work:
             self.options.rename,
         )  # fmt: skip
         picture = self.target.picture
-        path = save_scalp(found, picture.with_name(f"{picture.stem}_scalp.png"))
-        return Picture(path, f"Scalp map of {name}: what speaks for {found.label}")
+        path = save_scalp(attribution, picture.with_name(f"{picture.stem}_scalp.png"))
+        return Picture(path, f"Scalp map of {name}: what speaks for {attribution.label}")
 
     def _write_files(self, pictures: Sequence[Picture]) -> dict[str, Path]:
         """Events with their sidecar, annotations, and all of it with the pictures as one zip."""
-        from ..prediction.events import write_events
-
         self.report(0.95, f"Writing the events of {self.target.task}")
         written = write_events(
             self.prediction, self.target.events, merge=self.options.merge, annotations=True
@@ -269,8 +261,6 @@ def task_facts(prediction: Prediction) -> dict[str, str]:
 
 def picture_kind(card: TaskCard) -> str:
     """What the picture of a task is called."""
-    from ..pictures.sleep import stage_order
-
     if stage_order(card):
         return "Hypnogram"
     return "Timeline" if len(card.labels) == 2 else "Class probabilities"

@@ -6,13 +6,12 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..model.recording_sources import OTHER_SYSTEM, Source, choose_channels, open_source
+from ..model.task_card import TaskCard
+from ..recordings.montage import rename_channels
 from .uploads import gather_recording, open_recording
-
-if TYPE_CHECKING:
-    from ..model.task_card import TaskCard
 
 _OTHER_NAMES = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
 _NAMED = 4
@@ -62,8 +61,6 @@ def examine(
     ValueError
         They are not one readable recording, or lack a name that was to be changed.
     """
-    from ..recordings.montage import rename_channels
-
     with tempfile.TemporaryDirectory(prefix="mteeg-app-") as folder:
         path = gather_recording(files, folder)
         raw = open_recording(path)

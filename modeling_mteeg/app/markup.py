@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from ..model.task_card import TaskCard
-
-if TYPE_CHECKING:
-    from .examine import Fit
+from .examine import Fit
 
 NO_DEVICE = (
     "Research software and no medical device: nothing on this page is a diagnosis, and nobody "
@@ -113,12 +110,12 @@ def about_tasks(cards: Iterable[TaskCard]) -> str:
     return f'<dl class="mteeg-small mteeg-tasks">{"".join(parts)}</dl>'
 
 
-def fits(found: Iterable[Fit]) -> str:
+def fits(tasks: Iterable[Fit]) -> str:
     """Which tasks suit a recording."""
     items = "".join(
-        f'<li class="{"fit" if one.fits else "no-fit"}"><b>{escape(one.task)}</b>: '
-        f"{escape(one.words)}</li>"
-        for one in found
+        f'<li class="{"fit" if fit.fits else "no-fit"}"><b>{escape(fit.task)}</b>: '
+        f"{escape(fit.words)}</li>"
+        for fit in tasks
     )
     return f'<div class="mteeg-small"><ul class="mteeg-fits">{items}</ul></div>'
 

@@ -127,9 +127,9 @@ def _lay_out(gr: Any, served: ServedModel) -> None:
             status = gr.HTML(markup.note("How it works", START), elem_id="status")
 
             @gr.render(inputs=result)
-            def show(found: Answer | None) -> None:
-                if found is not None:
-                    _show_answer(gr, found)
+            def show(given: Answer | None) -> None:
+                if given is not None:
+                    _show_answer(gr, given)
 
     rename = options[3]
     gr.on(
@@ -139,8 +139,8 @@ def _lay_out(gr: Any, served: ServedModel) -> None:
         api_visibility="private", show_progress="minimal",
     )  # fmt: skip
 
-    def run(own, given, chosen, *set_, progress=gr.Progress()):  # noqa: B008
-        return predict_upload(served, own, given, chosen, set_, progress)
+    def run(visitor, given, chosen, *set_, progress=gr.Progress()):  # noqa: B008
+        return predict_upload(served, visitor, given, chosen, set_, progress)
 
     quick = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     buttons = lambda working: [gr.Button(interactive=not working), gr.Button(interactive=working)]  # noqa: E731
@@ -217,9 +217,9 @@ def look_at_upload(
         return "", chosen
 
     def work() -> tuple[str, list[str]]:
-        found = examine(served.tasks, files, parse_names(names or ""))
-        html = markup.facts(found.facts) + markup.fits(found.fits)
-        return html, chosen or found.suggested
+        examined = examine(served.tasks, files, parse_names(names or ""))
+        html = markup.facts(examined.facts) + markup.fits(examined.fits)
+        return html, chosen or examined.suggested
 
     return _shielded(work, "This recording cannot be read", lambda box: (box, chosen))
 
@@ -264,8 +264,8 @@ def predict_upload(
         recording = gather_recording(files, folder / "recording")
         with served.holding((repo or "").strip() or None) as guest:
             chosen = [*(tasks or ()), *([guest] if guest else ())]
-            found = answer(served, recording, chosen, folder, wanted, report)
-        return found, markup.facts(found.facts)
+            given = answer(served, recording, chosen, folder, wanted, report)
+        return given, markup.facts(given.facts)
 
     try:
         return _shielded(work, "No answer", lambda box: (None, box))
@@ -294,10 +294,10 @@ def _shielded(work: Callable[[], Any], title: str, failed: Callable[[str], Any])
         )
 
 
-def _show_answer(gr: Any, found: Answer) -> None:
+def _show_answer(gr: Any, given: Answer) -> None:
     """One tab a task."""
     with gr.Tabs(elem_id="answers"):
-        for index, task in enumerate(found.tasks):
+        for index, task in enumerate(given.tasks):
             with gr.Tab(task.name, elem_id=f"answer-{index}"):
                 _show_task(gr, task)
 

@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from transformers import AutoFeatureExtractor
 
 from ..model.adapter_files import ADAPTERS, AdapterError
+from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import CARD_FILE, TaskCard, check_task_name
-
-if TYPE_CHECKING:
-    from ..model.modeling_mteeg import MteegModel
+from ..prediction.task_loading import load_tasks
 
 DEMO_BASE = Path("outputs", "joint_demo", "model")
 """Where ``recipes/joint.py`` leaves its base."""
@@ -56,8 +58,6 @@ def adapters_beside(base: str) -> list[str]:
     """
     folder = Path(base)
     if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
         folder = Path(snapshot_download(base, allow_patterns=[f"{ADAPTERS}/*"]))
     return sorted(card.parent.name for card in (folder / ADAPTERS).glob(f"*/{CARD_FILE}"))
 
@@ -96,10 +96,6 @@ class ServedModel:
         ValueError, OSError
             The base or a task beside it cannot be loaded.
         """
-        from transformers import AutoFeatureExtractor
-
-        from ..prediction.loading import load_tasks
-
         model, _ = load_tasks(base, adapters_beside(base))
         model.set_adapter(None)
         model.requires_grad_(False)

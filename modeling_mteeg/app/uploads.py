@@ -56,9 +56,9 @@ def gather_recording(files: Sequence[str | Path] | None, folder: str | Path) -> 
         )
     heads = [file for file in files if _suffix(file) in SUFFIXES]
     if len(heads) != 1:
-        found = _list(file.name for file in (heads or files))
+        names = _list(file.name for file in (heads or files))
         more = "one recording at a time" if heads else f"a file that ends in {_list(SUFFIXES)}"
-        raise UploadError(f"Expected {more}, found {found}.{_hint(files)}")
+        raise UploadError(f"Expected {more}, found {names}.{_hint(files)}")
     head = heads[0]
     parts = COMPANIONS.get(_suffix(head), ())
     strangers = [file.name for file in files if file is not head and _suffix(file) not in parts]

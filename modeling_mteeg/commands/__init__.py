@@ -1,7 +1,8 @@
 """The subcommands of ``mteeg``, one file each; a new one is a row in ``COMMANDS``.
 
 A command's module has ``SUMMARY`` (one line), ``add_arguments(parser)`` and ``run(args)``. Modules
-are imported to build the parser, so they import what they need when they run.
+are imported to build the parser, so they import what they need when they run: ``mteeg --help`` and
+a misspelled option answer at once.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .renaming import add_rename, parse_rename
+from .shared_arguments import add_base, add_reading, parse_rename
 
 if TYPE_CHECKING:
     from ..explanation.attribution import ChannelAttribution
@@ -18,7 +18,7 @@ _METHODS = ("integrated-gradients", "attention-rollout")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("recording", help="file of any format that MNE-Python reads")
-    parser.add_argument("--base", required=True, help="folder or Hub id of the base")
+    add_base(parser)
     parser.add_argument(
         "--task", required=True, help="task beside the base, folder, or owner/repo[@revision]"
     )
@@ -39,16 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, help="points on the path of integrated gradients (default: enough)"
     )
-    parser.add_argument("--revision", help="revision of the base on the Hub")
-    parser.add_argument(
-        "--allow-missing", type=int, metavar="N", help="channels that the recording may lack"
-    )
-    add_rename(parser)
-    parser.add_argument("--unit", choices=("uV", "mV", "V"), help="unit of the file's numbers")
-    parser.add_argument("--device", help="cpu, cuda ... (default: a GPU if there is one)")
-    parser.add_argument("--token", help="token for private repositories (default: your login's)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from ..explanation.explaining import explain
     from ..pictures.scalp import save_scalp
     from ..pictures.style import check_picture_name, figure_class
-    from ..prediction.loading import load_tasks
+    from ..prediction.task_loading import load_tasks
 
     rename = parse_rename(args.rename)
     if args.out:
@@ -72,38 +63,36 @@ def run(args: argparse.Namespace) -> None:
     model, (task,) = load_tasks(
         args.base, [args.task], revision=args.revision, token=args.token, device=args.device
     )
-    found = explain(
+    attribution = explain(
         args.recording, model, task, onsets_s=args.onset, windows=args.windows, label=args.label,
         method=args.method, steps=args.steps, allow_missing=args.allow_missing, rename=rename,
         unit=args.unit, progress=not args.quiet,
     )  # fmt: skip
-    print(text_of(found))
+    print(text_of(attribution))
     if args.table:
-        print(f"table: {save_table(found, args.table)}")
+        print(f"table: {save_table(attribution, args.table)}")
     if args.out:
-        print(f"scalp map: {save_scalp(found, args.out)}")
+        print(f"scalp map: {save_scalp(attribution, args.out)}")
 
 
-def text_of(found: ChannelAttribution) -> str:
+def text_of(attribution: ChannelAttribution) -> str:
     """The values as printed, the largest first."""
-    simulated = " (trained on SIMULATED data)" if found.simulated else ""
-    what = f" for {found.label}" if found.label else ""
-    lines = [f"{found.task}{simulated}: {found.method}{what}, {found.where()}"]
-    width = max(len(name) for name in found.channels)
-    places = {name: f"{value:+.4f}" if found.signed else f"{value:.4f}"
-              for name, value in zip(found.channels, found.values, strict=True)}  # fmt: skip
-    for index in found.order():
-        name = found.channels[index]
-        lines.append(f"  {name:<{width}}  {places[name]:>9}")
+    simulated = " (trained on SIMULATED data)" if attribution.simulated else ""
+    what = f" for {attribution.label}" if attribution.label else ""
+    lines = [f"{attribution.task}{simulated}: {attribution.method}{what}, {attribution.where()}"]
+    width = max(len(name) for name in attribution.channels)
+    sign = "+" if attribution.signed else ""
+    for index in attribution.order():
+        value = f"{attribution.values[index]:{sign}.4f}"
+        lines.append(f"  {attribution.channels[index]:<{width}}  {value:>9}")
     return "\n".join(lines)
 
 
-def save_table(found: ChannelAttribution, path: str | Path) -> Path:
+def save_table(attribution: ChannelAttribution, path: str | Path) -> Path:
     """Write ``channel`` and ``value``, in the model's order, as tab-separated text."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        f"{name}\t{value:.6g}" for name, value in zip(found.channels, found.values, strict=True)
-    ]
+    pairs = zip(attribution.channels, attribution.values, strict=True)
+    rows = [f"{name}\t{value:.6g}" for name, value in pairs]
     path.write_text("\n".join(["channel\tvalue", *rows]) + "\n", "utf-8")
     return path

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
+
+from .shared_arguments import add_base
 
 SUMMARY = "merge one adapter into its base and write an ONNX file, checked against PyTorch"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--base", required=True, metavar="B", help="folder or Hub id of the base")
+    add_base(parser)
     parser.add_argument(
         "--task", required=True, metavar="T", help="task beside the base, a folder, or owner/repo"
     )
@@ -20,19 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file that ends in .onnx, or a folder, where it becomes <task>.onnx",
     )
     parser.add_argument("--opset", type=int, default=18, metavar="N", help="18 (default) to 23")
-    parser.add_argument("--revision", help="revision of the base on the Hub")
-    parser.add_argument(
-        "--token", help="token for private repositories (default: the one you logged in with)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    import sys
-
     from ..export.onnx import TOLERANCE, export_onnx
-    from ..prediction.loading import load_tasks
+    from ..prediction.task_loading import load_tasks
 
     model, (task,) = load_tasks(
         args.base, [args.task], revision=args.revision, token=args.token, device="cpu"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from typing import Any
 
-from .renaming import add_rename, parse_rename
+from .shared_arguments import add_base, add_reading, parse_rename
 
 SUMMARY = "predict recordings: events with the probability of every class, annotations, pictures"
 _FORMATS = "EDF, BDF, BrainVision, FIF, CNT, EEGLAB set ...: what MNE reads"
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
     add("recording", nargs="+", help=f"one or several files ({_FORMATS})")
-    add("--base", required=True, help="folder or Hub id of the base")
+    add_base(parser)
     add(
         "--task",
         action="append",
@@ -35,20 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--merge", action="store_true", help="one event for a run of windows of the same class")
     add("--annotations", action="store_true", help="write *_annot.fif for MNE, too")
     add("--plot", metavar="PATH", help="a picture (.png, .pdf, .svg), or a folder of pictures")
-    add(
-        "--allow-missing",
-        type=int,
-        metavar="N",
-        help="go on where up to N of a task's channels are missing (default: what its card allows)",
-    )
-    add_rename(parser)
-    add("--unit", choices=("uV", "mV", "V"), help="unit that the file's numbers really have")
     add("--batch-size", type=int, default=16, metavar="N", help="windows at a time (16)")
-    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    add("--revision", help="revision of the base on the Hub")
-    add("--token", help="token for private repositories (default: the one you logged in with)")
-    add("--overwrite", action="store_true", help="replace files that another run has made")
-    add("--quiet", action="store_true", help="no progress bar, print errors only")
+    add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -59,12 +48,10 @@ def run(args: argparse.Namespace) -> None:
     ValueError
         Any result could not be made; the others were.
     """
-    import warnings
-
     from tqdm import tqdm
 
-    from ..prediction.loading import load_tasks
     from ..prediction.result_files import Options, plan_targets, predict_files
+    from ..prediction.task_loading import load_tasks
 
     options = Options(
         stride_s=args.stride,
@@ -97,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     if outcome.failed and len(targets) == 1:
         raise outcome.failed[0][1]
     if outcome.failed:
-        lines = [f"{one.recording} ({one.task}): {error}" for one, error in outcome.failed]
+        lines = [f"{target.recording} ({target.task}): {error}" for target, error in outcome.failed]
         made = len(outcome.done) + len(outcome.skipped)
         raise ValueError(
             f"{len(lines)} of {len(targets)} results could not be made; the other {made} are "

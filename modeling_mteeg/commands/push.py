@@ -28,32 +28,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from ..hub.publishing import publish, read_publication
+    from ..hub.publication import read_publication
+    from ..hub.publishing import publish
 
     if args.create_pr and args.revision:
         raise ValueError("expected --revision or --create-pr, found both: a pull request is made "
                          "against the default branch.")  # fmt: skip
-    found = read_publication(args.folder, args.task)
-    if found.fingerprint:
-        what = ", ".join([*(["base"] if found.base else []), *found.tasks])
-        what += f", fingerprint of the base {found.fingerprint[:12]}"
+    publication = read_publication(args.folder, args.task)
+    if publication.fingerprint:
+        what = ", ".join([*(["base"] if publication.base else []), *publication.tasks])
+        what += f", fingerprint of the base {publication.fingerprint[:12]}"
     else:
         what = "neural tokenizer"
-    print(f"{found.folder}: {what}: checked")
-    for note in found.notes:
+    print(f"{publication.folder}: {what}: checked")
+    for note in publication.notes:
         print(f"note: {note}")
-    if found.left_out:
-        rest = f" and {len(found.left_out) - 8} more" if len(found.left_out) > 8 else ""
-        print(f"stays here: {', '.join(found.left_out[:8])}{rest}")
+    if publication.left_out:
+        rest = f" and {len(publication.left_out) - 8} more" if len(publication.left_out) > 8 else ""
+        print(f"stays here: {', '.join(publication.left_out[:8])}{rest}")
     if args.check:
-        files = found.files()
+        files = publication.files()
         size = sum(path.stat().st_size for path in files.values())
         print(f"would go: {len(files)} files, {size / 1e6:.1f} MB, and model cards that lack")
         for path, source in files.items():
             print(f"  {path} ({source.stat().st_size / 1e6:.2f} MB)")
         return
     address = publish(
-        found,
+        publication,
         args.repo,
         base=args.base,
         prune=args.prune,

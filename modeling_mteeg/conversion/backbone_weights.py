@@ -17,15 +17,14 @@ from ..model.modeling_mteeg import MteegModel
 from ..model.pretraining_mteeg import MteegForPreTraining
 from .key_names import encoder_prefixes, target_key, why_left_out
 from .key_report import ConversionError, ConversionReport, listing
-from .weights import KeyRule, fill_model, sort_keys, together
+from .weights import KeyRule, fill_model, sort_keys, together, wrong_axes
 
 _FRESH = {
-    "fc_norm.weight": (
-        1.0,
-        "starts fresh at 1, as in LaBraM's fine-tuning: the checkpoint has none",
-    ),
-    "fc_norm.bias": (0.0, "starts fresh at 0, as in LaBraM's fine-tuning: the checkpoint has none"),
-}
+    f"fc_norm.{name}": (
+        value, f"starts fresh at {value:g}, as in LaBraM's fine-tuning: the checkpoint has none"
+    )
+    for name, value in (("weight", 1.0), ("bias", 0.0))
+}  # fmt: skip
 _BACKBONE = "mteeg."
 
 
@@ -74,12 +73,12 @@ def _base_rule(prefix: str) -> KeyRule:
 def _student_rule(prefix: str, head: str) -> KeyRule:
     """Rule of a student under ``prefix`` whose prediction layer's keys begin with ``head``."""
     base = _base_rule(prefix)
-    own = {f"{prefix}{key}": key for key in ("mask_token", "norm.weight", "norm.bias")}
-    own |= {f"{head}lm_head.{key}": f"lm_head.{key}" for key in ("weight", "bias")}
+    beside = {f"{prefix}{key}": key for key in ("mask_token", "norm.weight", "norm.bias")}
+    beside |= {f"{head}lm_head.{key}": f"lm_head.{key}" for key in ("weight", "bias")}
 
     def rule(key: str) -> tuple[str, str]:
-        if key in own:
-            return "used", own[key]
+        if key in beside:
+            return "used", beside[key]
         status, text = base(key)
         if status == "used":
             return status, _BACKBONE + text
@@ -111,24 +110,24 @@ def _prediction_layer(state_dict: Mapping[str, Any], prefix: str) -> str:
 
 def _find_prefix(state_dict: Mapping[str, Any]) -> str:
     """The common start of the encoder's keys, or an error."""
-    found = encoder_prefixes(state_dict)
-    if not found:
+    prefixes = encoder_prefixes(state_dict)
+    if not prefixes:
         first = ", ".join(list(state_dict)[:5])
         raise ConversionError(
             "Expected the keys of a LaBraM encoder (cls_token, patch_embed.conv1.weight, "
             f"blocks.0. ...) under some prefix; found {len(state_dict)} keys such as: {first}."
         )
-    if len(found) > 1:
+    if len(prefixes) > 1:
         raise ConversionError(
-            f"Expected one encoder, found {len(found)}, under the prefixes "
-            f"{', '.join(map(repr, found))}. Choose one with --prefix."
+            f"Expected one encoder, found {len(prefixes)}, under the prefixes "
+            f"{', '.join(map(repr, prefixes))}. Choose one with --prefix."
         )
-    return found[0]
+    return prefixes[0]
 
 
 def infer_config(weights: Mapping[str, torch.Tensor], report: ConversionReport) -> MteegConfig:
     """Sizes of the model, read off the shapes of its weights."""
-    where = {
+    axes = {
         "cls_token": 3,
         "spatial_embedding": 2,
         "temporal_embedding": 2,
@@ -136,23 +135,15 @@ def infer_config(weights: Mapping[str, torch.Tensor], report: ConversionReport) 
         "layers.0.mlp.fc1.weight": 2,
         "layers.0.attention.q_norm.weight": 1,
     }
-    problems = [
-        f"{key}: expected a tensor of {ndim} axes, found "
-        + (f"shape {tuple(weights[key].shape)}" if key in weights else "none")
-        for key, ndim in where.items()
-        if key not in weights or weights[key].ndim != ndim
-    ]
+    problems = wrong_axes(weights, axes)
     if problems:
-        hint = (
-            ""
-            if "layers.0.attention.q_norm.weight" in weights
-            else (
+        text = listing("The sizes of the model cannot be read", problems)
+        if "layers.0.attention.q_norm.weight" not in weights:
+            text += (
                 "\nAttention without LayerNorm on queries and keys is not LaBraM's, and MteegModel "
                 "does not compute it."
             )
-        )
-        title = "The sizes of the model cannot be read"
-        raise ConversionError(listing(title, problems) + hint, report)
+        raise ConversionError(text, report)
     rows, width = weights["spatial_embedding"].shape
     head_dim = len(weights["layers.0.attention.q_norm.weight"])
     layers = {int(key.split(".")[1]) for key in weights if key.startswith("layers.")}

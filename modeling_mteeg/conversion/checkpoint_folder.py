@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from .backbone_weights import convert_base, convert_student
 from .checkpoint_reader import read_checkpoint
 from .key_report import ConversionReport, KeyRecord
@@ -57,8 +58,6 @@ def convert_checkpoint(
     FileExistsError
         ``out`` is a file, or holds files and ``overwrite`` is off.
     """
-    from ..model.feature_extraction_mteeg import MteegFeatureExtractor
-
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file; expected a folder, or a name to make one.")

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 WEIGHT_ENTRIES = ("model", "module", "state_dict", "model_state_dict")
 """Names under which training programs store the state dict, in the order they are tried."""
@@ -205,9 +207,6 @@ def _starts_with_magic(start: bytes) -> bool:
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:

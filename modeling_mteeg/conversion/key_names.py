@@ -8,75 +8,77 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+Patterns = tuple[tuple[re.Pattern[str], str], ...]
+"""Patterns of whole keys, each with the model's key or a reason; the first that fits counts."""
+
+
+def compiled(*patterns: tuple[str, str]) -> Patterns:
+    """Patterns in the form that :func:`first_match` takes."""
+    return tuple((re.compile(pattern), text) for pattern, text in patterns)
+
+
+def first_match(patterns: Patterns, key: str) -> str | None:
+    """What stands beside the first pattern that is the whole key, its groups filled in."""
+    matches = ((pattern.fullmatch(key), text) for pattern, text in patterns)
+    return next((match.expand(text) for match, text in matches if match), None)
+
+
 # Key inside the encoder -> key of MteegModel. The published name comes first, braindecode's second.
-_USED = [
-    (re.compile(pattern), target)
-    for pattern, target in (
-        (r"cls_token", "cls_token"),
-        (r"pos_embed|position_embedding", "spatial_embedding"),
-        (r"time_embed|temporal_embedding", "temporal_embedding"),
-        (
-            r"patch_embed\.(?:temporal_conv\.)?((?:conv|norm)[123]\.(?:weight|bias))",
-            r"temporal_encoder.\1",
-        ),
-        (r"blocks\.(\d+)\.(norm[12]\.(?:weight|bias)|gamma_[12])", r"layers.\1.\2"),
-        (
-            r"blocks\.(\d+)\.attn\.(qkv\.weight|[qv]_bias|(?:[qk]_norm|proj)\.(?:weight|bias))",
-            r"layers.\1.attention.\2",
-        ),
-        (r"blocks\.(\d+)\.mlp\.(?:fc1|0)\.(weight|bias)", r"layers.\1.mlp.fc1.\2"),
-        (r"blocks\.(\d+)\.mlp\.(?:fc2|2)\.(weight|bias)", r"layers.\1.mlp.fc2.\2"),
-        (r"fc_norm\.(weight|bias)", r"fc_norm.\1"),
-    )
-]
+_USED = compiled(
+    (r"cls_token", "cls_token"),
+    (r"pos_embed|position_embedding", "spatial_embedding"),
+    (r"time_embed|temporal_embedding", "temporal_embedding"),
+    (
+        r"patch_embed\.(?:temporal_conv\.)?((?:conv|norm)[123]\.(?:weight|bias))",
+        r"temporal_encoder.\1",
+    ),
+    (r"blocks\.(\d+)\.(norm[12]\.(?:weight|bias)|gamma_[12])", r"layers.\1.\2"),
+    (
+        r"blocks\.(\d+)\.attn\.(qkv\.weight|[qv]_bias|(?:[qk]_norm|proj)\.(?:weight|bias))",
+        r"layers.\1.attention.\2",
+    ),
+    (r"blocks\.(\d+)\.mlp\.(?:fc1|0)\.(weight|bias)", r"layers.\1.mlp.fc1.\2"),
+    (r"blocks\.(\d+)\.mlp\.(?:fc2|2)\.(weight|bias)", r"layers.\1.mlp.fc2.\2"),
+    (r"fc_norm\.(weight|bias)", r"fc_norm.\1"),
+)
 # Key inside or outside the encoder -> why the fine-tuning model has no use for it.
-_DROPPED = [
-    (re.compile(pattern), reason)
-    for pattern, reason in (
-        (r"(?:.*\.)?mask_token", "stands in for masked patches; masked pre-training only"),
-        (r"(?:.*\.)?lm_head\..*", "predicts the codes; masked pre-training only"),
-        (r"(?:.*\.)?projection_head\..*", "masked pre-training only"),
-        (r"norm\.(weight|bias)", "last norm of pre-training; fine-tuning has fc_norm instead"),
-        (r"(?:head|final_layer)\.(weight|bias)", "another task's head; add_adapter makes new ones"),
-    )
-]
+_DROPPED = compiled(
+    (r"(?:.*\.)?mask_token", "stands in for masked patches; masked pre-training only"),
+    (r"(?:.*\.)?lm_head\..*", "predicts the codes; masked pre-training only"),
+    (r"(?:.*\.)?projection_head\..*", "masked pre-training only"),
+    (r"norm\.(weight|bias)", "last norm of pre-training; fine-tuning has fc_norm instead"),
+    (r"(?:head|final_layer)\.(weight|bias)", "another task's head; add_adapter makes new ones"),
+)
 # Key inside or outside the encoder -> why a model that needs it computes something else.
-_FOREIGN = [
-    (re.compile(pattern), reason)
-    for pattern, reason in (
-        (
-            r".*\.relative_position_(bias_table|index)|(?:.*\.)?rel_pos_bias\..*",
-            "attention with relative positions, which MteegModel does not compute",
-        ),
-        (
-            r"patch_embed\.segment_patch\.patcher\..*",
-            "braindecode's learned patches, which MteegModel does not compute",
-        ),
-        (r"patch_embed\.(segment_patch\.)?proj\..*", "patches by projection: a decoder's input"),
-        (
-            r"(quantize|decoder|encode_task_layer|decode_task_layer\w*)\..*",
-            "part of a neural tokenizer (VQ-NSP), whose encoder is not the pre-trained LaBraM",
-        ),
-    )
-]
+_FOREIGN = compiled(
+    (
+        r".*\.relative_position_(bias_table|index)|(?:.*\.)?rel_pos_bias\..*",
+        "attention with relative positions, which MteegModel does not compute",
+    ),
+    (
+        r"patch_embed\.segment_patch\.patcher\..*",
+        "braindecode's learned patches, which MteegModel does not compute",
+    ),
+    (r"patch_embed\.(segment_patch\.)?proj\..*", "patches by projection: a decoder's input"),
+    (
+        r"(quantize|decoder|encode_task_layer|decode_task_layer\w*)\..*",
+        "part of a neural tokenizer (VQ-NSP), whose encoder is not the pre-trained LaBraM",
+    ),
+)
 _FIRST_CONV = ("patch_embed.conv1.weight", "patch_embed.temporal_conv.conv1.weight")
 
 
 def target_key(key: str) -> str | None:
     """MteegModel's name for a key of the encoder (without its prefix), or None."""
-    for pattern, target in _USED:
-        match = pattern.fullmatch(key)
-        if match:
-            return match.expand(target)
-    return None
+    return first_match(_USED, key)
 
 
 def why_left_out(key: str) -> tuple[str, str]:
     """``dropped`` or ``stops``, and the reason, for a key that MteegModel has no place for."""
     for patterns, status in ((_DROPPED, "dropped"), (_FOREIGN, "stops")):
-        for pattern, reason in patterns:
-            if pattern.fullmatch(key):
-                return status, reason
+        reason = first_match(patterns, key)
+        if reason:
+            return status, reason
     return "stops", "not a key of LaBraM; leave it out with --drop if it is not needed"
 
 

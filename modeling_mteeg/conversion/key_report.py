@@ -103,6 +103,6 @@ def by_reason(faults: Mapping[str, str]) -> list[str]:
     for key, reason in faults.items():
         keys.setdefault(reason, []).append(key)
     return [
-        f"{', '.join(found[:3])}{f' and {len(found) - 3} more' if len(found) > 3 else ''}: {reason}"
-        for reason, found in keys.items()
+        f"{', '.join(held[:3])}{f' and {len(held) - 3} more' if len(held) > 3 else ''}: {reason}"
+        for reason, held in keys.items()
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,35 +10,29 @@ import torch
 from ..model.channels import CHANNEL_NAMES
 from ..model.configuration_tokenizer import MteegTokenizerConfig
 from ..model.tokenizer_mteeg import MteegTokenizerModel
-from .key_names import target_key
+from .key_names import compiled, first_match, target_key
 from .key_report import ConversionError, ConversionReport, listing
-from .weights import KeyRule, fill_model, sort_keys
+from .weights import KeyRule, fill_model, sort_keys, wrong_axes
 
 HEAD_DIM = 20  # of the published tokenizer: width 200, ten heads
 
 _MARK = "quantize.embedding.weight"
 # Key of a published tokenizer -> key of MteegTokenizerModel, beside its two transformers.
-_USED = [
-    (re.compile(pattern), target)
-    for pattern, target in (
-        (r"encode_task_layer\.([02]\.(?:weight|bias))", r"to_code.\1"),
-        (r"decode_task_layer\.([02]\.(?:weight|bias))", r"amplitude_head.\1"),
-        (r"decode_task_layer_angle\.([02]\.(?:weight|bias))", r"phase_head.\1"),
-        (r"decoder\.patch_embed\.proj\.(weight|bias)", r"from_code.\1"),
-        (r"quantize\.embedding\.weight", "codebook.codes"),
-        (r"quantize\.cluster_size", "codebook.usage"),
-        (r"quantize\.embedding\.initted", "codebook.started"),
-    )
-]
-_DROPPED = [
-    (re.compile(pattern), reason)
-    for pattern, reason in (
-        (r"quantize\.embedding\.embed_avg", "a copy of the start values; never read"),
-        (r"quantize\.embedding\.cluster_size", "tokens by code at the start; never read again"),
-        (r"(?:encoder|decoder)\.(?:head|lm_head)\..*", "a head that the tokenizer does not use"),
-        (r"(?:loss|teacher|scaling).*", "of the training, not of the tokenizer"),
-    )
-]
+_USED = compiled(
+    (r"encode_task_layer\.([02]\.(?:weight|bias))", r"to_code.\1"),
+    (r"decode_task_layer\.([02]\.(?:weight|bias))", r"amplitude_head.\1"),
+    (r"decode_task_layer_angle\.([02]\.(?:weight|bias))", r"phase_head.\1"),
+    (r"decoder\.patch_embed\.proj\.(weight|bias)", r"from_code.\1"),
+    (r"quantize\.embedding\.weight", "codebook.codes"),
+    (r"quantize\.cluster_size", "codebook.usage"),
+    (r"quantize\.embedding\.initted", "codebook.started"),
+)
+_DROPPED = compiled(
+    (r"quantize\.embedding\.embed_avg", "a copy of the start values; never read"),
+    (r"quantize\.embedding\.cluster_size", "tokens by code at the start; never read again"),
+    (r"(?:encoder|decoder)\.(?:head|lm_head)\..*", "a head that the tokenizer does not use"),
+    (r"(?:loss|teacher|scaling).*", "of the training, not of the tokenizer"),
+)
 _FRESH = {
     "codebook.started": (True, "set: the codes are trained ones"),
     "codebook.usage": (0.0, "starts at 0: the checkpoint does not tell"),
@@ -65,13 +58,13 @@ def convert_tokenizer(
 ) -> tuple[MteegTokenizerModel, ConversionReport]:
     """Build a tokenizer; parameters, results and errors as in ``convert_state_dict``."""
     if prefix is None:
-        found = _prefixes(state_dict)
-        if len(found) != 1:
+        prefixes = _prefixes(state_dict)
+        if len(prefixes) != 1:
             raise ConversionError(
                 f"Expected the keys of one neural tokenizer ({_MARK} ...), found "
-                + (f"several, under {found}. Choose one with --prefix." if found else "none.")
+                + (f"several, under {prefixes}. Choose one with --prefix." if prefixes else "none.")
             )
-        prefix = found[0]
+        prefix = prefixes[0]
     report = ConversionReport(source={"prefix": prefix}, kind="tokenizer")
     weights = sort_keys(state_dict, _rule(prefix), drop, report)
     config = infer_tokenizer_config(weights, report, heads)
@@ -84,10 +77,9 @@ def _rule(prefix: str) -> KeyRule:
             return "stops", f"outside of the tokenizer ({prefix}...); --drop leaves it out"
         inner = key[len(prefix) :]
         for status, patterns in (("used", _USED), ("dropped", _DROPPED)):
-            for pattern, text in patterns:
-                match = pattern.fullmatch(inner)
-                if match:
-                    return status, match.expand(text) if status == "used" else text
+            text = first_match(patterns, inner)
+            if text:
+                return status, text
         side, _, rest = inner.partition(".")
         target = target_key(rest) if side in ("encoder", "decoder") else None
         if target and target.startswith("temporal_encoder."):
@@ -113,12 +105,7 @@ def infer_tokenizer_config(
         "decoder.layers.0.mlp.fc1.weight": 2,
         "codebook.codes": 2,
     }
-    problems = [
-        f"{key}: expected a tensor of {ndim} axes, found "
-        + (f"shape {tuple(weights[key].shape)}" if key in weights else "none")
-        for key, ndim in axes.items()
-        if key not in weights or weights[key].ndim != ndim
-    ]
+    problems = wrong_axes(weights, axes)
     if problems:
         raise ConversionError(
             listing("The sizes of the tokenizer cannot be read", problems), report

@@ -137,6 +137,16 @@ def _fill_missing(
         raise ConversionError(listing("These weights are missing", required), report)
 
 
+def wrong_axes(weights: Mapping[str, torch.Tensor], axes: Mapping[str, int]) -> list[str]:
+    """Weights that lack or have another number of axes than sizes are read off."""
+    return [
+        f"{key}: expected a tensor of {ndim} axes, found "
+        + (f"shape {tuple(weights[key].shape)}" if key in weights else "none")
+        for key, ndim in axes.items()
+        if key not in weights or weights[key].ndim != ndim
+    ]
+
+
 def together(weights: Mapping[str, torch.Tensor], fresh: Fresh) -> Fresh:
     """``fresh`` if none of its keys is there: half of a norm is no norm."""
     return {} if set(fresh) & set(weights) else fresh

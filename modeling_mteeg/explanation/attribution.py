@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 METHODS = ("integrated-gradients", "attention-rollout")
 BATCH = 32
@@ -76,7 +77,7 @@ class ChannelAttribution:
         """The windows in words."""
         if not self.onset_s:
             return "mean over windows"
-        starts = ", ".join(f"{one:.4g} s" for one in self.onset_s[:_NAMED])
+        starts = ", ".join(f"{onset:.4g} s" for onset in self.onset_s[:_NAMED])
         if len(self.onset_s) == 1:
             return f"the window from {starts}"
         more = ", ..." if len(self.onset_s) > _NAMED else ""
@@ -176,11 +177,11 @@ def attribute(
         if method == "attention-rollout":
             if target is not None or steps is not None:
                 raise ValueError("Attention rollout has neither target nor steps; leave them out.")
-            found = _rollout(window)
+            shares = _rollout(window)
         else:
-            found = _integrated_gradients(window, target, steps)
-    found = found.float().cpu()
-    return found if per_patch else found.sum(-1)
+            shares = _integrated_gradients(window, target, steps)
+    shares = shares.float().cpu()  # (windows, channels, patches)
+    return shares if per_patch else shares.sum(-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,18 +238,18 @@ def _targets(window: _Windows, scores: torch.Tensor, target: Any) -> torch.Tenso
     if target is None:
         return scores.argmax(1)
     classes = len(window.model.tasks[window.task].labels)
-    found = torch.as_tensor(target, device=scores.device)
-    whole = found.dtype in (torch.int8, torch.int16, torch.int32, torch.int64)
-    if not whole or found.shape not in ((), scores.shape[:1]) or not _within(found, classes):
+    wanted = torch.as_tensor(target, device=scores.device)
+    whole = wanted.dtype in (torch.int8, torch.int16, torch.int32, torch.int64)
+    if not whole or wanted.shape not in ((), scores.shape[:1]) or not _within(wanted, classes):
         raise ValueError(
             f"target: expected a class from 0 to {classes - 1}, or one for each of "
             f"{len(scores)} windows, found {target!r}."
         )
-    return found.long().expand(len(scores))
+    return wanted.long().expand(len(scores))
 
 
-def _within(found: torch.Tensor, classes: int) -> bool:
-    return not found.numel() or (int(found.min()) >= 0 and int(found.max()) < classes)
+def _within(numbers: torch.Tensor, classes: int) -> bool:
+    return not numbers.numel() or (int(numbers.min()) >= 0 and int(numbers.max()) < classes)
 
 
 def _integrated_gradients(window: _Windows, target: Any, steps: int | None) -> torch.Tensor:
@@ -257,14 +258,16 @@ def _integrated_gradients(window: _Windows, target: Any, steps: int | None) -> t
         raise ValueError(f"steps: expected a whole number above 0, found {steps!r}.")
     scores = window.all_scores(1.0)
     targets = _targets(window, scores, target)[:, None]
-    wanted = (scores - window.all_scores(0.0)).gather(1, targets)[:, 0]
+    # What a window's attributions must sum to (completeness): its logit less that of silence.
+    wanted = (scores - window.all_scores(0.0)).gather(1, targets)[:, 0]  # (windows,)
     allowed = _GAP * wanted.abs().clamp_min(1.0)
-    found = torch.zeros(window.values.shape[:3], device=scores.device, dtype=scores.dtype)
+    gradients = torch.zeros(window.values.shape[:3], device=scores.device, dtype=scores.dtype)
+    # Only windows whose sum is not close enough yet are done again, with twice the points.
     left = torch.arange(len(scores), device=scores.device)
     gap = wanted.abs()
     for count in _STEPS if steps is None else (steps,):
-        found[left] = _path(window, left, targets[:, 0], count)
-        gap = (found.sum((1, 2)) - wanted).abs()
+        gradients[left] = _path(window, left, targets[:, 0], count)
+        gap = (gradients.sum((1, 2)) - wanted).abs()
         left = torch.nonzero(gap > allowed)[:, 0]
         if not len(left):
             break
@@ -275,24 +278,28 @@ def _integrated_gradients(window: _Windows, target: Any, steps: int | None) -> t
             AttributionWarning,
             stacklevel=3,
         )
-    return found
+    return gradients
 
 
 def _path(window: _Windows, rows: torch.Tensor, targets: torch.Tensor, steps: int) -> torch.Tensor:
     """Integrated gradients of some windows, (rows, channels, patches)."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    at = (nodes + 1) / 2
+    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on -1 to 1
+    at = (nodes + 1) / 2  # on 0 to 1; its weights are half as large
+    # The substitution place = at^4 crowds the points near silence, where the logit changes; its
+    # derivative 4 at^3 goes into the weights.
     places = torch.as_tensor(at**_POWER).to(window.values)
     weights = torch.as_tensor(weights / 2 * _POWER * at ** (_POWER - 1)).to(window.values)
-    total = torch.zeros_like(window.values[rows])
+    total = torch.zeros_like(window.values[rows])  # (rows, channels, patches, patch_size)
+    # Every window with every point, cut into passes of batch_size: (rows * steps, 2).
     pairs = torch.cartesian_prod(torch.arange(len(rows)), torch.arange(steps)).to(rows.device)
     for part in _shown(window, pairs.split(window.batch_size), f"{steps} steps"):
-        local, step = part.unbind(1)
-        own = rows[local]
-        points = places[step, None, None, None] * window.values[own]
+        local, step = part.unbind(1)  # row of `total`, point on the path
+        numbers = rows[local]  # of the windows
+        points = places[step, None, None, None] * window.values[numbers]
         with torch.enable_grad():
             points.requires_grad_(True)
-            score = window.scores(points, own).gather(1, targets[own][:, None]).sum()
+            # Samples do not mix in the model, so the gradient of the sum is that of each score.
+            score = window.scores(points, numbers).gather(1, targets[numbers][:, None]).sum()
             (gradient,) = torch.autograd.grad(score, points)
         total.index_add_(0, local, weights[step, None, None, None] * gradient)
     return (total * window.values[rows]).sum(-1)
@@ -302,8 +309,6 @@ def _shown(window: _Windows, parts: Sequence[torch.Tensor], what: str) -> Iterab
     """The same, behind a bar where one is wanted."""
     if not window.progress:
         return parts
-    from tqdm.auto import tqdm
-
     return tqdm(parts, desc=f"attributing, {what}", unit=" passes", leave=False)
 
 
@@ -319,9 +324,10 @@ def _rollout(window: _Windows) -> torch.Tensor:
         # The row vector from the end: the mean over patch tokens, which the head reads.
         reach = torch.full((len(part), 1, tokens), 1 / (tokens - 1)).to(layers[0])
         reach[..., 0] = 0
-        for weights in reversed(layers):
-            reach = 0.5 * (reach + reach @ weights.mean(1))
-        patches = reach[:, 0, 1:]
+        for weights in reversed(layers):  # (batch, heads, tokens, tokens) each
+            # Half attention, the mean over heads, and half the residual connection.
+            reach = 0.5 * (reach + reach @ weights.mean(1))  # (batch, 1, tokens)
+        patches = reach[:, 0, 1:]  # without the cls token
         shares = patches / patches.sum(1, keepdim=True)
         parts.append(shares.view(len(part), *values.shape[1:3]))
     return torch.cat(parts)

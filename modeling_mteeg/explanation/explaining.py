@@ -15,7 +15,7 @@ from ..model.preprocessing import preprocessing_info
 from ..model.recording_sources import ChannelChoice, Source
 from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
-from ..prediction import predict
+from ..prediction import Prediction, predict
 from ..recordings.block_reader import BlockReader, open_recording
 from ..recordings.montage import choose_for_task
 from ..recordings.stream_filter import StreamFilter
@@ -82,15 +82,15 @@ def explain(
         )
     reading = {"allow_missing": allow_missing, "rename": rename, "unit": unit}
     if onsets_s is None:
-        found = predict(recording, model, task, progress=progress, **reading)[task]
-        label = label or _label_of(card, found.probabilities)
-        onsets_s = _surest(found.onset_s, found.probabilities[:, card.labels.index(label)], windows)
+        prediction = predict(recording, model, task, progress=progress, **reading)[task]
+        label = label or card.labels[class_to_explain(card, prediction.probabilities)]
+        onsets_s = _surest(prediction, card.labels.index(label), windows)
     inputs, channels = window_inputs(recording, card, onsets_s, **reading)
     inputs = {key: value.to(model.device) for key, value in inputs.items()}
     if label is None:
         with torch.inference_mode():
             logits = model(**inputs, task=task).logits
-        label = _label_of(card, card.probabilities(logits).cpu().numpy())
+        label = card.labels[class_to_explain(card, card.probabilities(logits).cpu().numpy())]
     rollout = method == "attention-rollout"
     options = {} if rollout else {"target": card.labels.index(label), "steps": steps}
     values = attribute(model, inputs, task, method=method, progress=progress, **options)
@@ -98,7 +98,7 @@ def explain(
         name = str(recording) if isinstance(recording, (str, Path)) else ""
     return ChannelAttribution(
         channels=channels, values=values.mean(0).numpy(), method=method, task=task,
-        label="" if rollout else label, onset_s=tuple(float(one) for one in onsets_s),
+        label="" if rollout else label, onset_s=tuple(map(float, onsets_s)),
         recording=name, simulated=card.simulated,
     )  # fmt: skip
 
@@ -158,19 +158,19 @@ def _gather(
     filters = (card.highpass_hz, card.lowpass_hz, card.notch_hz)
     info = preprocessing_info(source.rate_hz, card.rate_hz, *filters)
     size, order = round(card.window_s * card.rate_hz), choice.needed
-    found = np.zeros((len(starts), len(choice.names), size), dtype=np.float32)
+    windows = np.zeros((len(starts), len(choice.names), size), dtype=np.float32)
     stream = StreamFilter(info, len(order), source.samples)
     place = 0
     for filtered in _filtered(BlockReader(source, order), stream):
         piece = choice.derive(filtered, order)
-        for window, start in zip(found, starts, strict=True):
+        for window, start in zip(windows, starts, strict=True):
             first, last = max(start, place), min(start + size, place + piece.shape[1])
             if first < last:
                 window[:, first - start : last - start] = piece[:, first - place : last - place]
         place += piece.shape[1]
         if place >= max(starts) + size:
             break
-    return found
+    return windows
 
 
 def _filtered(reader: BlockReader, stream: StreamFilter) -> Iterator[np.ndarray]:
@@ -179,12 +179,18 @@ def _filtered(reader: BlockReader, stream: StreamFilter) -> Iterator[np.ndarray]
     yield stream.finish()
 
 
-def _label_of(card: TaskCard, probabilities: np.ndarray) -> str:
-    return card.labels[1 if card.is_binary else int(probabilities.mean(0).argmax())]
+def class_to_explain(card: TaskCard, probabilities: np.ndarray) -> int:
+    """The positive class of two, else that with the highest mean probability (windows, classes)."""
+    return 1 if card.is_binary else int(probabilities.mean(0).argmax())
 
 
-def _surest(onset_s: np.ndarray, probability: np.ndarray, windows: int) -> list[float]:
+def surest_windows(prediction: Prediction, target: int, most: int) -> list[int]:
+    """Numbers of the windows with the highest probability of a class, the highest first."""
+    return np.argsort(-prediction.probabilities[:, target], kind="stable")[:most].tolist()
+
+
+def _surest(prediction: Prediction, target: int, windows: int) -> list[float]:
     """Onsets of the windows with the highest probabilities, in the order of time."""
     if isinstance(windows, bool) or not isinstance(windows, int) or windows < 1:
         raise ValueError(f"windows: expected a whole number above 0, found {windows!r}.")
-    return sorted(onset_s[np.argsort(-probability, kind="stable")[:windows]].tolist())
+    return sorted(prediction.onset_s[surest_windows(prediction, target, windows)].tolist())

@@ -17,17 +17,16 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from .._version import __version__
 from ..model.channels import channel_ids
+from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard
-
-if TYPE_CHECKING:
-    from ..model.modeling_mteeg import MteegModel
 
 OPSETS = range(18, 24)
 """ONNX operator sets that can be asked for."""
@@ -154,7 +153,8 @@ def export_onnx(
             f"Expected at most {_MOST_BYTES / 1e9:g} GB of float32 weights, the most that one ONNX "
             f"file can hold; this model has {size / 1e9:.1f} GB."
         )
-    samples = _samples(model.tasks[task], model.config.patch_size)
+    # The model twice as it is used, in single and in double precision, then merged and traced.
+    samples = check_samples(model.tasks[task], model.config.patch_size)
     rounded = _reference(single, task, samples)
     expected = _reference(single.double(), task, samples)
     single.float().merge_and_unload(task)
@@ -162,9 +162,9 @@ def export_onnx(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         part = Path(folder) / path.name
         _trace(single, task, part, opset, facts)
-        found = _run(part, samples)
-        difference = _largest_difference(found, expected)
-        single_difference = _largest_difference(found, rounded)
+        outputs = _run(part, samples)
+        difference = _largest_difference(outputs, expected)
+        single_difference = _largest_difference(outputs, rounded)
         if not difference <= TOLERANCE:  # NaN, too
             raise ExportError(
                 f"Task {task!r}: expected outputs within {TOLERANCE:g} of PyTorch, found a "
@@ -217,8 +217,6 @@ def _paths(out: str | Path, task: str, overwrite: bool) -> tuple[Path, Path]:
 
 def _facts(model: MteegModel, task: str, opset: int) -> dict[str, Any]:
     """What the file says of itself: task, base, versions, inputs and outputs."""
-    from .._version import __version__
-
     base = {
         "fingerprint": model.fingerprint(),
         "hidden_size": model.config.hidden_size,
@@ -245,23 +243,24 @@ def _facts(model: MteegModel, task: str, opset: int) -> dict[str, Any]:
     }
 
 
-def _samples(card: TaskCard, patch_size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def check_samples(card: TaskCard, patch_size: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Noise in the shapes that an export is checked with, and rows of the spatial table.
 
     The task's own shape, one of everything, either side of the 16 rows of the temporal table, and
     more tokens than plain attention is used for.
     """
-    ids = torch.from_numpy(channel_ids(card.channels, card.bipolar))
-    if not card.channels:
+    ids = torch.from_numpy(channel_ids(card.channels, card.bipolar))  # (channels, 2)
+    if not card.channels:  # any montage: the first rows of the table, each channel one electrode
         ids = torch.arange(1, 1 + _ANY_MONTAGE)[:, None].expand(-1, 2).contiguous()
     other = torch.arange(1, 1 + 64)[:, None].expand(-1, 2)
     shapes = [(1, 1, 1), (3, 1, 2), (2, 2, 16), (2, 3, 17), (1, 2, 40), (1, 23, 10), (1, 64, 4)]
     tables = [ids, ids[:1], *(other[:channels].contiguous() for _, channels, _ in shapes)]
-    own = [(2, len(ids), card.patches), (1, 1, card.patches)]
+    of_the_task = [(2, len(ids), card.patches), (1, 1, card.patches)]
     random = torch.Generator().manual_seed(0)
     # 30 microvolt, about what EEG has
     values = [
-        0.3 * torch.randn((*shape, patch_size), generator=random) for shape in (*own, *shapes)
+        0.3 * torch.randn((*shape, patch_size), generator=random)
+        for shape in (*of_the_task, *shapes)
     ]
     return list(zip(values, tables, strict=True))
 
@@ -295,6 +294,7 @@ def _trace(model: MteegModel, task: str, path: Path, opset: int, facts: dict[str
     module = _TaskModule(model, model.tasks[task]).eval()
     dim = torch.export.Dim
     batch, channels, patches = dim("batch"), dim("channels"), dim("patches")
+    # No free size is 1 or equal to another one, or the exporter would take it for a constant.
     example = (
         torch.zeros(2, 3, 5, model.config.patch_size),
         torch.ones(3, 2, dtype=torch.int64),
@@ -339,11 +339,11 @@ def _run(path: Path, samples: list) -> list[tuple[np.ndarray, ...]]:
     return [tuple(session.run(list(OUTPUTS), feed)) for feed in feeds]
 
 
-def _largest_difference(found: list, expected: list) -> float:
+def _largest_difference(outputs: list, expected: list) -> float:
     """Largest absolute difference between two lists of outputs."""
     largest = 0.0
-    for mine, theirs in zip(found, expected, strict=True):
-        for name, a, b in zip(OUTPUTS, mine, theirs, strict=True):
+    for by_onnx, by_torch in zip(outputs, expected, strict=True):
+        for name, a, b in zip(OUTPUTS, by_onnx, by_torch, strict=True):
             if a.shape != b.shape:
                 raise ExportError(
                     f"{name}: expected shape {b.shape} as from PyTorch, found {a.shape}. Nothing "

@@ -1,282 +1,29 @@
-"""A folder to the Hub in one go: checked first, then one commit. Behind ``mteeg push``."""
+"""A checked folder to the Hub as one commit. Behind ``mteeg push``."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import model
-from ..model.adapter_files import (
-    ADAPTERS,
-    FILES,
-    HEAD_FILE,
-    LORA_FILE,
-    AdapterError,
-    read_adapter_config,
-    read_tensors,
-)
-from ..model.checked_files import COUNTS, FLOATS, read_json, tensor_shapes
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+from ..model.adapter_files import ADAPTERS, FILES
 from ..model.hub_fetch import HubError, explain
 from ..model.hub_push import (
     PushRefusedError,
     base_fingerprint,
-    is_of_a_task,
+    paths_of,
     push_files,
     push_task,
     read_remote_json,
     stage_task,
     write_model_cards,
 )
-from ..model.modeling_mteeg import MteegModel
-from ..model.task_card import CARD_FILE, TaskCard
-from ..model.tokenizer_mteeg import MteegTokenizerModel
-
-_MODEL = Path(model.__file__).parent
-"""The room whose files are copied beside a base."""
-_CODE = frozenset(path.name for path in _MODEL.glob("*.py")) - {"__init__.py"}
-_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
-_KINDS = {kind.config_class.model_type: kind for kind in (MteegModel, MteegTokenizerModel)}
-_OTHERS = frozenset(("config.json", "preprocessor_config.json", "training.json", "README.md"))
-
-
-@dataclasses.dataclass(frozen=True)
-class Publication:
-    """What a folder holds that may go to the Hub.
-
-    Attributes
-    ----------
-    folder : Path
-    base : dict of str to Path
-        Files of the base, or of a neural tokenizer, by name; empty where the folder is one task.
-    tasks : dict of str to Path
-        Folders of the tasks by name.
-    fingerprint : str
-        Of the base, be it here or where the task was trained; empty for a neural tokenizer.
-    left_out : tuple of str
-        What lies in the folder and does not go.
-    notes : tuple of str
-        Odd things that do not stop a push.
-    """
-
-    folder: Path
-    base: dict[str, Path]
-    tasks: dict[str, Path]
-    fingerprint: str
-    left_out: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """Title of the commit."""
-        names = ", ".join(self.tasks)
-        if not self.base:
-            return f"Upload the adapter and head of task {names}"
-        if not self.fingerprint:
-            return "Upload the neural tokenizer"
-        return "Upload the base" + (f" and the tasks {names}" if names else "")
-
-    def files(self) -> dict[str, Path]:
-        """Path in the repository to every file that goes; lacking model cards are made besides."""
-        found = dict(self.base)
-        for name, place in self.tasks.items():
-            prefix = f"{ADAPTERS}/{name}/" if self.base else ""
-            for path in sorted(place.iterdir()):
-                if path.is_file() and is_of_a_task(path.name):
-                    found[f"{prefix}{path.name}"] = path
-        return found
-
-
-def read_publication(folder: str | Path, tasks: Sequence[str] = ()) -> Publication:
-    """Look through a folder and load what would go to the Hub.
-
-    Parameters
-    ----------
-    folder : str or Path
-        A base as ``save_pretrained`` writes it, with tasks in ``adapters/``, a neural tokenizer, or
-        one task as ``save_adapter`` writes it.
-    tasks : sequence of str
-        Tasks beside the base that go with it; empty: all.
-
-    Raises
-    ------
-    PushRefusedError
-        Neither of both, or the folder contradicts itself.
-    AdapterError
-        A task is damaged or belongs to another base.
-    """
-    folder = Path(folder)
-    if (folder / "config.json").is_file():
-        return _read_base(folder, tasks)
-    if (folder / CARD_FILE).is_file() and (folder / HEAD_FILE).is_file():
-        return _read_task(folder, tasks)
-    raise PushRefusedError(f"{folder}: {_what_it_is(folder)}")
-
-
-def _what_it_is(folder: Path) -> str:
-    """Why a folder is nothing that can be pushed, and what to do."""
-    if not folder.is_dir():
-        return "no such folder."
-    if (folder / "splits.json").is_file() or (folder / "dataset_dict.json").is_file():
-        return (
-            "a prepared corpus, and recordings do not go to a model's repository. Where its "
-            "licence allows it: python -m dataset_scripts.push."
-        )
-    inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    return (
-        "expected a base (config.json) or one task (task.json, head.safetensors), found neither."
-        + (f" Did you mean {folder / inner[0]}?" if inner else "")
-    )
-
-
-def _read_base(folder: Path, wanted: Sequence[str]) -> Publication:
-    config = _read_settings(folder / "config.json")
-    kind = _KINDS.get(config.get("model_type"))
-    if kind is None:
-        raise PushRefusedError(
-            f"{folder}: expected a model of type {' or '.join(map(repr, _KINDS))}, found "
-            f"{config.get('model_type')!r}."
-        )
-    files = {path.name: path for path in sorted(folder.iterdir()) if _is_of_a_base(path)}
-    _check_weights(folder, files, FLOATS if kind is MteegModel else (*FLOATS, *COUNTS))
-    _check_code(folder, config, files)
-    model, info = kind.from_pretrained(folder, output_loading_info=True)
-    wrong = [f"{key}: {sorted(map(str, info[key]))[:3]}" for key in info if info[key]]
-    if wrong:
-        raise PushRefusedError(f"{folder}: the weights do not fit config.json ({'; '.join(wrong)})")
-    if kind is MteegTokenizerModel:
-        if wanted:
-            raise PushRefusedError(f"{folder}: is a neural tokenizer; leave --task out.")
-        return Publication(folder, files, {}, "", _left_out(folder, set(files)))
-    fingerprint = model.fingerprint()
-    if model.config.fingerprint != fingerprint:
-        raise PushRefusedError(
-            f"{folder}: config.json names the fingerprint {str(model.config.fingerprint)[:12]}, "
-            f"the weights have {fingerprint[:12]}. Save the base again with save_pretrained()."
-        )
-    tasks = _chosen(folder, wanted)
-    for name, place in tasks.items():
-        card = model.load_adapter(str(place.resolve()))
-        if card.name != name:
-            raise PushRefusedError(f"{place}: holds the task {card.name!r}; rename the folder.")
-    going = {f"{ADAPTERS}/{name}/{file}" for name in tasks for file in _task_names(tasks[name])}
-    older = [name for name in sorted(_CODE & set(files)) if not _is_this_code(files[name])]
-    notes = []
-    if older:
-        notes = [f"the code in it differs from this version's: {', '.join(older)}; a base that is "
-                 "saved again has the new one"]  # fmt: skip
-    left = _left_out(folder, set(files) | going)
-    return Publication(folder, files, tasks, fingerprint, left, tuple(notes))
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    settings = read_json(path)
-    if not isinstance(settings, dict):
-        raise PushRefusedError(f"{path}: expected a mapping, found {type(settings).__name__}.")
-    return settings
-
-
-def _is_of_a_base(path: Path) -> bool:
-    name = path.name
-    if not path.is_file() or name.startswith("."):
-        return False
-    return name in _OTHERS | _CODE or name.endswith(".png") or bool(_WEIGHTS.fullmatch(name))
-
-
-def _is_this_code(path: Path) -> bool:
-    return path.read_bytes() == (_MODEL / path.name).read_bytes()
-
-
-def _check_weights(folder: Path, files: dict[str, Path], kinds: Sequence[str]) -> None:
-    """The base's own tensors and nothing else, and an extractor to go with them."""
-    weights = [path for name, path in files.items() if name.endswith(".safetensors")]
-    if not weights:
-        raise PushRefusedError(f"{folder}: no model.safetensors; only safetensors are pushed.")
-    for path in weights:
-        strange = [
-            key for key in tensor_shapes(path, kinds) if ".lora_" in key or key.startswith("heads.")
-        ]
-        if strange:
-            raise PushRefusedError(
-                f"{path}: a checkpoint of a training, with a task's tensors in it ({strange[0]}). "
-                "Load it, and write it with save_pretrained() and save_adapter()."
-            )
-    if "preprocessor_config.json" not in files:
-        raise PushRefusedError(
-            f"{folder}: no preprocessor_config.json, so that no feature extractor could be loaded. "
-            "Write it with MteegFeatureExtractor().save_pretrained(folder)."
-        )
-
-
-def _check_code(folder: Path, config: dict[str, Any], files: dict[str, Path]) -> None:
-    """The code that ``trust_remote_code`` would run is there, with all that it imports."""
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    settings = _read_settings(files["preprocessor_config.json"])
-    named = [*(config.get("auto_map") or {}).values(), *(settings.get("auto_map") or {}).values()]
-    for name in named:
-        top = folder / f"{str(name).partition('.')[0]}.py"
-        try:
-            needed = {top.name, *(Path(file).name for file in get_relative_import_files(str(top)))}
-        except OSError as error:
-            needed = {Path(str(error.filename)).name}
-        missing = sorted(needed - set(files))
-        if missing:
-            raise PushRefusedError(
-                f"{folder}: the code {', '.join(missing)} that auto_map or its imports name is "
-                "missing, or not of this package. Save the base again with save_pretrained()."
-            )
-
-
-def _chosen(folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
-    there = {path.parent.name: path.parent
-             for path in sorted((folder / ADAPTERS).glob(f"*/{CARD_FILE}"))}  # fmt: skip
-    unknown = sorted(set(wanted) - set(there))
-    if unknown:
-        raise PushRefusedError(
-            f"{folder}: no task {', '.join(unknown)} in {ADAPTERS}/; there are: "
-            f"{', '.join(there) or 'none'}."
-        )
-    return {name: path for name, path in there.items() if not wanted or name in wanted}
-
-
-def _task_names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.is_file() and is_of_a_task(path.name)]
-
-
-def _left_out(folder: Path, going: set[str]) -> tuple[str, ...]:
-    """Files that stay, those of one folder counted together."""
-    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    rest = [path for path in files if path.as_posix() not in going]
-    counts = Counter(path.parent.as_posix() for path in rest if len(path.parts) > 1)
-    single = [path.as_posix() for path in rest if len(path.parts) == 1]
-    return (*single, *(f"{place}/ ({number})" for place, number in counts.items()))
-
-
-def _read_task(folder: Path, wanted: Sequence[str]) -> Publication:
-    card = TaskCard.load(folder)
-    if wanted and list(wanted) != [card.name]:
-        raise PushRefusedError(f"{folder}: is one task, {card.name!r}; leave --task out.")
-    base = card.base or {}
-    fingerprint = base.get("fingerprint")
-    if not isinstance(fingerprint, str) or not isinstance(base.get("hidden_size"), int):
-        raise PushRefusedError(
-            f"{folder}: the task card names no base. Write the task with save_adapter()."
-        )
-    head = {key: tuple(value.shape) for key, value in read_tensors(folder / HEAD_FILE).items()}
-    expected = {"weight": (card.num_outputs, base["hidden_size"]), "bias": (card.num_outputs,)}
-    if head != expected:
-        raise AdapterError(f"{folder / HEAD_FILE}: expected shapes {expected}, found {head}.")
-    if card.adapter == "lora":
-        read_adapter_config(folder)
-        read_tensors(folder / LORA_FILE)
-    left = _left_out(folder, set(_task_names(folder)))
-    return Publication(folder, {}, {card.name: folder}, fingerprint, left)
+from ..model.task_card import CARD_FILE
+from .publication import KINDS, WEIGHTS, Publication, read_settings
 
 
 def publish(
@@ -294,7 +41,7 @@ def publish(
     Parameters
     ----------
     publication : Publication
-        Of :func:`read_publication`.
+        Of :func:`publication.read_publication`.
     repo : str
         ``owner/repo``, made if needed. One task is laid beside the base where the repository has
         that base, else at the top of the repository.
@@ -324,31 +71,28 @@ def publish(
             f"{folder}: the task belongs to the base with fingerprint "
             f"{publication.fingerprint[:12]}; the base of {base} is another one."
         )
-    there = _base_of(repo, options.get("revision"), token)
-    if there not in (None, publication.fingerprint):
+    beside = _base_of(repo, options.get("revision"), token)
+    if beside not in (None, publication.fingerprint):
         raise PushRefusedError(
-            f"{repo}: holds the base with fingerprint {there[:12]}; the task {name} belongs to "
+            f"{repo}: holds the base with fingerprint {beside[:12]}; the task {name} belongs to "
             f"that with {publication.fingerprint[:12]}. Choose another repository."
         )
-    return push_task(folder, repo, f"{ADAPTERS}/{name}" if there else "", base, **options)
+    return push_task(folder, repo, f"{ADAPTERS}/{name}" if beside else "", base, **options)
 
 
 def _base_of(
     repo: str, revision: str | None, token: str | bool | None, needed: bool = False
 ) -> str | None:
     """Fingerprint of the base in a repository; None where there is none (yet)."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    api, found = HfApi(token=token), None
+    api, fingerprint = HfApi(token=token), None
     try:
-        found = base_fingerprint(api, repo, api.repo_info(repo, revision=revision))
+        fingerprint = base_fingerprint(api, repo, api.repo_info(repo, revision=revision))
     except (OSError, HTTPError) as error:
         if needed or not isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):
             raise HubError(f"{repo}: {explain(error, repo)} Nothing was sent.") from error
-    if needed and found is None:
+    if needed and fingerprint is None:
         raise PushRefusedError(f"{repo}: holds no base with a fingerprint in its config.json.")
-    return found
+    return fingerprint
 
 
 def _stage(publication: Publication, place: Path, repo: str) -> dict[str, Path]:
@@ -365,15 +109,15 @@ def _stage(publication: Publication, place: Path, repo: str) -> dict[str, Path]:
 def _review(publication: Publication, repo: str, files: dict[str, Path], prune: bool) -> Any:
     """What in the repository goes with this commit: what it replaces, and tasks of another base."""
 
-    def review(api: Any, there: Any) -> list[str]:
-        old = {sibling.rfilename for sibling in there.siblings or ()}
-        _check_kind(api, repo, there, old, publication)
-        own = {f"{ADAPTERS}/{name}/{file}" for name in publication.tasks for file in FILES}
-        gone = {path for path in old - set(files) if _WEIGHTS.fullmatch(path) or path in own}
+    def review(api: Any, known: Any) -> list[str]:
+        old = paths_of(known)
+        _check_kind(api, repo, known, publication)
+        replaced = {f"{ADAPTERS}/{name}/{file}" for name in publication.tasks for file in FILES}
+        gone = {path for path in old - set(files) if WEIGHTS.fullmatch(path) or path in replaced}
         stale = []
         for card in sorted(path for path in old - set(files) if _is_card(path)):
-            found = read_remote_json(api, repo, card, there.sha).get("base")
-            if not isinstance(found, dict) or found.get("fingerprint") != publication.fingerprint:
+            base = read_remote_json(api, repo, card, known.sha).get("base")
+            if not isinstance(base, dict) or base.get("fingerprint") != publication.fingerprint:
                 stale.append(card.rpartition("/")[0])
         if stale and not prune:
             raise PushRefusedError(
@@ -387,15 +131,15 @@ def _review(publication: Publication, repo: str, files: dict[str, Path], prune: 
     return review
 
 
-def _check_kind(api: Any, repo: str, there: Any, old: set[str], publication: Publication) -> None:
+def _check_kind(api: Any, repo: str, known: Any, publication: Publication) -> None:
     """Refuse to put a tokenizer in the place of a base, or the other way round."""
-    if "config.json" not in old:
+    if "config.json" not in paths_of(known):
         return
     kinds = [
-        read_remote_json(api, repo, "config.json", there.sha).get("model_type"),
-        _read_settings(publication.base["config.json"]).get("model_type"),
+        read_remote_json(api, repo, "config.json", known.sha).get("model_type"),
+        read_settings(publication.base["config.json"]).get("model_type"),
     ]
-    if kinds[0] in _KINDS and kinds[0] != kinds[1]:
+    if kinds[0] in KINDS and kinds[0] != kinds[1]:
         raise PushRefusedError(
             f"{repo}: holds a model of type {kinds[0]!r}, {publication.folder} is one of type "
             f"{kinds[1]!r}. Choose another repository."

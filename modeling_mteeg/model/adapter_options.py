@@ -11,11 +11,12 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import field
-from typing import Any
-
-from peft import LoraConfig
+from typing import TYPE_CHECKING, Any
 
 from .checked_files import shortened
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 LOCATIONS: dict[str, tuple[str, ...]] = {
     "both": ("qkv", "proj", "fc1", "fc2"),
@@ -183,6 +184,8 @@ class AdapterOptions:
 
         Rank and alpha of the first layer stand for all; layers with others are in the patterns.
         """
+        from peft import LoraConfig
+
         first, ranks = self.layers[0], {layer: self.rank_in_file(layer) for layer in self.layers}
         others = [layer for layer, rank in ranks.items() if rank != self.rank_of(first)]
         config = LoraConfig(

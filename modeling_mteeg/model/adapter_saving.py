@@ -25,7 +25,6 @@ from .adapter_options import AdapterOptions
 from .adapter_places import find_adapter_folder
 from .feature_extraction_mteeg import MteegFeatureExtractor
 from .hub_push import write_model_cards
-from .lora import check_shapes, export_state, import_state
 from .task_card import TaskCard, check_task_name
 
 logger = logging.getLogger(__name__)
@@ -138,6 +137,10 @@ class AdapterSavingMixin:
         """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
         head = self.heads[self._known_task(name)].state_dict()
         head = {HEAD + key: value.cpu().contiguous() for key, value in head.items()}
+        if not self.adapter_options[name].layers:
+            return head
+        from .lora import export_state
+
         return {**export_state(self, name), **head}
 
     def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
@@ -146,6 +149,8 @@ class AdapterSavingMixin:
         lora, head = split_state(state)
         self._check_head(card, {HEAD + key: tuple(head[key].shape) for key in head})
         if self.adapter_options[name].layers:
+            from .lora import import_state
+
             import_state(self, name, lora, self.adapter_options[name])
         elif lora:
             raise AdapterError(
@@ -288,7 +293,10 @@ class AdapterSavingMixin:
         options, head, lora = read_claims(folder, card)
         try:
             self._check_head(card, head)
-            check_shapes(self, card.name, lora, options)
+            if options.layers:
+                from .lora import check_shapes
+
+                check_shapes(self, card.name, lora, options)
         except ValueError as error:
             raise AdapterError(f"{folder}: {error}") from error
         return options, read_state(folder, card)

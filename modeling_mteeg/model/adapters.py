@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from .adapter_options import HEAD_ALONE, AdapterOptions
-from .lora import adapter_layers, inject, remove
 from .task_card import TaskCard, check_task_name
 
 
@@ -130,6 +129,8 @@ class AdapterMixin:
         """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
         name = card.name
         if options.layers:
+            from .lora import adapter_layers, inject
+
             with self._keeping_trainable():  # peft freezes all but the newest adapter
                 inject(self, name, options)
             for layer in adapter_layers(self, name).values():
@@ -180,6 +181,8 @@ class AdapterMixin:
 
     def _drop(self, name: str, merge: bool) -> None:
         if self.adapter_options[name].layers:
+            from .lora import remove
+
             with self._keeping_trainable():  # peft makes another adapter its active one
                 remove(self, name, merge=merge)
             self.peft_config.pop(name, None)

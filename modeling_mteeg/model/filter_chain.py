@@ -188,7 +188,7 @@ def frequency_response(chain: PreprocessingInfo, length: int) -> np.ndarray:
     """Real frequency response of all filters together, float64, (length // 2 + 1,)."""
     fft = fourier()
     response = np.ones(length // 2 + 1)
-    for kernel in chain.kernels:
+    for kernel in chain.kernels:  # odd lengths, symmetric: laid around 0 their spectrum is real
         around_zero = np.zeros(length)  # the kernel centred on sample 0, so that nothing is delayed
         half = len(kernel) // 2
         around_zero[: half + 1] = kernel[half:]

@@ -36,8 +36,9 @@ def push_files(
     create_pr: bool = False,
     token: str | bool | None = None,
     review: Callable[[Any, Any], list[str]] | None = None,
+    repo_type: str = "model",
 ) -> str:
-    """Upload files as one commit and return its address.
+    """Upload files as one commit and return its address; every push of this package ends here.
 
     Parameters
     ----------
@@ -52,6 +53,8 @@ def push_files(
     review : callable, optional
         Called with the client and what it knows of the revision (``sha``, ``siblings``) before
         anything is sent; returns paths to delete in the same commit, or raises.
+    repo_type : {"model", "dataset"}
+        Kind of repository.
 
     Raises
     ------
@@ -63,44 +66,53 @@ def push_files(
     """
     api = huggingface_hub.HfApi(token=token)
     try:
-        state = _open(api, repo, private, None if create_pr else revision)
-        gone = review(api, state) if review else []
+        known = _open(api, repo, repo_type, private, None if create_pr else revision)
+        deleted = review(api, known) if review else []
     except (OSError, HTTPError) as error:
         raise HubError(f"{repo}: {explain(error, repo)} Nothing was sent.") from error
-    where = {"revision": revision, "create_pr": create_pr, "parent_commit": state.sha}
+    # HfApi.upload_folder may make several commits of one folder; this is one, or none.
+    operations: list[Any] = [
+        CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
+        for path, content in files.items()
+    ]
+    operations += [CommitOperationDelete(path_in_repo=path) for path in deleted]
     try:
-        # HfApi.upload_folder may make several commits of one folder; this is one, or none.
-        operations = [
-            *(CommitOperationAdd(path, content) for path, content in files.items()),
-            *map(CommitOperationDelete, gone),
-        ]
-        commit = api.create_commit(repo, operations, commit_message=message, **where)
+        commit = api.create_commit(
+            repo,
+            operations,
+            commit_message=message,
+            repo_type=repo_type,
+            revision=revision,
+            create_pr=create_pr,
+            parent_commit=known.sha,
+        )
     except (OSError, RuntimeError, HTTPError) as error:
         raise HubError(
-            f"{repo}: {explain(error, repo)} {_state(api, repo, revision, state.sha)}"
+            f"{repo}: {explain(error, repo)} {_state(api, repo, repo_type, revision, known.sha)}"
         ) from error
     return str(commit.pr_url or commit.commit_url)
 
 
-def _open(api: Any, repo: str, private: bool | None, branch: str | None) -> Any:
-    """Make the repository and the branch where they are missing; the revision that is there."""
-    api.create_repo(repo, private=private, exist_ok=True)
+def _open(api: Any, repo: str, repo_type: str, private: bool | None, branch: str | None) -> Any:
+    """Make the repository and the branch where they are missing; what is known of the branch."""
+    api.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
     if branch is not None:
-        api.create_branch(repo, branch=branch, exist_ok=True)
-    state = api.repo_info(repo, revision=branch)
-    if private and not state.private:
+        api.create_branch(repo, repo_type=repo_type, branch=branch, exist_ok=True)
+    known = api.repo_info(repo, repo_type=repo_type, revision=branch)
+    if private and not known.private:
+        kind = "" if repo_type == "model" else f" --repo-type {repo_type}"
         raise PushRefusedError(
             f"{repo} exists and is public, though a private repository was asked for. Make it "
-            f"private (hf repos settings {repo} --private), or choose another name."
+            f"private (hf repos settings {repo} --private{kind}), or choose another name."
         )
-    return state
+    return known
 
 
-def _state(api: Any, repo: str, revision: str | None, before: str) -> str:
+def _state(api: Any, repo: str, repo_type: str, revision: str | None, before: str) -> str:
     """What a push that failed has left."""
     branch = revision or "main"
     try:
-        now = api.repo_info(repo, revision=revision).sha
+        now = api.repo_info(repo, repo_type=repo_type, revision=revision).sha
     except (OSError, HTTPError):
         return (
             f"Before, {branch} was at {before[:12]}; a commit is all or nothing, so look whether "
@@ -136,31 +148,35 @@ def push_task(folder: Path, repo: str, prefix: str = "", base: str = "", **optio
         sent = {inside + name: path for name, path in files.items()}
         fingerprint = json.loads(files[CARD_FILE].read_text("utf-8"))["base"]["fingerprint"]
 
-        def review(api: Any, state: Any) -> list[str]:
+        def review(api: Any, known: Any) -> list[str]:
             if beside:
-                _check_beside(api, repo, state, fingerprint, prefix)
-            old = {sibling.rfilename for sibling in state.siblings or ()}
-            return sorted(old & {inside + file for file in FILES} - set(sent))
+                _check_beside(api, repo, known, fingerprint, prefix)
+            return sorted(paths_of(known) & {inside + file for file in FILES} - set(sent))
 
         return push_files(sent, repo, review=review, **options)
 
 
-def _check_beside(api: Any, repo: str, state: Any, fingerprint: str, prefix: str) -> None:
+def _check_beside(api: Any, repo: str, known: Any, fingerprint: str, prefix: str) -> None:
     """Refuse to lay a task beside a base that it was not trained with."""
-    on_hub = base_fingerprint(api, repo, state)
-    if on_hub is not None and on_hub != fingerprint:
+    base = base_fingerprint(api, repo, known)
+    if base is not None and base != fingerprint:
         raise PushRefusedError(
-            f"{repo}: the base there has fingerprint {on_hub[:12]}; {prefix} belongs to the base "
+            f"{repo}: the base there has fingerprint {base[:12]}; {prefix} belongs to the base "
             f"with {fingerprint[:12]}. Push that base first (model.push_to_hub or mteeg push), or "
             "choose another repository."
         )
 
 
-def base_fingerprint(api: Any, repo: str, state: Any) -> str | None:
+def paths_of(known: Any) -> set[str]:
+    """Paths of the files of a revision, from what the client knows of it."""
+    return {sibling.rfilename for sibling in known.siblings or ()}
+
+
+def base_fingerprint(api: Any, repo: str, known: Any) -> str | None:
     """Fingerprint of the base of a repository, or None where it has none."""
-    if "config.json" not in {sibling.rfilename for sibling in state.siblings or ()}:
+    if "config.json" not in paths_of(known):
         return None
-    fingerprint = read_remote_json(api, repo, "config.json", state.sha).get("fingerprint")
+    fingerprint = read_remote_json(api, repo, "config.json", known.sha).get("fingerprint")
     return fingerprint if isinstance(fingerprint, str) else None
 
 

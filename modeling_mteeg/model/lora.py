@@ -4,6 +4,8 @@ A layer holds peft's own tensors (``lora_A.<task>``, ``lora_B.<task>``), made th
 extension point for custom layers, so adapters are saved in peft's format and stock ``PeftModel``
 reads them. Only the forward pass differs: it takes a route (which rows belong to which adapter), so
 one call serves the batches of all tasks, and adapters of other tasks get no gradient at all.
+
+This module imports peft, which a base alone does not need: import it where adapters are used.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
@@ -21,9 +22,9 @@ from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
 from ..recordings.montage import choose_for_task, electrodes_of, notes_on
 from ..recordings.sliding import SlidingWindows, stride_samples
 from ..recordings.whole_filter import recording_filter
-from .loading import cards_of, load_tasks
-from .provenance import provenance
+from .origins import provenance
 from .result import Prediction
+from .task_loading import cards_of, load_tasks
 
 BATCH_SIZE = 16
 Progress = Callable[[float, float], None]
@@ -55,7 +56,7 @@ def predict(
         In evaluation mode; or a base's folder or Hub id, which is loaded.
     tasks : str, sequence of str or None
         Tasks that the model holds; None: all of them. With a base as ``model`` they are loaded as
-        :func:`loading.load_tasks` says, and cannot be None.
+        :func:`task_loading.load_tasks` says, and cannot be None.
     stride_s : float or None
         From the start of one window to the next, for all tasks; None: each task's window.
     batch_size : int
@@ -190,9 +191,10 @@ class _Windows:
         """Take the next filtered samples (electrodes, n) and predict what is complete."""
         step = self.batch_size * self.windows.stride  # no more than a batch of copies at a time
         for start in range(0, signal.shape[1], step):
+            # Bipolar channels are differences, and filters are linear: (channels, step).
             piece = self.choice.derive(signal[:, start : start + step], order)
             self.checks.see_filtered(piece)
-            _, windows = self.windows.push(piece)
+            _, windows = self.windows.push(piece)  # (k, channels, window)
             if len(windows):
                 self._waiting.append(windows)
                 self._count += len(windows)
@@ -210,15 +212,18 @@ class _Windows:
                 plan.notes.append(note)
 
     def _run(self, count: int) -> None:
+        """Predict the next ``count`` windows that wait, for every task that sees them."""
         windows = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         batch, rest = windows[:count], windows[count:]
         self._waiting, self._count = ([rest] if len(rest) else []), len(rest)
         values = torch.from_numpy(batch / self.scale_uv).to(self.model.device)
         inputs = {"input_values": values, "channel_ids": self.ids}
         with torch.inference_mode():
+            # The same tensors for all tasks: the temporal encoder embeds them once.
             outputs = self.model(tasks={plan.card.name: inputs for plan in self.plans})
         for plan in self.plans:
-            rows = plan.card.probabilities(outputs[plan.card.name].logits).cpu().numpy()
+            logits = outputs[plan.card.name].logits  # (count, outputs)
+            rows = plan.card.probabilities(logits).cpu().numpy()  # (count, classes)
             if not np.isfinite(rows).all():
                 raise ValueError(
                     f"Task {plan.card.name!r} gave probabilities that are not finite; its weights "
@@ -240,8 +245,8 @@ class _FilterGroup:
         """Take the next recorded samples of the channels ``order``."""
         for member in self.members:
             member.checks.see_recorded(member.choice.derive(signal, order))
-        own = signal[[order.index(name) for name in self.names]]
-        self._give(self.filter.push(own), tell)
+        needed = signal[[order.index(name) for name in self.names]]  # (electrodes, n)
+        self._give(self.filter.push(needed), tell)
 
     def finish(self, tell: Callable[[], None]) -> None:
         """End the recording."""
@@ -302,7 +307,7 @@ def _group(
     return [
         _FilterGroup(
             info,
-            [_Windows(own, source, batch_size, model) for own in by_windows.values()],
+            [_Windows(alike, source, batch_size, model) for alike in by_windows.values()],
             source.samples,
         )
         for info, by_windows in by_filter.items()
@@ -346,8 +351,6 @@ class _reported:
 
     def __enter__(self) -> Callable[[float], None]:
         if self.shown:
-            from tqdm.auto import tqdm
-
             self.bar = tqdm(total=round(self.total_s, 1), desc="predicting", unit=" s of EEG")
         return self._report
 

@@ -53,11 +53,11 @@ def open_stream(
     try:
         stream.connect(acquisition_delay=None, timeout=timeout_s)
     except RuntimeError as error:
-        there = sorted(f"{info.name!r} ({info.source_id})" for info in resolve_streams(timeout=1.0))
+        others = [f"{info.name!r} ({info.source_id})" for info in resolve_streams(timeout=1.0)]
         raise ConnectionError(
             f"Expected one stream with name={name!r}, source_id={source_id!r} within "
-            f"{timeout_s:g} s, found {', '.join(there) or 'no stream at all'}. Start the stream, "
-            "or name one that is there."
+            f"{timeout_s:g} s, found {', '.join(sorted(others)) or 'no stream at all'}. Start the "
+            "stream, or name one that is there."
         ) from error
     return stream
 

@@ -21,6 +21,7 @@ from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from ..model.modeling_mteeg import MteegModel
 from ..model.recording_sources import open_source
 from ..model.task_card import TaskCard
+from .engine import predict
 
 PIPELINE_TASK = "eeg-classification"
 DEFAULT_BATCH_SIZE = 16
@@ -259,26 +260,24 @@ class EegClassificationPipeline(Pipeline):
         names = (tasks,) if isinstance(tasks, str) else tasks
         recording, unit = model_inputs["recording"], model_inputs.get("unit", unit)
         if open_source(recording, unit, preload=False).cut:
-            found = self._label_cut(recording, names, unit, batch_size, options)
+            windows = self._label_cut(recording, names, unit, batch_size, options)
         else:
-            found = self._label(recording, names, unit, batch_size, options)
-        return isinstance(tasks, str), found
+            windows = self._label(recording, names, unit, batch_size, options)
+        return isinstance(tasks, str), windows
 
     def _label(self, recording, names, unit, batch_size: int, options: dict) -> _Windows:
         """A continuous recording, block by block."""
-        from . import predict
-
-        predicted = predict(
+        predictions = predict(
             recording, self.model, names, unit=unit, batch_size=batch_size, **options
         )
-        for name, one in predicted.items():
-            if one.notes:
-                where = f"{one.recording}: " if one.recording else ""
-                text = f"{where}task {name!r}: {' '.join(one.notes)}"
+        for name, prediction in predictions.items():
+            if prediction.notes:
+                where = f"{prediction.recording}: " if prediction.recording else ""
+                text = f"{where}task {name!r}: {' '.join(prediction.notes)}"
                 warnings.warn(text, stacklevel=2)
         return {
-            name: (one.card, one.onset_s.tolist(), one.probabilities)
-            for name, one in predicted.items()
+            name: (prediction.card, prediction.onset_s.tolist(), prediction.probabilities)
+            for name, prediction in predictions.items()
         }
 
     def _label_cut(self, windows, names, unit, batch_size: int, options: dict) -> _Windows:
@@ -294,13 +293,13 @@ class EegClassificationPipeline(Pipeline):
             for name, card in cards.items()
         }
         return {
-            name: (cards[name], [None] * len(found), found)
-            for name, found in self._probabilities(inputs, batch_size).items()
+            name: (cards[name], [None] * len(probabilities), probabilities)
+            for name, probabilities in self._probabilities(inputs, batch_size).items()
         }
 
     def _probabilities(self, inputs: dict[str, Any], batch_size: int) -> dict[str, np.ndarray]:
         """Probabilities (windows, classes) by task; one pass for the batches of all tasks."""
-        found: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
+        batches: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
         most = max(len(batch["input_values"]) for batch in inputs.values())
         for start in range(0, most, batch_size):
             part = {
@@ -315,8 +314,8 @@ class EegClassificationPipeline(Pipeline):
             }
             for name, output in self.model(tasks=part).items():
                 probabilities = self.model.tasks[name].probabilities(output.logits)
-                found[name].append(probabilities.cpu().numpy())
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                batches[name].append(probabilities.cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in batches.items()}
 
     def postprocess(self, model_outputs: tuple[bool, _Windows], top_k: int | None = None) -> Any:
         """Plain Python: windows as dicts."""

@@ -15,7 +15,7 @@ from ..model.modeling_mteeg import MteegModel
 from ..recordings.block_reader import renamed_raw
 from .engine import BATCH_SIZE, Progress, predict
 from .events import GENERATOR, annotations_path, check_events_path, sidecar_path, write_events
-from .provenance import adapter_fingerprint
+from .origins import adapter_fingerprint
 from .result import Prediction
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -161,9 +161,9 @@ def predict_files(
     adapters = {target.task: adapter_fingerprint(model, target.task) for target in targets}
     base = model.fingerprint()
     for recording in dict.fromkeys(target.recording for target in targets):
-        own = [target for target in targets if target.recording == recording]
+        same = [target for target in targets if target.recording == recording]
         todo: list[tuple[Target, dict]] = []
-        for target in own:
+        for target in same:
             try:
                 run = _run_key(target, model, base, adapters[target.task], options)
                 if _is_finished(target, run, options.overwrite):
@@ -183,7 +183,7 @@ def _predict_recording(todo, model, options: Options, outcome: Outcome, progress
         return
     path = todo[0][0].recording
     try:
-        found = predict(
+        predictions = predict(
             path,
             model,
             [target.task for target, _ in todo],
@@ -198,11 +198,11 @@ def _predict_recording(todo, model, options: Options, outcome: Outcome, progress
         if len(todo) == 1:
             outcome.failed.append((todo[0][0], error))
             return
-        for one in todo:  # a task that does not fit must not lose the others
-            _predict_recording([one], model, options, outcome, progress, tell, draw)
+        for planned in todo:  # a task that does not fit must not lose the others
+            _predict_recording([planned], model, options, outcome, progress, tell, draw)
         return
     for target, run in todo:
-        prediction = found[target.task]
+        prediction = predictions[target.task]
         try:
             asked = {"merge": options.merge, "annotations": target.annotations is not None}
             write_events(prediction, target.events, run=run, **asked)
@@ -272,14 +272,14 @@ def _is_finished(target: Target, run: dict[str, Any], overwrite: bool) -> bool:
     ValueError
         Files of another run, or of something else, are there and may not be overwritten.
     """
-    there = [file for file in target.files if file.exists()]
-    if not there:
+    existing = [file for file in target.files if file.exists()]
+    if not existing:
         return False
     sidecar = sidecar_path(target.events)
     noted = _noted_run(sidecar)
     if noted == run:
-        return len(there) == len(target.files)
-    left_over = noted is not None and there == [sidecar]  # of a run that was interrupted
+        return len(existing) == len(target.files)
+    left_over = noted is not None and existing == [sidecar]  # of a run that was interrupted
     if overwrite or left_over:
         return False
     text = ""
@@ -287,7 +287,7 @@ def _is_finished(target: Target, run: dict[str, Any], overwrite: bool) -> bool:
         differing = [key for key in run if noted.get(key) != run[key]]
         text = f", made with another {', '.join(differing)}"
     raise ValueError(
-        f"{', '.join(map(str, there))} there already{text}. Pass --overwrite to replace, or "
+        f"{', '.join(map(str, existing))} there already{text}. Pass --overwrite to replace, or "
         "another --out."
     )
 

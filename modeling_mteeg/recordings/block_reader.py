@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..model.channels import clean_name
 from ..model.preprocessing import read_recording
 from ..model.recording_sources import (
     ChannelChoice,
@@ -131,13 +132,13 @@ class BlockReader:
             suspect = np.flatnonzero(~np.isfinite(signal.sum(axis=1)))
         if not len(suspect):
             return
-        found = []
+        faults = []
         for row in suspect:
             bad = np.flatnonzero(~np.isfinite(signal[row]))
             first, last = (start + bad[[0, -1]]) / self.source.rate_hz
-            found.append(f"{self.names[row]} ({len(bad)} samples, {first:.6g} to {last:.6g} s)")
+            faults.append(f"{self.names[row]} ({len(bad)} samples, {first:.6g} to {last:.6g} s)")
         raise SignalError(
-            f"Expected finite numbers, found NaN or infinity in {', '.join(found)}. Cut or "
+            f"Expected finite numbers, found NaN or infinity in {', '.join(faults)}. Cut or "
             "interpolate those samples, or leave the channels out."
         )
 
@@ -196,10 +197,8 @@ def renamed_raw(path: Any, rename: Mapping[str, str]) -> Any:
     """A recording's Raw with its channels renamed, its signal on disk; ``path`` if none is."""
     if not rename:
         return path
-    from ..model.channels import clean_name
-
     new = {clean_name(old): clean_name(name) for old, name in rename.items()}
     raw = read_recording(path, preload=False)
-    found = {name: new[clean_name(name)] for name in raw.ch_names if clean_name(name) in new}
-    raw.rename_channels(found, verbose="error")
+    renamed = {name: new[clean_name(name)] for name in raw.ch_names if clean_name(name) in new}
+    raw.rename_channels(renamed, verbose="error")
     return raw

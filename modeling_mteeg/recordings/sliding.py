@@ -54,6 +54,7 @@ class SlidingWindows:
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{key}: expected a whole number from 1 on, found {value!r}.")
         self.window, self.stride, self.channels = int(window), int(stride), int(channels)
+        # A window that is not complete yet, and behind it room for what comes.
         room = self.window + max(self.window, _LEAST_ROOM)
         self._buffer = np.empty((self.channels, room), dtype=np.float32)
         self._filled = 0
@@ -95,7 +96,7 @@ class SlidingWindows:
             if self._filled == self._buffer.shape[1]:
                 self._forget()
             room = self._buffer.shape[1] - self._filled
-            piece = block[:, place : place + room]
+            piece = block[:, place : place + room]  # (channels, up to room)
             self._buffer[:, self._filled : self._filled + piece.shape[1]] = piece
             self._filled += piece.shape[1]
             place += piece.shape[1]
@@ -111,8 +112,9 @@ class SlidingWindows:
         rest = self._filled - self._start - self.window
         if rest < 0:
             return []
-        signal = self._buffer[:, self._start : self._filled]
+        signal = self._buffer[:, self._start : self._filled]  # (channels, n)
         view = np.lib.stride_tricks.sliding_window_view(signal, self.window, axis=1)
+        # (channels, n - window + 1, window), without a copy; one in `stride` of them is taken.
         windows = np.array(view[:, :: self.stride].transpose(1, 0, 2), order="C")
         self._start += self.stride * len(windows)
         self._onset += self.stride * len(windows)
@@ -124,4 +126,4 @@ class SlidingWindows:
         kept = self._filled - start
         self._buffer[:, :kept] = self._buffer[:, start : self._filled].copy()
         self._filled = kept
-        self._start -= start
+        self._start -= start  # 0, or the rest of a gap between windows that has not come yet

@@ -133,7 +133,7 @@ class StreamFilter:
         parts, place = [], 0
         while place < block.shape[1]:
             room = self._buffer.shape[1] - self._filled
-            piece = block[:, place : place + room]
+            piece = block[:, place : place + room]  # no more than the buffer holds
             place += piece.shape[1]
             self._append(piece)
             if self._filled == self._buffer.shape[1] and not self._collects:
@@ -167,6 +167,8 @@ class StreamFilter:
             return self._joined([])
         self._reflect_start()
         if lookahead_s is None:
+            # The rest of the block is filled up with the newest sample. No output that is given
+            # reaches so far; a constant only keeps the transform from ringing.
             self._buffer[:, self._filled :] = self._buffer[:, self._filled - 1 : self._filled]
             out = self._emit(self._buffer, self._start, self._ready())
         else:
@@ -185,6 +187,7 @@ class StreamFilter:
         if self._collects:
             return None
         future = self.reach if lookahead_s is None else self._lookahead(lookahead_s)
+        # Input sample at or before the last output sample, and what it waits for behind it.
         last = math.floor(self._first + (samples_out - 1) * self._step)
         return max(last + future, self.reach) + 1
 
@@ -249,7 +252,7 @@ class StreamFilter:
     def _reflect_start(self) -> None:
         """Continue the recording before its first sample (which is 0 here) by odd reflection."""
         if not self._reflected:
-            reach = self.reach
+            reach = self.reach  # the first sample lies at this place of the buffer, as a 0
             np.negative(self._buffer[:, 2 * reach : reach : -1], out=self._buffer[:, :reach])
             self._reflected = True
 
@@ -264,7 +267,7 @@ class StreamFilter:
     def _emit(self, block: np.ndarray, start: int, stop: Fraction) -> np.ndarray:
         """Outputs before ``stop`` from a block that begins at ``start`` and covers their reach."""
         place = self._next()
-        count = math.ceil((stop - place) / self._step)
+        count = math.ceil((stop - place) / self._step)  # exact: fractions, not floats
         if count <= 0:
             return self._joined([])
         out = self._transform(block, place - start, self._step, count)
@@ -276,13 +279,14 @@ class StreamFilter:
     def _continued(self, stop: Fraction) -> list[np.ndarray]:
         """Outputs before ``stop``, the recording continued beyond its newest sample."""
         inner, reach = self._buffer[:, : self._filled], self.reach
+        # Odd reflection about the newest sample: (channels, reach), as far as the filters look.
         tail = 2 * inner[:, -1:] - inner[:, -2 : -2 - reach : -1]
         signal = np.concatenate([inner, tail], axis=1)
         parts, length = [], self._transform.length
         while self._next() < stop:
             begin = self._aligned(self._next())
             block = signal[:, begin : begin + length]
-            if block.shape[1] < length:
+            if block.shape[1] < length:  # beyond the reflection nothing is looked at
                 missing = ((0, 0), (0, length - block.shape[1]))
                 block = np.pad(block, missing, mode="edge")
             start = self._start + begin
@@ -292,6 +296,8 @@ class StreamFilter:
     def _aligned(self, place: Fraction) -> int:
         """Where in the buffer a block for outputs from ``place`` on may begin."""
         begin = math.floor(place) - self.reach - 1 - self._start
+        # Blocks whose starts differ by multiples of `unit` share their phases, so that the gain is
+        # computed once.
         return max(0, begin - begin % self._transform.unit)
 
     def _drop(self) -> None:

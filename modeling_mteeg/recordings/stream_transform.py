@@ -96,14 +96,17 @@ class BlockTransform:
         self.unit, self.length_out = self.ratio.numerator, int(self.length / self.ratio)
         self.drift = float(step / self.ratio - 1)  # output samples per output sample
         self._response = self._cut(frequency_response(chain, self.length))
-        self._gain: tuple[float, np.ndarray] | None = None
+        self._gain: tuple[float, np.ndarray] | None = None  # of the last shift; mostly the same
         self._line = np.linspace(0.0, 1.0, self.length, dtype=np.float32)
 
     def _cut(self, response: np.ndarray) -> np.ndarray:
         """The response up to the lower of the two Nyquist frequencies, scaled."""
+        # The level is taken off before the transform and put back after it; 0 behind a high-pass.
         self.gain_dc = float(response[0]) if abs(response[0]) > 1e-9 else 0.0
         shorter = min(self.length, self.length_out)
+        # irfft divides by the length after, rfft's sum has the length before: the ratio mends it.
         response = response[: shorter // 2 + 1] * (self.length_out / self.length)
+        # The bin at the shorter one's Nyquist stands for two bins (+ and -) of the longer one.
         if self.length != self.length_out and shorter % 2 == 0:
             response[-1] *= 2.0 if self.length_out < self.length else 0.5
         return response
@@ -135,19 +138,22 @@ class BlockTransform:
         numpy.ndarray
             float32, (channels, count).
         """
+        # The step of the block's own grid is the ratio of small numbers. By a shift of phases below
+        # one sample it meets the wanted grid in the middle, and drifts from there to both ends.
         middle = count // 2
         place = first + middle * step
-        near = round(place / self.ratio)
+        near = round(place / self.ratio)  # nearest sample of the block's own grid
         gain = self._gain_at(float(place - near * self.ratio))
-        away = (np.arange(count) - middle) * self.drift
+        away = (np.arange(count) - middle) * self.drift  # (count,), in output samples
         drifts = count > 1 and np.abs(away).max() > _NO_DRIFT
         start = near - middle
         out = np.empty((len(block), count), dtype=np.float32)
-        rows = max(1, _WORK_BYTES // (4 * self.length))
+        rows = max(1, _WORK_BYTES // (4 * self.length))  # some channels at a time stay in the cache
         for row in range(0, len(block), rows):
             part = block[row : row + rows]
             self._product(part, gain, out[row : row + rows], start, away if drifts else None)
         if self.gain_dc:
+            # The line that _product takes off, at the wanted grid exactly: (channels, count).
             ends = block[:, [0, -1]].astype(np.float64)
             times = (float(first) + np.arange(count) * float(step)) / (self.length - 1)
             out += self.gain_dc * (ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * times)
@@ -156,16 +162,20 @@ class BlockTransform:
     def _product(self, block, gain, out, start: int, away: np.ndarray | None) -> None:
         """The block less the line through its ends, filtered, at the block's own grid."""
         fft = fourier()
-        ends = block[:, :1], block[:, -1:]
+        # A transform takes the block as periodic; without the line its two ends meet at 0.
+        ends = block[:, :1], block[:, -1:]  # (channels, 1) each
         level = (ends[1] - ends[0]) * self._line
         level += ends[0]
         np.subtract(block, level, out=level)
-        spectrum = fft.rfft(level)[:, : len(gain)]
+        spectrum = fft.rfft(level)[:, : len(gain)]  # (channels, bins up to the lower Nyquist)
         spectrum *= gain
         count = out.shape[1]
+        # Fewer or more bins than came in are another rate. What lies within `reach` of the ends has
+        # wrapped around and is not taken.
         out[:] = fft.irfft(spectrum, n=self.length_out)[:, start : start + count]
         if away is None:
             return
+        # Taylor: y(t + away) = y + away y' + away^2 y'' / 2, the derivatives from the spectrum.
         turn = (2j * np.pi / self.length_out * np.arange(len(gain))).astype(np.complex64)
         factor = away.astype(np.float32)
         for order in (1, 2) if np.abs(away).max() > _SMALL_DRIFT else (1,):
@@ -184,7 +194,8 @@ def _ratio_and_length(step: Fraction, hop: int, reach: int) -> tuple[Fraction, i
     limit = math.ceil(1 / step)  # so that no ratio is 0
     while True:
         ratio = step.limit_denominator(limit)
-        away = abs(float(step / ratio - 1))
+        away = abs(float(step / ratio - 1))  # drift of an output sample
+        # Input samples on which a block drifts by _MOST_DRIFT on either side of its middle.
         allowed = 2 * _MOST_DRIFT * float(ratio) / away if away else math.inf
         length = _length(ratio.numerator, 2 * reach + int(min(hop, allowed)))
         if allowed >= min(hop, reach) and length - 2 * reach <= 1.3 * allowed:

@@ -46,7 +46,7 @@ class WholeFilter:
 
     def __init__(self, info: PreprocessingInfo, channels: int, samples: int) -> None:
         self.info = info
-        self._signal = np.empty((channels, samples))
+        self._signal = np.empty((channels, samples))  # float64, as `preprocess` computes
         self._filled = 0
 
     def push(self, block: np.ndarray) -> np.ndarray:
@@ -59,5 +59,5 @@ class WholeFilter:
         """All of the filtered recording, float32, (channels, samples)."""
         info = self.info
         edges = (info.highpass_hz, info.lowpass_hz, info.notch_hz)
-        signal, self._signal = self._signal, self._signal[:, :0]
+        signal, self._signal = self._signal, self._signal[:, :0]  # freed when it is filtered
         return preprocess(signal, info.rate_hz, info.target_hz, *edges)

@@ -123,8 +123,8 @@ def read_tree(path: str | Path) -> tuple[Any, list[str]]:
     """
     path = Path(path)
     if not path.is_file():
-        found = sorted(str(file) for file in path.parent.glob("*.yaml"))
-        raise FileNotFoundError(f"No configuration {path}; in that folder: {found or 'none'}.")
+        beside = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        raise FileNotFoundError(f"No configuration {path}; in that folder: {beside or 'none'}.")
     duplicates: list[str] = []
     try:
         tree = yaml.load(path.read_text("utf-8"), Loader=yaml_loader(duplicates))

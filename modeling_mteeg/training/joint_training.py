@@ -120,16 +120,27 @@ class SelectedTraining(TrainingCore):
             progress=True,
         )
 
-    def finish_epoch(self) -> dict[str, Any]:
-        """Evaluate on validation, keep the weights if they are the best yet, begin a new epoch.
+    def finish_epoch(
+        self, validation: Mapping[str, Mapping[str, float]] | None = None
+    ) -> dict[str, Any]:
+        """Keep the weights if they are the best yet on validation, begin a new epoch.
 
         The best are those with the highest mean over tasks of the monitor metric (paper, section
-        4.2), or each task's own where the method says so; of equals the earliest. Returns the
-        epoch's entry in the history.
+        4.2), or each task's own where the method says so; of equals the earliest.
+
+        Parameters
+        ----------
+        validation : mapping, optional
+            Of :meth:`evaluate` on that split; evaluated here where it is not given.
+
+        Returns
+        -------
+        dict
+            The epoch's entry in the history.
         """
         drawn = self.plan(self.progress.epoch).drawn
         sums = dict(zip(self.tasks, self.loss_sums.tolist(), strict=True))
-        validation = self.evaluate("validation")
+        validation = self.evaluate("validation") if validation is None else validation
         score = monitor_mean(validation, self.cards)
         entry = {
             "epoch": self.progress.epoch,

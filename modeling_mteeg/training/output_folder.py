@@ -32,12 +32,12 @@ def check_output(config: RunConfig) -> None:
         such files without the note :func:`note_output` writes.
     """
     folder = Path(config.output)
-    there = sorted(path.name for name in _RESULTS for path in folder.glob(name))
-    if not there:
+    leftovers = sorted(path.name for name in _RESULTS for path in folder.glob(name))
+    if not leftovers:
         return
     if not (folder / NOTE).is_file():
         raise TrainingError(
-            f"{folder} holds {', '.join(there)}, but no {NOTE} that says of which training. "
+            f"{folder} holds {', '.join(leftovers)}, but no {NOTE} that says of which training. "
             f"{_REMEDY}"
         )
     try:
@@ -57,13 +57,13 @@ def _differing(earlier: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]
     first, second = earlier.identity(), now.identity()
     keys = sorted(first.keys() | second.keys())
     pairs = {key: (first.get(key, "absent"), second.get(key, "absent")) for key in keys}
-    found = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     before, after = getattr(earlier, "seeds", ()), getattr(now, "seeds", ())
     then, seeds = set(before), set(after)
     added = then <= seeds and len(then) > 1  # a single seed lies in the folder itself
     if then != seeds and not added:
-        found["seeds"] = (list(before), list(after))
-    return found
+        differing["seeds"] = (list(before), list(after))
+    return differing
 
 
 def note_output(config: RunConfig) -> Path:

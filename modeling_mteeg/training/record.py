@@ -22,6 +22,7 @@ from ..methods.method import Method
 from ..model.task_card import CARD_FILE, TaskCard
 from ..settings.plain_json import plain, write_json
 from .joint_config import JointConfig
+from .run_config import RunConfig
 
 FORMAT = 1
 PACKAGES = (
@@ -75,13 +76,13 @@ def _launched() -> list[str] | None:
 
 def package_versions() -> dict[str, str]:
     """Python and the packages that decide what a training computes, those installed."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def data_record(location: str, corpus: Corpus) -> dict[str, Any]:
@@ -137,13 +138,13 @@ def read_record(place: str | Path | None) -> dict[str, Any]:
 
 
 def simulated_record(
-    own: Sequence[bool], start: str | Path | None, *others: str | Path
+    corpora: Sequence[bool], start: str | Path | None, *others: str | Path
 ) -> dict[str, bool]:
     """Where simulated recordings stand behind weights.
 
     Parameters
     ----------
-    own : sequence of bool
+    corpora : sequence of bool
         Whether each corpus of this training is simulated.
     start : str, Path or None
         Folder or Hub id of the weights it began from; None: random ones.
@@ -159,9 +160,42 @@ def simulated_record(
     before = read_record(start)
     origins = [before] if start else []
     origins += [read_record(place) for place in others]
+    learned = [*corpora, *(origin.get("only_simulated") is True for origin in origins)]
     return {
         "start_simulated": True in (before.get("simulated"), before.get("start_simulated")),
-        "only_simulated": all(own) and all(one.get("only_simulated") is True for one in origins),
+        "only_simulated": all(learned),
+    }
+
+
+def run_record(
+    config: RunConfig,
+    accelerator: Accelerator,
+    command: str,
+    simulated: Sequence[bool],
+    start: str | None,
+    *origins: str,
+) -> dict[str, Any]:
+    """What every training's record has.
+
+    Parameters
+    ----------
+    config : RunConfig
+    accelerator : Accelerator
+    command : str
+        Of :func:`command_line`.
+    simulated, start, *origins
+        As for :func:`simulated_record`.
+    """
+    return {
+        "format": FORMAT,
+        "command": command,
+        "simulated": any(simulated),
+        **simulated_record(simulated, start, *origins),
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+        "packages": package_versions(),
+        "config": config.to_dict(),
     }
 
 
@@ -172,27 +206,19 @@ def start_record(
     accelerator: Accelerator,
     command: str,
 ) -> dict[str, Any]:
-    """What is known of a run before it trains, the same for every seed."""
-    options = config.model
+    """What is known of a joint training before it trains, the same for every seed."""
+    base = config.model.base
     simulated = [corpus.card.simulated for corpus in corpora.values()]
     return {
-        "format": FORMAT,
-        "command": command,
+        **run_record(config, accelerator, command, simulated, base),
         "method": config.method,
-        "start": options.base or f"size {options.preset!r}, random weights",
-        "start_kind": "base" if options.base else "random",
+        "start": base or f"size {config.model.preset!r}, random weights",
+        "start_kind": "base" if base else "random",
         # Known here alone: elsewhere a folder of this name does not exist, and looks like a repo.
-        "start_repo": None if Path(options.base or ".").exists() else options.base,
-        "simulated": any(simulated),
-        **simulated_record(simulated, options.base),
-        "device": accelerator.device.type,
-        "processes": accelerator.num_processes,
-        "precision": accelerator.mixed_precision,
-        "packages": package_versions(),
+        "start_repo": None if Path(base or ".").exists() else base,
         "data": {
             task: data_record(task_location(data, task), corpus) for task, corpus in corpora.items()
         },
-        "config": config.to_dict(),
     }
 
 

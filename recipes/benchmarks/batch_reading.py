@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dataset_scripts.demo import folder_bytes
 from modeling_mteeg.data import WindowReader, encode_window, window_features
 
 from .joint_step import SHAPES
@@ -71,26 +71,15 @@ def reading_speed(
     """Seconds per epoch of both ways in turn, files in the system's cache; MB of an epoch."""
     reader, plain = WindowReader(rows), PlainMemmap(rows, folder / "samples.bin")
     ways = {"plain": plain.read, "package": lambda batch: reader.read(batch, unit_uv=UNIT_UV)}
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    seconds_by_way: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
             seconds = epoch_seconds(way, len(reader), turn)
             if turn:
-                found[name].append(seconds)
+                seconds_by_way[name].append(seconds)
     (folder / "samples.bin").unlink()
     windows = len(reader) // BATCH * BATCH
-    return found, windows * reader.shape[0] * reader.shape[1] * 4 / 1e6
-
-
-def ratio(found: dict[str, list[float]]) -> float:
-    """Median over the rounds of plain's seconds by the package's."""
-    pairs = zip(found["plain"], found["package"], strict=True)
-    return statistics.median(plain / package for plain, package in pairs)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return seconds_by_way, windows * reader.shape[0] * reader.shape[1] * 4 / 1e6
 
 
 def disk_shares(windows: int = 64) -> dict[str, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .tables import table
+
 
 class Passes(NamedTuple):
     """Where windows begin, and how often each is seen, as published."""
@@ -34,9 +36,9 @@ def cost(part: str, corpus_hours: float, rates: Mapping[str, float]) -> str:
         Windows a second by variant.
     """
     passes, total = PUBLISHED[part], windows(part, corpus_hours)
-    rows = [f"| {corpus_hours:,g} h of recordings | hours of this machine |", "|---|---|"]
-    rows += [f"| {name} | {total / rate / 3600:,.0f} |" for name, rate in rates.items()]
+    rows = [f"{name} | {total / rate / 3600:,.0f}" for name, rate in rates.items()]
     return (
         f"{passes.epochs} epochs of a window every {passes.stride_s:g} s of {corpus_hours:,g} h "
-        f"are {total / 1e6:,.1f} million windows.\n\n" + "\n".join(rows)
+        f"are {total / 1e6:,.1f} million windows.\n\n"
+        + table(f"{corpus_hours:,g} h of recordings | hours of this machine", rows)
     )

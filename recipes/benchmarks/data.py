@@ -11,6 +11,8 @@ from tqdm.auto import tqdm
 
 from . import batch_reading as reading
 from . import preparation
+from .own_process import result_of
+from .tables import median_ratio, table
 
 
 def data_table(minutes: float, recordings: int, repeats: int, folder: Path | None = None) -> str:
@@ -46,10 +48,10 @@ def data_table(minutes: float, recordings: int, repeats: int, folder: Path | Non
         bar.update()
         times = preparation.speed(few, paths, root / "out", repeats)
         bar.update()
-        clocks = preparation.in_own_process("processes", many, root / "out", repeats)
+        clocks = result_of("preparation", "processes", many, root / "out", repeats)
         bar.update()
         memory = [
-            preparation.in_own_process("memory", raw, root / "out")["peak_mb"]
+            result_of("preparation", "memory", raw, root / "out", 1)["peak_mb"]
             for raw in (few, many)
         ]
         bar.update()
@@ -61,9 +63,11 @@ def data_table(minutes: float, recordings: int, repeats: int, folder: Path | Non
             bar.update()
         shares = reading.disk_shares()
     hours = recordings * minutes / 60
-    text = preparation_rows(times, hours)
-    text += [""] + figure_rows(clocks, memory, minutes, recordings, reads, shares)
-    return "\n".join([heading(minutes, recordings, repeats), "", *text, "", NOTES])
+    tables = [
+        preparation_table(times, hours),
+        figure_table(clocks, memory, minutes, recordings, reads, shares),
+    ]
+    return "\n\n".join([heading(minutes, recordings, repeats), "\n\n".join(tables), NOTES])
 
 
 NOTES = (
@@ -83,61 +87,51 @@ def heading(minutes: float, recordings: int, repeats: int) -> str:
     )
 
 
-def preparation_rows(times: dict[str, list[preparation.Timed]], hours: float) -> list[str]:
+def preparation_table(times: dict[str, list[preparation.Timed]], hours: float) -> str:
     """Speed of the preparation as a table."""
     names = {"plain": "plain MNE chain", "package": "this package"}
-    rows = [
-        "| preparation | seconds | processor s | h of EEG/s | times plain | by processor |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
+    plain_clocks, plain_processors = zip(*times["plain"], strict=True)
     for way, name in names.items():
-        clock, processor = preparation.medians(times[way])
-        pairs = list(zip(times["plain"], times[way], strict=True))
-        by_clock = statistics.median(plain[0] / own[0] for plain, own in pairs)
-        by_processor = statistics.median(plain[1] / own[1] for plain, own in pairs)
+        clocks, processors = zip(*times[way], strict=True)
+        clock = statistics.median(clocks)
         rows.append(
-            f"| {name} | {clock:.2f} | {processor:.2f} | {hours / clock:.2f} "
-            f"| {by_clock:.2f} | {by_processor:.2f} |"
+            f"{name} | {clock:.2f} | {statistics.median(processors):.2f} | {hours / clock:.2f} "
+            f"| {median_ratio(clocks, plain_clocks):.2f} "
+            f"| {median_ratio(processors, plain_processors):.2f}"
         )
-    return rows
+    head = "preparation | seconds | processor s | h of EEG/s | times plain | by processor"
+    return table(head, rows)
 
 
-def figure_rows(
+def figure_table(
     clocks: dict[str, list[float]],
     memory: list[float],
     minutes: float,
     recordings: int,
     reads: dict[str, tuple[dict[str, list[float]], float]],
     shares: dict[str, float],
-) -> list[str]:
+) -> str:
     """Everything else as a table."""
     size = preparation.recording_mb(minutes)
-    rows = ["| data | measured |", "|---|---|"]
-    rows.append(
-        f"| two processes beside one, {2 * recordings} recordings "
-        f"| {faster(clocks, ''):.2f} times as fast (two loops that share nothing: "
-        f"{faster(clocks, 'loop '):.2f}) |"
-    )
+    ratios = [median_ratio(clocks[f"{what}two"], clocks[f"{what}one"]) for what in ("", "loop ")]
+    rows = [
+        f"two processes beside one, {2 * recordings} recordings | {ratios[0]:.2f} times as fast "
+        f"(two loops that share nothing: {ratios[1]:.2f})"
+    ]
     for number, peak in zip((recordings, 2 * recordings), memory, strict=True):
         rows.append(
-            f"| memory of a process, {number} recordings | {peak:.0f} MB, {peak / size:.1f} times "
-            f"one recording ({size:.0f} MB) |"
+            f"memory of a process, {number} recordings | {peak:.0f} MB, {peak / size:.1f} times "
+            f"one recording ({size:.0f} MB)"
         )
     for dtype, (seconds, megabytes) in reads.items():
         speed = megabytes / statistics.median(seconds["package"])
+        ratio = median_ratio(seconds["package"], seconds["plain"])
         rows.append(
-            f"| shuffled batches of {reading.BATCH}, {dtype} | {reading.ratio(seconds):.2f} times "
-            f"a plain memmap ({speed:.0f} MB/s of float32) |"
+            f"shuffled batches of {reading.BATCH}, {dtype} | {ratio:.2f} times a plain memmap "
+            f"({speed:.0f} MB/s of float32)"
         )
     worst = max(shares, key=shares.__getitem__)
-    rows.append(
-        f"| int16 on disk by float32 samples, largest of six tasks | {shares[worst]:.3f} "
-        f"({worst}) |"
-    )
-    return rows
-
-
-def faster(clocks: dict[str, list[float]], what: str) -> float:
-    """Median over the rounds of one process's seconds by two's."""
-    pairs = zip(clocks[f"{what}one"], clocks[f"{what}two"], strict=True)
-    return statistics.median(one / two for one, two in pairs)
+    largest = "int16 on disk by float32 samples, largest of six tasks"
+    rows.append(f"{largest} | {shares[worst]:.3f} ({worst})")
+    return table("data | measured", rows)

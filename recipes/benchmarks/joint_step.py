@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 
 from modeling_mteeg import MteegConfig, MteegModel, TaskCard
 from modeling_mteeg.methods.mteeg import Mteeg
@@ -12,6 +11,7 @@ from modeling_mteeg.training.optimization import sum_gradients
 from modeling_mteeg.training.passes import rows_of, split_passes
 
 from .plain import PlainLabram
+from .step import Step
 
 # Task: classes, channels, seconds (paper, table 1).
 SHAPES = {
@@ -53,44 +53,37 @@ def cards() -> dict[str, TaskCard]:
 def batches(samples: int, device: torch.device) -> dict[str, dict[str, torch.Tensor]]:
     """Random windows of every task's real shape (timing does not depend on the values)."""
     generator = torch.Generator().manual_seed(0)
-    found = {}
+    windows = {}
     for task, (classes, channels, seconds) in SHAPES.items():
         rows = torch.arange(1, channels + 1)
-        found[task] = {
+        windows[task] = {
             "input_values": torch.randn(samples, channels, seconds, 200, generator=generator),
             "channel_ids": torch.stack([rows, rows], dim=1),
             "labels": torch.arange(samples) % classes,
         }
     return {
         task: {key: value.to(device) for key, value in batch.items()}
-        for task, batch in found.items()
+        for task, batch in windows.items()
     }
 
 
-class PlainStep:
+class PlainStep(Step):
     """One optimiser step of each of six separate models, one after the other.
 
     Several processes take turns at the models, largest first; there is nothing to exchange.
     """
 
-    def __init__(
-        self,
-        preset: str,
-        samples: int,
-        device: torch.device,
-        variant: str,
-        accelerator: Accelerator | None = None,
-    ):
+    def __init__(self, preset: str, samples: int, device: torch.device, variant: str, *args):
+        super().__init__(samples, variant, device, *args)
         config = MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH)
-        self.device, self.half = device, "bfloat16" in variant
-        whole, rank, world = batches(samples, device), 0, 1
-        if accelerator is not None:
-            rank, world = accelerator.process_index, accelerator.num_processes
+        whole, rank, world = batches(samples, device), self.rank, self.world
         largest_first = sorted(whole, key=lambda task: -whole[task]["input_values"].numel())
         # 0 1 1 0 0 1: the sizes of both hands come out nearly even.
-        own = {task for i, task in enumerate(largest_first) if (i + i // world) % world == rank}
-        self.batches = {task: batch for task, batch in whole.items() if task in own}
-        self.cards = {task: card for task, card in cards().items() if task in own}
+        tasks_here = {
+            task for i, task in enumerate(largest_first) if (i + i // world) % world == rank
+        }
+        self.batches = {task: batch for task, batch in whole.items() if task in tasks_here}
+        self.cards = {task: card for task, card in cards().items() if task in tasks_here}
         self.models = {
             task: PlainLabram(config, card.num_outputs).to(device)
             for task, card in self.cards.items()
@@ -102,7 +95,7 @@ class PlainStep:
 
     def __call__(self) -> None:
         for task, batch in self.batches.items():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            with self.autocast():
                 rows = batch["channel_ids"][:, 0]
                 logits = self.models[task](batch["input_values"], rows).float()
             if self.cards[task].is_binary:
@@ -114,25 +107,16 @@ class PlainStep:
             self.optimizers[task].zero_grad(set_to_none=True)
 
 
-class JointStep:
+class JointStep(Step):
     """One optimiser step of the joint training, as ``recipes/joint.py`` does it.
 
     With several processes every one holds its share of each task's samples.
     """
 
-    def __init__(
-        self,
-        preset: str,
-        samples: int,
-        device: torch.device,
-        variant: str,
-        accelerator: Accelerator | None = None,
-    ):
-        config = MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH)
-        self.device, self.half = device, "bfloat16" in variant
-        self.accelerator = accelerator or Accelerator(cpu=device.type == "cpu")
+    def __init__(self, preset: str, samples: int, device: torch.device, variant: str, *args):
+        super().__init__(samples, variant, device, *args)
         torch.manual_seed(0)  # the same start in every process
-        self.model = MteegModel(config)
+        self.model = MteegModel(MteegConfig.from_preset(preset, drop_path_rate=DROP_PATH))
         for task, card in cards().items():
             self.model.add_adapter(task, card=card)
         self.method = Mteeg(self.model)
@@ -140,21 +124,18 @@ class JointStep:
         self.forward = torch.compile(self.model) if "compiled" in variant else self.model
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, LR, weight_decay=WEIGHT_DECAY)
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        self.samples = samples
-        borders = [samples * part // world for part in range(world + 1)]
         self.batches = {
-            task: rows_of(batch, borders[rank], borders[rank + 1])
+            task: rows_of(batch, self.share.start, self.share.stop)
             for task, batch in batches(samples, device).items()
         }
         self.max_tokens = None
-        if "bounded" in variant or world > 1:
+        if "bounded" in variant or self.world > 1:
             largest = max(1 + channels * seconds for _, channels, seconds in SHAPES.values())
-            self.max_tokens = largest * -(-samples // world)
+            self.max_tokens = largest * -(-samples // self.world)  # its share, rounded up
 
     def __call__(self) -> None:
         for part in split_passes(self.batches, self.max_tokens, self.method.tokens):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            with self.autocast():
                 outputs = self.forward(tasks=part, smoothing=LABEL_SMOOTHING)
             loss = sum(
                 output.loss * (len(part[task]["labels"]) / self.samples)
@@ -169,8 +150,7 @@ class JointStep:
 def build(variant: str, preset: str, samples: int, device: torch.device):
     """The step of a variant, ready to be called."""
     kind = PlainStep if variant.startswith("plain") else JointStep
-    accelerator = Accelerator(cpu=device.type == "cpu")  # knows the other processes, if any
-    return kind(preset, samples, device, variant, accelerator)
+    return kind(preset, samples, device, variant)
 
 
 def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:
@@ -188,6 +168,8 @@ def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:
     total = 0.0
     for _, channels, seconds in SHAPES.values():
         tokens = 1 + channels * seconds
+        # Two operations a weight, for the output, the input's gradient and (plain) the weight's;
+        # scores and weighted sums of the attention, and twice as much backward.
         linear = 2 * weights * (2 if joint else 3) + (2 * adapter * 2 if joint else 0)
         attention = 2 * 2 * tokens * d * 3
         total += samples * tokens * depth * (linear + attention)

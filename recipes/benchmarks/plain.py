@@ -149,12 +149,12 @@ class PlainTokenizer(PlainLabram):
         """Code numbers (batch, channels * patches); counts the usage as the published code does."""
         x = self.transform(self.patch_tokens(values), rows, values.shape[2])
         tokens = F.normalize(self.head(self.fc_norm(x)), dim=-1).flatten(0, 1)
-        distances = (
-            tokens.square().sum(1, keepdim=True)
-            + self.codes.square().sum(1)
-            - 2 * tokens @ self.codes.T
-        )
-        indices = distances.argmin(1)
+        indices = self.nearest(tokens)
         counts = F.one_hot(indices, len(self.codes)).to(tokens.dtype).sum(0)
         self.usage.mul_(0.99).add_(counts, alpha=0.01)
         return indices.view(len(values), -1)
+
+    def nearest(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Number of the closest code of every token (tokens, size), from all distances at once."""
+        squares = tokens.square().sum(1, keepdim=True) + self.codes.square().sum(1)
+        return (squares - 2 * tokens @ self.codes.T).argmin(1)  # of (tokens, codes)

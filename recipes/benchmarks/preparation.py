@@ -7,14 +7,11 @@ end with the same windows of 10 s on disk.
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +22,8 @@ from dataset_scripts.settings import Settings
 from dataset_scripts.tuab import TUH_CHANNELS, Tuab
 from dataset_scripts.writer import prepare
 from modeling_mteeg.model.preprocessing import preprocess
+
+from .own_process import peak_mb
 
 RATE_HZ = 250
 TARGET_HZ = 200
@@ -100,23 +99,18 @@ def speed(raw: Path, paths: Sequence[Path], out: Path, repeats: int) -> dict[str
             plain_chain(path, out / f"{index}.npy")
 
     ways = {"plain": plain, "package": lambda: prepared(raw, out / "prepared")}
-    found: dict[str, list[Timed]] = {name: [] for name in ways}
+    return in_turn(ways, repeats)
+
+
+def in_turn(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Timed]]:
+    """Times of several ways, one after the other in every round; the first does not count."""
+    times: dict[str, list[Timed]] = {name: [] for name in ways}
     for turn in range(repeats + 1):
         for name, way in ways.items():
-            times = timed(way)
+            taken = timed(way)
             if turn:
-                found[name].append(times)
-    return found
-
-
-def in_own_process(measurement: str, raw: Path, out: Path, repeats: int = 1) -> dict:
-    """Result of one of :data:`MEASUREMENTS`, from a process that does nothing else."""
-    command = [sys.executable, "-m", "benchmarks.preparation", measurement, str(raw), str(out)]
-    folder = Path(__file__).resolve().parents[1]
-    done = subprocess.run(
-        [*command, str(repeats)], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+                times[name].append(taken)
+    return times
 
 
 def measure_processes(raw: Path, out: Path, repeats: int) -> dict[str, list[float]]:
@@ -139,14 +133,9 @@ def measure_processes(raw: Path, out: Path, repeats: int) -> dict[str, list[floa
         "loop one": lambda: [filter_noise(seed) for seed in range(2)],
         "loop two": lambda: list(pool.map(filter_noise, range(2))),
     }
-    found: dict[str, list[float]] = {name: [] for name in ways}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        for turn in range(repeats + 1):
-            for name, way in ways.items():
-                clock, _ = timed(way)
-                if turn:
-                    found[name].append(clock)
-    return found
+        times = in_turn(ways, repeats)
+    return {name: [clock for clock, _ in taken] for name, taken in times.items()}
 
 
 def filter_noise(seed: int) -> None:
@@ -166,8 +155,7 @@ def own_memory_mb() -> float:
         for line in status.read_text("ascii").splitlines():
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) / 2**10
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    return peak_mb()
 
 
 def measure_memory(raw: Path, out: Path, repeats: int) -> dict[str, float]:
@@ -197,12 +185,6 @@ def measure_memory(raw: Path, out: Path, repeats: int) -> dict[str, float]:
 def recording_mb(minutes: float) -> float:
     """One recording in memory as float64."""
     return len(TUH_CHANNELS) * round(60 * minutes) * RATE_HZ * 8 / 2**20
-
-
-def medians(times: Sequence[Timed]) -> Timed:
-    """Median of both kinds of seconds."""
-    clock, processor = zip(*times, strict=True)
-    return statistics.median(clock), statistics.median(processor)
 
 
 MEASUREMENTS = {"processes": measure_processes, "memory": measure_memory}

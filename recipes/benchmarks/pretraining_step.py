@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
-
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import nn
 
 from modeling_mteeg import (
@@ -21,6 +17,7 @@ from modeling_mteeg.training.optimization import sum_gradients
 from modeling_mteeg.training.stage_one import compile_layers
 
 from .plain import PlainStudent, PlainTokenizer
+from .step import Step, layer_operations
 
 CHANNELS, SECONDS = 64, 4  # the 256 patches of a published window
 LR, BETAS, WEIGHT_DECAY, CLIP = 5e-4, (0.9, 0.98), 0.05, 3.0
@@ -53,7 +50,7 @@ def windows(samples: int, device: torch.device) -> dict[str, torch.Tensor]:
     }
 
 
-class PretrainingStep:
+class PretrainingStep(Step):
     """Labels from a frozen tokenizer, forward, backward, clipped gradients, AdamW.
 
     With several processes every one holds its share of the windows; the step is the same.
@@ -63,14 +60,10 @@ class PretrainingStep:
 
     def __init__(self, student: nn.Module, tokenizer: nn.Module, samples: int, variant: str,
                  device: torch.device):  # fmt: skip
+        super().__init__(samples, variant, device)
         self.student, self.tokenizer = student.to(device).train(), tokenizer.to(device).eval()
-        self.accelerator = Accelerator(cpu=device.type == "cpu")  # knows the other processes
-        rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
-        self.samples, self.device = samples, device
-        self.own = slice(samples * rank // self.world, samples * (rank + 1) // self.world)
-        self.batch = {key: value[self.own] if key == "input_values" else value
-                      for key, value in windows(samples, device).items()}  # fmt: skip
-        self.half = "bfloat16" in variant
+        self.batch = windows(samples, device)
+        self.batch["input_values"] = self.batch["input_values"][self.share]
         self.trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.trained, LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=self.fused
@@ -81,8 +74,8 @@ class PretrainingStep:
         raise NotImplementedError
 
     def __call__(self) -> None:
-        mask = random_mask(self.samples, CHANNELS * SECONDS, device=self.device)[self.own]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        mask = random_mask(self.samples, CHANNELS * SECONDS, device=self.device)[self.share]
+        with self.autocast():
             loss = self.loss(mask)
         (loss * (len(mask) / self.samples)).backward()  # of every window the same share is hidden
         sum_gradients(self.trained, self.accelerator)
@@ -135,41 +128,9 @@ def operations(preset: str, samples: int) -> float:
     patches = samples * CHANNELS * SECONDS
 
     def forward(config: MteegConfig) -> float:
-        width, tokens = config.hidden_size, 1 + CHANNELS * SECONDS
-        weights = 4 * width * width + 2 * width * config.intermediate_size
-        return samples * tokens * config.num_hidden_layers * (2 * weights + 4 * tokens * width)
+        return samples * layer_operations(config, 1 + CHANNELS * SECONDS, config.num_hidden_layers)
 
     predicted = 2 * patches * student.hidden_size * student.num_codes
     looked_up = 2 * patches * tokenizer.code_size * tokenizer.num_codes
+    # Backward costs twice the forward; mask and complement are two passes of the student.
     return 3 * (2 * forward(student) + predicted) + forward(tokenizer) + looked_up
-
-
-def table(
-    what: str,
-    variants: Mapping[str, str],
-    samples: int,
-    seconds: Mapping[str, Sequence[float]],
-    peak: Mapping[str, float],
-    floors: Mapping[str, float],
-) -> str:
-    """The measurements of a step of stage one as a Markdown table; ``what`` names the step."""
-    first = next(iter(seconds))
-    rows = [
-        f"| {what} step | seconds | windows/s | times plain | floor s | share of floor | peak MB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, values in seconds.items():
-        middle = statistics.median(values)
-        ratio = statistics.median(a / b for a, b in zip(seconds[first], values, strict=True))
-        rows.append(
-            f"| {name} | {middle:.3f} | {samples / middle:.1f} | {ratio:.2f} "
-            f"| {floors[name]:.3f} | {floors[name] / middle:.0%} | {peak[name]:.0f} |"
-        )
-    notes = "\n".join(f"- {name}: {variants[name]}" for name in seconds)
-    return (
-        f"One {what} step, {samples} windows of {CHANNELS} channels x {SECONDS} s, medians of "
-        f"{len(seconds[first])} rounds.\n\n"
-        + "\n".join(rows)
-        + f"\n\n{notes}\n\nThe floor is the time that the step's own matrix products would take at "
-        "the rate that matrix products of the model's shape reach on this machine."
-    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+
+from .own_process import peak_mb, result_of
+from .tables import notes, table
 
 CHANNELS = "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split()
 RATE_HZ = 256
@@ -38,26 +39,21 @@ def recording_table(preset: str, hours: Sequence[float] = (1, 4)) -> str:
     str
         Markdown.
     """
-    rows = [
-        "| way | length | peak memory MB | EEG seconds per second |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     jobs = [("predict", length) for length in hours] + [("whole", hours[0])]
     with tempfile.TemporaryDirectory() as folder:
         piece = make_recording(Path(folder) / "piece.edf", hours[0])
         for way, length in tqdm(jobs, unit="recording", desc="recordings"):
             path = repeat_recording(piece, Path(folder) / "long.edf", round(length / hours[0]))
-            found = in_own_process(way, path, preset)
-            before = found["before_mb"]
-            rows.append(
-                f"| {way} | {length:g} h | {found['peak_mb']:.0f} "
-                f"| {3600 * length / found['seconds']:.0f} |"
-            )
-    notes = "\n".join(f"- {name}: {text}" for name, text in WAYS.items())
+            figures = result_of("recording", way, path, preset)
+            speed = 3600 * length / figures["seconds"]
+            rows.append(f"{way} | {length:g} h | {figures['peak_mb']:.0f} | {speed:.0f}")
+    measured = table("way | length | peak memory MB | EEG seconds per second", rows)
     return (
         f"A simulated EDF recording, {len(CHANNELS)} channels at {RATE_HZ} Hz, 10 s windows, "
-        f"{preset}, one thread.\n\n" + "\n".join(rows) + f"\n\n{notes}\n\nMemory is that of "
-        f"the whole process; with its packages and the model alone it reaches {before:.0f} MB."
+        f"{preset}, one thread.\n\n{measured}\n\n{notes(WAYS)}\n\nMemory is that of the whole "
+        "process; with its packages and the model alone it reaches "
+        f"{figures['before_mb']:.0f} MB."
     )
 
 
@@ -84,15 +80,6 @@ def repeat_recording(piece: Path, path: Path, times: int) -> Path:
     return path
 
 
-def in_own_process(way: str, path: Path, preset: str) -> dict[str, float]:
-    """Result of :func:`measure`, from a process that does nothing else."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.recording", way, str(path), preset],
-        cwd=Path(__file__).resolve().parents[1], stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def measure(way: str, path: Path, preset: str) -> dict[str, float]:
     """Peak memory in MB (whole, and before the recording is opened) and seconds."""
     import mne.io  # noqa: F401  (a package, not the recording, takes its memory)
@@ -105,7 +92,7 @@ def measure(way: str, path: Path, preset: str) -> dict[str, float]:
     for name in ("one", "two"):
         model.add_adapter(name, card=TaskCard(name, ("a", "b"), tuple(CHANNELS)))
     model.eval()
-    before, start = _peak_mb(), time.perf_counter()
+    before, start = peak_mb(), time.perf_counter()
     if way == "predict":
         predict(path, model)
     else:
@@ -114,11 +101,7 @@ def measure(way: str, path: Path, preset: str) -> dict[str, float]:
             for part in inputs["input_values"].split(16):
                 model(part, inputs["channel_ids"], task="one")
     seconds = time.perf_counter() - start
-    return {"peak_mb": _peak_mb(), "before_mb": before, "seconds": seconds}
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak_mb": peak_mb(), "before_mb": before, "seconds": seconds}
 
 
 if __name__ == "__main__":

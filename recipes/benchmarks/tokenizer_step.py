@@ -13,6 +13,7 @@ from modeling_mteeg.training.stage_one import compile_layers
 
 from .plain import PlainLabram, PlainTokenizer
 from .pretraining_step import CHANNELS, SECONDS, windows
+from .step import Step, layer_operations
 
 LR, BETAS, WEIGHT_DECAY = 5e-5, (0.9, 0.99), 1e-4
 VARIANTS = {
@@ -59,18 +60,17 @@ class PlainTokenizerTraining(nn.Module):
         features = self.decoder.fc_norm(self.decoder.transform(features, rows, patches))
         spectrum = torch.fft.fft(values)
         targets = spectrum.abs(), torch.angle(spectrum)
-        found = self.amplitude_head(features), self.phase_head(features)
+        predicted = self.amplitude_head(features), self.phase_head(features)
         return commitment + sum(
             F.mse_loss(part, self.standardised(target).flatten(1, 2))
-            for part, target in zip(found, targets, strict=True)
+            for part, target in zip(predicted, targets, strict=True)
         )
 
     def quantize(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes of unit tokens (tokens, size) with straight-through gradients, and commitment."""
         codes, usage = self.encoder.codes, self.encoder.usage
         with torch.no_grad():
-            squares = tokens.square().sum(1, keepdim=True) + codes.square().sum(1)
-            indices = (squares - 2 * tokens @ codes.T).argmin(1)
+            indices = self.encoder.nearest(tokens)
             chosen = F.one_hot(indices, len(codes)).to(tokens.dtype)  # (tokens, codes)
             values = codes[indices]
             counts = chosen.sum(0)
@@ -86,12 +86,12 @@ class PlainTokenizerTraining(nn.Module):
         return (x - mean) / deviation
 
 
-class TokenizerStep:
+class TokenizerStep(Step):
     """Forward with the codebook's update, backward, AdamW."""
 
     def __init__(self, model: nn.Module, samples: int, variant: str, device: torch.device):
-        self.model, self.device = model.to(device).train(), device
-        self.batch, self.half = windows(samples, device), "bfloat16" in variant
+        super().__init__(samples, variant, device)
+        self.model, self.batch = model.to(device).train(), windows(samples, device)
         self.plain = variant.startswith("plain")
         options = {} if self.plain else {"fused": True}
         self.optimizer = torch.optim.AdamW(
@@ -104,7 +104,7 @@ class TokenizerStep:
         return self.model(values, ids[:, 0]) if self.plain else self.model(values, ids).loss
 
     def __call__(self) -> None:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+        with self.autocast():
             loss = self.loss()
         loss.backward()
         self.optimizer.step()
@@ -129,9 +129,6 @@ def operations(preset: str, samples: int) -> float:
     looked up. Not counted: everything else, and the temporal encoder.
     """
     config: MteegConfig = configuration(preset)
-    width, patches = config.hidden_size, CHANNELS * SECONDS
-    layers = config.num_hidden_layers + config.num_decoder_layers
-    weights = 4 * width * width + 2 * width * config.intermediate_size
-    tokens = 1 + patches
-    forward = samples * tokens * layers * (2 * weights + 4 * tokens * width)
+    patches, layers = CHANNELS * SECONDS, config.num_hidden_layers + config.num_decoder_layers
+    forward = samples * layer_operations(config, 1 + patches, layers)
     return 3 * forward + 2 * samples * patches * config.code_size * config.num_codes

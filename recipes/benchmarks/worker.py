@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import torch
 
 from . import joint_step as steps
+from . import own_process
 from . import pretraining_step as pretraining
 from . import tokenizer_step as tokenizer
 from .joint_step import num_processes
@@ -30,13 +29,12 @@ def peak_mb(device: torch.device) -> float:
     """Peak memory of this process so far: the GPU's where there is one, else resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    return own_process.peak_mb()
 
 
 def serve(options: dict) -> None:
     """Build the variant, then answer each line on standard input with a step's figures."""
-    from modeling_mteeg.training.processes import keep_freed_memory
+    from modeling_mteeg.training.launch import keep_freed_memory
 
     device = torch.device(options["device"])
     if options["threads"]:
@@ -76,14 +74,8 @@ class Worker:
 
     def _start(self, rank: int, options: dict, environment: dict[str, str]) -> subprocess.Popen:
         ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if self.world > 1 else {}
-        return subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).resolve().parents[1],
-            env={**environment, **ranks},
-        )
+        pipe, environment = subprocess.PIPE, {**environment, **ranks}
+        return own_process.start("worker", json.dumps(options), stdin=pipe, env=environment)
 
     def _answers(self) -> list[dict]:
         answers = []

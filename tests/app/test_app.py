@@ -18,15 +18,11 @@ from modeling_mteeg import MteegFeatureExtractor, cli
 from modeling_mteeg.app import markup
 from modeling_mteeg.app.answer import SHOWN_ROWS, parse_names, read_events
 from modeling_mteeg.app.examine import Fit, examine
-from modeling_mteeg.app.scalp_answer import (
-    WINDOWS,
-    attribute_recording,
-    explained_class,
-    surest_windows,
-)
+from modeling_mteeg.app.scalp_answer import WINDOWS, attribute_recording
 from modeling_mteeg.app.served import ServedModel
 from modeling_mteeg.app.session import Session
 from modeling_mteeg.explanation import explain
+from modeling_mteeg.explanation.explaining import class_to_explain, surest_windows
 from modeling_mteeg.prediction import Prediction, predict
 from modeling_mteeg.prediction.events import events_text
 
@@ -279,11 +275,12 @@ def test_names_are_pairs():
 def test_the_scalp_map_is_of_the_surest_windows():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
     binary = Prediction(CARDS["chb-mit"], np.arange(3) * 2.0, probabilities, 2.0, ("FP1-F7",))
-    assert explained_class(binary) == 1
-    assert surest_windows(binary, 1) == [1, 2, 0]
+    assert class_to_explain(binary.card, probabilities) == 1
+    assert surest_windows(binary, 1, most=3) == [1, 2, 0]
     labels = np.eye(5, dtype=np.float32)[[2, 2, 0]]
     stages = Prediction(CARDS["sleep-edf"], np.arange(3) * 3.0, labels, 3.0, ("FPZ-CZ",))
-    assert explained_class(stages) == 2 and surest_windows(stages, 2, most=2) == [0, 1]
+    assert class_to_explain(stages.card, labels) == 2
+    assert surest_windows(stages, 2, most=2) == [0, 1]
 
 
 def test_the_scalp_map_is_that_of_explain(served, scalp):
@@ -333,7 +330,7 @@ def test_an_answer_does_not_need_the_package_to_be_installed(served, session, ni
         return asked_version(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setattr("modeling_mteeg.prediction.provenance.version", version)
+    monkeypatch.setattr("modeling_mteeg.prediction.origins.version", version)
     found, status = asked(served, session, [night], ["sleep-edf"])
     assert found is not None, status
 

@@ -78,7 +78,7 @@ def test_seed_v_windows_lie_in_their_trials(tmp_path: Path) -> None:
     assignments = corpus.assign([recording])
     by_trial = [assignments[f"{recording.key}/trial-{n:02d}"] for n in range(1, 16)]
     assert by_trial == ["train"] * 5 + ["validation"] * 5 + ["test"] * 5
-    assert {f"{recording.key}/{one.unit}" for one in segments} == set(assignments)
+    assert {f"{recording.key}/{segment.unit}" for segment in segments} == set(assignments)
 
 
 def test_seed_v_incomplete_session_is_refused(tmp_path: Path) -> None:
@@ -163,13 +163,13 @@ def _spans(segments: list[Segment], label: str, length: int) -> list[tuple[int, 
 def test_windows_at_seizure_borders(seizures: list[tuple[int, int]]) -> None:
     rate, length, samples = 10, 100, 1000
     segments = cut_seizures(seizures, samples, rate, length)
-    assert all(0 <= one.start <= samples - length for one in segments)
-    assert [one.start for one in segments] == sorted(one.start for one in segments)
+    assert all(0 <= segment.start <= samples - length for segment in segments)
+    assert [segment.start for segment in segments] == sorted(segment.start for segment in segments)
     ictal, background = (_spans(segments, label, length) for label in ("seizure", "background"))
     for start, end in background:  # background never touches a seizure, nor other windows
         assert all(end <= a * rate or start >= b * rate for a, b in seizures)
         assert all(end <= a or start >= b for a, b in ictal)
-    assert all(one[1] <= two[0] for one, two in pairwise(background))
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(background))
     expected = sum(max(b - a - 9, 1) for a, b in seizures)  # stride 1 s; a short one gives one
     assert len(ictal) == expected
     for a, b in seizures:
@@ -181,7 +181,7 @@ def test_windows_at_seizure_borders(seizures: list[tuple[int, int]]) -> None:
 
 
 def test_background_without_seizures_is_cut_from_the_start() -> None:
-    assert [one.start for one in cut_seizures([], 999, 10, 100)] == list(range(0, 900, 100))
+    assert [segment.start for segment in cut_seizures([], 999, 10, 100)] == list(range(0, 900, 100))
 
 
 def test_chb_mit_split_and_the_girl_recorded_twice(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_chb_mit_split_and_the_girl_recorded_twice(tmp_path: Path) -> None:
         (folder / f"chb{case:02d}-summary.txt").write_text("")
         (folder / f"chb{case:02d}_01.edf").write_bytes(b"")
     corpus = ChbMit(tmp_path)
-    found = {one.key: one for one in corpus.find_recordings()}
-    assert found["chb21_01"].subject == found["chb01_01"].subject == "chb01"
-    assert found["chb24_01"].left_out
-    used = [one for one in found.values() if not one.left_out]
+    recordings = {recording.key: recording for recording in corpus.find_recordings()}
+    assert recordings["chb21_01"].subject == recordings["chb01_01"].subject == "chb01"
+    assert recordings["chb24_01"].left_out
+    used = [recording for recording in recordings.values() if not recording.left_out]
     assert corpus.assign(used) == {
         "chb01_01": "train",
         "chb19_01": "train",
@@ -213,7 +213,7 @@ def test_chb_mit_excerpt_gives_the_sixteen_channels_in_order(recordings_dir: Pat
     signal, rate = pick_channels(raw, path, ChbMit.card.channels, repeated=("T8-P8",))
     assert rate == 256 and signal.shape == (16, len(raw.times))
     for row, name in enumerate(ChbMit.card.channels):
-        original = next(one for one in raw.ch_names if one.upper().startswith(name))
+        original = next(channel for channel in raw.ch_names if channel.upper().startswith(name))
         np.testing.assert_allclose(signal[row], raw.get_data(picks=[original])[0] * 1e6)
 
 
@@ -227,8 +227,8 @@ def test_tuev_rows_become_windows_that_wrap(tmp_path: Path) -> None:
     corpus = Tuev(tmp_path)
     recording = Recording("a_1", "a", tmp_path / "a_1.edf", (events,), "train")
     segments, _ = corpus.segments(recording, 60 * RATE)
-    assert [one.label for one in segments] == ["SPSW", "SPSW", "BCKG", "GPED"]
-    assert [one.start / RATE for one in segments] == [-1.5, -1.5, 28.0, 57.0]
+    assert [segment.label for segment in segments] == ["SPSW", "SPSW", "BCKG", "GPED"]
+    assert [segment.start / RATE for segment in segments] == [-1.5, -1.5, 28.0, 57.0]
     signal = np.arange(60 * RATE)[None]
     first, last = (corpus.cut(signal, segments[i].start, 5 * RATE)[0] / RATE for i in (0, -1))
     assert first[0] == 58.5 and first[300] == 0.0 and np.isclose(first[-1], 3.5 - 1 / RATE)
@@ -258,8 +258,8 @@ def test_tuab_splits_subjects_and_takes_labels_from_folders(tmp_path: Path) -> N
         ("eval", "normal", "x"),
         ("eval", "abnormal", "y"),
     ):
-        for one in subjects:
-            name = f"{one * 8}_s001_t00{'0' if label == 'normal' else '1'}.edf"
+        for subject in subjects:
+            name = f"{subject * 8}_s001_t00{'0' if label == 'normal' else '1'}.edf"
             _touch(tmp_path / "edf" / part / label / "01_tcp_ar" / name)
     corpus = Tuab(tmp_path)
     recordings = corpus.find_recordings()
@@ -269,8 +269,8 @@ def test_tuab_splits_subjects_and_takes_labels_from_folders(tmp_path: Path) -> N
     assert splits["eeeeeeee_s001_t001"] == "train"  # the first of the abnormal ones
     assert splits["xxxxxxxx_s001_t000"] == "test"
     disjoint = Tuab(tmp_path, protocol="disjoint").assign(recordings)
-    assert len({disjoint[one.key] for one in recordings if one.subject == "e" * 8}) == 1
-    abnormal = next(one for one in recordings if one.key == "ffffffff_s001_t001")
+    assert len({disjoint[r.key] for r in recordings if r.subject == "e" * 8}) == 1
+    abnormal = next(r for r in recordings if r.key == "ffffffff_s001_t001")
     segments, _ = corpus.segments(abnormal, 35 * RATE)
     assert segments == [Segment(at * RATE, "abnormal") for at in (0, 10, 20)]
 
@@ -291,11 +291,11 @@ def test_original_hypnogram_gives_the_known_epochs(recordings_dir: Path, tmp_pat
     samples = 79500 * RATE
     segments, left_out = SleepEdf(tmp_path).segments(recording, samples)
     assert len(segments) == 2650 and left_out == {"beyond the end of the recording": 230}
-    counts = Counter(one.label for one in segments)
+    counts = Counter(segment.label for segment in segments)
     assert {stage: counts[stage] for stage in ("N1", "N2", "N3", "REM")} == {
         "N1": 58, "N2": 250, "N3": 220, "REM": 125,
     }  # fmt: skip
-    starts = np.array([one.start for one in segments])
+    starts = np.array([segment.start for segment in segments])
     assert (np.diff(starts) == 30 * RATE).all()
     trimmed, _ = SleepEdf(tmp_path, protocol="deepsleepnet").segments(recording, samples)
     assert len(trimmed) == 841  # the published number of epochs of this night
@@ -310,9 +310,9 @@ def test_hypnogram_of_every_stage(recordings_dir: Path) -> None:
 
 def test_wake_is_kept_up_to_the_margin() -> None:
     segments = [Segment(at, "W" if at not in (50, 60) else "N2") for at in range(0, 120, 10)]
-    assert [one.start for one in trim_wake(segments, 2)] == list(range(30, 90, 10))
+    assert [segment.start for segment in trim_wake(segments, 2)] == list(range(30, 90, 10))
     assert trim_wake(segments, 9) == segments  # there is less wake than the margin
-    wake = [one for one in segments if one.label == "W"]
+    wake = [segment for segment in segments if segment.label == "W"]
     assert trim_wake(wake, 2) == wake
 
 
@@ -324,11 +324,11 @@ def test_psg_is_paired_with_its_hypnogram(tmp_path: Path) -> None:
         "ST7011J0-PSG.edf",
     ):
         _touch(tmp_path / "sleep-cassette" / name)
-    found = {one.key: one for one in SleepEdf(tmp_path).find_recordings()}
-    assert found["SC4001E0"].companions[0].name == "SC4001EC-Hypnogram.edf"
-    assert found["SC4001E0"].subject == found["SC4002E0"].subject == "SC400"
-    assert "none" in found["SC4002E0"].fault
-    assert found["ST7011J0"].left_out
+    recordings = {recording.key: recording for recording in SleepEdf(tmp_path).find_recordings()}
+    assert recordings["SC4001E0"].companions[0].name == "SC4001EC-Hypnogram.edf"
+    assert recordings["SC4001E0"].subject == recordings["SC4002E0"].subject == "SC400"
+    assert "none" in recordings["SC4002E0"].fault
+    assert recordings["ST7011J0"].left_out
     assert SLEEP_CARD.channels == ("FPZ-CZ", "PZ-OZ")
 
 
@@ -337,19 +337,20 @@ def test_psg_is_paired_with_its_hypnogram(tmp_path: Path) -> None:
 
 def test_original_runs_give_their_cues(recordings_dir: Path) -> None:
     corpus = PhysionetMi(recordings_dir / "eegmmidb")
-    found = {one.key: one for one in corpus.find_recordings()}
-    used = [key for key, one in found.items() if not one.left_out]
+    recordings = {recording.key: recording for recording in corpus.find_recordings()}
+    used = [key for key, recording in recordings.items() if not recording.left_out]
     assert used == ["S001R04", "S001R06", "S001R08", "S001R10", "S002R04"]
-    assert "execution" in found["S001R03"].left_out
-    assert "dropped" in found["S088R10"].left_out
+    assert "execution" in recordings["S001R03"].left_out
+    assert "dropped" in recordings["S088R10"].left_out
     for key, first, classes in (
         ("S001R04", "right", {"left", "right", "rest"}),
         ("S001R06", "feet", {"both fists", "feet", "rest"}),
     ):
-        segments, left_out = corpus.segments(found[key], 125 * RATE)
-        assert {one.label for one in segments} == classes and not left_out
-        assert Counter(one.label for one in segments)["rest"] == 15
-        assert [(one.start, one.label) for one in segments[:2]] == [(0, "rest"), (840, first)]
+        segments, left_out = corpus.segments(recordings[key], 125 * RATE)
+        assert {segment.label for segment in segments} == classes and not left_out
+        assert Counter(segment.label for segment in segments)["rest"] == 15
+        starts = [(segment.start, segment.label) for segment in segments[:2]]
+        assert starts == [(0, "rest"), (840, first)]
 
 
 def test_original_channels_are_found_in_order(recordings_dir: Path) -> None:

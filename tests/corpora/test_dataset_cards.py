@@ -142,9 +142,9 @@ def recorded(raw, tmp_path_factory) -> dict[str, Path]:
 def parsed(folder: Path) -> tuple[dict, dict[str, str | None]]:
     """YAML header as the Hub's reader sees it, and the parts of the body."""
     card = DatasetCard.load(folder / "README.md")
-    found = CARD.fullmatch(card.text.strip())
-    assert found, card.text
-    return card.data.to_dict(), found.groupdict()
+    match = CARD.fullmatch(card.text.strip())
+    assert match, card.text
+    return card.data.to_dict(), match.groupdict()
 
 
 def check_facts(folder: Path, body: dict[str, str | None]) -> None:
@@ -158,20 +158,20 @@ def check_facts(folder: Path, body: dict[str, str | None]) -> None:
     assert int(body["channels"]) == len(card.channels) == splits[0].shape[0]
     assert float(body["window"]) * float(body["rate"]) == splits[0].shape[1]
     assert body["dtype"] == splits[0].dtype
-    assert int(body["used"]) == len(set().union(*(set(one.recordings) for one in splits)))
+    assert int(body["used"]) == len(set().union(*(set(split.recordings) for split in splits)))
     rows = [[cell.strip() for cell in row.strip("| ").split("|")]
             for row in body["counts"].strip().splitlines()]  # fmt: skip
     expected = [
-        [label, *(str(int((one.labels == number).sum())) for one in splits)]
+        [label, *(str(int((split.labels == number).sum())) for split in splits)]
         for number, label in enumerate(card.labels)
     ]
-    assert rows == [*expected, ["all", *(str(len(one)) for one in splits)]]
+    assert rows == [*expected, ["all", *(str(len(split)) for split in splits)]]
     people = [[cell.strip() for cell in row.strip("| ").split("|")]
               for row in body["people"].strip().splitlines()]  # fmt: skip
     assert people == [
-        [name, f"{len(one) * card.window_s / 3600:.2f}", str(len(set(one.recordings))),
-         str(len(set(one.subjects)))]
-        for name, one in corpus.splits.items()
+        [name, f"{len(split) * card.window_s / 3600:.2f}", str(len(set(split.recordings))),
+         str(len(set(split.subjects)))]
+        for name, split in corpus.splits.items()
     ]  # fmt: skip
     shared = set(corpus.splits["train"].subjects) & set(corpus.splits["test"].subjects)
     assert ("train and test share" in body["leaks"]) == bool(shared)

@@ -44,15 +44,15 @@ def plain_mne(recording: Known) -> np.ndarray:
 
 def rows_of(folder: Path) -> list[dict]:
     """All windows of a prepared corpus: recording, onset, class and signal in microvolt."""
-    found = []
+    windows = []
     for rows in datasets.load_from_disk(str(folder)).values():
         reader = WindowReader(rows)
         signals = reader.read(range(len(reader)))
         for index in range(len(reader)):
             label = reader.label_names[reader.labels[index]]
             key = str(reader.recordings[index])
-            found.append((key, float(reader.onsets_s[index]), label, signals[index]))
-    return found
+            windows.append((key, float(reader.onsets_s[index]), label, signals[index]))
+    return windows
 
 
 # MNE divides by the positions of channels, which these files do not have.
@@ -69,18 +69,18 @@ def test_rows_are_the_plain_chain_at_the_known_windows(
     squares, count = 0.0, 0
     for recording in known:
         key = recording.path.stem.removesuffix("-PSG")
-        own = [row for row in rows if row[0] == key]
-        found = sorted((round(onset_s, 4), label) for _, onset_s, label, _ in own)
-        assert found == sorted(recording.windows), key
+        rows_of_key = [row for row in rows if row[0] == key]
+        stored = sorted((round(onset_s, 4), label) for _, onset_s, label, _ in rows_of_key)
+        assert stored == sorted(recording.windows), key
         whole = plain_mne(recording)
-        for _, onset_s, _, signal in own:
+        for _, onset_s, _, signal in rows_of_key:
             samples = np.arange(signal.shape[1]) + round(onset_s * 200)
             error = signal - np.take(whole, samples, axis=1, mode="wrap")
             rms = np.sqrt(np.mean(error**2, axis=1))  # of every channel, edges included
             assert rms.max() < MOST_UV[dtype], f"{key} at {onset_s} s: {rms.max():.3g} microvolt"
             squares, count = squares + np.sum(error**2), count + error.size
         assert whole.std() > 5
-    assert len(rows) == sum(len(one.windows) for one in known)
+    assert len(rows) == sum(len(recording.windows) for recording in known)
     assert np.sqrt(squares / count) < 0.5 * MOST_UV[dtype]
 
 

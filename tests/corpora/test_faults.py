@@ -144,8 +144,8 @@ def test_channels_in_another_order_give_the_same_signal(raw: Path) -> None:
     path = raw / "S001" / "S001R04.edf"
     expected, _ = read_edf(path, CARD.channels)
     write_run(path, 14, CARD.channels[::-1])
-    found, _ = read_edf(path, CARD.channels)
-    np.testing.assert_array_equal(found, expected)
+    shuffled, _ = read_edf(path, CARD.channels)
+    np.testing.assert_array_equal(shuffled, expected)
 
 
 def test_values_that_are_no_numbers_are_refused() -> None:

@@ -127,15 +127,15 @@ def kill(raw: Path, out: Path, num_proc: int, place: str, *more: str) -> None:
 
 def processes_of(session: int) -> list[int]:
     """Processes of a session that are no zombies."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(state[3]) == session and state[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
+            processes.append(int(path.parent.name))
+    return processes
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ class QuickChbMit(QuickSignals, ChbMit):
 
 class QuickSleep(QuickSignals, SleepEdf):
     def find_recordings(self):
-        return [one for one in super().find_recordings() if not one.left_out]
+        return [recording for recording in super().find_recordings() if not recording.left_out]
 
     def segments(self, recording, samples):
         return [Segment(0, "W"), Segment(self.window_samples, "N2")], Counter()
@@ -236,7 +236,10 @@ def leaky_download(task: str, raw: Path) -> type[Corpus]:
             touch(raw, f"{night}E0-PSG.edf", f"{night}EC-Hypnogram.edf")
         return QuickSleep
     for label, subjects in (("normal", "abcde"), ("abnormal", "efghi")):
-        touch(raw, *(f"edf/train/{label}/01_tcp_ar/{one}_s001_{label}.edf" for one in subjects))
+        touch(
+            raw,
+            *(f"edf/train/{label}/01_tcp_ar/{subject}_s001_{label}.edf" for subject in subjects),
+        )
         touch(raw, f"edf/eval/{label}/01_tcp_ar/{label}_s001_t000.edf")
     return QuickTuab
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from places import ROOT
 
+from dataset_scripts.command import run_command
 from dataset_scripts.eegmat import CARD, Eegmat
-from dataset_scripts.eegmat import main as eegmat_main
 from dataset_scripts.prepare import main as prepare_main
 from dataset_scripts.registry import KNOWN_TASKS, TASKS, corpus_class
 from modeling_mteeg.data import load_corpus
@@ -90,7 +90,7 @@ def test_the_example_is_registered_beside_the_six():
 
 def test_the_example_gives_labels_and_whole_subjects(eegmat_raw, tmp_path):
     (tmp_path / "out").mkdir()
-    assert eegmat_main(["--raw", str(eegmat_raw), "--out", str(tmp_path / "out")]) == 0
+    assert run_command(Eegmat, ["--raw", str(eegmat_raw), "--out", str(tmp_path / "out")]) == 0
     corpus = load_corpus(tmp_path / "out" / "eegmat")
     assert corpus.card.replace(split_hash=None) == CARD
     subjects = {split: sorted(set(reader.subjects)) for split, reader in corpus.splits.items()}

@@ -131,8 +131,8 @@ def test_order_and_spelling_of_channels_change_nothing(
     labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     path, plain = tmp_path / "night.edf", tmp_path / "plain.edf"
-    own = {"EEG FPZ-CZ": "EEG Fpz-Cz", "Pz-Oz": "EEG Pz-Oz"}
-    write_night(path, 1, [own.get(label, label) for label in labels])
+    renamed = {"EEG FPZ-CZ": "EEG Fpz-Cz", "Pz-Oz": "EEG Pz-Oz"}
+    write_night(path, 1, [renamed.get(label, label) for label in labels])
     for index, label in enumerate(labels):
         put(path, 256 + 16 * index, f"{label:<16}")
     write_night(plain, 1)
@@ -274,13 +274,14 @@ def test_files_that_the_summary_of_case_24_does_not_name_are_free_of_seizures(
         "Seizure 1 Start Time: 30 seconds\nSeizure 1 End Time: 50 seconds\n"
     )
     corpus = ChbMit(tmp_path, "biot")
-    found = {one.key: one for one in corpus.find_recordings()}
-    assert "seizure" in {one.label for one in corpus.segments(found["chb24_01"], 20_000)[0]}
+    recordings = {recording.key: recording for recording in corpus.find_recordings()}
+    segments, _ = corpus.segments(recordings["chb24_01"], 20_000)
+    assert "seizure" in {segment.label for segment in segments}
     with pytest.warns(RecordingWarning, match=r"does not name the file.*chb24_02\.edf"):
-        segments, _ = corpus.segments(found["chb24_02"], 20_000)
-    assert {one.label for one in segments} == {"background"}
+        segments, _ = corpus.segments(recordings["chb24_02"], 20_000)
+    assert {segment.label for segment in segments} == {"background"}
     with pytest.raises(RecordingError, match="not named"):
-        corpus.segments(found["chb23_06"], 20_000)
+        corpus.segments(recordings["chb23_06"], 20_000)
 
 
 # Signals, notes, order ---------------------------------------------------------------------------
@@ -317,8 +318,8 @@ def test_stray_files_near_the_root_are_left_out(
 ) -> None:
     (tmp_path / "stray.edf").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    (one,) = reader(".").find_recordings()
-    assert "not in a folder of" in one.left_out
+    (recording,) = reader(".").find_recordings()
+    assert "not in a folder of" in recording.left_out
 
 
 @pytest.fixture(scope="module")
@@ -333,8 +334,8 @@ def test_no_split_depends_on_the_order_of_the_directory(
     task: str, simulated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = corpus_class(task)(simulated / task)
-    found = corpus.find_recordings()
-    splits = corpus.assign([one for one in found if not one.left_out])
+    recordings = corpus.find_recordings()
+    splits = corpus.assign([recording for recording in recordings if not recording.left_out])
     listed = Path.rglob
     for seed in range(3):
 
@@ -344,5 +345,6 @@ def test_no_split_depends_on_the_order_of_the_directory(
 
         monkeypatch.setattr(Path, "rglob", shuffled)
         again = corpus.find_recordings()
-        assert again == found
-        assert corpus.assign([one for one in again if not one.left_out][::-1]) == splits
+        assert again == recordings
+        wanted = [recording for recording in again if not recording.left_out]
+        assert corpus.assign(wanted[::-1]) == splits

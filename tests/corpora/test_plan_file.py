@@ -72,8 +72,8 @@ def test_a_corpus_wins_over_the_file_and_the_command_line_over_both(tmp_path) ->
     assert second == Settings(num_proc=3, dtype="float32", max_skipped=0.5, subjects=seed_v_names)
     plan = read_plan(path, out=tmp_path / "else", num_proc=7, overwrite=["seed-v"])
     assert plan.out == tmp_path / "else"
-    assert [one.num_proc for _, one in plan.corpora] == [7, 7]
-    assert [one.overwrite for _, one in plan.corpora] == [False, True]
+    assert [settings.num_proc for _, settings in plan.corpora] == [7, 7]
+    assert [settings.overwrite for _, settings in plan.corpora] == [False, True]
 
 
 def test_everything_wrong_is_said_at_once_before_any_work(tmp_path, capsys) -> None:
@@ -115,7 +115,7 @@ corpora:
     for words in expected:
         assert words in said
     assert len(faults(path, overwrite=["seed-vv"])) == len(expected)
-    assert [one.name for one in tmp_path.iterdir()] == ["corpora.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["corpora.yaml"]
 
 
 @pytest.mark.parametrize("text", ["", "corpora: {}", "out: data\ncorpora: [tuab]", "- a", "a: [b"])

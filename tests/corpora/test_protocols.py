@@ -14,6 +14,7 @@ from tiny_runs import write_run
 
 from dataset_scripts import physionet_mi
 from dataset_scripts.chb_mit import BIOT_FILES, UNNAMED, ChbMit, cut_as_biot
+from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording, Segment
 from dataset_scripts.headers import RecordingWarning
 from dataset_scripts.physionet_mi import PhysionetMi
@@ -23,7 +24,6 @@ from dataset_scripts.settings import Settings
 from dataset_scripts.sleep_edf import SleepEdf, trim_wake
 from dataset_scripts.splits import train_or_validation
 from dataset_scripts.tuab import Tuab
-from dataset_scripts.tuab import main as tuab_main
 from dataset_scripts.tuev import Tuev
 from dataset_scripts.writer import prepare
 from modeling_mteeg.model.task_card import TaskCard
@@ -39,7 +39,7 @@ def test_biot_windows_of_a_seizure() -> None:
     """A seizure from 12 to 47 s of 100 s: it starts in window 1 and ends in window 4."""
     segments, left_out = cut_as_biot([(12, 47)], 20_000, 200, 2000)
     plain = [segment for segment in segments if segment.start % 2000 == 0]
-    assert [one.start for one in plain] == list(range(0, 20_000, 2000))
+    assert [segment.start for segment in plain] == list(range(0, 20_000, 2000))
     assert starts(plain, "seizure") == [10.0, 40.0]
     assert 20.0 in starts(plain, "background")  # within the seizure, as the published script has it
     around = [segment for segment in segments if segment.start % 2000]
@@ -68,19 +68,19 @@ def test_biot_cases_and_names(tmp_path: Path) -> None:
             f"File Name: {name}.edf\nNumber of Seizures in File: 0\n"
         )
     corpus = ChbMit(tmp_path, protocol="biot")
-    found = {one.key: one for one in corpus.find_recordings()}
-    assert {key for key, one in found.items() if one.left_out} == {
+    recordings = {recording.key: recording for recording in corpus.find_recordings()}
+    assert {key for key, recording in recordings.items() if recording.left_out} == {
         "chb02_16+", "chb12_06", "chb17a_03",
     }  # fmt: skip
-    used = [one for one in found.values() if not one.left_out]
+    used = [recording for recording in recordings.values() if not recording.left_out]
     assert corpus.assign(used) == {
         "chb01_02": "train", "chb20_01": "train", "chb21_01": "validation",
         "chb22_01": "validation", "chb23_06": "test", "chb24_01": "test",
     }  # fmt: skip
     assert corpus.rule == "protocol: biot"
     assert corpus.missing(used) and "chb03" in corpus.missing(used)[0]
-    paper = {one.key: one for one in ChbMit(tmp_path).find_recordings()}
-    assert [key for key, one in paper.items() if one.left_out] == ["chb24_01"]
+    paper = {recording.key: recording for recording in ChbMit(tmp_path).find_recordings()}
+    assert [key for key, recording in paper.items() if recording.left_out] == ["chb24_01"]
 
 
 @pytest.mark.parametrize("seizure", [(start, start + 7) for start in range(31)])
@@ -89,7 +89,7 @@ def test_biot_labels_are_those_of_its_shifted_times(seizure: tuple[int, int]) ->
     segments, _ = cut_as_biot([seizure], 40 * 200, 200, 2000)
     borders = [256 * second - 1 for second in seizure]
     expected = {start for start in range(0, 40, 10)
-                if any(256 * start < one < 256 * (start + 10) for one in borders)}  # fmt: skip
+                if any(0 < border - 256 * start < 2560 for border in borders)}  # fmt: skip
     around = range(max(seizure[0] - 1, 0), seizure[1] + 1, 5)
     extra = [start for start in around if start + 10 <= 40]
     assert starts(segments, "seizure") == sorted([*expected, *extra])
@@ -102,12 +102,15 @@ def test_biot_reads_the_files_of_its_ranges_only(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
         (path.parent / f"{name[:5]}-summary.txt").write_text("")
-    left_out = {one.key: one.left_out for one in ChbMit(tmp_path, "biot").find_recordings()}
+    left_out = {
+        recording.key: recording.left_out
+        for recording in ChbMit(tmp_path, "biot").find_recordings()
+    }
     assert {key for key, reason in left_out.items() if reason} == {
         "chb02_36", "chb14_46", "chb24_02", "chb24_22",
     }  # fmt: skip
     assert "BIOT's scripts" in left_out["chb14_46"]
-    paper = {one.key: one.left_out for one in ChbMit(tmp_path).find_recordings()}
+    paper = {recording.key: recording.left_out for recording in ChbMit(tmp_path).find_recordings()}
     assert not paper["chb14_46"] and paper["chb24_01"]
     assert sorted({*range(1, 25)} - {*BIOT_FILES}) == [12, 13, 17]
 
@@ -119,7 +122,7 @@ def test_files_that_the_summary_of_case_24_leaves_out_have_no_seizures(tmp_path:
     def labels(name: str, protocol: str = "biot") -> list[str]:
         recording = Recording(name, "chb24", tmp_path / f"{name}.edf", (summary,))
         segments, _ = ChbMit(tmp_path, protocol).segments(recording, 25 * 200)
-        return [one.label for one in segments]
+        return [segment.label for segment in segments]
 
     read = [name for name in UNNAMED if int(name[6:8]) in BIOT_FILES[24]]
     assert len(read) == 8
@@ -134,7 +137,7 @@ def test_files_that_the_summary_of_case_24_leaves_out_have_no_seizures(tmp_path:
 
 
 def tuh(tmp_path: Path, reader, subjects: tuple[str, ...] = SUBJECTS) -> Path:
-    for part, subject in [("train", one) for one in subjects] + [("eval", "zzzzzz")]:
+    for part, subject in [("train", name) for name in subjects] + [("eval", "zzzzzz")]:
         name = f"{subject}_s001_t000.edf"
         for label in ("normal", "abnormal") if reader is Tuab else ("",):
             middle = f"{part}/{label}/01_tcp_ar" if label else f"{part}/{subject}"
@@ -157,8 +160,8 @@ def test_labram_shuffles_by_a_seed_that_is_written_down(reader, tmp_path: Path) 
         assert splits[seed] == corpus.assign(recordings[::-1])
         shares = Counter(splits[seed].values())
         assert shares["train"] == 4 * shares["validation"] and shares["test"]
-        for one in recordings:
-            assert (splits[seed][one.key] == "test") == one.group.startswith("eval")
+        for recording in recordings:
+            assert (splits[seed][recording.key] == "test") == recording.group.startswith("eval")
     assert splits[None] == splits[0] != splits[1]
     paper = reader(raw)
     assert paper.assign(paper.find_recordings()) != splits[0] and paper.rule == "protocol: paper"
@@ -195,7 +198,7 @@ def test_labram_draws_a_fifth_of_the_subjects_of_tuev_for_validation(tmp_path: P
 
 def test_the_seed_is_an_option_of_the_command(tmp_path: Path, capsys) -> None:
     options = ["--raw", str(tmp_path), "--out", str(tmp_path / "out"), "--split-seed", "3"]
-    assert tuab_main(options) == 1
+    assert run_command(Tuab, options) == 1
     assert "found 3 for protocol 'paper'" in capsys.readouterr().err
 
 
@@ -211,7 +214,7 @@ def test_the_seed_goes_to_manifest_and_card(tmp_path: Path, monkeypatch) -> None
     hashes = set()
     for seed in ("0", "5"):
         options = ["--raw", str(raw), "--out", str(tmp_path / seed), "--protocol", "labram"]
-        assert tuab_main([*options, "--split-seed", seed]) == 0
+        assert run_command(Tuab, [*options, "--split-seed", seed]) == 0
         folder = tmp_path / seed / "tuab"
         manifest = json.loads((folder / "splits.json").read_text("utf-8"))
         assert manifest["rule"] == f"protocol: labram, seed {seed}"
@@ -259,8 +262,8 @@ def test_wake_crop_of_a_hand_made_night(tmp_path: Path) -> None:
     segments, left_out = SleepEdf(tmp_path, "deepsleepnet").segments(recording, 200 * 6000)
     # 60 epochs of wake on either side, however many without a stage lie between
     epochs = [*range(40, 101), 111, *range(122, 182)]
-    assert [one.start for one in segments] == [epoch * 6000 for epoch in epochs]
-    assert [one.label for one in segments] == ["W"] * 60 + ["N1", "N2"] + ["W"] * 60
+    assert [segment.start for segment in segments] == [epoch * 6000 for epoch in epochs]
+    assert [segment.label for segment in segments] == ["W"] * 60 + ["N1", "N2"] + ["W"] * 60
     assert left_out == {**moved, "wake far from sleep": 58}
     assert SleepEdf(tmp_path, "deepsleepnet").assign([recording]) == (
         SleepEdf(tmp_path).assign([recording])
@@ -298,7 +301,9 @@ def test_four_classes_of_all_subjects_with_a_card_of_their_own(tmp_path: Path) -
     assert "a cue of rest: 3" in report
     # The class itself, and the paper's protocol, keep five classes and drop six subjects.
     assert PhysionetMi.card.labels[-1] == "rest"
-    paper = {one.key: one.left_out for one in PhysionetMi(tmp_path).find_recordings()}
+    paper = {
+        recording.key: recording.left_out for recording in PhysionetMi(tmp_path).find_recordings()
+    }
     assert "dropped" in paper["S088R08"] and not paper["S001R04"]
 
 
@@ -306,6 +311,6 @@ def test_four_class_borders(tmp_path: Path) -> None:
     corpus = PhysionetMi(tmp_path, protocol="four-class")
     for number, split in ((1, "train"), (70, "train"), (71, "validation"), (89, "validation"),
                           (90, "test"), (109, "test")):  # fmt: skip
-        one = Recording(f"S{number:03d}R04", f"S{number:03d}", tmp_path / "a.edf")
-        assert corpus.assign([one]) == {one.key: split}
+        recording = Recording(f"S{number:03d}R04", f"S{number:03d}", tmp_path / "a.edf")
+        assert corpus.assign([recording]) == {recording.key: split}
     assert len(physionet_mi.SUBJECTS) == 103

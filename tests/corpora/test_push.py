@@ -6,11 +6,13 @@ The Hub is a list of revisions here, each a mapping from path to content.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 
+import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -23,7 +25,7 @@ from dataset_scripts.eegmat import Eegmat
 from dataset_scripts.physionet_mi import PhysionetMi
 from dataset_scripts.prepare import corpus_class, prepare_corpora
 from dataset_scripts.provenance import CHECKSUMS_FILE
-from dataset_scripts.push import PushRefused, check_allowed
+from dataset_scripts.push import PushRefusedError, check_allowed
 from dataset_scripts.settings import Settings
 from dataset_scripts.sleep_edf import SleepEdf
 from dataset_scripts.writer import prepare
@@ -52,19 +54,24 @@ class Revisions:
             self.revisions.append({".gitattributes": b"*.arrow filter=lfs"})
             self.private = bool(private)
 
-    def repo_info(self, repo_id, *, repo_type):
-        return SimpleNamespace(private=self.private, sha=str(len(self.revisions) - 1))
+    def repo_info(self, repo_id, *, repo_type, revision):
+        assert repo_type == "dataset" and revision is None
+        files = [SimpleNamespace(rfilename=name) for name in self.revisions[-1]]
+        head = str(len(self.revisions) - 1)
+        return SimpleNamespace(private=self.private, sha=head, siblings=files)
 
-    def list_repo_files(self, repo_id, *, repo_type, revision):
-        return list(self.revisions[int(revision)])
-
-    def create_commit(self, repo_id, operations, *, commit_message, repo_type, parent_commit):
+    def create_commit(
+        self, repo_id, operations, *, commit_message, repo_type, revision, create_pr, parent_commit
+    ):
         assert repo_type == "dataset" and parent_commit == str(len(self.revisions) - 1)
+        assert revision is None and not create_pr
         self.calls.append("create_commit")
         new = dict(self.revisions[-1])
         for number, operation in enumerate(operations):
             if self.fails and number == 2:
-                raise HfHubHTTPError.__new__(HfHubHTTPError, "the connection was lost")
+                request = httpx.Request("POST", "https://hub")
+                response = httpx.Response(502, request=request)
+                raise HfHubHTTPError("the connection was lost", response=response)
             if isinstance(operation, CommitOperationDelete):
                 del new[operation.path_in_repo]
             else:
@@ -72,7 +79,8 @@ class Revisions:
                 with operation.as_file() as file:
                     new[operation.path_in_repo] = file.read()
         self.revisions.append(new)
-        return SimpleNamespace(commit_url=f"https://hub/{repo_id}/{len(self.revisions) - 1}")
+        address = f"https://hub/{repo_id}/{len(self.revisions) - 1}"
+        return SimpleNamespace(commit_url=address, pr_url=None)
 
     def __getattr__(self, name):
         raise AssertionError(f"{name} is not a call that a push makes")
@@ -144,8 +152,8 @@ def test_open_corpora_are_pushed(task, recorded, hub, capsys):
     assert command(recorded[task]) == 0
     assert "pushed: https://hub/me/data/1" in capsys.readouterr().out
     assert hub.calls == ["create_repo", "create_commit"] and hub.private is False
-    there = hub.revisions[-1]
-    assert there.pop(".gitattributes") and there == content(recorded[task])
+    pushed = hub.revisions[-1]
+    assert pushed.pop(".gitattributes") and pushed == content(recorded[task])
 
 
 def test_pushed_corpus_is_whole(simulated, hub, tmp_path):
@@ -161,9 +169,8 @@ def test_pushed_corpus_is_whole(simulated, hub, tmp_path):
 
 def test_calls_fit_the_real_client(simulated, monkeypatch):
     client = create_autospec(huggingface_hub.HfApi, instance=True)
-    client.repo_info.return_value = SimpleNamespace(private=True, sha="0")
-    client.list_repo_files.return_value = []
-    client.create_commit.return_value = SimpleNamespace(commit_url="https://hub/1")
+    client.repo_info.return_value = SimpleNamespace(private=True, sha="0", siblings=[])
+    client.create_commit.return_value = SimpleNamespace(commit_url="https://hub/1", pr_url=None)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda token=None: client)
     assert push.push(simulated["tuab"], "me/data", private=True) == "https://hub/1"
     client.create_commit.assert_called_once()
@@ -189,7 +196,7 @@ def test_forbidden_corpora_are_refused_with_licence(task, more, recorded, hub, c
 
 
 def refused(folder: Path, words: str, hub: Revisions, **options) -> None:
-    with pytest.raises(PushRefused, match=words):
+    with pytest.raises(PushRefusedError, match=words):
         push.push(folder, "me/data", **options)
     assert not hub.calls
 
@@ -210,10 +217,10 @@ def test_a_simulated_file_beside_recordings_does_not_make_them_simulated(raw, hu
 
 def test_a_recording_added_to_a_simulated_folder_is_noticed(raw, hub, tmp_path):
     folder = Path(shutil.copytree(raw / "tuab", tmp_path / "raw"))
-    one = next(folder.rglob("*.edf"))
-    other = bytearray(one.read_bytes())  # a byte of the signal differs: it is no copy
+    file = next(folder.rglob("*.edf"))
+    other = bytearray(file.read_bytes())  # a byte of the signal differs: it is no copy
     other[-1] ^= 1
-    one.with_name("zzzzzzzz_s001_t000.edf").write_bytes(other)
+    file.with_name("zzzzzzzz_s001_t000.edf").write_bytes(other)
     refused(prepare(corpus_class("tuab")(folder), tmp_path / "out", QUIET), "not all files", hub)
 
 
@@ -314,12 +321,12 @@ def test_a_failed_push_leaves_the_old_revision_and_a_second_one_replaces_it(
     hub.revisions[-1] = old
     hub.fails = True
     assert command(recorded["sleep-edf"]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert re.match("error: me/data: .*Nothing has changed on the Hub", capsys.readouterr().err)
     assert hub.revisions[-1] == old
     hub.fails = False
     assert command(recorded["sleep-edf"]) == 0
-    there = dict(hub.revisions[-1])
-    assert there.pop(".gitattributes") and there == content(recorded["sleep-edf"])
+    pushed = dict(hub.revisions[-1])
+    assert pushed.pop(".gitattributes") and pushed == content(recorded["sleep-edf"])
     assert hub.calls.count("create_commit") == 3  # one each
 
 

@@ -21,9 +21,9 @@ from places import ROOT
 from transformers import AutoFeatureExtractor, AutoModel
 
 from dataset_scripts.chb_mit import ChbMit, read_summary
+from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording
 from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.physionet_mi import main as prepare_main
 from dataset_scripts.settings import Settings
 from dataset_scripts.sleep_edf import SleepEdf, read_stages
 from dataset_scripts.writer import prepare
@@ -44,7 +44,7 @@ def joint_recipe():
 def test_one_subject_is_prepared_trained_evaluated_and_predicted(recordings_dir, tmp_path, capsys):
     raw, data, out = recordings_dir / "eegmmidb", tmp_path / "data", tmp_path / "out"
     arguments = ["--raw", str(raw), "--out", str(data), "--split", "within-subject"]
-    assert prepare_main([*arguments, "--subjects", "S001"]) == 0
+    assert run_command(PhysionetMi, [*arguments, "--subjects", "S001"]) == 0
     report = (data / "physionet-mi" / "report.tsv").read_text("utf-8")
     left_out = next(line for line in report.splitlines() if "S088R10" in line)
     assert "left-out" in left_out and "protocol" in left_out
@@ -69,13 +69,13 @@ def test_one_subject_is_prepared_trained_evaluated_and_predicted(recordings_dir,
 
 def windows_of(folder: Path) -> dict[str, list[tuple[float, str, np.ndarray]]]:
     """Onset, class and signal of every window of a prepared corpus, in order, by recording."""
-    found: dict[str, list[tuple[float, str, np.ndarray]]] = {}
+    windows: dict[str, list[tuple[float, str, np.ndarray]]] = {}
     for rows in datasets.load_from_disk(str(folder)).values():
         reader = WindowReader(rows)
         for index, signal in enumerate(reader.read(range(len(reader)))):
             entry = (float(reader.onsets_s[index]), reader.label_names[reader.labels[index]])
-            found.setdefault(str(reader.recordings[index]), []).append((*entry, signal))
-    return {key: sorted(value, key=lambda one: one[0]) for key, value in found.items()}
+            windows.setdefault(str(reader.recordings[index]), []).append((*entry, signal))
+    return {key: sorted(value, key=lambda window: window[0]) for key, value in windows.items()}
 
 
 def plain_mne(raw: mne.io.BaseRaw, channels: list[str]) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_runs_of_two_subjects_have_the_published_cues(motor_windows):
         counts = Counter(label for _, label, _ in windows)
         movement = ("both fists", "feet") if key[-2:] in ("06", "10") else ("left", "right")
         assert counts["rest"] == 15 and len(windows) == 30 and set(counts) == {"rest", *movement}
-        assert sorted(counts[one] for one in movement) == [7, 8]
+        assert sorted(counts[code] for code in movement) == [7, 8]
         rest_s = 4.2 if key.startswith("S001") else 4.1
         expected = [k // 2 * (rest_s + 4.1) + k % 2 * rest_s for k in range(30)]
         np.testing.assert_allclose([onset for onset, *_ in windows], expected, atol=0.005)
@@ -194,10 +194,12 @@ def as_case(raw: mne.io.BaseRaw, folder: Path, name: str) -> None:
         )
         for row, label in zip(data, raw.ch_names, strict=True)
     ]  # fmt: skip
-    seizures = [one for one in raw.annotations if one["description"] == "seizure"]
+    seizures = [
+        annotation for annotation in raw.annotations if annotation["description"] == "seizure"
+    ]
     lines = [f"File Name: {name}.edf", f"Number of Seizures in File: {len(seizures)}"]
-    for one in seizures:
-        start, end = round(one["onset"]), round(one["onset"] + one["duration"])
+    for annotation in seizures:
+        start, end = round(annotation["onset"]), round(annotation["onset"] + annotation["duration"])
         lines += [f"Seizure Start Time: {start} seconds", f"Seizure End Time: {end} seconds"]
     (folder / name[:5]).mkdir(parents=True, exist_ok=True)
     edfio.Edf(signals, data_record_duration=1).write(folder / name[:5] / f"{name}.edf")
@@ -221,7 +223,7 @@ def test_excerpts_with_seizures_are_read_and_cut(recordings_dir, tmp_path):
         expected += [(10.0 + k, "seizure") for k in range(seizure_s - 10 + 1)]
         assert [(onset, label) for onset, label, _ in windows[name]] == expected
         raw = raws[name]
-        picks = [next(one for one in raw.ch_names if one.startswith(channel))
+        picks = [next(name for name in raw.ch_names if name.startswith(channel))
                  for channel in ChbMit.card.channels]  # fmt: skip
         whole = plain_mne(raw.crop(0, raw.times[-1], include_tmax=False), picks)
         for onset_s, _, signal in windows[name]:
@@ -258,15 +260,15 @@ def hypnogram(recordings_dir):
 def test_stages_of_the_original_hypnogram(hypnogram, tmp_path):
     """Counts as in the file's annotations: stages 3 and 4 are merged, the unknown end leaves."""
     raw = Counter()
-    for one in mne.read_annotations(hypnogram):
-        raw[one["description"]] += one["duration"] / 30
+    for annotation in mne.read_annotations(hypnogram):
+        raw[annotation["description"]] += annotation["duration"] / 30
     asleep = {"Sleep stage 1": 58, "Sleep stage 2": 250, "Sleep stage 3": 101,
               "Sleep stage 4": 119, "Sleep stage R": 125}  # fmt: skip
     assert {stage: raw[stage] for stage in asleep} == asleep
     seconds = sum(duration for _, duration, _ in read_stages(hypnogram))
     recording = Recording("SC4001E0", "SC400", tmp_path / "SC4001E0-PSG.edf", (hypnogram,))
     segments, left_out = SleepEdf(tmp_path).segments(recording, round(seconds * 200))
-    counts = Counter(one.label for one in segments)
+    counts = Counter(segment.label for segment in segments)
     assert counts == {"W": raw["Sleep stage W"], "N1": 58, "N2": 250, "N3": 220, "REM": 125}
     assert dict(left_out) == {"UNKNOWN": raw["Sleep stage ?"]}
 
@@ -279,11 +281,11 @@ def test_labelled_windows_agree_with_the_hypnogram_and_keep_their_numbers(
     labels = [names[windows["stage_names"][index]] for index in windows["y"]]
     recording = Recording("SC4001E0", "SC400", tmp_path / "SC4001E0-PSG.edf", (hypnogram,))
     segments, _ = SleepEdf(tmp_path).segments(recording, 79500 * 200)
-    stages = {one.start / 200: one.label for one in segments}
+    stages = {segment.start / 200: segment.label for segment in segments}
     of_night = windows["recording_index"] == 0  # SC4001
     onsets_s = windows["onset_sample"] / windows["sfreq"]
     assert [stages[onset] for onset in onsets_s[of_night]] == [
-        label for label, own in zip(labels, of_night, strict=True) if own
+        label for label, taken in zip(labels, of_night, strict=True) if taken
     ]
     assert sum(of_night) == 5 and set(labels) == {"W", "N1", "N2", "N3", "REM"}
 

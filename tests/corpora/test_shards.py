@@ -14,9 +14,10 @@ from preparation_program import Killed, dying_at
 from tiny_runs import content, write_run, write_runs
 
 from dataset_scripts import Settings, Shard, merge_shards, prepare_corpus, prepare_shard
+from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording
 from dataset_scripts.locking import locked
-from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
+from dataset_scripts.physionet_mi import CARD, PhysionetMi
 from dataset_scripts.prepare import main as prepare_main
 from dataset_scripts.shards import assign_shards
 from dataset_scripts.writer import PreparationError
@@ -55,26 +56,34 @@ def recordings(lengths: dict[str, float]) -> tuple[list[Recording], dict[str, fl
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
 def test_shares_are_disjoint_complete_and_balanced(count: int) -> None:
-    found, lengths = recordings({f"r{i:02d}": 60.0 + (i * 7919) % 3600 for i in range(30)})
-    shares = [Shard(i + 1, count).share(found, lambda one: lengths[one.key]) for i in range(count)]
-    keys = [one.key for share in shares for one in share]
+    listed, lengths = recordings({f"r{i:02d}": 60.0 + (i * 7919) % 3600 for i in range(30)})
+    shares = [
+        Shard(i + 1, count).share(listed, lambda recording: lengths[recording.key])
+        for i in range(count)
+    ]
+    keys = [recording.key for share in shares for recording in share]
     assert sorted(keys) == sorted(lengths)
-    assert all([one.key for one in share] == sorted(one.key for one in share) for share in shares)
-    loads = [sum(lengths[one.key] for one in share) for share in shares]
+    for share in shares:
+        assert [recording.key for recording in share] == sorted(
+            recording.key for recording in share
+        )
+    loads = [sum(lengths[recording.key] for recording in share) for share in shares]
     assert max(loads) - min(loads) <= max(lengths.values())
-    owner = assign_shards(found[::-1], lambda one: lengths[one.key], count)
-    assert all(owner[one.key] == i + 1 for i, share in enumerate(shares) for one in share)
+    owner = assign_shards(listed[::-1], lambda recording: lengths[recording.key], count)
+    assert all(
+        owner[recording.key] == i + 1 for i, share in enumerate(shares) for recording in share
+    )
 
 
 def test_a_long_recording_weighs_as_much_as_many_short_ones() -> None:
-    found, lengths = recordings({"long": 100.0, **{f"r{i:03d}": 1.0 for i in range(100)}})
-    owner = assign_shards(found, lambda one: lengths[one.key], 2)
+    listed, lengths = recordings({"long": 100.0, **{f"r{i:03d}": 1.0 for i in range(100)}})
+    owner = assign_shards(listed, lambda recording: lengths[recording.key], 2)
     assert [key for key in owner if owner[key] == owner["long"]] == ["long"]
 
 
 def test_recordings_of_unknown_length_are_shared_out_by_number() -> None:
-    found, _ = recordings(dict.fromkeys("abcdefghij", 0.0))
-    owner = assign_shards(found, lambda one: 0.0, 4)
+    listed, _ = recordings(dict.fromkeys("abcdefghij", 0.0))
+    owner = assign_shards(listed, lambda recording: 0.0, 4)
     assert sorted(list(owner.values()).count(i) for i in range(1, 5)) == [2, 2, 3, 3]
 
 
@@ -83,7 +92,7 @@ def test_a_wrong_shard_is_an_error(text: str, runs: Path, tmp_path: Path, capsys
     with pytest.raises(ValueError, match="shard: expected i/n"):
         Shard.parse(text)
     options = ["--raw", str(runs), "--out", str(tmp_path), f"--shard={text}"]
-    assert main(options) == 1 and "expected i/n" in capsys.readouterr().err
+    assert run_command(PhysionetMi, options) == 1 and "expected i/n" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -117,7 +126,7 @@ def test_a_missing_and_an_incomplete_shard_are_named_with_commands_that_work(
     first = copied / f"{TASK}.shard-1-of-3"
     lost = sorted((first / "parts").glob("*.json"))[0]
     lost.unlink()
-    assert main(["--raw", str(runs), "--out", str(copied), "--merge"]) == 1
+    assert run_command(PhysionetMi, ["--raw", str(runs), "--out", str(copied), "--merge"]) == 1
     text = capsys.readouterr().err
     assert "shard 2/3 was never started" in text
     assert "shard 1/3" in text and f"{lost.stem}: not written" in text and "3/3" not in text
@@ -128,8 +137,8 @@ def test_a_missing_and_an_incomplete_shard_are_named_with_commands_that_work(
         ["python", "-m", "dataset_scripts.physionet_mi"]
     ] * 2
     for command in commands:
-        assert main(command[3:]) == 0
-    assert main(["--raw", str(runs), "--out", str(copied), "--merge"]) == 0
+        assert run_command(PhysionetMi, command[3:]) == 0
+    assert run_command(PhysionetMi, ["--raw", str(runs), "--out", str(copied), "--merge"]) == 0
     assert content(copied / TASK) == whole
 
 

@@ -78,12 +78,14 @@ def test_readers_of_the_real_corpora_fill_every_split(corpora: Path, task: str) 
     corpus = corpus_class(task)(corpora / task)
     assert corpus.simulated
     recordings = corpus.find_recordings()
-    assert recordings and all(not one.left_out and not one.fault for one in recordings)
+    assert recordings and all(
+        not recording.left_out and not recording.fault for recording in recordings
+    )
     labels: dict[str, set[str]] = {}
     assigned = corpus.assign(recordings)
-    for one in recordings:
-        for segment, signal in corpus.windows(one):
-            unit = f"{one.key}/{segment.unit}" if segment.unit else one.key
+    for recording in recordings:
+        for segment, signal in corpus.windows(recording):
+            unit = f"{recording.key}/{segment.unit}" if segment.unit else recording.key
             labels.setdefault(assigned[unit], set()).add(segment.label)
             assert signal.shape == (len(corpus.card.channels), corpus.window_samples)
     # Every class occurs in every split, so that every metric is defined.
@@ -135,8 +137,8 @@ def test_recordings_look_like_the_originals_to_mne(corpora: Path) -> None:
     cnt = mne.io.read_raw_cnt(path, preload=True, verbose="ERROR")
     assert cnt.info["sfreq"] == 1000 and len(cnt.ch_names) == 66
     assert {"M1", "M2", "VEO", "HEO"} <= set(cnt.ch_names)
-    for one in (raw.copy().pick(["EEG Fpz-Cz"]), cnt):
-        rms_uv = float(np.sqrt(np.mean(one.get_data() ** 2)) * 1e6)
+    for original in (raw.copy().pick(["EEG Fpz-Cz"]), cnt):
+        rms_uv = float(np.sqrt(np.mean(original.get_data() ** 2)) * 1e6)
         assert 3 < rms_uv < 100
 
 
@@ -265,32 +267,34 @@ def test_tuab_abnormal_is_slower() -> None:
 
 def test_tuev_events_have_their_shapes() -> None:
     index = {name: row for row, name in enumerate(tuab.CHANNELS)}
-    found: dict[str, list[np.ndarray]] = {label: [] for label in tuev.LABELS}
+    windows_of: dict[str, list[np.ndarray]] = {label: [] for label in tuev.LABELS}
     for seed in range(4):
         uv, rows = tuev.simulate_signal(generator(seed), 9, 250.0)
         assert {code for *_, code in rows} == {1, 2, 3, 4, 5, 6}
         for _, start, end, code in rows:
             assert end - start == pytest.approx(1.0)
             window = uv[:, round(start * 250) : round(end * 250)]
-            found[tuev.LABELS[code - 1]].append(window - window.mean(1, keepdims=True))
+            windows_of[tuev.LABELS[code - 1]].append(window - window.mean(1, keepdims=True))
 
     def mean_range(label: str, *names: str) -> float:
         rows = [index[name] for name in names]
-        return float(np.mean([np.ptp(window[rows], axis=1).mean() for window in found[label]]))
+        return float(np.mean([np.ptp(window[rows], axis=1).mean() for window in windows_of[label]]))
 
     def fast(label: str) -> float:
-        return float(np.mean([power(window, 250, 25, 58).max() for window in found[label]]))
+        return float(np.mean([power(window, 250, 25, 58).max() for window in windows_of[label]]))
 
     def asymmetry(label: str) -> float:
         left, right = ([index[name] for name in side] for side in tuev.SIDES.values())
-        sides = [(np.ptp(w[left], axis=1), np.ptp(w[right], axis=1)) for w in found[label]]
+        sides = [(np.ptp(w[left], axis=1), np.ptp(w[right], axis=1)) for w in windows_of[label]]
         return float(np.mean([np.max(np.abs(a - b) / (a + b)) for a, b in sides]))
 
     assert asymmetry("PLED") > 1.3 * max(asymmetry("GPED"), asymmetry("BCKG"))
     assert mean_range("GPED", "C3", "C4", "FZ") > 1.5 * mean_range("BCKG", "C3", "C4", "FZ")
     assert mean_range("EYEM", "FP1", "FP2") > 1.5 * mean_range("BCKG", "FP1", "FP2")
     assert fast("ARTF") > 3 * max(fast(label) for label in tuev.LABELS if label != "ARTF")
-    peaks = {label: np.mean([np.ptp(w, axis=1).max() for w in found[label]]) for label in found}
+    peaks = {
+        label: np.mean([np.ptp(w, axis=1).max() for w in windows_of[label]]) for label in windows_of
+    }
     assert peaks["SPSW"] > 1.5 * peaks["BCKG"]
 
 

@@ -48,8 +48,8 @@ def test_within_groups_cuts_every_group_in_its_own_order() -> None:
     groups = ["rest", "left"] * 10
     splits = within_groups(groups)
     for label in ("rest", "left"):
-        own = [split for split, group in zip(splits, groups, strict=True) if group == label]
-        assert own == cut_in_order(10)
+        of_group = [split for split, group in zip(splits, groups, strict=True) if group == label]
+        assert of_group == cut_in_order(10)
 
 
 def test_manifest_is_sorted_and_its_hash_is_of_the_content_only() -> None:

@@ -55,7 +55,11 @@ def test_there_are_the_nine_and_any_folder():
 def test_tuh(name, tmp_path):
     raw = tmp_path / "raw"
     place = raw / TUH_PLACES[name]
-    names = [f"EEG {one}-LE" for one in TUAB.channels] + ["EEG EKG1-LE", "PHOTIC-REF", "EEG 31-LE"]
+    names = [f"EEG {channel}-LE" for channel in TUAB.channels] + [
+        "EEG EKG1-LE",
+        "PHOTIC-REF",
+        "EEG 31-LE",
+    ]
     write_recording(place.parent, place.name, noise(1, len(names), 250 * 20), names, 250)
     write_recording(raw, "other.edf", noise(2, 2, 250 * 20), ["EEG CZ-LE", "EEG C3-LE"], 250)
     exclusions = Exclusions(without_tuh_lists=True)

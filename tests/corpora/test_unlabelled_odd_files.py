@@ -70,10 +70,10 @@ def test_one_stretch_is_held_at_a_time():
         samples=whole.shape[1],
         filtered=lambda: (whole[:, at : at + 1000] for at in range(0, whole.shape[1], 1000)),
     )
-    found = list(parts._stretches(signal, 4))
+    stretches = list(parts._stretches(signal, 4))
     cuts = list(cut_stretches(whole.shape[1], 4))
-    assert [(start, own_s) for start, own_s, _ in found] == [(a, own_s) for a, _, own_s in cuts]
-    for (_, _, values), (start, stop, _) in zip(found, cuts, strict=True):
+    assert [(start, own_s) for start, own_s, _ in stretches] == [(a, own_s) for a, _, own_s in cuts]
+    for (_, _, values), (start, stop, _) in zip(stretches, cuts, strict=True):
         assert np.array_equal(values, whole[:, start:stop])
         assert values.base.shape[1] <= (300 + 2 * 4) * 200 + 1000
 
@@ -170,24 +170,27 @@ def test_recordings_that_are_folders_are_known_by_what_is_in_them(tmp_path):
     for name, content in (("a", b"1"), ("b", b"2"), ("c", b"1")):
         (tmp_path / f"{name}.mff").mkdir()
         (tmp_path / f"{name}.mff" / "signal1.bin").write_bytes(content)
-    found = Source().find(tmp_path)
-    assert [one.key for one in found] == ["a.mff", "b.mff", "c.mff"]
-    known, faults = digests.read_digests(found, tmp_path / "known", progress=False)
-    assert not faults and known[found[0].path] == known[found[2].path] != known[found[1].path]
+    recordings = Source().find(tmp_path)
+    assert [recording.key for recording in recordings] == ["a.mff", "b.mff", "c.mff"]
+    known, faults = digests.read_digests(recordings, tmp_path / "known", progress=False)
+    assert (
+        not faults
+        and known[recordings[0].path] == known[recordings[2].path] != known[recordings[1].path]
+    )
 
 
 def test_files_are_hashed_once(raw, tmp_path, monkeypatch):
-    found, remembered = Source().find(raw), tmp_path / "known.jsonl"
-    first = digests.read_digests(found, remembered, 2, progress=False)
+    recordings, remembered = Source().find(raw), tmp_path / "known.jsonl"
+    first = digests.read_digests(recordings, remembered, 2, progress=False)
     with open(remembered, "a", encoding="utf-8") as file:
         file.write('["cut sh')
     hashed, real = [], digests.digest_of
     monkeypatch.setattr(
         digests, "digest_of", lambda files, bar: hashed.append(files[0].name) or real(files, bar)
     )
-    assert digests.read_digests(found, remembered, progress=False) == first and not hashed
+    assert digests.read_digests(recordings, remembered, progress=False) == first and not hashed
     (raw / "short.edf").write_bytes((raw / "short.edf").read_bytes()[::-1])
-    again, _ = digests.read_digests(found, remembered, progress=False)
+    again, _ = digests.read_digests(recordings, remembered, progress=False)
     assert hashed == ["short.edf"] and again[raw / "short.edf"] != first[0][raw / "short.edf"]
 
 
@@ -242,8 +245,8 @@ def test_plain_datasets_and_numpy_read_what_is_documented(raw, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(code, names)
-    group = next(one for one in load_unlabelled("unlabelled", 4.0)["train"]
-                 if list(one.channels) == names["row"]["channels"])  # fmt: skip
+    group = next(candidate for candidate in load_unlabelled("unlabelled", 4.0)["train"]
+                 if list(candidate.channels) == names["row"]["channels"])  # fmt: skip
     place = group.recordings(range(len(group))).index(names["row"]["recording"])
     window = group.read([place], unit_uv=1.0)[0].reshape(len(group.channels), -1)
     np.testing.assert_allclose(names["microvolt"][:, : window.shape[1]], window, rtol=1e-6)

@@ -111,8 +111,8 @@ def test_signals_are_those_of_the_filtered_recording_in_the_order_of_the_table(r
     recording = mne.io.read_raw_edf(raw / "sub-a/two.edf", preload=True, verbose=False)
     wanted = preprocess(recording.get_data(["FP1", "CZ"]) * 1e6, 250.0)
     place = group.recordings(range(len(group))).index("sub-a/two.edf")
-    found = group.read([place], unit_uv=1.0)[0].reshape(2, -1)
-    np.testing.assert_allclose(found, wanted[:, : 16 * 200], atol=1e-3)
+    stored = group.read([place], unit_uv=1.0)[0].reshape(2, -1)
+    np.testing.assert_allclose(stored, wanted[:, : 16 * 200], atol=1e-3)
 
 
 def test_formats_that_mne_reads(tmp_path):
@@ -176,11 +176,11 @@ def test_a_second_start_does_what_is_missing(raw, tmp_path, monkeypatch):
 
 
 def test_two_processes_write_what_one_writes(raw, tmp_path):
-    one = prepare_unlabelled(raw, tmp_path / "one", progress=False)
+    alone = prepare_unlabelled(raw, tmp_path / "one", progress=False)
     two = prepare_unlabelled(raw, tmp_path / "two", num_proc=2, progress=False)
-    assert (one / "report.csv").read_text() == (two / "report.csv").read_text()
+    assert (alone / "report.csv").read_text() == (two / "report.csv").read_text()
     for a, b in zip(
-        load_unlabelled(one, 1.0)["train"], load_unlabelled(two, 1.0)["train"], strict=True
+        load_unlabelled(alone, 1.0)["train"], load_unlabelled(two, 1.0)["train"], strict=True
     ):
         assert np.array_equal(a.read(range(len(a))), b.read(range(len(b))))
 
@@ -234,15 +234,17 @@ def test_later_parts_of_a_recording_are_read_with_the_first(tmp_path):
              "other-1.fif"]  # fmt: skip
     for name in names:
         (tmp_path / name).touch()
-    left_out = {one.key for one in Source().find(tmp_path) if one.left_out}
+    left_out = {recording.key for recording in Source().find(tmp_path) if recording.left_out}
     assert left_out == {names[1], names[2], names[5], names[6]}
 
 
 def test_patients_of_tuh_are_subjects_in_any_folder(tmp_path):
     for name in ("aaaaaaac_s001_t000.edf", "aaaaaaac_s002_t000.edf", "x.edf"):
         (tmp_path / name).touch()
-    assert [one.subject for one in Source().find(tmp_path)] == ["tuh-aaaaaaac"] * 2 + [""]
-    assert [one.subject for one in Source(r"_(t\d+)").find(tmp_path)] == ["t000", "t000", ""]
+    subjects = [recording.subject for recording in Source().find(tmp_path)]
+    assert subjects == ["tuh-aaaaaaac", "tuh-aaaaaaac", ""]
+    by_pattern = [recording.subject for recording in Source(r"_(t\d+)").find(tmp_path)]
+    assert by_pattern == ["t000", "t000", ""]
 
 
 def test_a_training_tells_folders_of_other_filters_apart(raw, tmp_path):
@@ -324,9 +326,9 @@ def test_a_test_recording_is_found_under_another_name_and_a_session_under_anothe
         Entry("tuab", "aaaaaaab_s002_t001.edf", "f" * 64, "aaaaaaab"),
         Entry("sleep-edf", "SC4001E0-PSG.edf", "e" * 64),
     )
-    found = Exclusions(entries)
+    exclusions = Exclusions(entries)
 
-    def reason(key, digest="0" * 64, rules=found):
+    def reason(key, digest="0" * 64, rules=exclusions):
         return rules.reason(UnlabelledRecording(key, Path(key)), digest)
 
     assert "content is that of aaaaaaab_s002_t001.edf" in reason("renamed.edf", "f" * 64)
@@ -371,10 +373,10 @@ def test_every_protocol_of_a_download_is_listed(tmp_path):
         {"physionet-mi": raw}, progress=False).entries}  # fmt: skip
     for protocol in PhysionetMi.protocols:
         corpus = PhysionetMi(raw, protocol)
-        wanted = [one for one in corpus.find_recordings() if not one.left_out]
+        wanted = [recording for recording in corpus.find_recordings() if not recording.left_out]
         splits = corpus.assign(wanted)
-        tested = {one.path.name for one in wanted
-                  if splits.get(one.key) == "test"}  # fmt: skip
+        tested = {recording.path.name for recording in wanted
+                  if splits.get(recording.key) == "test"}  # fmt: skip
         assert tested <= listed, protocol
 
 
@@ -383,7 +385,7 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     simulate(raw, tasks=["physionet-mi"], size="small", progress=False)
     corpus = PhysionetMi(raw / "physionet-mi")
     recordings = corpus.find_recordings()
-    splits = corpus.assign([one for one in recordings if not one.left_out])
+    splits = corpus.assign([recording for recording in recordings if not recording.left_out])
     tested = {key for key, split in splits.items() if split == "test"}
     assert tested
     listed = tmp_path / "exclusions.json"
@@ -394,9 +396,9 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     hidden = tmp_path / "mine"  # the same signals under names that say nothing, de-identified
     hidden.mkdir()
     names = {}
-    for number, one in enumerate(recordings):
-        names[f"r{number}.edf"] = one.key
-        content = bytearray(one.path.read_bytes())
+    for number, recording in enumerate(recordings):
+        names[f"r{number}.edf"] = recording.key
+        content = bytearray(recording.path.read_bytes())
         content[8:15] = b"P01 F X"  # the patient, as de-identification changes it
         (hidden / f"r{number}.edf").write_bytes(content)
     rules = Exclusions.load([listed])
@@ -405,7 +407,7 @@ def test_no_test_recording_of_a_download_is_ever_prepared(tmp_path):
     used = {names[key] for key, row in report(out).items() if row["status"] == "used"}
     excluded = {names[key] for key, row in report(out).items() if row["status"] == "excluded"}
     assert excluded == tested
-    assert used == {one.key for one in recordings} - tested
+    assert used == {recording.key for recording in recordings} - tested
     groups = load_unlabelled(out, 1.0, max_seconds=1)["train"]
     inside = {names[key] for group in groups for key in group.recordings(range(len(group)))}
     assert inside == used

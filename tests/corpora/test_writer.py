@@ -19,7 +19,8 @@ import yaml
 from tiny_runs import CUES, SECONDS, content, report, write_run, write_runs
 
 from dataset_scripts import parts, writer
-from dataset_scripts.physionet_mi import CARD, PhysionetMi, main
+from dataset_scripts.command import run_command
+from dataset_scripts.physionet_mi import CARD, PhysionetMi
 from dataset_scripts.prepare import corpus_class, prepare_corpora
 from dataset_scripts.reading import edf_duration_s, read_edf
 from dataset_scripts.settings import Settings
@@ -95,8 +96,10 @@ def test_any_number_of_processes_gives_the_same_bytes(
 def test_channels_are_found_by_name_in_any_order(raw: Path, prepared: Path, tmp_path: Path) -> None:
     write_run(raw / "S001" / "S001R04.edf", 14, CARD.channels[::-1])
     again = prepare(PhysionetMi(raw), tmp_path / "out", QUIET)
-    one, two = (content(folder)["train/data-00000-of-00001.arrow"] for folder in (prepared, again))
-    assert one == two
+    first, two = (
+        content(folder)["train/data-00000-of-00001.arrow"] for folder in (prepared, again)
+    )
+    assert first == two
 
 
 def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
@@ -133,7 +136,7 @@ def test_interrupted_preparation_leaves_nothing_that_loads_and_resumes(
     folder = prepare(PhysionetMi(raw), out, QUIET)
     assert len(written) == 6 and len(set(written)) == 6  # no recording was written twice
     assert content(folder) == content(prepared)
-    assert {one.name for one in out.iterdir()} == {CARD.name, f".{CARD.name}.lock"}
+    assert {path.name for path in out.iterdir()} == {CARD.name, f".{CARD.name}.lock"}
 
 
 @pytest.mark.slow
@@ -256,11 +259,11 @@ def test_interrupted_simulation_is_refused(raw: Path) -> None:
 
 def test_command_line(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = ["--raw", str(raw), "--out", str(tmp_path / "out")]
-    assert main(options) == 0
+    assert run_command(PhysionetMi, options) == 0
     printed = capsys.readouterr().out
     assert "6 recordings" in printed and "| all | 24 | 6 | 6 |" in printed
     assert "share" in printed
-    assert main([*options, "--dtype", "float32"]) == 1
+    assert run_command(PhysionetMi, [*options, "--dtype", "float32"]) == 1
     assert "--overwrite" in capsys.readouterr().err
 
 

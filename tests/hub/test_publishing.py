@@ -22,7 +22,7 @@ from modeling_mteeg import (
     channel_ids,
     cli,
 )
-from modeling_mteeg.hub.publishing import read_publication
+from modeling_mteeg.hub.publication import read_publication
 from modeling_mteeg.training.stage_one.saving import save_stage_one
 
 TASKS = ("tuab", "sleep-edf")

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from huggingface_hub import ModelCard
+from places import ROOT
 from recipe_modules import load_recipe
 from safetensors.torch import load_file
 from tiny_corpora import CARDS, save_corpora
-from torch import nn
 from training_program import make_config
 
 from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
-from modeling_mteeg.methods import METHODS, GradientMethod, Method
+from modeling_mteeg.methods import METHODS, Method
 from modeling_mteeg.methods.band_power import BANDS_HZ, BandPower, BandPowerOptions
-from modeling_mteeg.model.modeling_mteeg import MteegOutput, task_loss
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.joint_training import JointTrainer
@@ -225,57 +225,43 @@ def test_classes_that_no_training_window_has_are_never_predicted(present):
     assert (probabilities[:, absent] < 1e-6).all()
 
 
-class Convolution(GradientMethod):
-    """One small network per task, with no LaBraM in it."""
-
-    selection = "task"
-    needs_model = False
-
-    def __init__(self, cards):
-        super().__init__(cards)
-        self.module = nn.ModuleDict({
-            task: nn.Sequential(nn.Conv1d(len(card.channels), 4, 25, 5), nn.ReLU(),
-                                nn.AdaptiveAvgPool1d(1), nn.Flatten(),
-                                nn.Linear(4, card.num_outputs))
-            for task, card in cards.items()
-        })  # fmt: skip
-
-    @classmethod
-    def build(cls, config, cards, seed):
-        torch.manual_seed(seed)
-        return cls({task: cards[task] for task in config.data.tasks})
-
-    def forward(self, batches, smoothing):
-        outputs = {}
-        for task, batch in batches.items():
-            logits, loss = self.module[task](batch["input_values"].flatten(2)), None
-            if "labels" in batch:
-                loss = task_loss(self.cards[task], logits, batch["labels"], smoothing)
-            outputs[task] = MteegOutput(loss=loss, logits=logits)
-        return outputs
-
-    def task_of(self, name: str) -> str | None:
-        return name.partition(".")[0]
-
-    def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "method_title": "a network a task"}
-
-    def save(self, folder, results, record):
-        raise NotImplementedError
-
-    @classmethod
-    def load(cls, folder, task):
-        raise NotImplementedError
+@pytest.fixture
+def small_network(tmp_path, monkeypatch) -> type[Method]:
+    """The method that docs/methods.md shows, as it stands there."""
+    text = (ROOT / "docs/methods.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "documented_method.py").write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "documented_method", raising=False)
+    method = importlib.import_module("documented_method").SmallNetwork
+    monkeypatch.delitem(Method.by_name, "small-network")  # for this test only
+    monkeypatch.setitem(METHODS, "small-network", method)
+    return method
 
 
-def test_a_network_without_labram_uses_loop_selection_and_checkpoints(corpora, tmp_path):
-    config = make_config(tuple(SIZES), optimization__max_tokens=5)
+def test_a_network_without_labram_goes_through_the_whole_recipe(small_network, data, tmp_path):
+    out = tmp_path / "out"
+    words = ["--data", str(data), "--output", str(out), "--method", "small-network", *SMALL]
+    words += ["--set", "model.preset=null", "--set", "optimization.max_tokens=5"]
+    assert load_recipe("joint").main(words) == 0
+    test_every_method_ends_in_results_that_its_saved_folder_gives_again(
+        "small-network", {"small-network": out}, load_corpora(data, tuple(SIZES))
+    )
+    text = (out / "model/README.md").read_text("utf-8")
+    assert "a small convolutional network a task" in text and "LaBraM" not in text
+
+
+def test_a_network_without_labram_goes_on_after_a_kill(small_network, corpora, tmp_path):
+    config = make_config(tuple(SIZES), method="small-network", adapter={})
     cards = {task: corpus.card for task, corpus in corpora.items()}
-    whole = trainer_of(Convolution.build(config, cards, 0), config, corpora, tmp_path / "whole")
+
+    def start(folder):
+        return trainer_of(small_network.build(config, cards, 0), config, corpora, folder)
+
+    whole, first = start(tmp_path / "whole"), start(tmp_path / "parts")
     finish(whole)
-    first = trainer_of(Convolution.build(config, cards, 0), config, corpora, tmp_path / "parts")
     finish(first, 1)
-    again = trainer_of(Convolution.build(config, cards, 0), config, corpora, tmp_path / "parts")
+    again = start(tmp_path / "parts")
     finish(again)
     assert again.progress == whole.progress and again.chosen_epochs() == whole.chosen_epochs()
     again.select_best()
@@ -296,8 +282,6 @@ def test_unknown_methods_and_options_are_named_before_any_work():
 
 def test_a_method_is_named_in_its_own_file_only():
     """The loop, optimiser, checkpoints, evaluation, cards and recipes know the protocol only."""
-    from places import ROOT
-
     names = [re.escape(name) for name in METHODS if name != "mteeg"]
     quoted = re.compile(rf"""["']({"|".join(names)})["']""")
     paths = [*(ROOT / "modeling_mteeg").rglob("*.py"), *(ROOT / "recipes").glob("*.py")]

@@ -31,7 +31,7 @@ from modeling_mteeg import MteegFeatureExtractor, MteegModel
 from modeling_mteeg.cards import CardError, write_cards
 from modeling_mteeg.model.adapter_files import AdapterError
 from modeling_mteeg.model.checked_files import UnsafeFileError
-from modeling_mteeg.prediction.loading import load_tasks
+from modeling_mteeg.prediction.task_loading import load_tasks
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tiny_models import CARDS, model_with_tasks
 from tiny_recordings import pink_eeg
 
 from modeling_mteeg import MteegFeatureExtractor
+from modeling_mteeg.export import MissingOnnxError, export_onnx
 from modeling_mteeg.model.preprocessing import preprocessing_info
 from modeling_mteeg.model.signal_checks import SignalError
 from modeling_mteeg.prediction.engine import predict
@@ -241,13 +244,25 @@ def test_wrong_use_is_an_error(model):
         model.eval()
 
 
-def test_a_model_that_cannot_be_prepared_answers_too(model, monkeypatch):
-    signal = recording(160, 30.0)
+def test_an_exported_task_answers_as_the_model_and_must_be_that_task(tmp_path):
+    model, signal = model_with_tasks("tuab", num_hidden_layers=1), recording(160, 30.0)
     expected = feed(LivePredictor(model, "tuab", ELECTRODES, 160), signal)
-    monkeypatch.setattr("modeling_mteeg.prediction.live.is_preparable", lambda model: False)
-    live = LivePredictor(model, "tuab", ELECTRODES, 160)
-    assert not live._prepared
-    np.testing.assert_allclose(rows(feed(live, signal), "tuab"), rows(expected, "tuab"), atol=1e-5)
+    with pytest.raises(FileNotFoundError, match="mteeg export --task tuab"):
+        LivePredictor(model, "tuab", ELECTRODES, 160, onnx=tmp_path)
+    export_onnx(model, "tuab", tmp_path)
+    live = LivePredictor(model, "tuab", ELECTRODES, 160, onnx=tmp_path)
+    results = feed(live, signal)
+    assert [result.label for result in results] == [result.label for result in expected]
+    np.testing.assert_allclose(rows(results, "tuab"), rows(expected, "tuab"), atol=1e-4)
+    other = model_with_tasks("tuab", seed=1, num_hidden_layers=1)
+    with pytest.raises(ValueError, match=r"expected the logits of this model's task 'tuab'"):
+        LivePredictor(other, "tuab", ELECTRODES, 160, onnx=tmp_path)
+
+
+def test_without_onnx_runtime_the_extra_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingOnnxError, match=r"modeling-mteeg\[onnx\]"):
+        LivePredictor(model, "tuab", ELECTRODES, 160, onnx=tmp_path)
 
 
 def test_missing_channels_are_named_and_left_out_where_the_card_allows(model, caplog):

@@ -17,8 +17,8 @@ from tiny_recordings import NAMES, card, eeg
 from modeling_mteeg import cli
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction import result_files as prediction_files
-from modeling_mteeg.prediction.loading import load_tasks, split_task
-from modeling_mteeg.prediction.provenance import adapter_origin
+from modeling_mteeg.prediction.origins import adapter_origin
+from modeling_mteeg.prediction.task_loading import load_tasks, split_task
 
 TASKS = {
     "fists": card(name="fists", labels=("left", "both fists", "rest"), channels=NAMES, window_s=2),
@@ -381,7 +381,7 @@ def test_tasks_beside_a_base_on_the_hub_are_those_of_its_commit(monkeypatch):
 
     monkeypatch.setattr(model, "load_adapter", load_adapter)
     monkeypatch.setattr(
-        "modeling_mteeg.prediction.loading.AutoModel.from_pretrained",
+        "modeling_mteeg.prediction.task_loading.AutoModel.from_pretrained",
         lambda name, **options: asked.update(base=(name, options)) or model,
     )
     tasks = ["tuab", "tuev@v2", "you/seed", "mine=you/other@v1"]

@@ -65,8 +65,8 @@ def test_two_processes_share_the_samples_of_the_joint_and_the_models_of_the_plai
         owners = [step.batches[task] for step in plain if task in step.batches]
         assert len(owners) == 1 and torch.equal(owners[0]["labels"], batch["labels"])
     expected = gradients(steps.JointStep("tiny", 5, torch.device("cpu"), "float32"))
-    found = sum(gradients(step) for step in joint)
-    assert (found - expected).norm() < 1e-5 * expected.norm()
+    summed = sum(gradients(step) for step in joint)
+    assert (summed - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_the_plain_step_is_the_same_network(steps):
@@ -140,8 +140,13 @@ def latency():
     return latency
 
 
-def test_latency_times_one_answer_for_every_chunk(latency):
+def test_latency_times_one_answer_for_every_chunk(latency, monkeypatch):
     """What is timed does the whole work: a window's answer each time, and the same one."""
+
+    def no_export(*_: object) -> None:
+        raise latency.MissingOnnxError
+
+    monkeypatch.setattr(latency, "export_onnx", no_export)
     contestants = latency.Contestants("tiny")
     calls, chunk = contestants.calls(), np.random.default_rng(0).standard_normal((23, 2560))
     cut, answers = [], []
@@ -153,8 +158,9 @@ def test_latency_times_one_answer_for_every_chunk(latency):
             values = torch.from_numpy(cut[-1]) / 100
             with torch.no_grad():
                 logits = contestants.model(values, contestants.ids, task="tuab").logits
-            found = answers[-1][0].probabilities["abnormal"]
-            assert found == pytest.approx(logits.sigmoid().item(), abs=1e-4)
+            share = answers[-1][0].probabilities["abnormal"]
+            assert share == pytest.approx(logits.sigmoid().item(), abs=1e-4)
+    assert not [name for name in calls if "ONNX" in name]  # left out without the extra
     assert calls["plain forward"](chunk).shape == calls["model"](chunk).shape == (1, 1)
 
 
@@ -185,8 +191,8 @@ def test_a_long_recording_is_a_short_one_played_again(tmp_path):
     assert once.shape == (23, 4 * 256) and 1e-6 < once.std() < 1e-4
     np.testing.assert_array_equal(thrice, np.tile(once, 3))
     for way in recording.WAYS:
-        found = recording.measure(way, long, "tiny")
-        assert found["peak_mb"] >= found["before_mb"] > 0 and found["seconds"] > 0
+        figures = recording.measure(way, long, "tiny")
+        assert figures["peak_mb"] >= figures["before_mb"] > 0 and figures["seconds"] > 0
 
 
 @pytest.mark.slow

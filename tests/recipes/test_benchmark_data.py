@@ -15,7 +15,8 @@ from datasets import load_from_disk
 from places import ROOT
 from tiny_corpora import CARDS, make_dataset
 
-from dataset_scripts.tuab import main
+from dataset_scripts.command import run_command
+from dataset_scripts.tuab import Tuab
 from modeling_mteeg.data import WindowReader
 
 RECIPES = ROOT / "recipes"
@@ -41,12 +42,12 @@ def test_both_ways_of_preparing_write_the_same_windows(parts, tmp_path):
         "train": 8, "validation": 4, "test": 4,
     }  # fmt: skip
     readers = [WindowReader(saved[split]) for split in ("train", "validation", "test")]
-    found = np.concatenate([reader.read(range(len(reader))) for reader in readers])
+    stored = np.concatenate([reader.read(range(len(reader))) for reader in readers])
     for index, path in enumerate(paths):
         preparation.plain_chain(path, tmp_path / "plain.npy")
         expected = np.load(tmp_path / "plain.npy")
         assert expected.shape == (4, 23, 2000)
-        error = found[4 * index : 4 * index + 4] - expected
+        error = stored[4 * index : 4 * index + 4] - expected
         assert np.sqrt(np.mean(error**2)) < 0.1 < expected.std()
 
 
@@ -56,7 +57,7 @@ def test_a_preparation_prints_hours_a_second_and_the_size_that_it_will_have(
 ):
     _, preparation, reading = parts
     preparation.make_recordings(tmp_path / "raw", 5, 2)
-    assert main(["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 0
+    assert run_command(Tuab, ["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert re.search(r"0\.17/0\.17 h of EEG \[.*, +\d+\.\d+h/s\]", printed.err)  # 5 x 2 min
     windows, size = re.search(r"about (\d+) windows, (\d+) MB as int16", printed.out).groups()
@@ -74,9 +75,11 @@ def test_both_ways_of_reading_give_the_same_batches(parts, tmp_path, dtype):
     assert [len(batch) for batch in batches] == [32, 32]
     assert len(np.unique(np.concatenate(batches))) == 64
     for batch in batches:
-        one, two = plain.read(batch), reader.read(batch, unit_uv=reading.UNIT_UV)
-        assert one.dtype == two.dtype == np.float32 and one.shape == two.shape
-        np.testing.assert_allclose(one, two, rtol=1e-6)
+        by_plain, by_package = plain.read(batch), reader.read(batch, unit_uv=reading.UNIT_UV)
+        assert (
+            by_plain.dtype == by_package.dtype == np.float32 and by_plain.shape == by_package.shape
+        )
+        np.testing.assert_allclose(by_plain, by_package, rtol=1e-6)
 
 
 def test_disk_shares_are_of_float32(parts):

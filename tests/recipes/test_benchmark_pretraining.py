@@ -80,8 +80,8 @@ def test_the_plain_step_has_the_same_labels_loss_and_gradients(part):
         (plain.student.layers[0].fc1.weight, student.mteeg.layers[0].mlp.fc1.weight),
         (plain.student.head.weight, student.lm_head.weight),
     ]
-    for expected, found in gradients:
-        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6)
+    for expected, weight in gradients:
+        torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_every_step_trains(part):
@@ -141,13 +141,13 @@ def test_the_plain_tokenizer_step_has_the_same_loss_gradients_and_codes(tokenize
     torch.testing.assert_close(source.encoder.usage, target.codebook.usage)
     for loss in losses:
         loss.backward()
-    for expected, found in (
+    for expected, weight in (
         (source.encoder.layers[0].fc1.weight, target.encoder.layers[0].mlp.fc1.weight),
         (source.decoder.layers[0].fc1.weight, target.decoder.layers[0].mlp.fc1.weight),
         (source.from_code.weight, target.from_code.weight),
         (source.phase_head[0].weight, target.phase_head[0].weight),
     ):
-        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_every_tokenizer_step_trains(tokenizer_part):
@@ -200,14 +200,14 @@ def test_two_processes_do_the_step_of_one(part, tmp_path):
     script.write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1"}
     for variant in ("plain, float32", "one pass, float32"):
-        found = []
+        norms = []
         for launcher in ([], ["-m", "torch.distributed.run", "--nproc_per_node", "2"]):
             done = subprocess.run(
                 [sys.executable, *launcher, str(script), variant],
                 check=True, capture_output=True, text=True, env=environment,
             )  # fmt: skip
-            found.append([float(x) for x in done.stdout.splitlines()[0].split()])
-        assert len(found[0]) > 20 and found[0] == pytest.approx(found[1], rel=1e-3, abs=1e-7)
+            norms.append([float(x) for x in done.stdout.splitlines()[0].split()])
+        assert len(norms[0]) > 20 and norms[0] == pytest.approx(norms[1], rel=1e-3, abs=1e-7)
 
 
 @pytest.mark.slow

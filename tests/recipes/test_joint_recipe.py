@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from places import ROOT
+from recipe_modules import load_recipe
 from tiny_corpora import CARDS, save_corpora, save_corpus
 from transformers import AutoModel
 
@@ -32,10 +32,7 @@ SMALL = ["--set", "model.preset=tiny", "--set", "optimization.epochs=2",
 
 @pytest.fixture(scope="module")
 def joint():
-    spec = importlib.util.spec_from_file_location("joint_recipe", JOINT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("joint")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +116,27 @@ def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypat
     assert found["loss"] != pytest.approx(last["validation"]["seed-v"]["loss"], rel=1e-4)
     tested = json.loads((out / "results.json").read_text())["test"]["seed-v"]["loss"]["mean"]
     assert tested == pytest.approx(evaluate_task(model, splits["test"], card)["loss"], rel=1e-4)
+
+
+def test_the_monitor_is_the_training_s_choice(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = arguments(data, out, "--tasks", "tuab,sleep-edf")
+    choice = ["--set", "monitor={tuab: balanced_accuracy}", "--set", "metrics={tuab: [auroc]}"]
+    assert joint.main([*words, *choice]) == 0
+    card = AutoModel.from_pretrained(out / "model").load_adapter("tuab")
+    assert card.monitor == "balanced_accuracy"
+    assert card.metrics == ("auroc", "balanced_accuracy")
+    assert TaskCard.load(data / "tuab").monitor == "auroc"  # the prepared data stay as they are
+    history = json.loads((out / "history.json").read_text())
+    scores = [entry["validation"]["tuab"]["balanced_accuracy"] for entry in history]
+    others = [entry["validation"]["sleep-edf"]["cohen_kappa"] for entry in history]
+    for entry, score, other in zip(history, scores, others, strict=True):
+        assert entry["score"] == pytest.approx((score + other) / 2)
+    assert re.search(rf"epoch 1: .*tuab {scores[0]:.3f}", capsys.readouterr().out)
+    unfit = arguments(data, tmp_path / "unfit", "--set", "monitor={sleep-edf: auroc}")
+    assert joint.main([*unfit, "--tasks", "sleep-edf"]) == 2
+    assert "'auroc' is for two classes" in capsys.readouterr().err
+    assert not list((tmp_path / "unfit").glob("*"))  # before any work
 
 
 def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, capsys):

@@ -29,9 +29,9 @@ def test_the_arms_differ_in_the_base_alone(study, tmp_path):
     args = study.parse_arguments(["--output", str(tmp_path), "--seeds", "3,4", "--parts"])
     steps = study.steps(args)
     assert len(steps) == 2 * (2 + 4)
-    for seed, own in ((3, steps[:6]), (4, steps[6:])):
+    for seed, of_seed in ((3, steps[:6]), (4, steps[6:])):
         folder = tmp_path / f"seed-{seed}"
-        (tokenizer, _), (pretrain, _), *arms = own
+        (tokenizer, _), (pretrain, _), *arms = of_seed
         assert f"seed={seed}" in tokenizer and f"seed={seed}" in pretrain
         assert folder / "tokenizer/model" in pretrain and folder / "tokenizer" in tokenizer
         plain = [command[: command.index("--output")] for command, _ in arms]
@@ -115,15 +115,15 @@ def test_the_whole_study_and_again_without_training(study, tmp_path, capfd):
     assert study.main(words) == 0
     text = capfd.readouterr().out
     assert "[6/6]" in text and "Test split, recorded data, seeds 1" in text
-    found = json.loads((tmp_path / "out/comparison.json").read_text())
+    comparison = json.loads((tmp_path / "out/comparison.json").read_text())
     arms = ["random", "temporal encoder", "transformer", "pre-trained"]
-    assert list(found["test"]) == list(found["validation"]) == arms
-    assert found["monitors"] == {"tuab": "auroc", "seed-v": "cohen_kappa"}
+    assert list(comparison["test"]) == list(comparison["validation"]) == arms
+    assert comparison["monitors"] == {"tuab": "auroc", "seed-v": "cohen_kappa"}
     for arm in arms:
         saved = json.loads((tmp_path / "out/seed-1" / arm / "results.json").read_text())["test"]
-        for task, metric in found["monitors"].items():
-            assert found["test"][arm][task] == [saved[task][metric]["mean"]]
+        for task, metric in comparison["monitors"].items():
+            assert comparison["test"][arm][task] == [saved[task][metric]["mean"]]
     assert study.main(words) == 0
     text = capfd.readouterr().out
     assert text.count("all epochs are done already") == 6
-    assert json.loads((tmp_path / "out/comparison.json").read_text()) == found
+    assert json.loads((tmp_path / "out/comparison.json").read_text()) == comparison

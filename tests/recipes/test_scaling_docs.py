@@ -12,7 +12,8 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from places import ROOT
 from test_stage_one_recipes import recipes  # noqa: F401 - a fixture
 
-from modeling_mteeg.training.processes import check_sharding, sharding_asked
+from modeling_mteeg.training.arguments import stage_one_overrides, stage_one_parser
+from modeling_mteeg.training.launch import check_sharding, sharding_asked
 from modeling_mteeg.training.stage_one import MaskedTrainingConfig
 
 DOCUMENTS = ("README.md", "docs/scaling.md")
@@ -53,11 +54,10 @@ def test_a_launch_is_understood(command, recipes, monkeypatch):  # noqa: F811
     assert sharding_asked(environment) == ("fsdp" in command) == (not launch.multi_gpu)
     if sharding_asked(environment):
         check_sharding(environment, "bf16")
-    import stage_one
-
     assert launch.training_script == "recipes/pretrain.py"
-    args = stage_one.parse_arguments("", "pretrain", launch.training_script_args)
-    config = MaskedTrainingConfig.load(args.config, stage_one.read_overrides(args))
+    parser = stage_one_parser("", ROOT / "recipes/configs", "pretrain")
+    args = parser.parse_args(launch.training_script_args)
+    config = MaskedTrainingConfig.load(args.config, stage_one_overrides(args))
     assert config.num_processes == launch.num_processes
     assert config.optimization.batch_size % (config.num_processes * 4) == 0
     assert (config.model.preset == "huge") == sharding_asked(environment)

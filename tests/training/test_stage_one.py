@@ -10,7 +10,7 @@ from tiny_unlabelled import save_unlabelled
 from modeling_mteeg import MteegConfig, MteegModel
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.processes import TrainingError
+from modeling_mteeg.training.launch import TrainingError
 from modeling_mteeg.training.stage_one import TokenizerTrainingConfig, build_student
 from modeling_mteeg.training.stage_one.ema import WeightAverage
 from modeling_mteeg.training.stage_one.stage_one_config import StudentOptions

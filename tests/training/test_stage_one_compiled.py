@@ -12,7 +12,7 @@ from tiny_unlabelled import save_unlabelled
 
 from modeling_mteeg.model import layers
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.processes import TrainingError
+from modeling_mteeg.training.launch import TrainingError
 from modeling_mteeg.training.stage_one.trainer import StageOneTrainer
 
 KINDS = ("tokenizer", "masked")

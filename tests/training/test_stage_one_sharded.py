@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_unlabelled import save_unlabelled
 
 from modeling_mteeg import MteegForPreTraining
-from modeling_mteeg.training.processes import TrainingError, check_sharding
+from modeling_mteeg.training.launch import TrainingError, check_sharding
 
 PROGRAM = SUPPORT / "stage_one_program.py"
 RECIPES = ROOT / "recipes"

@@ -21,7 +21,7 @@ from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.model.modeling_mteeg import task_loss
 from modeling_mteeg.training import joint_training as loop
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.processes import TrainingError
+from modeling_mteeg.training.launch import TrainingError
 
 SIZES = {"tuab": (32, 8, 8), "seed-v": (27, 9, 9), "sleep-edf": (10, 6, 6)}
 PLAIN = {"model__drop_path": 0.0, "adapter__dropout": 0.0}

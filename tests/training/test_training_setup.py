@@ -11,7 +11,7 @@ from training_program import TASKS, make_config
 from modeling_mteeg import MteegConfig, MteegForPreTraining
 from modeling_mteeg.methods import METHODS
 from modeling_mteeg.model.lora import adapter_layers
-from modeling_mteeg.training.processes import TrainingError, check_processes, start_accelerator
+from modeling_mteeg.training.launch import TrainingError, check_processes, start_accelerator
 
 ADAPTER = {
     "rank": 3,

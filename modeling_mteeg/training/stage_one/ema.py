@@ -41,12 +41,12 @@ class WeightAverage:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Put the averages into the model for as long as the context lasts."""
-        own = {name: p.detach().clone() for name, p in self._parameters.items()}
+        trained = {name: p.detach().clone() for name, p in self._parameters.items()}
         self.put()
         try:
             yield
         finally:
-            self._put(own)
+            self._put(trained)
 
     def put(self) -> None:
         """Put the averages into the model for good."""

@@ -34,16 +34,16 @@ def build_student(
     """
     torch.manual_seed(seed)
     codes = tokenizer.config.num_codes
-    own = {"drop_path_rate": options.drop_path, "mask_ratio": options.mask_ratio}
+    settings = {"drop_path_rate": options.drop_path, "mask_ratio": options.mask_ratio}
     if options.init is None:
-        config = MteegConfig.from_preset(options.preset, num_codes=codes, **own)
+        config = MteegConfig.from_preset(options.preset, num_codes=codes, **settings)
         return MteegForPreTraining(config)
     try:
         model, info = MteegForPreTraining.from_pretrained(
-            options.init, output_loading_info=True, **own
+            options.init, output_loading_info=True, **settings
         )
         if "lm_head.weight" in info["missing_keys"] and model.config.num_codes != codes:
-            model = MteegForPreTraining.from_pretrained(options.init, num_codes=codes, **own)
+            model = MteegForPreTraining.from_pretrained(options.init, num_codes=codes, **settings)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"model.init: expected a folder or Hub id of a model, found {options.init!r}: {error} "
@@ -104,8 +104,8 @@ class MaskedTrainer(StageOneTrainer):
         if where.training:
             for codes in labels:
                 self.label_usage += torch.bincount(codes.flatten(), minlength=len(self.label_usage))
-        own, whole = where.hidden_in(part, ratio), where.hidden(ratio)
-        shares = [number / max(1, of) for number, of in zip(own, whole, strict=True)]
+        here, whole = where.hidden_in(part, ratio), where.hidden(ratio)
+        shares = [number / max(1, of) for number, of in zip(here, whole, strict=True)]
         return out.loss, {
             "loss": out.loss.detach(),
             "accuracy": out.accuracy.nan_to_num() * shares[0],
@@ -134,10 +134,10 @@ class MaskedTrainer(StageOneTrainer):
         out = self.model(**batch.inputs, mask=mask, labels=labels)
         guesses = torch.empty_like(labels)
         guesses[mask], guesses[~mask] = out.logits.argmax(-1), out.logits_complement.argmax(-1)
-        found = guesses == labels
+        hits = guesses == labels
         title = f"Codes found in hidden patches, after epoch {self.progress.epoch + 1}"
         return {
-            "hidden patches": draw_masked(mask[0], found[0], channels, title),
+            "hidden patches": draw_masked(mask[0], hits[0], channels, title),
             "code usage": draw_code_usage(
                 {
                     "labels of the epoch": counts["label_usage"],

@@ -12,7 +12,7 @@ from ...model.feature_extraction_mteeg import MteegFeatureExtractor
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
 from ...settings.plain_json import write_json
-from ..record import command_line, package_versions, simulated_record
+from ..record import command_line, run_record
 from ..results import replaced
 from .stage_one_config import StageOneConfig
 from .trainer import StageOneTrainer
@@ -43,24 +43,20 @@ def stage_one_record(
     script: str, arguments: Sequence[str] | None, trainer: StageOneTrainer
 ) -> dict[str, Any]:
     """How a training came about, for the saved folder; ``script`` and ``arguments`` started it."""
-    config, accelerator = trainer.config, trainer.accelerator
-    simulated = simulated_folders(config)
-    tokenizer = getattr(config, "tokenizer", None)
-    origins = () if tokenizer is None else (tokenizer,)
+    config, tokenizer = trainer.config, getattr(trainer.config, "tokenizer", None)
     return {
-        "format": 1,
-        "command": command_line(script, arguments),
+        **run_record(
+            config,
+            trainer.accelerator,
+            command_line(script, arguments),
+            simulated_folders(config),
+            config.model.init,
+            *([] if tokenizer is None else [tokenizer]),
+        ),
         "stage": "one",
-        "simulated": any(simulated),
-        **simulated_record(simulated, config.model.init, *origins),
-        "device": accelerator.device.type,
-        "processes": accelerator.num_processes,
-        "precision": accelerator.mixed_precision,
-        "packages": package_versions(),
         "windows": {
             split: {f"{len(g.channels)} channels x {g.patches} s": len(g) for g in groups}
             for split, groups in trainer.data.items()
         },
         "history": trainer.progress.history,
-        "config": config.to_dict(),
     }

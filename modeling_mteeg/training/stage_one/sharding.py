@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from ..processes import check_sharding, sharding_asked
+from ..launch import check_sharding, sharding_asked
 
 
 def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
@@ -34,7 +34,7 @@ def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
     Raises
     ------
     TrainingError
-        See :func:`~modeling_mteeg.training.processes.check_sharding`.
+        See :func:`~modeling_mteeg.training.launch.check_sharding`.
     """
     if not sharding_asked(os.environ) or accelerator.num_processes == 1:
         return False
@@ -64,12 +64,12 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 def gather(tensors: Mapping[str, torch.Tensor], keep: bool) -> dict[str, torch.Tensor]:
     """Whole tensors on the CPU where ``keep`` says so, nothing elsewhere; all must call this."""
-    found = {}
+    gathered = {}
     for name, tensor in tensors.items():
         full = whole(tensor)
         if keep:
-            found[name] = full.cpu() if isinstance(tensor, DTensor) else full
-    return found
+            gathered[name] = full.cpu() if isinstance(tensor, DTensor) else full
+    return gathered
 
 
 @torch.no_grad()
@@ -133,7 +133,7 @@ def whole_model(model: nn.Module, keep: bool) -> nn.Module | None:
     from torch.distributed.fsdp import FSDPModule
 
     # fully_shard has put a class of its own before the model's.
-    own = next(kind for kind in type(model).__mro__ if not issubclass(kind, FSDPModule))
-    plain = own(model.config)
+    plain_class = next(kind for kind in type(model).__mro__ if not issubclass(kind, FSDPModule))
+    plain = plain_class(model.config)
     plain.load_state_dict(state)
     return plain

@@ -65,8 +65,8 @@ class StepPlace:
         state = np.random.SeedSequence(words).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
         mask = random_mask(batch.of, channels * seconds, ratio, generator)
-        own = mask[batch.first : batch.first + samples]
-        return own.to(batch.input_values.device)
+        of_part = mask[batch.first : batch.first + samples]
+        return of_part.to(batch.input_values.device)
 
 
 def _hidden(shapes: Iterable[tuple[int, int]], ratio: float) -> tuple[int, int]:

@@ -25,12 +25,12 @@ def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel
         There is no tokenizer at ``options.init``.
     """
     torch.manual_seed(seed)
-    own = {"revive_dead": options.revive_dead}
+    settings = {"revive_dead": options.revive_dead}
     if options.init is None:
         sizes = {"num_codes": options.num_codes, "code_size": options.code_size}
-        sizes = {name: value for name, value in sizes.items() if value is not None}
-        return MteegTokenizerModel(MteegTokenizerConfig.from_preset(options.preset, **sizes, **own))
-    return load_tokenizer(options.init, "model.init", **own)
+        settings |= {name: value for name, value in sizes.items() if value is not None}
+        return MteegTokenizerModel(MteegTokenizerConfig.from_preset(options.preset, **settings))
+    return load_tokenizer(options.init, "model.init", **settings)
 
 
 def load_tokenizer(place: str, key: str, **options: Any) -> MteegTokenizerModel:

@@ -25,13 +25,13 @@ def split_task(text: str) -> tuple[str | None, str, str | None]:
     """
     if Path(text).exists():
         return None, text, None
-    found = _SPECIFIED.fullmatch(text)
-    if found is None:
+    match = _SPECIFIED.fullmatch(text)
+    if match is None:
         raise ValueError(
             f"Task: expected a task's name, a folder, owner/repo, or name=owner/repo@revision, "
             f"found {text!r}."
         )
-    return found["name"], found["source"], found["revision"]
+    return match["name"], match["source"], match["revision"]
 
 
 def load_tasks(
@@ -83,10 +83,10 @@ def load_tasks(
     commit = getattr(model.config, "_commit_hash", None) or revision
     names = []
     for text in tasks:
-        name, source, own = split_task(str(text))
+        name, source, asked = split_task(str(text))
         beside = TASK_NAME.fullmatch(source) and not path.is_dir()
         card = model.load_adapter(
-            source, name, revision=own or (commit if beside else None), token=token
+            source, name, revision=asked or (commit if beside else None), token=token
         )
         names.append(card.name)
     return model.to(device).eval(), names
@@ -145,8 +145,8 @@ def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        usable = torch.device(device)
+        torch.empty(0, device=usable)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device: {device!r} cannot be used here ({error}).") from error
-    return found
+    return usable

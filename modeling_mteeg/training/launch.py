@@ -116,7 +116,7 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_threshold, 1 << 30)) and bool(mallopt(trim_threshold, 2**31 - 1))
 
 
-def check_processes(asked: int | None, found: int, environment: Mapping[str, str]) -> None:
+def check_processes(asked: int | None, running: int, environment: Mapping[str, str]) -> None:
     """Raise :class:`TrainingError` if another number of processes runs than was asked for.
 
     ``accelerate launch --cpu --num_processes 2`` starts one process and says nothing. It leaves
@@ -127,10 +127,10 @@ def check_processes(asked: int | None, found: int, environment: Mapping[str, str
         "--cpu --num_processes N starts one process only); on GPUs with accelerate launch "
         "--multi_gpu --num_processes N."
     )
-    if found == 1 and "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment:
+    if running == 1 and "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment:
         raise TrainingError(f"Several processes were asked for, found one. {remedy}")
-    if asked is not None and asked != found:
+    if asked is not None and asked != running:
         raise TrainingError(
-            f"num_processes: expected {asked}, found {found}. {remedy} Or give --num-processes "
-            f"{found}: it changes the speed, not the training."
+            f"num_processes: expected {asked}, found {running}. {remedy} Or give --num-processes "
+            f"{running}: it changes the speed, not the training."
         )

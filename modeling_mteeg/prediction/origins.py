@@ -67,17 +67,17 @@ def provenance(model: MteegModel, settings: dict[str, Any]) -> dict[str, dict[st
         "revision": getattr(model.config, "_commit_hash", None),
     }
     packages = package_versions()
-    found = {}
-    for task, own in settings.items():
+    facts = {}
+    for task, asked in settings.items():
         name, revision = adapter_origin(model, task)
         adapter = {
             "name": name, "fingerprint": adapter_fingerprint(model, task), "revision": revision,
         }  # fmt: skip
-        found[task] = {
+        facts[task] = {
             "base": base,
             "adapter": adapter,
             "package_versions": packages,
             "device": str(model.device),
-            "settings": own,
+            "settings": asked,
         }
-    return found
+    return facts

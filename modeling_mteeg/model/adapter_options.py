@@ -44,16 +44,6 @@ _CODE = ("auto_mapping", "auto_map", "custom_pipelines")
 """Keys by which a configuration names code; an adapter has none."""
 
 
-def _rule(check: str | None, later: bool = False) -> dict[str, Any]:
-    """Metadata of an option.
-
-    ``check`` is the rule of :func:`modeling_mteeg.settings.schema.setting`, for YAML files.
-    ``later`` options are left out of :meth:`AdapterOptions.to_dict` at their default, so that
-    trainings and checkpoints of versions that did not know them stay what they were.
-    """
-    return {"check": check, "later": later}
-
-
 @dataclasses.dataclass(frozen=True)
 class AdapterOptions:
     """The low-rank adapter of a task (paper, section 3; figures in section 4.4).
@@ -89,12 +79,15 @@ class AdapterOptions:
     Ranks that are equal become one number, so that equal adapters have equal options.
     """
 
-    rank: int | dict[str, int] = field(default=8, metadata=_rule("> 0"))
-    scaling: float = field(default=1.0, metadata=_rule("> 0"))
-    dropout: float = field(default=0.0, metadata=_rule(">= 0, < 1"))
-    location: str = field(default="both", metadata=_rule("both|attention|feed-forward"))
-    separate_qkv: bool = field(default=False, metadata=_rule(None))
-    kind: str = field(default="lora", metadata=_rule("|".join(KINDS), later=True))
+    # "check" is the rule of modeling_mteeg.settings.schema.setting, for YAML files.
+    rank: int | dict[str, int] = field(default=8, metadata={"check": "> 0"})
+    scaling: float = field(default=1.0, metadata={"check": "> 0"})
+    dropout: float = field(default=0.0, metadata={"check": ">= 0, < 1"})
+    location: str = field(default="both", metadata={"check": "both|attention|feed-forward"})
+    separate_qkv: bool = False
+    # Later: left out of to_dict at its default, so that trainings and checkpoints of versions that
+    # did not know the option stay what they were.
+    kind: str = field(default="lora", metadata={"check": "|".join(KINDS), "later": True})
 
     def __post_init__(self) -> None:
         for key, rank in self._given_ranks().items():
@@ -272,12 +265,11 @@ class AdapterOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as in YAML: the keywords that make equal options."""
-        values = {option: getattr(self, option.name) for option in dataclasses.fields(self)}
-        return {
-            option.name: value
-            for option, value in values.items()
-            if not (option.metadata["later"] and value == option.default)
-        }
+        values = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
+        for option in dataclasses.fields(self):
+            if option.metadata.get("later") and values[option.name] == option.default:
+                del values[option.name]
+        return values
 
     def describe(self) -> str:
         """The options in words, as a model card has them."""

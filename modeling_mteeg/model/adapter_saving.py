@@ -211,10 +211,8 @@ class AdapterSavingMixin:
         card, digest = self.tasks[name], self._loaded_digests.get(name)
         if digest is None or not card.results:
             return False
-        return (
-            digest != _digest(state)
-            or (card.base or {}).get("fingerprint") != (base["fingerprint"])
-        )
+        same_base = (card.base or {}).get("fingerprint") == base["fingerprint"]
+        return not same_base or digest != _digest(state)
 
     def load_adapter(
         self,
@@ -280,7 +278,6 @@ class AdapterSavingMixin:
             raise AdapterError(f"{folder}: {error}") from error
         self.active_adapter = card.name
         self.adapter_sources[card.name] = str(folder)
-        self._published.add(card.name)
         self._loaded_digests[card.name] = _digest(self.adapter_state_dict(card.name))
         self.set_trainable()
         return card

@@ -39,8 +39,7 @@ class AdapterMixin:
         self.active_adapter: str | None = None
         self.adapter_options: dict[str, AdapterOptions] = {}
         self.adapter_sources: dict[str, str] = {}
-        self._published: set[str] = set()
-        self._loaded_digests: dict[str, str] = {}
+        self._loaded_digests: dict[str, str] = {}  # of the tensors of tasks loaded from disk
 
     @property
     def has_adapters(self) -> bool:
@@ -54,9 +53,6 @@ class AdapterMixin:
                 "Use load_adapter() or add_adapter() first."
             )
         return name
-
-    def _task_for_call(self, name: str | None) -> str | None:
-        return self.active_adapter if name is None else self._known_task(name)
 
     def add_adapter(
         self,
@@ -114,7 +110,7 @@ class AdapterMixin:
         card = card.replace(adapter="lora" if options.layers else "none", base=None)
         self._insert(card, options)
         self.active_adapter = name
-        self.set_trainable([name] if self._published else None)
+        self.set_trainable([name] if self._loaded_digests else None)
         return card
 
     @staticmethod
@@ -192,7 +188,6 @@ class AdapterMixin:
             self.peft_config.pop(name, None)
         del self.heads[name], self.tasks[name], self.adapter_options[name]
         self.adapter_sources.pop(name, None)
-        self._published.discard(name)
         self._loaded_digests.pop(name, None)
         if self.active_adapter == name:
             self.active_adapter = None
@@ -247,7 +242,7 @@ class AdapterMixin:
             trained along.
         """
         tasks = list(self.tasks) if tasks is None else [self._known_task(name) for name in tasks]
-        left = sorted(self._published - set(tasks))
+        left = sorted(self._loaded_digests.keys() - set(tasks))
         if (temporal_encoder or everything) and left:
             raise ValueError(
                 f"Training the shared weights would change the results of {left}, which were "
@@ -255,7 +250,7 @@ class AdapterMixin:
                 "the temporal encoder as it is."
             )
         if temporal_encoder is None:
-            temporal_encoder = not self._published
+            temporal_encoder = not self._loaded_digests
         trained = []
         for name, parameter in self.named_parameters():
             parts = name.split(".")

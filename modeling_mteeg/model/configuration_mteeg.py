@@ -1,6 +1,7 @@
 """Sizes and options of a LaBraM backbone for MTEEG."""
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -8,42 +9,21 @@ from transformers import PreTrainedConfig
 
 from .checked_files import shortened
 
+_COLUMNS = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("temporal_channels", "layer_scale_init"),
+)
+_SIZES = {
+    "tiny": (100, 3, 5, 400, 4, 0.1),
+    "base": (200, 12, 10, 800, 8, 0.1),
+    "large": (400, 24, 16, 1600, 16, 1e-5),
+    "huge": (800, 48, 16, 3200, 32, 1e-6),
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 100,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 5,
-        "intermediate_size": 400,
-        "temporal_channels": 4,
-        "layer_scale_init": 0.1,
-        "num_codes": 256,
-    },
-    "base": {
-        "hidden_size": 200,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 10,
-        "intermediate_size": 800,
-        "temporal_channels": 8,
-        "layer_scale_init": 0.1,
-    },
-    "large": {
-        "hidden_size": 400,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 1600,
-        "temporal_channels": 16,
-        "layer_scale_init": 1e-5,
-    },
-    "huge": {
-        "hidden_size": 800,
-        "num_hidden_layers": 48,
-        "num_attention_heads": 16,
-        "intermediate_size": 3200,
-        "temporal_channels": 32,
-        "layer_scale_init": 1e-6,
-    },
+    name: dict(zip(_COLUMNS, sizes, strict=True)) for name, sizes in _SIZES.items()
 }
 """Published sizes (LaBraM, table of configurations), and ``tiny`` for the demo and the tests."""
+PRESETS["tiny"]["num_codes"] = 256
 
 _LARGEST = {
     "hidden_size": 16_384,
@@ -152,22 +132,11 @@ class MteegConfig(PreTrainedConfig):
                     f"{name}: expected at least 1, found {shortened(getattr(self, name))} (at most "
                     f"{largest:,})."
                 )
-        for name in ("layer_norm_eps", "layer_scale_init", "initializer_range"):
-            if name == "layer_scale_init" and self.layer_scale_init is None:
-                continue
-            if not 0 <= getattr(self, name) < 1e6:
-                raise ValueError(
-                    f"{name}: expected a number of 0 or above, found {getattr(self, name)}."
-                )
-        for name in ("attention_dropout", "drop_path_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: expected a number in [0, 1), found {getattr(self, name)}."
-                )
-        if not 0 < self.mask_ratio < 1:
-            raise ValueError(
-                f"mask_ratio: expected a number between 0 and 1, found {self.mask_ratio}."
-            )
+        scales = ("layer_norm_eps", "layer_scale_init", "initializer_range")
+        self._check(scales, lambda v: v is None or 0 <= v < 1e6, "a number of 0 or above")
+        rates = ("attention_dropout", "drop_path_rate")
+        self._check(rates, lambda v: 0 <= v < 1, "a number in [0, 1)")
+        self._check(("mask_ratio",), lambda v: 0 < v < 1, "a number between 0 and 1")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads; found "
@@ -184,6 +153,11 @@ class MteegConfig(PreTrainedConfig):
                 f"temporal_channels must be a multiple of 4 (the groups of GroupNorm); found "
                 f"{self.temporal_channels}."
             )
+
+    def _check(self, names: Iterable[str], fits: Callable[[Any], bool], expected: str) -> None:
+        for name in names:
+            if not fits(getattr(self, name)):
+                raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)}.")
 
     @property
     def head_dim(self) -> int:

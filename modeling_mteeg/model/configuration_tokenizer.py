@@ -68,14 +68,9 @@ class MteegTokenizerConfig(MteegConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        for name in ("num_decoder_layers", "code_size", "kmeans_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}.")
-        for name in ("code_decay", "dead_below"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: expected a number in [0, 1), found {getattr(self, name)}."
-                )
+        counts = ("num_decoder_layers", "code_size", "kmeans_iterations")
+        self._check(counts, lambda v: v >= 1, "at least 1")
+        self._check(("code_decay", "dead_below"), lambda v: 0 <= v < 1, "a number in [0, 1)")
 
     @classmethod
     def presets(cls) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 
 def place_embedding(
@@ -36,11 +37,7 @@ def place_embedding(
 
 
 def place_tokens(
-    tokens: torch.Tensor,
-    cls_token: torch.Tensor,
-    tables: tuple[torch.Tensor, torch.Tensor],
-    channel_ids: torch.Tensor,
-    patches: int,
+    tokens: torch.Tensor, transformer: nn.Module, channel_ids: torch.Tensor, patches: int
 ) -> torch.Tensor:
     """Patch tokens with their place, behind the cls token with its row of the spatial table.
 
@@ -48,18 +45,19 @@ def place_tokens(
     ----------
     tokens : torch.Tensor
         (batch, channels * patches, width).
-    cls_token : torch.Tensor
-        (1, 1, width).
-    tables : tuple of torch.Tensor
-        Spatial and temporal table; with the rest as for :func:`place_embedding`.
+    transformer : torch.nn.Module
+        Has ``cls_token``, (1, 1, width), and both tables, ``spatial_embedding`` and
+        ``temporal_embedding``; with the rest as for :func:`place_embedding`.
 
     Returns
     -------
     torch.Tensor
         (batch, 1 + channels * patches, width), in the type of ``tokens``.
     """
-    tokens = tokens + place_embedding(*tables, channel_ids, patches).to(tokens.dtype)
-    cls = (cls_token + tables[0][0]).expand(tokens.shape[0], 1, -1)  # for every sample
+    spatial, temporal = transformer.spatial_embedding, transformer.temporal_embedding
+    place = place_embedding(spatial, temporal, channel_ids, patches)
+    tokens = tokens + place.to(tokens.dtype)
+    cls = (transformer.cls_token + spatial[0]).expand(tokens.shape[0], 1, -1)  # for every sample
     return torch.cat([cls.to(tokens.dtype), tokens], dim=1)
 
 

@@ -40,18 +40,13 @@ class _Settings:
 
     rate_hz: float
     scale_uv: float
-    highpass_hz: float | None
-    lowpass_hz: float | None
-    notch_hz: float | None
+    filters: tuple[float | None, float | None, float | None]
+    """High-pass, low-pass and notch in Hz."""
     bipolar: str
     window_s: float | None
     channels: tuple[str, ...] | None
     task: str = ""
     max_missing: int = 0
-
-    @property
-    def filters(self) -> tuple[float | None, float | None, float | None]:
-        return self.highpass_hz, self.lowpass_hz, self.notch_hz
 
 
 class MteegFeatureExtractor(FeatureExtractionMixin):
@@ -213,9 +208,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             if window_s is not None:
                 self._whole_seconds(window_s)
             taken = None if channels is None else tuple(channels)
-            edges = (self.highpass_hz, self.lowpass_hz, self.notch_hz)
-            place = (self.bipolar, window_s, taken)
-            return _Settings(self.rate_hz, self.scale_uv, *edges, *place)
+            filters = (self.highpass_hz, self.lowpass_hz, self.notch_hz)
+            return _Settings(self.rate_hz, self.scale_uv, filters, self.bipolar, window_s, taken)
         if not hasattr(task, "window_s"):
             raise TypeError(
                 f"task: expected a TaskCard such as model.tasks['seed-v'], found {task!r}."
@@ -233,9 +227,9 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
                 f"{task.rate_hz:g} Hz."
             )
         taken = tuple(task.channels or channels or ()) or None
-        edges = (task.highpass_hz, task.lowpass_hz, task.notch_hz)
+        filters = (task.highpass_hz, task.lowpass_hz, task.notch_hz)
         place = (task.bipolar, task.window_s, taken, task.name, task.max_missing_channels)
-        return _Settings(task.rate_hz, task.scale_uv, *edges, *place)
+        return _Settings(task.rate_hz, task.scale_uv, filters, *place)
 
     def _whole_seconds(self, window_s: float) -> None:
         number = isinstance(window_s, (int, float)) and not isinstance(window_s, bool)
@@ -329,14 +323,14 @@ def _condition(
 def _warn_unfiltered(signal_uv: np.ndarray, source: Source, settings: _Settings) -> None:
     """Say so where a signal that is not filtered here was not filtered before, as far as seen."""
     lacking = []
-    highpass, lowpass = source.band_hz or (math.inf, 0.0)
-    if settings.highpass_hz is not None and highpass < 0.99 * settings.highpass_hz:
-        lacking.append(f"a high-pass of {settings.highpass_hz:g} Hz, noted is {highpass:g} Hz")
-    top = None if settings.lowpass_hz is None else min(settings.lowpass_hz, source.rate_hz / 2)
-    if top is not None and lowpass > 1.01 * top:
-        lacking.append(f"a low-pass of {settings.lowpass_hz:g} Hz, noted is {lowpass:g} Hz")
+    highpass_hz, lowpass_hz, _ = settings.filters
+    noted_high, noted_low = source.band_hz or (math.inf, 0.0)
+    if highpass_hz is not None and noted_high < 0.99 * highpass_hz:
+        lacking.append(f"a high-pass of {highpass_hz:g} Hz, noted is {noted_high:g} Hz")
+    if lowpass_hz is not None and noted_low > 1.01 * min(lowpass_hz, source.rate_hz / 2):
+        lacking.append(f"a low-pass of {lowpass_hz:g} Hz, noted is {noted_low:g} Hz")
     offset = np.median(np.abs(np.median(signal_uv, axis=2)))
-    if settings.highpass_hz is not None and offset > _MOST_OFFSET * amplitude_uv(signal_uv):
+    if highpass_hz is not None and offset > _MOST_OFFSET * amplitude_uv(signal_uv):
         lacking.append(f"no offset, found {offset:.3g} microvolt")
     if lacking:
         warnings.warn(

@@ -21,15 +21,17 @@ _SAME_RATE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
-    """Rates and filters of one chain, all of them applicable at ``rate_hz``.
+class PreprocessingInfo:
+    """Rates and filters of a recording's preprocessing, all of them applicable at ``rate_hz``.
 
     Parameters
     ----------
     rate_hz, target_hz : float
         Rate before and after.
     highpass_hz, lowpass_hz, notch_hz : float or None
-        None leaves the filter out.
+        Filters that are applied; None where none was asked for or it cannot be applied.
+    left_out : tuple of str
+        One sentence per filter that was asked for and cannot be applied at this rate.
     """
 
     rate_hz: float
@@ -37,11 +39,23 @@ class Chain:
     highpass_hz: float | None
     lowpass_hz: float | None
     notch_hz: float | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def resampled(self) -> bool:
         """Whether the rate changes."""
         return not math.isclose(self.rate_hz, self.target_hz, rel_tol=_SAME_RATE)
+
+    @property
+    def cut_is_exact(self) -> bool:
+        """Whether the low-pass leaves nothing where resampling cuts the spectrum.
+
+        Only then is resampling local, and the same in blocks as for the whole recording.
+        """
+        if not self.resampled or self.lowpass_hz is None:
+            return not self.resampled
+        width = lowpass_width(self.rate_hz, self.lowpass_hz)
+        return self.lowpass_hz + width <= self.target_hz / 2
 
     def samples_out(self, samples: int) -> int:
         """Samples at ``target_hz`` of ``samples`` at ``rate_hz``."""
@@ -58,6 +72,11 @@ class Chain:
     def filter_samples(self) -> int:
         """Length of the longest filter at ``rate_hz``."""
         return max((len(kernel) for kernel in self.kernels), default=0)
+
+    @property
+    def filter_s(self) -> float:
+        """Length of the longest filter in seconds."""
+        return self.filter_samples / self.rate_hz
 
     @property
     def reach(self) -> int:
@@ -129,7 +148,7 @@ def _kernels(
     return tuple(kernels)
 
 
-def mne_grid(samples: int, chain: Chain) -> tuple[int, int, int, int]:
+def mne_grid(samples: int, chain: PreprocessingInfo) -> tuple[int, int, int, int]:
     """Padding and lengths of MNE's resampling: left, right, padded length, padded length after."""
     if not chain.resampled:
         return 0, 0, samples, samples
@@ -140,10 +159,13 @@ def mne_grid(samples: int, chain: Chain) -> tuple[int, int, int, int]:
     return left, padded - samples - left, padded, after
 
 
-def _reflect(x: np.ndarray, left: int, right: int) -> np.ndarray:
-    """Continue rows by odd reflection, and by zeros where the reflection ends; keeps the dtype."""
+def _reflect(x: np.ndarray, left: int, right: int, length: int = 0) -> np.ndarray:
+    """Continue rows by odd reflection, and by zeros where that ends, or up to ``length`` samples.
+
+    The dtype is kept.
+    """
     rows, samples = x.shape
-    out = np.zeros((rows, left + samples + right), dtype=x.dtype)
+    out = np.zeros((rows, max(left + samples + right, length)), dtype=x.dtype)
     near, far = min(left, samples - 1), min(right, samples - 1)  # as far as the signal reaches
     out[:, left : left + samples] = x
     # Turned about the end point, which itself is not repeated: 2 x[0] - x[k].
@@ -153,26 +175,20 @@ def _reflect(x: np.ndarray, left: int, right: int) -> np.ndarray:
     return out
 
 
-def _fast_length(minimum: int) -> int:
-    """Smallest even length of at least ``minimum`` with no prime factor above 5."""
-    best = 2 ** math.ceil(math.log2(max(minimum, 2)))
-    five = 1
-    while five < best:
-        three = five
-        while three < best:
-            two = 2 ** max(1, math.ceil(math.log2(minimum / three))) if three < minimum else 2
-            best = min(best, two * three) if two * three >= minimum else best
-            three *= 3
-        five *= 5
-    return best
+def easy_number(minimum: int, even: bool = False) -> int:
+    """Smallest number of at least ``minimum``, above 0, with no prime factor above 5."""
+    powers = range(max(minimum, 2).bit_length())
+    odd = (3**i * 5**j for i in powers for j in powers)
+    # Times the lowest power of two that reaches the minimum.
+    return min(part << max(even, (-(-minimum // part) - 1).bit_length()) for part in odd)
 
 
 @functools.lru_cache(maxsize=2)
-def _response(chain: Chain, length: int) -> np.ndarray:
+def frequency_response(chain: PreprocessingInfo, length: int) -> np.ndarray:
     """Real frequency response of all filters together, float64, (length // 2 + 1,)."""
     fft = fourier()
     response = np.ones(length // 2 + 1)
-    for kernel in chain.kernels:
+    for kernel in chain.kernels:  # odd lengths, symmetric: laid around 0 their spectrum is real
         around_zero = np.zeros(length)  # the kernel centred on sample 0, so that nothing is delayed
         half = len(kernel) // 2
         around_zero[: half + 1] = kernel[half:]
@@ -187,7 +203,7 @@ class OneProduct:
 
     Parameters
     ----------
-    chain : Chain
+    chain : PreprocessingInfo
     samples : int
         Longer than twice the reach of the filters together: see :meth:`fits`.
 
@@ -198,22 +214,15 @@ class OneProduct:
     """
 
     @staticmethod
-    def fits(chain: Chain, samples: int) -> bool:
+    def fits(chain: PreprocessingInfo, samples: int) -> bool:
         """Whether one product equals the steps: long enough, and nothing left at Nyquist.
 
         Without the low-pass, resampling rings where the padded signal ends, so the padding itself
         would have to be MNE's; such recordings (100 and 128 Hz) are small anyway.
         """
-        if samples <= 2 * (chain.reach + MARGIN):
-            return False
-        if not chain.resampled:
-            return True
-        if chain.lowpass_hz is None:
-            return False
-        stop_hz = chain.lowpass_hz + lowpass_width(chain.rate_hz, chain.lowpass_hz)
-        return stop_hz <= chain.target_hz / 2
+        return samples > 2 * (chain.reach + MARGIN) and chain.cut_is_exact
 
-    def __init__(self, chain: Chain, samples: int) -> None:
+    def __init__(self, chain: PreprocessingInfo, samples: int) -> None:
         self.samples_out = chain.samples_out(samples)
         reach = chain.reach + MARGIN
         left, _, padded, after = mne_grid(samples, chain)
@@ -222,10 +231,10 @@ class OneProduct:
             # MNE's output begins at a whole sample of its own padded grid; where that lies here.
             first = round(chain.target_hz / chain.rate_hz * left) * padded / after - left
         else:
-            self.length = self.length_out = _fast_length(samples + 2 * reach)
+            self.length = self.length_out = easy_number(samples + 2 * reach, even=True)
             first = 0.0
         self.reach = reach
-        response = _response(chain, self.length)
+        response = frequency_response(chain, self.length)
         bins = min(self.length, self.length_out) // 2 + 1  # cutting the spectrum is resampling
         # A phase ramp moves the output's first sample to the signal's: in turns, for accuracy.
         turns = np.arange(bins) * ((first + reach) / self.length)
@@ -241,26 +250,18 @@ class OneProduct:
         """(channels, samples) to (channels, samples_out)."""
         fft = fourier()
         offset = block.mean(axis=1, dtype=np.float64, keepdims=True)  # (channels, 1), kept exact
-        spectrum = fft.rfft(self._continued(block, offset))[:, : len(self.gain)]
+        centred = np.empty(block.shape, dtype=np.float32)
+        np.subtract(block, offset, out=centred, dtype=np.float64, casting="same_kind")
+        continued = _reflect(centred, self.reach, self.reach, self.length)  # (channels, length)
+        spectrum = fft.rfft(continued)[:, : len(self.gain)]
         spectrum *= self.gain  # (channels, bins), complex64
         out = fft.irfft(spectrum, n=self.length_out)[:, : self.samples_out]
         out += (offset * self.gain_dc).astype(np.float32)
         return out
 
-    def _continued(self, block: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        """The block less its offset, reflected at both ends, float32 (channels, length)."""
-        (rows, samples), reach = block.shape, self.reach
-        out = np.zeros((rows, self.length), dtype=np.float32)
-        inner = out[:, reach : reach + samples]  # a view; the reflections read from it
-        np.subtract(block, offset, out=inner, dtype=np.float64, casting="same_kind")
-        np.subtract(2 * inner[:, :1], inner[:, reach:0:-1], out=out[:, :reach])
-        tail = inner[:, samples - 1 - reach : samples - 1][:, ::-1]
-        np.subtract(2 * inner[:, -1:], tail, out=out[:, reach + samples :][:, :reach])
-        return out
-
 
 @functools.lru_cache(maxsize=2)
-def one_product(chain: Chain, samples: int) -> OneProduct | None:
+def one_product(chain: PreprocessingInfo, samples: int) -> OneProduct | None:
     """The product for recordings of ``samples``, where there is one; many are equally long."""
     return OneProduct(chain, samples) if OneProduct.fits(chain, samples) else None
 
@@ -269,22 +270,11 @@ def _same_ratio(padded: int, after: int, minimum: int) -> tuple[int, int]:
     """Smallest easy multiple of (padded, after), in lowest even terms, of at least ``minimum``."""
     unit = math.gcd(padded, after)
     unit //= 2 if unit % 2 == 0 and (padded // unit) % 2 else 1
-    factor = math.ceil(minimum / (padded // unit))
-    while factor != smooth_part(factor):
-        factor += 1
+    factor = easy_number(math.ceil(minimum / (padded // unit)))
     return padded // unit * factor, after // unit * factor
 
 
-def smooth_part(number: int) -> int:
-    """Largest divisor of ``number`` with no prime factor above 5."""
-    rest = number
-    for prime in (2, 3, 5):
-        while rest % prime == 0:
-            rest //= prime
-    return number // rest
-
-
-def stepwise(block: np.ndarray, chain: Chain) -> np.ndarray:
+def stepwise(block: np.ndarray, chain: PreprocessingInfo) -> np.ndarray:
     """The steps one after another, each with its own reflection, as MNE takes them."""
     fft = fourier()
     x = np.array(block, dtype=np.float64)
@@ -292,7 +282,7 @@ def stepwise(block: np.ndarray, chain: Chain) -> np.ndarray:
     for kernel in chain.kernels:
         edge = min(len(kernel), samples) - 1
         padded = _reflect(x, edge, edge)  # (channels, edge + samples + edge)
-        length = _fast_length(padded.shape[1] + len(kernel) - 1)  # no wrapping around
+        length = easy_number(padded.shape[1] + len(kernel) - 1, even=True)  # no wrapping
         spectrum = fft.rfft(padded, n=length) * fft.rfft(kernel, n=length)
         start = edge + len(kernel) // 2  # the reflection, and the filter's delay
         x = fft.irfft(spectrum, n=length)[:, start : start + samples]

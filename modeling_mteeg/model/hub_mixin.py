@@ -97,9 +97,9 @@ class HubMixin:
         private : bool, optional
             True: the repository must be private.
         revision : str, optional
-            Branch, made if needed.
+            Branch, made from the default one if needed.
         create_pr : bool
-            Make a pull request instead.
+            Make a pull request instead of a commit on the branch.
         token : str or bool, optional
             As everywhere in ``huggingface_hub``.
         commit_message : str, optional

@@ -48,14 +48,8 @@ def push_files(
         ``owner/repo``, made if needed.
     message : str
         Title of the commit.
-    private : bool, optional
-        True: the repository must be private.
-    revision : str, optional
-        Branch, made from the default one if needed.
-    create_pr : bool
-        Make a pull request instead of a commit on the branch.
-    token : str or bool, optional
-        As everywhere in ``huggingface_hub``.
+    private, revision, create_pr, token
+        As for :meth:`modeling_mteeg.MteegModel.push_adapter`.
     review : callable, optional
         Called with the client and what it knows of the revision (``sha``, ``siblings``) before
         anything is sent; returns paths to delete in the same commit, or raises.
@@ -148,21 +142,18 @@ def push_task(folder: Path, repo: str, prefix: str = "", base: str = "", **optio
     """
     prefix = prefix.strip("/")
     beside = prefix.startswith(f"{ADAPTERS}/") and TASK_NAME.fullmatch(prefix[len(ADAPTERS) + 1 :])
+    inside = f"{prefix}/" if prefix else ""
     with tempfile.TemporaryDirectory() as place:
         files = stage_task(folder, Path(place), repo if beside else base)
-        sent = {_join(prefix, name): path for name, path in files.items()}
+        sent = {inside + name: path for name, path in files.items()}
         fingerprint = json.loads(files[CARD_FILE].read_text("utf-8"))["base"]["fingerprint"]
 
         def review(api: Any, known: Any) -> list[str]:
             if beside:
                 _check_beside(api, repo, known, fingerprint, prefix)
-            return sorted(paths_of(known) & {_join(prefix, file) for file in FILES} - set(sent))
+            return sorted(paths_of(known) & {inside + file for file in FILES} - set(sent))
 
         return push_files(sent, repo, review=review, **options)
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}/{name}" if prefix else name
 
 
 def _check_beside(api: Any, repo: str, known: Any, fingerprint: str, prefix: str) -> None:

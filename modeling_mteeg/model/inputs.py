@@ -52,8 +52,7 @@ def batches_of_step(
                 )
         batches = [{name: group.get(name) for name in single} for group in groups]
     for batch in batches:
-        values = check_inputs(batch["input_values"], batch["channel_ids"], config)
-        batch["input_values"] = values
+        batch["input_values"] = check_inputs(batch["input_values"], batch["channel_ids"], config)
     return batches
 
 

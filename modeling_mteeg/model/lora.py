@@ -135,13 +135,8 @@ class RoutedLoraLinear(PeftLoraLinear):
         rows j * rank ... of A. Used for separate adapters on query, key and value.
         """
         old = self.lora_A[adapter]  # its weight: (rank, in)
-        new = nn.Linear(
-            old.in_features,
-            blocks * old.out_features,
-            bias=False,
-            device=old.weight.device,
-            dtype=old.weight.dtype,
-        )
+        place = {"device": old.weight.device, "dtype": old.weight.dtype}
+        new = nn.Linear(old.in_features, blocks * old.out_features, bias=False, **place)
         self.lora_A[adapter] = new
         self.blocks[adapter] = blocks
         for part in new.weight.detach().chunk(blocks):  # each (rank, in), as peft draws it

@@ -229,18 +229,15 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
             Inputs of the wrong shape, an unknown task, or both ways of giving inputs at once.
         """
         inputs = self._inputs_by_task(input_values, channel_ids, labels, task, tasks)
-        want = (
-            self.config.output_hidden_states
-            if output_hidden_states is None
-            else output_hidden_states,
-            self.config.output_attentions if output_attentions is None else output_attentions,
-        )
-        outputs = self._encode(inputs, *want)
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        outputs = self._encode(inputs, output_hidden_states, output_attentions)
         for name, output in outputs.items():
             if name is not None:
-                output.logits = self.heads[name](
-                    output.pooler_output.to(self.heads[name].weight.dtype)
-                )
+                head = self.heads[name]
+                output.logits = head(output.pooler_output.to(head.weight.dtype))
             given = inputs[name].get("labels")
             if given is not None:
                 if name is None:
@@ -257,7 +254,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         """Either way of giving inputs to :meth:`forward` as a mapping by task (None: the base)."""
         if tasks is None:
             batch = {"input_values": input_values, "channel_ids": channel_ids, "labels": labels}
-            return {self._task_for_call(task): batch}
+            return {self.active_adapter if task is None else self._known_task(task): batch}
         single = (input_values, channel_ids, labels, task)
         if not tasks or any(value is not None for value in single):
             raise ValueError(
@@ -331,5 +328,4 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         # Channel by channel: patch n of channel c is row c * patches + n, as in place_embedding.
         values = values.to(self.cls_token.dtype).reshape(batch, channels * patches, size)
         tokens = self.temporal_encoder(values, matrices)  # (batch, channels * patches, width)
-        tables = self.spatial_embedding, self.temporal_embedding
-        return place_tokens(tokens, self.cls_token, tables, channel_ids, patches)
+        return place_tokens(tokens, self, channel_ids, patches)

@@ -18,7 +18,6 @@ Recordings too short for one reflection to reach across all filters take the ste
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import warnings
@@ -27,33 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from .filter_chain import Chain, notch_edges, one_product, stepwise
+from .filter_chain import PreprocessingInfo, notch_edges, one_product, stepwise
 
 logger = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 2**24  # about what one pass over some channels may hold at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class PreprocessingInfo(Chain):
-    """What :func:`preprocess` does to a recording of a given rate.
-
-    Parameters
-    ----------
-    rate_hz, target_hz : float
-        Rate before and after.
-    highpass_hz, lowpass_hz, notch_hz : float or None
-        Filters that are applied; None where none was asked for or it cannot be applied.
-    left_out : tuple of str
-        One sentence per filter that was asked for and cannot be applied at this rate.
-    """
-
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def filter_s(self) -> float:
-        """Length of the longest filter in seconds."""
-        return self.filter_samples / self.rate_hz
 
 
 def preprocessing_info(
@@ -94,7 +71,7 @@ def preprocessing_info(
     wrong = [
         f"{key} = {value!r}"
         for key, value in asked.items()
-        if not (value is None and key not in ("rate_hz", "target_hz")) and not _positive(value)
+        if not (value is None and key not in ("rate_hz", "target_hz")) and not is_positive(value)
     ]
     if wrong:
         raise ValueError(f"Expected finite numbers above 0, found {', '.join(wrong)}.")
@@ -117,14 +94,8 @@ def preprocessing_info(
     high = applied("high-pass", highpass_hz, highpass_hz or 0)
     low = applied("low-pass", lowpass_hz, lowpass_hz or 0)
     notch = applied("notch", notch_hz, notch_edges(notch_hz)[1] if notch_hz else 0)
-    return PreprocessingInfo(
-        rate_hz=float(rate_hz),
-        target_hz=float(target_hz),
-        highpass_hz=high,
-        lowpass_hz=low,
-        notch_hz=notch,
-        left_out=tuple(left_out),
-    )
+    edges = {"highpass_hz": high, "lowpass_hz": low, "notch_hz": notch}
+    return PreprocessingInfo(float(rate_hz), float(target_hz), **edges, left_out=tuple(left_out))
 
 
 def preprocess(
@@ -239,6 +210,7 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
         ) from error
 
 
-def _positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """Whether a value is a finite number above 0."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     return number and math.isfinite(value) and value > 0

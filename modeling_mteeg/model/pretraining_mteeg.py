@@ -279,12 +279,10 @@ def _hidden_places(masks: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
     """
     masked, others, start = [], [], 0
     for mask in masks:
-        samples, patches = mask.shape
-        # The cls token is never hidden.
-        masked.append(start + F.pad(mask, (1, 0)).flatten().nonzero().flatten())
-        start += samples * (1 + patches)
-        others.append(start + F.pad(~mask, (1, 0)).flatten().nonzero().flatten())
-        start += samples * (1 + patches)
+        for hidden, rows in ((mask, masked), (~mask, others)):
+            places = F.pad(hidden, (1, 0)).flatten()  # the cls token is never hidden
+            rows.append(start + places.nonzero().flatten())
+            start += len(places)
     masked = torch.cat(masked)
     return torch.cat([masked, *others]), len(masked)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .channels import clean_name
-from .preprocessing import read_recording
+from .preprocessing import is_positive, read_recording
 from .signal_checks import SignalError
 
 logger = logging.getLogger(__name__)
@@ -222,8 +222,7 @@ def _from_array(array: Any, names: Any, rate_hz: Any, unit: str) -> Source:
             f"Expected one name per channel, found {len(names)} names for shape {data.shape}, "
             f"which has {data.shape[-2]} channels.{hint}"
         )
-    number = isinstance(rate_hz, (int, float, np.number)) and not isinstance(rate_hz, bool)
-    if not number or not 0 < rate_hz < np.inf:
+    if not is_positive(rate_hz):
         raise ValueError(f"Expected a rate in Hz above 0, found {rate_hz!r}.")
     if np.issubdtype(data.dtype, np.integer):
         data = data.astype(np.float64)
@@ -295,11 +294,8 @@ def read_channels(
 
     Parameters
     ----------
-    source : Source
-    wanted : sequence of str or None
-        Names; None takes every channel in the recording's order.
-    max_missing : int
-        How many of them may be missing; a warning names those that are.
+    source, wanted, max_missing
+        As for :func:`choose_channels`; a warning names the channels that are missing.
 
     Returns
     -------
@@ -321,7 +317,9 @@ def read_channels(
     choice = choose_channels(source, wanted, max_missing)
     rows = rows_by_name(source)
     for name in choice.needed:
-        _check_copies(source, name, rows[name])
+        if len(rows[name]) > 1:
+            check_equal(name, source.read(rows[name]))
+            logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows[name]))
     signal = source.read([rows[name][0] for name in choice.needed])
     if choice.derived:
         logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
@@ -347,14 +345,6 @@ def missing_note(choice: ChannelChoice) -> str:
         f"{len(choice.missing)} of the task's {count} channels are missing and left out: "
         f"{', '.join(choice.missing)}. The task was not trained on such montages."
     )
-
-
-def _check_copies(source: Source, name: str, rows: list[int]) -> None:
-    """Raise where one name stands for channels with different signals."""
-    if len(rows) == 1:
-        return
-    check_equal(name, source.read(rows))
-    logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows))
 
 
 def check_equal(name: str, copies: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -17,7 +18,6 @@ from .channels import BIPOLAR_RULES, channel_ids, clean_name
 from .checked_files import read_json, shortened
 
 CARD_FILE = "task.json"
-TASK_NAME = re.compile(r"[a-z][a-z0-9-]*")
 ADAPTERS = ("lora", "none")
 LOSSES = ("binary_cross_entropy", "cross_entropy")
 BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
@@ -26,9 +26,18 @@ PATCH_S = 1.0
 MAX_NAMES = {"labels": 4096, "channels": 1024, "metrics": 64}
 """Most entries of a list; a head is as wide as it has labels, before any weight is read."""
 MAX_NAME_LENGTH = 200
+TASK_NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_NAME_LENGTH - 1}}}")
 MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
 """Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
 _LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
+_TEXTS = ("name", "loss", "monitor", "bipolar", "corpus", "license", "description")
+_TYPES = (
+    (_TEXTS, str, "a string"),
+    (("base", "results"), (dict, NoneType), "a mapping or null"),
+    (("simulated",), bool, "true or false"),
+    (("split_hash",), (str, NoneType), "a string or null"),
+)
+"""Fields of a card, the types of their values, and these in words."""
 _EMPTY = nn.ModuleDict()
 
 
@@ -44,11 +53,7 @@ def check_task_name(name: str) -> str:
     of the layers that carry adapters would themselves be taken for such layers, and attributes of
     PyTorch's modules (``train``, ``type``, ``keys`` ...) cannot name a part of one.
     """
-    if (
-        not isinstance(name, str)
-        or not TASK_NAME.fullmatch(name[: MAX_NAME_LENGTH + 1])
-        or (len(name) > MAX_NAME_LENGTH)
-    ):
+    if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
         raise ValueError(
             f"Task name: expected lower-case letters, digits and dashes, a letter first "
             f"(such as 'seed-v'), at most {MAX_NAME_LENGTH} characters, found {name!r}."
@@ -148,9 +153,10 @@ class TaskCard:
 
     def _check_types(self) -> None:
         wrong = []
-        for key in ("name", "loss", "monitor", "bipolar", "corpus", "license", "description"):
-            if not isinstance(getattr(self, key), str):
-                wrong.append(f"{key}: expected a string, found {getattr(self, key)!r}")
+        for keys, types, expected in _TYPES:
+            for key in keys:
+                if not isinstance(getattr(self, key), types):
+                    wrong.append(f"{key}: expected {expected}, found {getattr(self, key)!r}")
         for key in ("labels", "channels", "metrics"):
             value = getattr(self, key)
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
@@ -170,64 +176,46 @@ class TaskCard:
                 wrong.append(
                     f"{key}: expected a number above 0, found {value!r} (at most {largest:g})"
                 )
-        for key in ("base", "results"):
-            if not isinstance(getattr(self, key), (dict, type(None))):
-                wrong.append(f"{key}: expected a mapping or null, found {getattr(self, key)!r}")
-        if type(self.max_missing_channels) is not int:
-            wrong.append(
-                f"max_missing_channels: expected a whole number, found "
-                f"{self.max_missing_channels!r}"
-            )
-        if not isinstance(self.simulated, bool):
-            wrong.append(f"simulated: expected true or false, found {self.simulated!r}")
-        if not isinstance(self.split_hash, (str, type(None))):
-            wrong.append(f"split_hash: expected a string or null, found {self.split_hash!r}")
+        missing = self.max_missing_channels
+        if type(missing) is not int:
+            wrong.append(f"max_missing_channels: expected a whole number, found {missing!r}")
         if wrong:
             raise TaskCardError("Task card: " + "; ".join(wrong) + ".")
 
     def _check_values(self) -> None:
         check_task_name(self.name)
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise TaskCardError(
-                f"Task {self.name!r}: expected two or more different labels, "
-                f"found {list(self.labels)}."
-            )
-        if self.loss not in LOSSES:
-            raise TaskCardError(
-                f"Task {self.name!r}: loss: expected one of {LOSSES}, found {self.loss!r}."
-            )
-        if self.is_binary and len(self.labels) != 2:
-            raise TaskCardError(
-                f"Task {self.name!r}: binary cross-entropy needs two labels, "
-                f"found {len(self.labels)}."
-            )
-        if self.monitor not in self.metrics:
-            raise TaskCardError(
-                f"Task {self.name!r}: monitor {self.monitor!r} is not among its metrics "
-                f"{list(self.metrics)}."
-            )
-        if self.adapter not in ADAPTERS:
-            raise TaskCardError(
-                f"Task {self.name!r}: adapter: expected one of {ADAPTERS}, found {self.adapter!r}."
-            )
-        if self.bipolar not in BIPOLAR_RULES:
-            raise TaskCardError(
-                f"Task {self.name!r}: bipolar: expected one of {BIPOLAR_RULES}, "
-                f"found {self.bipolar!r}."
-            )
-        if self.window_s % PATCH_S:
-            raise TaskCardError(
-                f"Task {self.name!r}: window_s: expected a whole number of {PATCH_S:g} s patches, "
-                f"found {self.window_s}."
-            )
+        self._check(
+            len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels),
+            f"expected two or more different labels, found {list(self.labels)}",
+        )
+        words = {"loss": LOSSES, "adapter": ADAPTERS, "bipolar": BIPOLAR_RULES}
+        for key, known in words.items():
+            value = getattr(self, key)
+            self._check(value in known, f"{key}: expected one of {known}, found {value!r}")
+        self._check(
+            not self.is_binary or len(self.labels) == 2,
+            f"binary cross-entropy needs two labels, found {len(self.labels)}",
+        )
+        self._check(
+            self.monitor in self.metrics,
+            f"monitor {self.monitor!r} is not among its metrics {list(self.metrics)}",
+        )
+        self._check(
+            self.window_s % PATCH_S == 0,
+            f"window_s: expected a whole number of {PATCH_S:g} s patches, found {self.window_s}",
+        )
         if self.channels:
             channel_ids(self.channels, self.bipolar)
         most = max(len(self.channels) - 1, 0)
-        if not 0 <= self.max_missing_channels <= most:
-            raise TaskCardError(
-                f"Task {self.name!r}: max_missing_channels: expected 0 to {most} of "
-                f"{len(self.channels)} channels, found {self.max_missing_channels}."
-            )
+        self._check(
+            0 <= self.max_missing_channels <= most,
+            f"max_missing_channels: expected 0 to {most} of {len(self.channels)} channels, "
+            f"found {self.max_missing_channels}",
+        )
+
+    def _check(self, fits: bool, what: str) -> None:
+        if not fits:
+            raise TaskCardError(f"Task {self.name!r}: {what}.")
 
     @property
     def is_binary(self) -> bool:
@@ -247,12 +235,9 @@ class TaskCard:
     @property
     def filters(self) -> str:
         """The filters in words; a recording's rate may forbid one."""
-        edges = {
-            "high-pass": self.highpass_hz,
-            "low-pass": self.lowpass_hz,
-            "notch": self.notch_hz,
-        }
-        named = [f"{name} {value:g} Hz" for name, value in edges.items() if value is not None]
+        edges = (self.highpass_hz, self.lowpass_hz, self.notch_hz)
+        kinds = zip(("high-pass", "low-pass", "notch"), edges, strict=True)
+        named = [f"{kind} {edge_hz:g} Hz" for kind, edge_hz in kinds if edge_hz is not None]
         return ", ".join(named) or "no filters"
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:

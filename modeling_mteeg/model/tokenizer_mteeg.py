@@ -107,11 +107,8 @@ class TokenTransformer(nn.Module):
         torch.Tensor
             (patches of all groups, width), normalised, end to end, without the cls tokens.
         """
-        tables = self.spatial_embedding, self.temporal_embedding
         parts = [  # for every group (batch, 1 + channels * patches, width)
-            place_tokens(
-                part, self.cls_token, tables, batch["channel_ids"], batch["input_values"].shape[2]
-            )
+            place_tokens(part, self, batch["channel_ids"], batch["input_values"].shape[2])
             for part, batch in zip(tokens, batches, strict=True)
         ]
         groups = tuple(Group(*part.shape[:2]) for part in parts)

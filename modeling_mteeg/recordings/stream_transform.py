@@ -13,7 +13,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..model.filter_chain import MARGIN, Chain, fourier, lowpass_width, mne_grid, smooth_part
+from ..model.filter_chain import (
+    MARGIN,
+    PreprocessingInfo,
+    easy_number,
+    fourier,
+    frequency_response,
+    mne_grid,
+)
 
 _SINC_S = 2.0  # to the ends of a block where the spectrum is cut and no low-pass was applied,
 _SINC_REACH_S = 16.0  # and at least so much in all: a sinc decays slowly
@@ -24,25 +31,12 @@ _NO_DRIFT = 2e-5
 _WORK_BYTES = 2**23  # about what the transforms of some channels may hold at a time
 
 
-def cut_is_exact(chain: Chain) -> bool:
-    """Whether the low-pass leaves nothing where resampling cuts the spectrum.
-
-    Only then is resampling local, and the same in blocks as for the whole recording.
-    """
-    if not chain.resampled:
-        return True
-    if chain.lowpass_hz is None:
-        return False
-    stop = chain.lowpass_hz + lowpass_width(chain.rate_hz, chain.lowpass_hz)
-    return stop <= min(chain.rate_hz, chain.target_hz) / 2
-
-
-def output_grid(chain: Chain, samples: int | None) -> tuple[Fraction, Fraction]:
+def output_grid(chain: PreprocessingInfo, samples: int | None) -> tuple[Fraction, Fraction]:
     """Where output samples lie: time of the first and their distance, in input samples.
 
     Parameters
     ----------
-    chain : Chain
+    chain : PreprocessingInfo
     samples : int or None
         Length of the recording: the grid of MNE's resampling, which depends on it. None: the
         nominal grid, from sample 0 in steps of the ratio of the rates.
@@ -59,7 +53,7 @@ def output_grid(chain: Chain, samples: int | None) -> tuple[Fraction, Fraction]:
     return Fraction(first * padded, after) - left, Fraction(padded, after)
 
 
-def grid_shift(chain: Chain, samples: int) -> float:
+def grid_shift(chain: PreprocessingInfo, samples: int) -> float:
     """How far MNE's grid lies beside the nominal one, in output samples, at most.
 
     MNE rounds the place of the first sample and the length after resampling to whole output
@@ -76,7 +70,7 @@ class BlockTransform:
 
     Parameters
     ----------
-    chain : Chain
+    chain : PreprocessingInfo
     step : fractions.Fraction
         Distance of output samples in input samples.
     hop : int
@@ -93,15 +87,15 @@ class BlockTransform:
         Blocks whose starts differ by a multiple of it have the same phases.
     """
 
-    def __init__(self, chain: Chain, step: Fraction, hop: int) -> None:
+    def __init__(self, chain: PreprocessingInfo, step: Fraction, hop: int) -> None:
         self.reach = chain.reach + MARGIN
-        if not cut_is_exact(chain):
+        if not chain.cut_is_exact:
             self.reach = chain.reach + round(_SINC_S * chain.rate_hz)
             self.reach = max(self.reach, round(_SINC_REACH_S * chain.rate_hz))
         self.ratio, self.length = _ratio_and_length(step, hop, self.reach)
         self.unit, self.length_out = self.ratio.numerator, int(self.length / self.ratio)
         self.drift = float(step / self.ratio - 1)  # output samples per output sample
-        self._response = self._cut(_response(chain.kernels, self.length))
+        self._response = self._cut(frequency_response(chain, self.length))
         self._gain: tuple[float, np.ndarray] | None = None  # of the last shift; mostly the same
         self._line = np.linspace(0.0, 1.0, self.length, dtype=np.float32)
 
@@ -211,19 +205,4 @@ def _ratio_and_length(step: Fraction, hop: int, reach: int) -> tuple[Fraction, i
 
 def _length(unit: int, least: int) -> int:
     """Smallest easy length of at least ``least`` and what aligning blocks to ``unit`` costs."""
-    factor = math.ceil((least + unit + 1) / unit)
-    while factor != smooth_part(factor):
-        factor += 1
-    return unit * factor
-
-
-def _response(kernels: tuple[np.ndarray, ...], length: int) -> np.ndarray:
-    """Real frequency response of symmetric kernels together, float64, (length // 2 + 1,)."""
-    response = np.ones(length // 2 + 1)
-    for kernel in kernels:  # odd lengths, symmetric: laid around 0 their spectrum is real
-        around_zero = np.zeros(length)
-        half = len(kernel) // 2
-        around_zero[: half + 1] = kernel[half:]
-        around_zero[length - half :] = kernel[:half]
-        response *= fourier().rfft(around_zero).real
-    return response
+    return unit * easy_number(math.ceil((least + unit + 1) / unit))

@@ -60,7 +60,7 @@ def state_of(model: MteegModel) -> dict:
         "options": dict(model.adapter_options),
         "active": model.active_adapter,
         "peft": set(model.peft_config),
-        "protected": set(model._published),
+        "protected": set(model._loaded_digests),
     }
 
 

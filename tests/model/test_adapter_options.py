@@ -7,7 +7,6 @@ import json
 
 import pytest
 import torch
-from modeling_mteeg.training.setup import build_model
 from peft import PeftModel
 from tiny_models import (
     CARDS,
@@ -21,10 +20,11 @@ from tiny_models import (
 from transformers import AutoModel
 
 from modeling_mteeg import AdapterOptions
+from modeling_mteeg.methods import METHODS
 from modeling_mteeg.model.adapter_files import read_adapter_config
 from modeling_mteeg.model.lora import adapter_layers
 from modeling_mteeg.settings.schema import ConfigError
-from modeling_mteeg.training.joint_config import build_config, load_config
+from modeling_mteeg.training.joint_config import JointConfig
 
 BY_KIND = {"attention": 4, "feed-forward": 16}
 TREE = {"model": {"preset": "tiny"}, "data": {"folder": "data", "tasks": ["tuab", "seed-v"]}}
@@ -78,10 +78,10 @@ def test_rank_by_kind_goes_from_yaml_to_folder_card_and_stock_peft(tmp_path):
         "model: {preset: tiny}\ndata: {folder: data, tasks: [seed-v]}\n"
         "adapter: {rank: {attention: 4, feed-forward: 16}, separate_qkv: true}\n"
     )
-    config = load_config(path)
+    config = JointConfig.load(path)
     config.save(path)
-    assert load_config(path) == config and config.adapter.rank == BY_KIND
-    model = build_model(config, CARDS, seed=0).eval()
+    assert JointConfig.load(path) == config and config.adapter.rank == BY_KIND
+    model = METHODS[config.method].build(config, CARDS, seed=0).module.eval()
     with torch.no_grad():
         for layer in adapter_layers(model, "seed-v").values():
             layer.lora_B["seed-v"].weight.normal_(std=0.1)
@@ -157,7 +157,7 @@ def test_options_that_cannot_be_are_refused_before_any_change(fields, message):
 def test_a_configuration_names_all_faults_of_its_adapter_at_once():
     wrong = {"rank": {"attention": 0, "fc1": "x"}, "kind": "dora", "location": "none"}
     with pytest.raises(ConfigError) as error:
-        build_config(TREE | {"adapter": wrong})
+        JointConfig.build(TREE | {"adapter": wrong})
     assert [fault.partition(":")[0] for fault in error.value.faults] == [
         f"adapter.{key}" for key in ("rank.attention", "rank.fc1", "location", "kind")
     ]
@@ -165,16 +165,16 @@ def test_a_configuration_names_all_faults_of_its_adapter_at_once():
         with pytest.raises(
             ConfigError, match=r"1 fault.*\n.*adapter.rank: expected a whole number"
         ):
-            build_config(TREE | {"adapter": {"rank": rank}})
+            JointConfig.build(TREE | {"adapter": {"rank": rank}})
     with pytest.raises(ConfigError, match=r"1 fault.*\n.*adapter.location: expected one of"):
-        build_config(TREE | {"adapter": {"rank": {"attention": 4}, "location": "attenton"}})
+        JointConfig.build(TREE | {"adapter": {"rank": {"attention": 4}, "location": "attenton"}})
     with pytest.raises(ConfigError, match=r"1 fault.*\n.*adapter: rank: expected one for each"):
-        build_config(TREE | {"adapter": {"rank": {"attention": 4}}})
+        JointConfig.build(TREE | {"adapter": {"rank": {"attention": 4}}})
 
 
 def test_checkpoints_of_before_belong_to_the_same_trainings():
     def options_in(adapter: dict) -> dict:
-        identity = build_config(TREE | {"adapter": adapter}).identity()
+        identity = JointConfig.build(TREE | {"adapter": adapter}).identity()
         return {key: value for key, value in identity.items() if key.startswith("adapter.")}
 
     before = {"rank": 8, "scaling": 1.0, "dropout": 0.0, "location": "both", "separate_qkv": False}

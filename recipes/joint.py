@@ -25,7 +25,8 @@ from modeling_mteeg.data import Corpus, StreamError, load_corpora, training_mixe
 from modeling_mteeg.methods import METHODS, FittedMethod
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.console import count, describe_joint, epoch_line, say, say_resumed
+from modeling_mteeg.training.console import describe_joint, epoch_line, say, say_resumed
+from modeling_mteeg.training.core import count
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = joint_parser(__doc__, CONFIGS).parse_args(argv)
     try:
         config = JointConfig.load(args.config, joint_overrides(args))
+        if args.show_config:
+            print(config.to_yaml(), end="")
+            return 0
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)
@@ -107,9 +111,7 @@ def train(
     else:
         optimizer = build_optimizer(method, config.optimization)  # AdamW, groups by depth
         trainer = JointTrainer(config, corpora, method, optimizer, accelerator, seed, folder)
-    trained = method.facts()["trainable_parameters"]
-    say(accelerator, f"\nSeed {seed}: {trained:,} trainable parameters, "
-        f"{count(trainer.steps_per_epoch, 'step')} an epoch")  # fmt: skip
+    say(accelerator, f"\nSeed {seed}: {trainer.describe()}")
     if trainer.resume(resume):
         say_resumed(trainer)
 

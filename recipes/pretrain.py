@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = stage_one_parser(__doc__, CONFIGS, "pretrain").parse_args(argv)
     try:
         config = MaskedTrainingConfig.load(args.config, stage_one_overrides(args))
+        if args.show_config:
+            print(config.to_yaml(), end="")
+            return 0
         if args.resume != "never":
             check_output(config)
         code = make_demo_tokenizer(config)

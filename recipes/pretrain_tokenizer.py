@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
     args = stage_one_parser(__doc__, CONFIGS, "tokenizer").parse_args(argv)
     try:
         config = TokenizerTrainingConfig.load(args.config, stage_one_overrides(args))
+        if args.show_config:
+            print(config.to_yaml(), end="")
+            return 0
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)

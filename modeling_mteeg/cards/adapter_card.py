@@ -26,7 +26,7 @@ def adapter_card(facts: TaskFacts, license_id: str, has_picture: bool) -> str:
             "Data": [parts.facts_table(parts.data_rows(facts))],
             "Training": parts.training(facts.training, has_picture),
             "Load": [_load(card)],
-            **parts.closing(card.simulated),
+            **parts.closing(card.simulated, facts.training),
         },
     )
 

@@ -45,7 +45,7 @@ def base_card(facts: BaseFacts, license_id: str, has_picture: bool) -> str:
                 "Training": parts.training(facts.training, has_picture),
             }),
             "Load": [_load(tasks)],
-            **parts.closing(simulated),
+            **parts.closing(simulated, facts.training),
         },
     )  # fmt: skip
 

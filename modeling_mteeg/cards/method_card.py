@@ -29,14 +29,13 @@ def method_card(
         "Results": parts.results(tasks),
         "Data": parts.data(tasks),
         "Training": parts.training(training, has_picture),
-        **parts.closing(bool(simulated)),
+        **parts.closing(bool(simulated), training, backbone=False),
     }
-    del chapters["Sources"]  # of a method they stand in its file
     return parts.whole_card(
         method_header(training, tasks, title, license_id),
         title,
         training,
-        f"{', '.join(simulated)} was" if simulated else "",
+        f"{', '.join(simulated)} {'was' if len(simulated) == 1 else 'were'}" if simulated else "",
         [
             f"EEG classification by {training.get('method_title')}. `tasks/` has a folder a task.",
             parts.license_text(license_id, tasks),

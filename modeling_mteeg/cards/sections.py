@@ -23,11 +23,17 @@ SIMULATED_START = (
     "**Simulated start**: the weights that the training began from had been trained on recordings "
     "that a program made."
 )
-SOURCES = (
-    "Method: MTEEG, A Multi-Task Learning Framework for Enhanced Electroencephalography Analysis "
-    "Using Low-Rank Adaptation. Backbone: LaBraM (Jiang, Zhao, Lu, Large Brain Model for Learning "
+_MTEEG = (
+    "MTEEG, A Multi-Task Learning Framework for Enhanced Electroencephalography Analysis Using "
+    "Low-Rank Adaptation"
+)
+_BACKBONE = (
+    "Backbone: LaBraM (Jiang, Zhao, Lu, Large Brain Model for Learning "
     "Generic Representations with Tremendous EEG Data in BCI, 2024)."
 )
+
+
+_ENCODER = {True: "trained", False: "frozen"}
 
 
 def is_mteeg(record: Mapping[str, Any]) -> bool:
@@ -35,10 +41,16 @@ def is_mteeg(record: Mapping[str, Any]) -> bool:
     return record.get("method", "mteeg") == "mteeg"
 
 
-def closing(simulated: bool) -> dict[str, list[str]]:
+def closing(
+    simulated: bool, record: Mapping[str, Any], backbone: bool = True
+) -> dict[str, list[str]]:
     """The last chapters of every card: what it is not for, and where it comes from."""
     limits = NOT_A_DEVICE + (NOT_OF_PEOPLE if simulated else "")
-    return {"What it is not for": [limits], "Sources": [SOURCES]}
+    source = _MTEEG if is_mteeg(record) else record.get("method_source")
+    sources = [f"Method: {source}."] if source else []
+    sources += [_BACKBONE] if backbone else []
+    chapters = {"What it is not for": [limits]}
+    return {**chapters, "Sources": [" ".join(sources)]} if sources else chapters
 
 
 def results(tasks: Sequence[TaskFacts]) -> list[str]:
@@ -143,13 +155,16 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     number = record.get("processes")
     where.append(f"{number} process{'' if number == 1 else 'es'}")
     encoder = record.get("train_temporal_encoder")  # a method without a LaBraM has none
+    tried = record.get("candidates")  # of a method that is fitted at once
     kept = f"epoch {_next(record.get('epoch'))} of {record.get('epochs')}, the best on validation"
     if isinstance(record.get("epoch"), Mapping):
-        kept = f"of {record.get('epochs')} epochs each task's own, its best on validation"
+        chosen = ", ".join(f"{task} epoch {_next(n)}" for task, n in record["epoch"].items())
+        kept = f"{chosen} of {record.get('epochs')}, each its best on validation"
     rows = [
         ("method", str(record.get("method_title") or record.get("method"))),
         ("start", str(record.get("start"))),
-        *([] if encoder is None else [("temporal encoder", "trained" if encoder else "frozen")]),
+        *([] if encoder is None else [("temporal encoder", _ENCODER.get(encoder, encoder))]),
+        *([("tried, one an epoch", ", ".join(tried))] if tried else []),
         ("trained parameters", grouped(record.get("trainable_parameters"))),
         ("seed of these weights", str(record.get("seed"))),
         ("weights kept", kept),

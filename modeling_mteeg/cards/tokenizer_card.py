@@ -49,6 +49,6 @@ def tokenizer_card(facts: BaseFacts, license_id: str, has_picture: bool = False)
             "Model": [parts.facts_table(model)],
             **stage_one.chapters(record),
             "Load": [_LOAD],
-            **parts.closing(simulated),
+            **parts.closing(simulated, record),
         },
     )

@@ -25,7 +25,9 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 class SamplingRule:
     """How much of a task's training split an epoch draws, without replacement, anew each epoch.
 
-    The ``sampling`` section of a configuration has these keys for each task.
+    The ``sampling`` section of a configuration has these keys for each task, and
+    :class:`TaskMix` has the same fields: what a rule does is written there (``drawn``, ``draw``).
+    A new field is a ``later`` one (:func:`modeling_mteeg.settings.schema.setting`).
 
     Parameters
     ----------
@@ -40,13 +42,11 @@ class SamplingRule:
     negative_fraction: float = setting(1.0, "> 0, <= 1")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in ("fraction", "negative_fraction"):
+            value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not 0 < value <= 1:
-                raise ValueError(
-                    f"{field.name}: expected a number above 0 and up to 1, found {value!r}."
-                )
+                raise ValueError(f"{name}: expected a number above 0 and up to 1, found {value!r}.")
 
 
 #: The paper draws 10 % of TUAB per epoch and 10 % of CHB-MIT's background (section 4.3).

@@ -41,6 +41,7 @@ class BandPower(FittedMethod):
     """A linear classifier a task; nothing is shared, and nothing was pre-trained."""
 
     names = ("band-power",)
+    title = "band power: log band power of every channel and logistic regression"
     Options = BandPowerOptions
 
     def __init__(self, cards: Mapping[str, TaskCard], options: BandPowerOptions) -> None:
@@ -117,10 +118,7 @@ class BandPower(FittedMethod):
 
     def facts(self) -> dict[str, Any]:
         fitted = sum(s["weight"].numel() + s["bias"].numel() for s in self._states.values())
-        return {
-            "trainable_parameters": fitted,
-            "method_title": "band power: log band power of every channel and logistic regression",
-        }
+        return {**super().facts(), "trainable_parameters": fitted}
 
     def save(
         self,

@@ -16,11 +16,11 @@ class Hps(LabramMethod):
     """The paper's baseline of shared weights (section 4.2): gradients of all tasks meet in them."""
 
     names = ("hps", "full")
+    source = "hard parameter sharing (Caruana, Multitask Learning, 1997)"
 
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
-        if config.adapter != type(config.adapter)():
-            yield f"adapter: method {config.method} has no adapters; leave the section out"
+        yield from super().check(config)
         if not config.train_temporal_encoder:
             yield (f"train_temporal_encoder: method {config.method} trains everything, found false")
 
@@ -28,11 +28,8 @@ class Hps(LabramMethod):
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
         model.set_trainable(everything=True)
 
-    def facts(self) -> dict[str, Any]:
-        several = len(self.cards) > 1
-        title = (
-            "hard parameter sharing (HPS): the whole LaBraM trained by all tasks, a head a task"
-            if several
-            else "full fine-tuning: the whole LaBraM trained for one task"
-        )
-        return {**super().facts(), "method_title": title}
+    @property
+    def title(self) -> str:
+        if len(self.cards) == 1:
+            return "full fine-tuning: the whole LaBraM trained for one task"
+        return "hard parameter sharing (HPS): the whole LaBraM trained by all tasks, a head a task"

@@ -89,8 +89,9 @@ class LabramMethod(GradientMethod):
         return parameter.ndim > 1 and not name.startswith(_EMBEDDINGS)
 
     def facts(self) -> dict[str, Any]:
-        encoder = self.module.temporal_encoder.parameters()
-        return {**super().facts(), "train_temporal_encoder": any(p.requires_grad for p in encoder)}
+        trained = {p.requires_grad for p in self.module.temporal_encoder.parameters()}
+        encoder = "partly trained" if len(trained) > 1 else trained.pop()
+        return {**super().facts(), "train_temporal_encoder": encoder}
 
     def task_of(self, name: str) -> str | None:
         parts = name.split(".")  # heads.TASK.weight, ....lora_A.TASK.weight

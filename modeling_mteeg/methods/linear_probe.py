@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ..model.modeling_mteeg import MteegModel
@@ -16,17 +15,9 @@ class LinearProbe(LabramMethod):
     """
 
     names = ("linear-probe",)
+    title = "linear probe: a head a task on the frozen base's features"
     selection = "task"
-
-    @classmethod
-    def check(cls, config: Any) -> Iterator[str]:
-        if config.adapter != type(config.adapter)():
-            yield "adapter: method linear-probe has no adapters; leave the section out"
 
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
         model.set_trainable(temporal_encoder=False)
-
-    def facts(self) -> dict[str, Any]:
-        title = "linear probe: a head a task on the frozen base's features"
-        return {**super().facts(), "method_title": title}

@@ -63,6 +63,12 @@ class Method(ABC):
     4.2). ``task``: every task its own epoch; nothing that is trained may then be shared."""
     needs_model: ClassVar[bool] = True
     """Whether it starts from the configuration's ``model`` (a preset or a base)."""
+    has_adapters: ClassVar[bool] = False
+    """Whether the configuration's ``adapter`` section is about it."""
+    title: ClassVar[str] = ""
+    """What model cards call it: a few words, such as ``linear probe: a head a task``."""
+    source: ClassVar[str] = ""
+    """Where it comes from, for model cards; empty: not said."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -75,7 +81,8 @@ class Method(ABC):
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
-        yield from ()
+        if not cls.has_adapters and config.adapter != type(config.adapter)():
+            yield f"adapter: method {config.method} has no adapters; leave the section out"
 
     @classmethod
     @abstractmethod
@@ -95,12 +102,13 @@ class Method(ABC):
         With it a method is what :func:`modeling_mteeg.evaluation.predict_task` takes.
         """
 
-    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What a model card tells of the method, beside what every training is told of.
 
-        ``method_title``: in words; ``trainable_parameters``: how many are trained.
+        ``method_title`` and ``method_source`` in words; subclasses add ``trainable_parameters``
+        and what else there is to tell.
         """
+        return {"method_title": self.title, "method_source": self.source}
 
     @abstractmethod
     def save(
@@ -171,7 +179,7 @@ class GradientMethod(Method):
 
     def facts(self) -> dict[str, Any]:
         trained = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
-        return {"trainable_parameters": trained}
+        return {**super().facts(), "trainable_parameters": trained}
 
 
 class FittedMethod(Method):
@@ -179,6 +187,9 @@ class FittedMethod(Method):
 
     selection: ClassVar[str] = "task"
     needs_model: ClassVar[bool] = False
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "candidates": [str(value) for value in self.candidates]}
 
     @property
     @abstractmethod

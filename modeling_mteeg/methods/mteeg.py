@@ -13,6 +13,8 @@ class Mteeg(LabramMethod):
     """The temporal encoder is shared and trained by all tasks, unless it is frozen too."""
 
     names = ("mteeg",)
+    title = "MTEEG: a low-rank adapter and a head a task"
+    has_adapters = True
 
     @classmethod
     def adapter_options(cls, config: Any) -> AdapterOptions:
@@ -21,6 +23,3 @@ class Mteeg(LabramMethod):
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
         model.set_trainable(temporal_encoder=config.train_temporal_encoder)
-
-    def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "method_title": "MTEEG: a low-rank adapter and a head a task"}

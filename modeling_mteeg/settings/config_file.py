@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import yaml
 
 from .plain_json import write_text
-from .schema import ConfigError, read_section, yaml_loader
+from .schema import ConfigError, later_at_default, read_section, yaml_loader
 
 
 class SavedConfig:
@@ -39,7 +39,8 @@ class SavedConfig:
             all of them in one error.
         """
         tree, duplicates = read_tree(path)
-        return cls.build(tree, overrides, str(path), duplicates)
+        source = f"{path} and the command line" if overrides else str(path)
+        return cls.build(tree, overrides, source, duplicates)
 
     @classmethod
     def build(
@@ -67,17 +68,24 @@ class SavedConfig:
         """Note values that are right alone and wrong together."""
 
     def identity(self) -> dict[str, Any]:
-        """The keys that decide the trained numbers, flat: a checkpoint belongs to these."""
-        flat = flatten(self.to_dict())
-        return {key: value for key, value in flat.items() if not key.startswith(self.OUTSIDE)}
+        """The keys that decide the trained numbers, flat: a checkpoint belongs to these.
+
+        Fields that earlier versions did not have are left out where they have their default.
+        """
+        flat, new = flatten(self.to_dict()), set(later_at_default(self))
+        return {k: v for k, v in flat.items() if not k.startswith(self.OUTSIDE) and k not in new}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as in the YAML file."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
+    def to_yaml(self) -> str:
+        """Every key with its value, as a file that :meth:`load` reads."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
     def save(self, path: str | Path) -> None:
         """Write the configuration as YAML, whole or not at all."""
-        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+        write_text(path, self.to_yaml())
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

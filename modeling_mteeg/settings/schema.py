@@ -7,7 +7,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -25,13 +25,33 @@ class ConfigError(ValueError):
         super().__init__(f"{source}: {count} in the configuration:{lines}")
 
 
-def setting(default: Any, check: str | None = None) -> Any:
+def setting(default: Any, check: str | None = None, later: bool = False) -> Any:
     """A field with its default and the rule its value must obey.
 
     ``check`` is a comparison (``"> 0"``, ``">= 0, < 1"``) that numbers, and every number of a
-    list, must pass, or the allowed words separated by ``|``.
+    list, must pass, or the allowed words separated by ``|``. A field that did not exist in an
+    earlier version is a ``later`` one: at its default it is no part of a training's identity, so
+    that checkpoints of before go on. A mutable default is copied for every instance.
     """
-    return dataclasses.field(default=default, metadata={"check": check})
+    metadata = {"check": check, "later": later}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def later_at_default(section: Any, where: str = "") -> Iterator[str]:
+    """Dotted names of a section's ``later`` fields that have their default, sections in it too."""
+    if isinstance(section, Mapping):
+        for key, part in section.items():
+            yield from later_at_default(part, _join(where, key))
+    elif dataclasses.is_dataclass(section):
+        for field in dataclasses.fields(section):
+            name, value = _join(where, field.name), getattr(section, field.name)
+            empty = field.default_factory is not dataclasses.MISSING and not value
+            if field.metadata.get("later") and (empty or value == field.default):
+                yield name
+            else:
+                yield from later_at_default(value, name)
 
 
 def read_section(cls: type, tree: Any, where: str, faults: list[str]) -> Any:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..methods import METHODS
 from ..settings.config_file import read_overrides
 
 SIZES = ("demo", "base", "large", "huge")
@@ -21,6 +22,8 @@ def recipe_parser(text: str) -> argparse.ArgumentParser:
     add("--num-processes", type=int, help="how many there must be")
     add("--resume", choices=("auto", "always", "never"), default="auto",
         help="never: begin anew and replace what the output folder holds")  # fmt: skip
+    add("--show-config", action="store_true",
+        help="print the whole configuration, every key with its value, and end")  # fmt: skip
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="any key of the configuration, such as optimization.epochs=10")  # fmt: skip
     return parser
@@ -36,7 +39,7 @@ def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
     add("--streaming", action="store_true", help="fetch windows by byte range from a folder too")
     add("--tasks", help="tasks, separated by commas")
     add("--base", help="folder or Hub id of the base, instead of a preset")
-    add("--method", help="what is trained: a file of modeling_mteeg/methods (mteeg, hps, ...)")
+    add("--method", help=f"what is trained: {', '.join(METHODS)} (docs/methods.md)")
     add("--seeds", help="whole numbers, separated by commas")
     return parser
 

@@ -9,8 +9,9 @@ import torch
 from accelerate import Accelerator
 
 from ..data import Corpus, UnlabelledWindows
+from ..methods import METHODS
 from ..model.task_card import TaskCard
-from .core import TrainingCore
+from .core import TrainingCore, count
 from .joint_config import JointConfig
 from .stage_one.stage_one_config import StageOneConfig
 
@@ -21,17 +22,13 @@ def say(accelerator: Accelerator, text: str) -> None:
         print(text, flush=True)
 
 
-def count(number: int, noun: str) -> str:
-    """``3 tasks``, ``1 process``."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def describe_joint(
     config: JointConfig, corpora: Mapping[str, Corpus], accelerator: Accelerator
 ) -> None:
     """Say what a joint training is about to do."""
     start = config.model.base or f"{config.model.preset}, random weights"
+    if not METHODS[config.method].needs_model:
+        start = "none"
     device = accelerator.device.type
     threads = f" with {count(torch.get_num_threads(), 'thread')}" if device == "cpu" else ""
     say(accelerator, f"{count(len(corpora), 'task')}, method {config.method}, model {start}, "

@@ -36,6 +36,12 @@ def step_seed(seed: int, step: int, part: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, part, rank]).generate_state(1, np.uint64)[0])
 
 
+def count(number: int, noun: str) -> str:
+    """``3 tasks``, ``1 process``."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def same_everywhere(module: torch.nn.Module, accelerator: Accelerator) -> None:
     """Put a module on the device, with the first process's tensors in all of them."""
     module.to(accelerator.device)

@@ -52,6 +52,10 @@ class FittedTrainer(SelectedTraining):
     def epochs(self) -> int:
         return len(self.method.candidates)
 
+    def describe(self) -> str:
+        tried = ", ".join(map(str, self.method.candidates))
+        return f"fitted at once, an epoch for each of {tried}; optimization does not apply"
+
     def windows_before(self, step: int) -> tuple[int, int]:
         drawn = [self.plan(0).drawn[task] for task in self.tasks]
         return sum(drawn[:step]), sum(drawn)

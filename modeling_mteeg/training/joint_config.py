@@ -53,9 +53,7 @@ class JointOptimization(OptimizationOptions):
     max_tokens: int | None = setting(None, "> 0")
     layer_decay: float = setting(0.65, "> 0, <= 1")
     label_smoothing: float = setting(0.1, ">= 0, < 1")
-    task_weights: dict[str, float] = dataclasses.field(
-        default_factory=dict, metadata={"check": "> 0"}
-    )
+    task_weights: dict[str, float] = setting({}, "> 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +69,11 @@ class JointConfig(RunConfig):
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
-    sampling: dict[str, SamplingRule] = dataclasses.field(default_factory=dict)
+    sampling: dict[str, SamplingRule] = setting({})
     method: str = setting("mteeg")
-    method_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    monitor: dict[str, str] = dataclasses.field(default_factory=dict)
-    metrics: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    method_options: dict[str, Any] = setting({}, later=True)
+    monitor: dict[str, str] = setting({}, later=True)
+    metrics: dict[str, tuple[str, ...]] = setting({}, later=True)
     train_temporal_encoder: bool = setting(True)
     seeds: tuple[int, ...] = setting((0,), ">= 0")
     output: str = setting("outputs/joint")
@@ -88,14 +86,6 @@ class JointConfig(RunConfig):
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "adapter": self.adapter.to_dict()}
-
-    def identity(self) -> dict[str, Any]:
-        """The keys that decide the trained numbers, flat: a checkpoint belongs to these.
-
-        Sections that came later are left out where they are empty, as in earlier checkpoints.
-        """
-        flat = super().identity()
-        return {key: value for key, value in flat.items() if key not in _LATER or value}
 
     def sampling_of(self, tasks: Iterable[str]) -> dict[str, SamplingRule]:
         """The sampling rules of those of ``tasks`` that have one."""
@@ -156,7 +146,3 @@ class JointConfig(RunConfig):
             )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             faults.append(f"seeds: expected different numbers, found {list(self.seeds)}")
-
-
-_LATER = ("method_options", "monitor")
-"""Sections that earlier versions did not have."""

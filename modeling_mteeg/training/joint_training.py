@@ -19,7 +19,7 @@ from ..data.mixing import EpochPlan
 from ..evaluation import chosen_metrics, evaluate_tasks, monitor_mean
 from ..methods.method import GradientMethod, Method, TrainingError
 from .checkpoint import Checkpoint
-from .core import TrainingCore, same_everywhere, step_seed
+from .core import TrainingCore, count, same_everywhere, step_seed
 from .joint_config import JointConfig
 from .optimization import sum_gradients
 from .passes import split_passes
@@ -185,6 +185,10 @@ class SelectedTraining(TrainingCore):
         self.put(self.best)
 
     @abstractmethod
+    def describe(self) -> str:
+        """What is going to be trained, in a few words."""
+
+    @abstractmethod
     def put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take over what :meth:`trained_tensors` returned once."""
 
@@ -248,6 +252,10 @@ class JointTrainer(SelectedTraining):
     def model(self) -> torch.nn.Module:
         """The method's network."""
         return self.method.module
+
+    def describe(self) -> str:
+        trained = self.method.facts()["trainable_parameters"]
+        return f"{trained:,} trainable parameters, {count(self.steps_per_epoch, 'step')} an epoch"
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name."""

@@ -18,7 +18,7 @@ from ..cards import RECORD_FILE, write_cards
 from ..data import Corpus
 from ..data.loading import task_location
 from ..data.remote import RemoteFolder, is_url
-from ..methods.method import Method
+from ..methods import METHODS, Method
 from ..model.task_card import CARD_FILE, TaskCard
 from ..settings.plain_json import plain, write_json
 from .joint_config import JointConfig
@@ -208,11 +208,13 @@ def start_record(
 ) -> dict[str, Any]:
     """What is known of a joint training before it trains, the same for every seed."""
     base = config.model.base
+    preset = f"size {config.model.preset!r}, random weights"
+    start = base or (preset if METHODS[config.method].needs_model else "no earlier weights")
     simulated = [corpus.card.simulated for corpus in corpora.values()]
     return {
         **run_record(config, accelerator, command, simulated, base),
         "method": config.method,
-        "start": base or f"size {config.model.preset!r}, random weights",
+        "start": start,
         "start_kind": "base" if base else "random",
         # Known here alone: elsewhere a folder of this name does not exist, and looks like a repo.
         "start_repo": None if Path(base or ".").exists() else base,

@@ -82,8 +82,8 @@ def save_training(
     with replaced(folder) as place:
         trainer.method.save(place, results, record)
     write_json(folder.parent / "history.json", history)
-    epochs = sorted({epoch + 1 for epoch in chosen.values()})
-    print(f"saved {folder}, selected epoch {', '.join(map(str, epochs))}")
+    epochs = ", ".join(f"{epoch + 1} for {task}" for task, epoch in chosen.items())
+    print(f"saved {folder}, selected epoch {record['epoch'] + 1 if together else epochs}")
     return folder
 
 

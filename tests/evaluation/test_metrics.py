@@ -70,7 +70,7 @@ def own_metric():
 
 
 def test_every_metric_of_a_task_card_exists():
-    assert set(BINARY_METRICS) | set(MULTICLASS_METRICS) == set(METRICS) == set(REFERENCE)
+    assert set(BINARY_METRICS) | set(MULTICLASS_METRICS) == set(REFERENCE) <= set(METRICS)
     for name in METRICS:
         module = metric_for(name)
         assert isinstance(module, evaluate.Metric) and module.key == name
@@ -79,7 +79,7 @@ def test_every_metric_of_a_task_card_exists():
 
 def test_the_papers_five_are_classes_of_evaluate():
     classes = (BalancedAccuracy, AucPr, Auroc, CohenKappa, WeightedF1)
-    assert [kind.key for kind in classes] == list(METRICS)
+    assert [kind.key for kind in classes] == list(METRICS)[: len(classes)]
     for kind in classes:
         assert issubclass(kind, evaluate.Metric) and type(metric_for(kind.key)) is kind
         assert kind.__name__.lower() == kind.key.replace("_", "")
@@ -140,7 +140,7 @@ def test_columns_stand_in_the_order_of_the_file():
     assert title_of("alpha") == "alpha"
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", REFERENCE)
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_to_scikit_learn(name, seed):
     predictions, references = example(name, seed=seed)
@@ -149,7 +149,7 @@ def test_equal_to_scikit_learn(name, seed):
     assert result[name] == pytest.approx(REFERENCE[name](references, predictions), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", REFERENCE)
 def test_batches_add_up(name):
     predictions, references = example(name)
     whole = metric_for(name).compute(predictions=predictions, references=references)

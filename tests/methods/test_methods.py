@@ -23,6 +23,7 @@ from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
 from modeling_mteeg.methods import METHODS, Method
 from modeling_mteeg.methods.band_power import BANDS_HZ, BandPower, BandPowerOptions
+from modeling_mteeg.methods.labram import LabramMethod
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.joint_training import JointTrainer
@@ -97,13 +98,16 @@ def test_the_card_tells_the_method_and_no_other_one(name, runs):
     assert texts and all(record["command"] in text for text in texts)
     for text in texts:
         assert f"| method | {record['method_title']} |" in text
-        assert ("low-rank adapter" in text.partition("## Sources")[0]) == (name == "mteeg")
+        assert ("low-rank adapter" in text) == ("Low-Rank Adaptation" in text) == (name == "mteeg")
         assert ("MTEEG base" in text or "MTEEG adapter" in text) == (name == "mteeg")
         card = ModelCard(text)
         assert ("lora" in card.data.tags) == (name == "mteeg")
         assert "eeg" in card.data.tags and card.data.to_dict()["model-index"]
-    shared = {"mteeg": "trained", "hps": "trained", "full": "trained", "linear-probe": "frozen"}
-    assert (f"| temporal encoder | {shared.get(name)} |" in texts[0]) == (name in shared)
+    encoder = {"linear-probe": "| temporal encoder | frozen |", "band-power": None}.get(
+        name, "| temporal encoder | trained |"
+    )
+    assert ("temporal encoder |" in texts[0]) == (encoder is not None)
+    assert encoder is None or all(encoder in text for text in texts)
 
 
 def test_full_over_several_tasks_is_hps(runs):
@@ -146,7 +150,10 @@ def test_a_linear_probe_trains_heads_alone_each_at_its_own_best_epoch(corpora, t
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_fitted_method_goes_on_after_a_kill_to_the_same_end(corpora, tmp_path, stop):
     config = make_config(
-        tuple(SIZES), method="band-power", method_options={"strengths": [1e-3, 0.1, 1, 10]}
+        tuple(SIZES),
+        method="band-power",
+        method_options={"strengths": [1e-3, 0.1, 1, 10]},
+        adapter={},
     )
     cards = {task: corpus.card for task, corpus in corpora.items()}
 
@@ -164,7 +171,9 @@ def test_a_fitted_method_goes_on_after_a_kill_to_the_same_end(corpora, tmp_path,
     for trainer in (whole, again):
         trainer.select_best()
     assert again.evaluate("test") == whole.evaluate("test")
-    other = make_config(tuple(SIZES), method="band-power", method_options={"strengths": [1.0]})
+    other = make_config(
+        tuple(SIZES), method="band-power", method_options={"strengths": [1.0]}, adapter={}
+    )
     trainer = FittedTrainer(
         other, corpora, first.method, Accelerator(cpu=True), 0, tmp_path / "parts"
     )
@@ -229,7 +238,7 @@ def test_classes_that_no_training_window_has_are_never_predicted(present):
 def small_network(tmp_path, monkeypatch) -> type[Method]:
     """The method that docs/methods.md shows, as it stands there."""
     text = (ROOT / "docs/methods.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (tmp_path / "documented_method.py").write_text(code, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "documented_method", raising=False)
@@ -267,6 +276,24 @@ def test_a_network_without_labram_goes_on_after_a_kill(small_network, corpora, t
     again.select_best()
     whole.select_best()
     assert again.evaluate("test") == whole.evaluate("test")
+
+
+def test_a_documented_method_on_labram_trains_what_it_says(corpora, tmp_path, monkeypatch):
+    text = (ROOT / "docs/methods.md").read_text("utf-8")
+    _, code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {"LabramMethod": LabramMethod}
+    exec(code, names)
+    monkeypatch.delitem(Method.by_name, "bitfit")  # for this test only
+    monkeypatch.setitem(METHODS, "bitfit", names["BitFit"])
+    config = make_config(tuple(SIZES), method="bitfit", adapter={}, optimization__epochs=1)
+    method = names["BitFit"].build(config, {t: c.card for t, c in corpora.items()}, 0)
+    trainer = trainer_of(method, config, corpora, tmp_path)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    finish(trainer)
+    for name, parameter in trainer.model.named_parameters():
+        trained = name.endswith("bias") or name.startswith("heads.")
+        assert torch.equal(parameter, before[name]) != trained, name
+    assert method.facts()["train_temporal_encoder"] == "partly trained"
 
 
 def test_unknown_methods_and_options_are_named_before_any_work():

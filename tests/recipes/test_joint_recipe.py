@@ -118,6 +118,15 @@ def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypat
     assert tested == pytest.approx(evaluate_task(model, splits["test"], card)["loss"], rel=1e-4)
 
 
+def test_the_shown_configuration_has_every_key_and_is_one(joint, tmp_path, capsys):
+    assert joint.main(["--set", "sampling.tuab.fraction=0.2", "--show-config"]) == 0
+    path = tmp_path / "shown.yaml"
+    path.write_text(capsys.readouterr().out)
+    config = JointConfig.load(path)
+    assert config.sampling["tuab"].fraction == 0.2 and config.optimization.clip_norm is None
+    assert "clip_norm" in path.read_text() and not (tmp_path / "outputs").exists()
+
+
 def test_the_monitor_is_the_training_s_choice(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     words = arguments(data, out, "--tasks", "tuab,sleep-edf")

@@ -123,7 +123,7 @@ def _origin(corpus: Corpus, card: TaskCard) -> str:
     shared = (
         ""
         if corpus.redistributable
-        else " Do not publish this folder: the licence does not allow it."
+        else " Do not publish this folder: nothing says that the licence allows it."
     )
     return (
         f"Prepared from {card.corpus} ({corpus.homepage}). Licence: {card.license}{terms}.{shared}"

@@ -82,7 +82,7 @@ def joint(*arguments: str) -> int:
 
 
 def test_the_example_is_registered_beside_the_six():
-    assert len(TASKS) == 6 and set(KNOWN_TASKS) - set(TASKS) == {"eegmat"}
+    assert len(TASKS) == 6 and "eegmat" in set(KNOWN_TASKS) - set(TASKS)
     assert corpus_class("eegmat") is Eegmat
     source = (ROOT / "dataset_scripts" / "eegmat.py").read_text("utf-8").splitlines()
     assert sum(bool(line.strip()) for line in source) <= 65  # an example stays short

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -51,9 +52,9 @@ class LabramMethod(GradientMethod):
         return HEAD_ALONE
 
     @classmethod
+    @abstractmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
         """Unfreeze exactly what is trained."""
-        raise NotImplementedError
 
     def forward(self, batches: Mapping[str, Batch], smoothing: float) -> Mapping[str, TaskOutput]:
         return self.module(tasks=batches, smoothing=smoothing)

@@ -30,7 +30,7 @@ from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import count, describe_joint, epoch_line, say, say_resumed
 from modeling_mteeg.training.final_report import (
     judge_tested,
-    judgement_text,
+    judgements_text,
     save_tested,
     scores_of,
 )
@@ -104,8 +104,7 @@ def report(
     path = write_results(config, summary, cards, judgements)
     print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
     print(results_table(summary, cards, judgements))
-    for task, judgement in judgements.items():
-        print(judgement_text(task, judgement, cards[task].labels))
+    print(f"\n{judgements_text(judgements, cards)}\n")
     print(f"written to {path}")
 
 

@@ -81,7 +81,7 @@ def save_predictions(path: str | Path, predictions: WindowPredictions) -> Path:
     Returns
     -------
     Path
-        ``path``. A window takes some 8 bytes a class, and 5 more.
+        ``path``. A window takes some 8 bytes a class.
     """
     card = predictions.card.replace(results=None)
     columns = probability_columns(card.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,10 @@ from ..evaluation import (
     score,
     scores_by_subject,
 )
+from ..model.task_card import TaskCard
 from ..pictures.confusion import draw_confusion
 from ..pictures.style import MissingMatplotlibError, save_figure
-from .results import replaced
+from .results import aligned, replaced
 
 PREDICTIONS, FLOORS = "predictions", "floors"
 ByTask = Mapping[str, WindowPredictions]
@@ -81,17 +83,28 @@ def people_text(number: int) -> str:
     return f"{number:,} {'person' if number == 1 else 'people'}"
 
 
-def judgement_text(task: str, judgement: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """A task's sentence, and its confusion matrix."""
-    head = [f"{'true':>6} \\ predicted", *labels]
-    rows = [[f"  {label}", *(f"{number:,}" for number in counts)]
-            for label, counts in zip(labels, judgement["confusion"], strict=True)]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-        for row in (head, *rows)
+def judgements_text(
+    judgements: Mapping[str, Mapping[str, Any]], cards: Mapping[str, TaskCard]
+) -> str:
+    """A sentence a task, and below them the confusion matrices."""
+    sentences = [
+        textwrap.fill(f"{task}: {judgement['sentence']}", 100, subsequent_indent="  ",
+                      break_long_words=False, break_on_hyphens=False)
+        for task, judgement in judgements.items()
+    ]  # fmt: skip
+    matrices = [
+        _confusion_text(f"{task}, true \\ predicted", judgement["confusion"], cards[task].labels)
+        for task, judgement in judgements.items()
     ]
-    return "\n".join([f"{task}: {judgement['sentence']}", *lines])
+    return "\n\n".join(["\n".join(sentences), *matrices])
+
+
+def _confusion_text(head: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+    """Windows by true class (rows) and predicted class (columns)."""
+    rows = [[head, *labels]]
+    for label, numbers in zip(labels, counts, strict=True):
+        rows.append([f"  {label}", *(f"{number:,}" for number in numbers)])
+    return "\n".join(aligned(rows, text_columns=1))
 
 
 def _tsv(rows: Sequence[Mapping[str, Any]]) -> str:

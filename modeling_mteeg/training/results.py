@@ -183,7 +183,7 @@ def results_table(
         rows.append([task, data, f"{windows:.0f}", *people, *cells])
         for name, below in _rows_below(judgements.get(task, {}), shown):
             rows.append([f"  {name}", "", "", "", *below])
-    lines = _aligned(rows)
+    lines = aligned(rows, text_columns=2)
     lines.insert(1, "-" * len(lines[0]))
     if any(cards[task].simulated for task in summary):
         lines.append("simulated: the recordings were made by a program; the figures show that "
@@ -207,12 +207,12 @@ def _rows_below(
         yield name, [_number(scores[metric]) if metric in scores else "" for metric in metrics]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with columns of one width, the first two set to the left."""
+def aligned(rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+    """Rows with columns of one width, the first ``text_columns`` set to the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [cell.ljust(width) if column < 2 else cell.rjust(width)
+        cells = [cell.ljust(width) if column < text_columns else cell.rjust(width)
                  for column, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
         lines.append("  ".join(cells).rstrip())
     return lines

@@ -89,25 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def report(
-    config: JointConfig,
-    cards: Mapping[str, TaskCard],
-    by_seed: Mapping[int, Mapping[str, WindowPredictions]],
-    floors: Mapping[str, Mapping[str, WindowPredictions]],
-) -> None:
-    """Judge what was said of the test windows: results, model cards, the table."""
-    summary = summarize({seed: scores_of(said) for seed, said in by_seed.items()})
-    judgements = judge_tested(Path(config.output), list(by_seed.values()), floors)
-    for seed in config.seeds:
-        folder = seed_folder(config, seed) / "model"
-        note_seeds(METHODS[config.method], folder, summary, config.seeds, judgements)
-    path = write_results(config, summary, cards, judgements)
-    print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
-    print(results_table(summary, cards, judgements))
-    print(f"\n{judgements_text(judgements, cards)}\n")
-    print(f"written to {path}")
-
-
 def train(
     config: JointConfig,
     corpora: Mapping[str, Corpus],
@@ -157,6 +138,25 @@ def train(
     accelerator.trackers.clear()  # the next seed has its own
     accelerator.wait_for_everyone()
     return predictions
+
+
+def report(
+    config: JointConfig,
+    cards: Mapping[str, TaskCard],
+    by_seed: Mapping[int, Mapping[str, WindowPredictions]],
+    floors: Mapping[str, Mapping[str, WindowPredictions]],
+) -> None:
+    """Judge what was said of the test windows: results, model cards, the table."""
+    summary = summarize({seed: scores_of(said) for seed, said in by_seed.items()})
+    judgements = judge_tested(Path(config.output), list(by_seed.values()), floors)
+    for seed in config.seeds:
+        folder = seed_folder(config, seed) / "model"
+        note_seeds(METHODS[config.method], folder, summary, config.seeds, judgements)
+    path = write_results(config, summary, cards, judgements)
+    print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
+    print(results_table(summary, cards, judgements))
+    print(f"\n{judgements_text(judgements, cards)}\n")
+    print(f"written to {path}")
 
 
 def seed_folder(config: JointConfig, seed: int) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.metrics import title_of
-from .facts import BaseFacts, TaskFacts, is_tokenizer
+from .facts import BaseFacts, Score, TaskFacts, finite, is_tokenizer, mapping
 from .sections import is_mteeg
 from .stage_one_sections import is_simulated, is_stage_one
 
@@ -129,7 +129,7 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
             metric_type=score.metric,
             metric_name=title_of(score.metric),
             metric_value=round(score.mean, 6),
-            metric_args=_args(facts, score.std, score.values),
+            metric_args=_args(facts, score),
         )
         for facts in tasks
         for score in facts.scores
@@ -147,13 +147,18 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
     ).to_yaml()
 
 
-def _args(facts: TaskFacts, std: float | None, values: Sequence[float | None]) -> dict[str, Any]:
-    """What stands beside a metric's value: seeds, deviation, the values, the test windows."""
+def _args(facts: TaskFacts, score: Score) -> dict[str, Any]:
+    """What stands beside a metric's value: seeds, deviation, the values, windows, people."""
+    interval = mapping(mapping(facts.judgement.get("intervals")).get(score.metric))
+    bounds = [finite(interval.get(bound)) for bound in ("low", "high")]
+    people = facts.judgement.get("people")
     stated = {
         "seeds": list(facts.seeds) or None,
-        "std": None if std is None else round(std, 6),
-        "values": [None if value is None else round(value, 6) for value in values],
+        "std": None if score.std is None else round(score.std, 6),
+        "values": [None if value is None else round(value, 6) for value in score.values],
         "windows": facts.test_windows,
+        "people": people if isinstance(people, int) else None,
+        "interval_over_people": None if None in bounds else [round(bound, 6) for bound in bounds],
     }
     return {key: value for key, value in stated.items() if value is not None}
 

@@ -390,6 +390,11 @@ def test_cards_tell_people_intervals_and_floors(tmp_path):
         assert re.search(r"\| tuab \| 95 % over people \|.*\|  \| 0.500 to 0.750 \|", text)
         assert re.search(r"\| tuab \| the floor \|.*\| undefined \| 0.250 \|", text)
         assert "- tuab: AUROC 0.625; above the floor." in text
+        by_metric = {(result.dataset_type, result.metric_type): result.metric_args
+                     for result in ModelCard(text).data.eval_results}  # fmt: skip
+        assert by_metric["tuab", "auroc"]["people"] == 12
+        assert by_metric["tuab", "auroc"]["interval_over_people"] == [0.5, 0.75]
+        assert "interval_over_people" not in by_metric["tuab", "auc_pr"]
     text = (folder / "adapters/sleep-edf/README.md").read_text("utf-8")
     assert "95 %" not in text and "- sleep-edf: AUROC 0.625" in text
 

@@ -22,12 +22,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from accelerate import Accelerator
 
 from modeling_mteeg.data import Corpus, StreamError, load_corpora, training_mixes
+from modeling_mteeg.evaluation import WindowPredictions
 from modeling_mteeg.methods import METHODS, FittedMethod
+from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import describe_joint, epoch_line, say, say_resumed
 from modeling_mteeg.training.core import count
+from modeling_mteeg.training.final_report import (
+    judge_tested,
+    judgements_text,
+    save_tested,
+    scores_of,
+)
 from modeling_mteeg.training.fitted_training import FittedTrainer
+from modeling_mteeg.training.floors import fit_floors
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
@@ -69,22 +78,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
 
     by_seed = {}
-    for seed in config.seeds:
-        try:
+    try:
+        for seed in config.seeds:
             by_seed[seed] = train(config, corpora, accelerator, seed, record, args.resume)
-        except (CheckpointError, StreamError, TrainingError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        # The floors: the commonest class, and band power, on the same windows.
+        floors = fit_floors(config, corpora, accelerator)
+    except (CheckpointError, StreamError, TrainingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
     if accelerator.is_main_process:
-        summary, cards = summarize(by_seed), {task: corpora[task].card for task in corpora}
-        for seed in config.seeds:
-            folder = seed_folder(config, seed) / "model"
-            note_seeds(METHODS[config.method], folder, summary, config.seeds)
-        path = write_results(config, summary, cards)
-        print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
-        print(results_table(summary, cards))
-        print(f"written to {path}")
+        report(config, {task: corpora[task].card for task in corpora}, by_seed, floors)
     accelerator.end_training()
     return 0
 
@@ -96,8 +100,8 @@ def train(
     seed: int,
     record: Mapping[str, Any],
     resume: str,
-) -> dict[str, dict[str, float]]:
-    """One training with one seed; its test results."""
+) -> dict[str, WindowPredictions]:
+    """One training with one seed; what it says of the test windows of every task."""
     folder = seed_folder(config, seed)
     if config.tracker != "none":
         accelerator.init_trackers(f"tensorboard-seed-{seed}")
@@ -126,15 +130,35 @@ def train(
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
 
     trainer.select_best()
-    test = trainer.evaluate("test")
+    predictions = trainer.predict("test")
     if accelerator.is_main_process:
-        saved = save_training(trainer, folder / "model", record, test)
+        saved = save_training(trainer, folder / "model", record, scores_of(predictions))
+        save_tested(folder, predictions)
         check_saved(saved, trainer)
     for tracker in accelerator.trackers:
         tracker.finish()
     accelerator.trackers.clear()  # the next seed has its own
     accelerator.wait_for_everyone()
-    return test
+    return predictions
+
+
+def report(
+    config: JointConfig,
+    cards: Mapping[str, TaskCard],
+    by_seed: Mapping[int, Mapping[str, WindowPredictions]],
+    floors: Mapping[str, Mapping[str, WindowPredictions]],
+) -> None:
+    """Judge what was said of the test windows: results, model cards, the table."""
+    summary = summarize({seed: scores_of(said) for seed, said in by_seed.items()})
+    judgements = judge_tested(Path(config.output), list(by_seed.values()), floors)
+    for seed in config.seeds:
+        folder = seed_folder(config, seed) / "model"
+        note_seeds(METHODS[config.method], folder, summary, config.seeds, judgements)
+    path = write_results(config, summary, cards, judgements)
+    print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
+    print(results_table(summary, cards, judgements))
+    print(f"\n{judgements_text(judgements, cards)}\n")
+    print(f"written to {path}")
 
 
 def seed_folder(config: JointConfig, seed: int) -> Path:

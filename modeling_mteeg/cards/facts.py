@@ -60,6 +60,9 @@ class TaskFacts:
     seeds : tuple of int
         Seeds behind the scores; empty: not stated.
     test_windows : int or None
+    judgement : mapping
+        People, intervals over them and the floors, as
+        :func:`modeling_mteeg.evaluation.judge` says them; empty: not recorded.
     training : mapping
         Record of the training (command, packages ...); empty: none.
     data : mapping
@@ -72,6 +75,7 @@ class TaskFacts:
     scores: tuple[Score, ...] = ()
     seeds: tuple[int, ...] = ()
     test_windows: int | None = None
+    judgement: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     curve: Curve = Curve()
@@ -131,12 +135,13 @@ def task_facts(folder: Path) -> TaskFacts:
         single = {metric: {"mean": values[metric], "values": [values[metric]]}
                   for metric in card.metrics if metric in values}  # fmt: skip
         scores, seeds = _scores(card, single), _numbers([results.get("seed")])
-    windows = _finite(test.get("num_samples"))
+    windows = finite(test.get("num_samples"))
     return TaskFacts(
         card=card,
         scores=scores,
         seeds=tuple(int(seed) for seed in seeds),
         test_windows=None if windows is None else int(windows),
+        judgement=mapping(results.get("judgement")),
         training=training,
         data=mapping(training.get("data")),
         curve=_curve(training, card.monitor),
@@ -213,8 +218,8 @@ def _scores(card: TaskCard, summary: Mapping[str, Any]) -> tuple[Score, ...]:
         if entry:
             values = entry.get("values")
             values = values if isinstance(values, list) else []
-            scores.append(Score(metric, _finite(entry.get("mean")), _finite(entry.get("std")),
-                               tuple(_finite(value) for value in values)))  # fmt: skip
+            scores.append(Score(metric, finite(entry.get("mean")), finite(entry.get("std")),
+                               tuple(finite(value) for value in values)))  # fmt: skip
     return tuple(scores)
 
 
@@ -227,7 +232,7 @@ def _curve(training: Mapping[str, Any], monitor: str) -> Curve:
         [entry.get("loss") for entry in validation],
         [entry.get(monitor) for entry in validation],
     )
-    return Curve(*(tuple(values) if None not in map(_finite, values) else () for values in series))
+    return Curve(*(tuple(values) if None not in map(finite, values) else () for values in series))
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -238,9 +243,10 @@ def mapping(value: Any) -> Mapping[str, Any]:
 def _numbers(values: Any) -> tuple[float, ...]:
     """The values if all are finite numbers, else nothing."""
     values = values if isinstance(values, Sequence) and not isinstance(values, str) else ()
-    return tuple(values) if None not in map(_finite, values) else ()
+    return tuple(values) if None not in map(finite, values) else ()
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """``value`` if it is a finite number, else None."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if number and math.isfinite(value) else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.metrics import title_of
-from .facts import BaseFacts, TaskFacts, is_tokenizer
+from .facts import BaseFacts, Score, TaskFacts, finite, is_tokenizer, mapping
 from .sections import is_mteeg
 from .stage_one_sections import is_simulated, is_stage_one
 
@@ -125,12 +125,7 @@ def _yaml(title: str, tasks: Sequence[TaskFacts], license_id: str, **fields: Any
             metric_type=score.metric,
             metric_name=title_of(score.metric),
             metric_value=_rounded(score.mean),
-            metric_args=_stated(
-                seeds=list(facts.seeds) or None,
-                std=_rounded(score.std),
-                values=[_rounded(value) for value in score.values],
-                windows=facts.test_windows,
-            ),
+            metric_args=_args(facts, score),
         )
         for facts in tasks
         for score in facts.scores
@@ -154,6 +149,21 @@ def _stated(**values: Any) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
+
+
+def _args(facts: TaskFacts, score: Score) -> dict[str, Any]:
+    """What stands beside a metric's value: seeds, deviation, the values, windows, people."""
+    interval = mapping(mapping(facts.judgement.get("intervals")).get(score.metric))
+    bounds = [finite(interval.get(bound)) for bound in ("low", "high")]
+    people = facts.judgement.get("people")
+    return _stated(
+        seeds=list(facts.seeds) or None,
+        std=_rounded(score.std),
+        values=[_rounded(value) for value in score.values],
+        windows=facts.test_windows,
+        people=people if isinstance(people, int) else None,
+        interval_over_people=None if None in bounds else [_rounded(bound) for bound in bounds],
+    )
 
 
 def _mapping_value(tree: Any, *keys: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.metrics import in_order, title_of
-from .facts import CURVES_FILE, BaseFacts, Score, TaskFacts, mapping
+from .facts import CURVES_FILE, BaseFacts, Score, TaskFacts, finite, mapping
 
 NOT_A_DEVICE = (
     "Research on methods only. It is no medical device and no part of one: nothing it puts out may "
@@ -59,14 +59,17 @@ def results(tasks: Sequence[TaskFacts]) -> list[str]:
     if not scored:
         return ["Not stated: the files hold no results."]
     metrics = in_order(score.metric for facts in scored for score in facts.scores)
-    header = ["task", "data", "test windows", "seeds", *map(title_of, metrics)]
+    people = any(facts.judgement for facts in scored)
+    header = ["task", "data", "test windows", *(["people"] if people else []), "seeds",
+              *map(title_of, metrics)]  # fmt: skip
     rows = []
     for facts in scored:
         by_name = {score.metric: score for score in facts.scores}
         seeds = ", ".join(map(str, facts.seeds)) or "not stated"
         windows = "not stated" if facts.test_windows is None else f"{facts.test_windows:,}"
         cells = [score_text(by_name[name]) if name in by_name else "" for name in metrics]
-        rows.append([facts.card.name, kind_of_data(facts), windows, seeds, *cells])
+        number = [grouped(facts.judgement.get("people"))] if people else []
+        rows.append([facts.card.name, kind_of_data(facts), windows, *number, seeds, *cells])
     several = any(len(facts.seeds) > 1 for facts in scored)
     reading = (
         "Mean ± standard deviation (of a sample, n - 1) over the seeds, each tested once."
@@ -75,7 +78,47 @@ def results(tasks: Sequence[TaskFacts]) -> list[str]:
     )
     left_out = [facts.card.name for facts in tasks if not facts.scores]
     without = f" Without recorded results: {', '.join(left_out)}." if left_out else ""
-    return [table(header, rows, text_columns=2), f"Test split. {reading}{without}"]
+    return [
+        table(header, rows, text_columns=2),
+        f"Test split. {reading}{without}",
+        *_judged([facts for facts in scored if facts.judgement], metrics),
+    ]
+
+
+def _judged(tasks: Sequence[TaskFacts], metrics: Sequence[str]) -> list[str]:
+    """Intervals over people and the floors, and a sentence a task."""
+    rows = []
+    for facts in tasks:
+        intervals = mapping(facts.judgement.get("intervals"))
+        bounds = [mapping(intervals.get(metric)) for metric in metrics]
+        cells = [_bounds(each.get("low"), each.get("high")) for each in bounds]
+        if any(cells):
+            rows.append([facts.card.name, "95 % over people", *cells])
+        for name, floor in mapping(facts.judgement.get("floors")).items():
+            scores = mapping(mapping(floor).get("scores"))
+            cells = [score_text(Score(metric, finite(scores[metric]), None, ()))
+                     if metric in scores else "" for metric in metrics]  # fmt: skip
+            rows.append([facts.card.name, str(name), *cells])
+    if not rows:
+        return [_sentences(tasks)] if tasks else []
+    return [
+        "Intervals are bootstraps over the people of the test split; the floors are tested on the "
+        "same windows.",
+        table(["task", "", *map(title_of, metrics)], rows, text_columns=2),
+        _sentences(tasks),
+    ]
+
+
+def _sentences(tasks: Sequence[TaskFacts]) -> str:
+    said = {facts.card.name: str(facts.judgement.get("sentence") or "") for facts in tasks}
+    return "\n".join(f"- {task}: {' '.join(text.split()) or 'not stated'}"
+                     for task, text in said.items())  # fmt: skip
+
+
+def _bounds(low: Any, high: Any) -> str:
+    """``0.512 to 0.730``; empty where there is no interval."""
+    given = finite(low) is not None and finite(high) is not None
+    return f"{low:.3f} to {high:.3f}" if given else ""
 
 
 def score_text(score: Score) -> str:

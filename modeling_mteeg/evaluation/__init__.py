@@ -1,4 +1,4 @@
-"""Evaluation: the metrics, and evaluation over several processes.
+"""Evaluation: metrics, evaluation over several processes, saved predictions, intervals.
 
 ``metrics`` is the table of metrics and ``metric_choice`` says which of them a task is judged by:
 both are light, and model cards, configurations and preparations take them from there. What needs
@@ -15,6 +15,11 @@ _LATER = {
     "evaluator": (
         "Predictions", "TaskPredictor", "confusion_counts", "evaluate_task", "evaluate_tasks",
         "monitor_mean", "predict_task", "score",
+    ),
+    "intervals": ("Interval", "PeopleBootstrap", "scores_by_subject"),
+    "judgement": ("judge",),
+    "saved_predictions": (
+        "PredictionFileError", "WindowPredictions", "read_predictions", "save_predictions",
     ),
     "metric_modules": (
         "AucPr", "Auroc", "BalancedAccuracy", "CohenKappa", "WeightedF1", "metric_for",

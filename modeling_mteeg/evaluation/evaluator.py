@@ -34,7 +34,7 @@ class Predictions:
 
     Parameters
     ----------
-    logits : np.ndarray, (n, outputs), float32
+    logits : np.ndarray, (n, outputs), float
         One column for a binary task.
     labels : np.ndarray, (n,), int64
         True classes.
@@ -201,15 +201,25 @@ def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
         loss = F.binary_cross_entropy_with_logits(logits[:, 0], labels.double())
     else:
         loss = F.cross_entropy(logits, labels)
-    # Two classes with a logit each: the softmax's second column is the sigmoid of their difference.
-    # In double precision, so that probabilities near 0 and 1 keep their order.
-    margin = logits[:, 0] if card.is_binary else logits[:, 1] - logits[:, 0]
-    values = {PROBABILITY: margin.sigmoid().numpy(), CLASS: _classes(predictions, card)}
+    values = metric_inputs(predictions, card)
     check_metrics([card])
     scores = {}
     for metric in map(metric_for, card.metrics):
         scores |= metric.compute(predictions=values[metric.wants], references=predictions.labels)
     return scores | {"loss": float(loss), "num_samples": float(len(labels))}
+
+
+def metric_inputs(predictions: Predictions, card: TaskCard) -> dict[str, np.ndarray]:
+    """What metrics are computed from, by their ``wants``, each (n,).
+
+    The probability of the positive class float64 (of more than two classes it means nothing), and
+    the predicted class int64.
+    """
+    logits = torch.from_numpy(predictions.logits).double()
+    # Two classes with a logit each: the softmax's second column is the sigmoid of their difference.
+    # In double precision, so that probabilities near 0 and 1 keep their order.
+    margin = logits[:, 0] if card.is_binary else logits[:, 1] - logits[:, 0]
+    return {PROBABILITY: margin.sigmoid().numpy(), CLASS: _classes(predictions, card)}
 
 
 def _classes(predictions: Predictions, card: TaskCard) -> np.ndarray:

@@ -98,17 +98,13 @@ class BandPower(FittedMethod):
             bias[classes if outputs > 1 else 0] = -_NEVER
         values = {"mean": mean, "deviation": deviation, "weight": weight, "bias": bias}
         self._states[task] = {name: torch.from_numpy(value) for name, value in values.items()}
-        logits = self._logits(task, features)
+        logits = self.predict_features(task, features)
         return float(task_loss(self.cards[task], logits, torch.from_numpy(labels)))
 
-    def _logits(self, task: str, features: np.ndarray) -> torch.Tensor:
-        """(n, outputs) float64."""
+    def predict_features(self, task: str, features: np.ndarray) -> torch.Tensor:
         state = self._states[task]
         scaled = (torch.from_numpy(features) - state["mean"]) / state["deviation"]
         return scaled @ state["weight"].T + state["bias"]
-
-    def predict_logits(self, task: str, batch: Batch) -> torch.Tensor:
-        return self._logits(task, self.features(task, batch))
 
     def state(self, task: str) -> dict[str, torch.Tensor]:
         return dict(self._states[task])

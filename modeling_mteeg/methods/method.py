@@ -205,6 +205,13 @@ class FittedMethod(Method):
         """Fit a task to its training windows (n, features) and (n,); returns the mean loss."""
 
     @abstractmethod
+    def predict_features(self, task: str, features: np.ndarray) -> torch.Tensor:
+        """Logits (n, outputs) float64 of windows by their features (n, features)."""
+
+    def predict_logits(self, task: str, batch: Batch) -> torch.Tensor:
+        return self.predict_features(task, self.features(task, batch))
+
+    @abstractmethod
     def state(self, task: str) -> dict[str, torch.Tensor]:
         """What a task was fitted to."""
 

@@ -66,6 +66,14 @@ def check_task_name(name: str) -> str:
     return name
 
 
+def probability_columns(labels: tuple[str, ...]) -> list[str]:
+    """Column names of the classes: ``probability_N1``, ``probability_both_fists``."""
+    names = [f"probability_{re.sub(r'[^0-9a-zA-Z]+', '_', label).strip('_')}" for label in labels]
+    if len({name.lower() for name in names}) < len(names):  # such as "+" and "-"
+        names = [f"probability_{number}" for number in range(len(labels))]
+    return names
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskCard:
     """What the model, the feature extractor and the evaluation need to know of a task.

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +14,11 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..model.task_card import probability_columns
 from .result import Prediction
 
 GENERATOR = "modeling-mteeg"
 _SPAN = 1e-6  # seconds that count as touching
-
-
-def probability_columns(labels: tuple[str, ...]) -> list[str]:
-    """Column names of the classes: ``probability_N1``, ``probability_both_fists``."""
-    names = [f"probability_{re.sub(r'[^0-9a-zA-Z]+', '_', label).strip('_')}" for label in labels]
-    if len({name.lower() for name in names}) < len(names):  # such as "+" and "-"
-        names = [f"probability_{number}" for number in range(len(labels))]
-    return names
 
 
 def event_spans(

@@ -11,12 +11,25 @@ import torch
 from accelerate import Accelerator
 
 from ..data.loading import Corpus, model_inputs
+from ..data.source import WindowSource
 from ..methods.method import FittedMethod
+from ..model.task_card import TaskCard
 from .joint_config import JointConfig
 from .joint_training import SelectedTraining
 
 _WINDOWS = 256
 """Windows whose features are computed at a time."""
+
+
+def window_features(
+    method: FittedMethod, reader: WindowSource, card: TaskCard, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, f) and labels (n,) of the windows of a split with the numbers ``rows``."""
+    parts = [
+        method.features(card.name, model_inputs(reader, card, some))
+        for some in np.array_split(rows, -(-len(rows) // _WINDOWS))
+    ]
+    return np.concatenate(parts), reader.labels[rows]
 
 
 class FittedTrainer(SelectedTraining):
@@ -78,11 +91,7 @@ class FittedTrainer(SelectedTraining):
         if task not in self._features:
             mix = next(mix for mix in self.mixes if mix.name == task)
             reader, rows = self.corpora[task].splits["train"], np.sort(mix.draw(self.seed, 0))
-            parts = [
-                self.method.features(task, model_inputs(reader, self.cards[task], some))
-                for some in np.array_split(rows, -(-len(rows) // _WINDOWS))
-            ]
-            self._features[task] = np.concatenate(parts), reader.labels[rows]
+            self._features[task] = window_features(self.method, reader, self.cards[task], rows)
         return self._features[task]
 
     def values(self) -> dict[str, float]:

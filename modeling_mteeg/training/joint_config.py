@@ -62,7 +62,8 @@ class JointConfig(RunConfig):
 
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
-    reported, both in place of what the prepared data's task card says.
+    reported, both in place of what the prepared data's task card says. ``floor`` sets the commonest
+    class and band power beside the results (:mod:`modeling_mteeg.training.floors`).
     """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
@@ -76,12 +77,13 @@ class JointConfig(RunConfig):
     metrics: dict[str, tuple[str, ...]] = setting({}, later=True)
     train_temporal_encoder: bool = setting(True)
     seeds: tuple[int, ...] = setting((0,), ">= 0")
+    floor: bool = setting(True)
     output: str = setting("outputs/joint")
 
     # The list of seeds is outside, since a checkpoint belongs to one of them.
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
-        "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics",
+        "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
     )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from accelerate import Accelerator
 
 from ..data.loading import Corpus, JointBatches, training_mixes
 from ..data.mixing import EpochPlan
-from ..evaluation import chosen_metrics, evaluate_tasks, monitor_mean
+from ..evaluation import (
+    WindowPredictions,
+    chosen_metrics,
+    evaluate_tasks,
+    monitor_mean,
+    predict_task,
+)
 from ..methods.method import GradientMethod, Method, TrainingError
 from .checkpoint import Checkpoint
 from .core import TrainingCore, count, same_everywhere, step_seed
@@ -119,6 +125,24 @@ class SelectedTraining(TrainingCore):
             self.accelerator,
             progress=True,
         )
+
+    def predict(self, split: str) -> dict[str, WindowPredictions]:
+        """What is said of every window of a split, by all processes together."""
+        return {
+            task: WindowPredictions.of(
+                predict_task(
+                    self.method,
+                    corpus.splits[split],
+                    corpus.card,
+                    self.options.eval_batch_size,
+                    self.accelerator,
+                    progress=True,
+                ),
+                corpus.splits[split],
+                corpus.card,
+            )
+            for task, corpus in self.corpora.items()
+        }
 
     def finish_epoch(
         self, validation: Mapping[str, Mapping[str, float]] | None = None

@@ -266,6 +266,7 @@ def note_seeds(
     folder: str | Path,
     summary: Mapping[str, Mapping[str, Any]],
     seeds: Sequence[int],
+    judgements: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Put the results over several seeds into a saved folder, and make its cards anew.
 
@@ -277,12 +278,16 @@ def note_seeds(
     summary : mapping
         Of ``summarize``: task to metric to ``mean``, ``std`` and ``values``.
     seeds : sequence of int
+    judgements : mapping, optional
+        Of ``judge_test``: people, intervals and floors of every task.
     """
     folder = Path(folder)
     for task, metrics in summary.items():
         place = method.task_folder(folder, task)
         card = TaskCard.load(place)
         results = {**(card.results or {}), "seeds": list(seeds), "test_over_seeds": plain(metrics)}
+        if judgements is not None:
+            results["judgement"] = plain(judgements[task])
         write_json(place / CARD_FILE, card.replace(results=results).to_dict())
     record = json.loads((folder / RECORD_FILE).read_text("utf-8"))
     write_json(folder / RECORD_FILE, record | {"seeds": list(seeds), "test": dict(summary)})

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..data.loading import model_inputs
+from ..evaluation.judgement import range_text
 from ..evaluation.metrics import BESIDE, in_order, title_of
 from ..methods.method import TrainingError
 from ..model.task_card import TaskCard
@@ -117,7 +118,10 @@ def check_saved(folder: Path, trainer: SelectedTraining) -> None:
 
 
 def write_results(
-    config: JointConfig, summary: Mapping[str, Any], cards: Mapping[str, TaskCard]
+    config: JointConfig,
+    summary: Mapping[str, Any],
+    cards: Mapping[str, TaskCard],
+    judgements: Mapping[str, Any],
 ) -> Path:
     """Write ``results.json`` of the output folder; returns its path."""
     return write_json(
@@ -125,6 +129,7 @@ def write_results(
         {
             "simulated": {task: card.simulated for task, card in cards.items()},
             "test": summary,
+            "judgement": judgements,
             "seeds": list(config.seeds),
             "config": config.to_dict(),
         },
@@ -156,23 +161,29 @@ def summarize(by_seed: Mapping[int, Results]) -> dict[str, dict[str, dict[str, A
 
 
 def results_table(
-    summary: Mapping[str, Mapping[str, Mapping[str, Any]]], cards: Mapping[str, TaskCard]
+    summary: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    cards: Mapping[str, TaskCard],
+    judgements: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
-    """The summary as text, a row a task; says which data were simulated."""
+    """The summary as text, a row a task; says which data were simulated.
+
+    With ``judgements`` (of :func:`~modeling_mteeg.training.final_report.judge_tested`) also the
+    people, and below every task its intervals over people and the floors.
+    """
+    judgements = judgements or {}
     names = {name for metrics in summary.values() for name in metrics}
     shown = in_order(names.difference(BESIDE))
-    rows = [["task", "data", "windows", *map(title_of, shown)]]
+    people = ["people"] if judgements else []
+    rows = [["task", "data", "windows", *people, *map(title_of, shown)]]
     for task, metrics in summary.items():
         data = "simulated" if cards[task].simulated else (cards[task].corpus or "-")
         windows = metrics.get("num_samples", {}).get("mean", 0)
+        people = [f"{judgements[task]['people']:,}"] if judgements else []
         cells = [_cell(metrics.get(metric)) for metric in shown]
-        rows.append([task, data, f"{windows:.0f}", *cells])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) if column < 2 else cell.rjust(width)
-                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
-        lines.append("  ".join(cells).rstrip())
+        rows.append([task, data, f"{windows:.0f}", *people, *cells])
+        for name, below in _rows_below(judgements.get(task, {}), shown):
+            rows.append([f"  {name}", "", "", "", *below])
+    lines = aligned(rows, text_columns=2)
     lines.insert(1, "-" * len(lines[0]))
     if any(cards[task].simulated for task in summary):
         lines.append("simulated: the recordings were made by a program; the figures show that "
@@ -180,10 +191,39 @@ def results_table(
     return "\n".join(lines)
 
 
+def _rows_below(
+    judgement: Mapping[str, Any], metrics: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Name and cells of the rows that stand below a task's."""
+    intervals = judgement.get("intervals", {})
+    cells = [
+        range_text(each["low"], each["high"]) if "low" in each else ""
+        for each in (intervals.get(metric, {}) for metric in metrics)
+    ]
+    if any(cells):
+        yield "95 % over people", cells
+    for name, floor in judgement.get("floors", {}).items():
+        scores = floor["scores"]
+        yield name, [_number(scores[metric]) if metric in scores else "" for metric in metrics]
+
+
+def aligned(rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+    """Rows with columns of one width, the first ``text_columns`` set to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) if column < text_columns else cell.rjust(width)
+                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
 def _cell(value: Mapping[str, Any] | None) -> str:
     if value is None:
         return ""
-    if math.isnan(value["mean"]):
-        return "undefined"
-    spread = "" if value["std"] is None else f" ± {value['std']:.3f}"
-    return f"{value['mean']:.3f}{spread}"
+    spread = "" if value["std"] is None or math.isnan(value["mean"]) else f" ± {value['std']:.3f}"
+    return _number(value["mean"]) + spread
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"

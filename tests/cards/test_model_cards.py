@@ -367,3 +367,44 @@ def test_the_command_is_that_of_the_launcher(tmp_path, monkeypatch):
         monkeypatch.setattr(psutil.Process, "cmdline", lambda self, words=words: words)
         monkeypatch.setattr(sys, "argv", ["r.py", "--x", "1"])
         assert command_line("r.py") == expected
+
+
+JUDGED = {
+    "people": 12, "windows": 30,
+    "intervals": {"auroc": {"low": 0.5, "high": 0.75}, "auc_pr": {"missing": "it is undefined"}},
+    "floors": {"the floor": {"scores": {"auroc": 0.25, "auc_pr": None}, "difference": {},
+                             "relation": "above"}},
+    "sentence": "AUROC 0.625; above the floor.",
+}  # fmt: skip
+
+
+def test_cards_tell_people_intervals_and_floors(tmp_path):
+    folder = saved(tmp_path / "model", (0, 1, 2))
+    summary = summarize({seed: TEST[seed] for seed in (0, 1, 2)})
+    judgements = {"tuab": JUDGED, "sleep-edf": {**JUDGED, "intervals": {}, "floors": {}}}
+    note_seeds(Mteeg, folder, summary, (0, 1, 2), judgements)
+    for place in (folder, folder / "adapters/tuab"):
+        text = (place / "README.md").read_text("utf-8")
+        assert "| task | data | test windows | people | seeds |" in text
+        assert re.search(r"\| tuab \| recorded \| 30 \| 12 \| 0, 1, 2 \|", text)
+        assert re.search(r"\| tuab \| 95 % over people \|.*\|  \| 0.500 to 0.750 \|", text)
+        assert re.search(r"\| tuab \| the floor \|.*\| undefined \| 0.250 \|", text)
+        assert "- tuab: AUROC 0.625; above the floor." in text
+        by_metric = {(result.dataset_type, result.metric_type): result.metric_args
+                     for result in ModelCard(text).data.eval_results}  # fmt: skip
+        assert by_metric["tuab", "auroc"]["people"] == 12
+        assert by_metric["tuab", "auroc"]["interval_over_people"] == [0.5, 0.75]
+        assert "interval_over_people" not in by_metric["tuab", "auc_pr"]
+    text = (folder / "adapters/sleep-edf/README.md").read_text("utf-8")
+    assert "95 %" not in text and "- sleep-edf: AUROC 0.625" in text
+
+
+@pytest.mark.parametrize(
+    "judgement", [3, {"people": "x", "intervals": 3, "floors": {"a": 1, "b": {"scores": []}}},
+                  {"intervals": {"auroc": {"low": "a", "high": None}}, "sentence": ["# x", 3]}],
+)  # fmt: skip
+def test_a_stranger_s_judgement_may_be_anything(tmp_path, judgement):
+    folder = saved(tmp_path / "model", (0, 1, 2))
+    summary = summarize({seed: TEST[seed] for seed in (0, 1, 2)})
+    note_seeds(Mteeg, folder, summary, (0, 1, 2), dict.fromkeys(TASKS, judgement))
+    assert "95 %" not in (folder / "README.md").read_text("utf-8")

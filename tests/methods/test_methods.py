@@ -228,7 +228,7 @@ def test_classes_that_no_training_window_has_are_never_predicted(present):
     labels = random.choice(present, 60)
     features = random.normal(size=(60, 4)) + labels[:, None]
     method.fit("three", features, labels, 1.0)
-    probabilities = card.probabilities(method._logits("three", features)).numpy()
+    probabilities = card.probabilities(method.predict_features("three", features)).numpy()
     assert set(probabilities.argmax(1)) == set(present)
     absent = [label for label in range(3) if label not in present]
     assert (probabilities[:, absent] < 1e-6).all()

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import statistics
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,26 @@ from recipe_modules import load_recipe
 from tiny_corpora import CARDS, save_corpora, save_corpus
 from transformers import AutoModel
 
+from modeling_mteeg.cards import writing
 from modeling_mteeg.data import load_corpus, model_inputs
-from modeling_mteeg.evaluation import METRICS, Metric, evaluate_task
+from modeling_mteeg.evaluation import (
+    METRICS,
+    Metric,
+    evaluate_task,
+    judge,
+    read_predictions,
+)
+from modeling_mteeg.evaluation import score as score_of
 from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.task_card import TaskCard
+from modeling_mteeg.settings.plain_json import plain
 from modeling_mteeg.training import joint_training as loop
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.results import replaced, results_table, summarize
 
 JOINT = ROOT / "recipes/joint.py"
 SIZES = {"tuab": (16, 6, 7), "seed-v": (18, 9, 9), "sleep-edf": (9, 6, 8)}
+FLOOR_FOLDERS = {"commonest_class": "the commonest class", "log_band_power": "log band power"}
 SMALL = ["--set", "model.preset=tiny", "--set", "optimization.epochs=2",
          "--set", "optimization.batch_size=12"]  # fmt: skip
 
@@ -98,6 +109,54 @@ def check_cards(folder: Path, data: Path, results: dict) -> None:
             assert (
                 f"| windows (train / validation / test) | {' / '.join(map(str, sizes))} |" in part
             )
+
+
+def test_a_test_leaves_its_predictions_and_is_judged(joint, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = ["--tasks", "tuab,seed-v", "--seeds", "0,1"]
+    assert joint.main(arguments(data, out, *more)) == 0
+    text = capsys.readouterr().out
+    results = json.loads((out / "results.json").read_text())
+    for task in ("tuab", "seed-v"):
+        judged, tested = results["judgement"][task], results["test"][task]
+        said = [
+            read_predictions(out / f"seed-{seed}/predictions/{task}.parquet") for seed in (0, 1)
+        ]
+        for metric, summary in tested.items():
+            again = [score_of(each, each.card)[metric] for each in said]
+            assert again == pytest.approx(summary["values"], rel=1e-9), metric
+        assert judged == plain(judge(said, {
+            floor: read_predictions(out / "floors" / folder / f"{task}.parquet")
+            for folder, floor in FLOOR_FOLDERS.items()
+        }))  # fmt: skip
+        windows, people = SIZES[task][2], len(set(said[0].subjects))
+        assert (judged["windows"], judged["people"]) == (windows, people)
+        assert re.search(rf"^{task} +\S+ +{windows} +{people} ", text, re.MULTILINE)
+        assert judged["sentence"] in re.sub(r"\s+", " ", text)
+        subjects = (out / f"seed-1/predictions/{task}_subjects.tsv").read_text().splitlines()
+        assert len(subjects) == 1 + people and subjects[1].startswith("s0\t")
+        for seed in (0, 1):
+            place = out / f"seed-{seed}/model/adapters/{task}"
+            assert TaskCard.load(place).results["judgement"] == judged
+            assert judged["sentence"] in re.sub(
+                r"\s+", " ", (place / "README.md").read_text("utf-8")
+            )
+
+
+def test_floors_and_pictures_may_be_left_out(joint, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr(writing, "can_draw", lambda: False)
+    out = tmp_path / "out"
+    assert joint.main(arguments(data, out, "--tasks", "seed-v", "--set", "floor=false")) == 0
+    assert not list(out.rglob("*_confusion.png")) and not (out / "floors").exists()
+    assert (out / "predictions/seed-v.parquet").is_file()
+    assert "band power" not in capsys.readouterr().out
+    monkeypatch.undo()
+    weights = read_folder(out / "model")
+    assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0, "the same training"
+    assert read_folder(out / "model") == weights and (out / "floors").is_dir()
+    pytest.importorskip("matplotlib")
+    assert (out / "predictions/seed-v_confusion.png").is_file()
 
 
 def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):

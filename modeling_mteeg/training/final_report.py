@@ -1,0 +1,120 @@
+"""What a test leaves: predictions, metrics by subject, pictures, and a sentence on every task."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..evaluation import (
+    WindowPredictions,
+    confusion_counts,
+    judge,
+    save_predictions,
+    score,
+    scores_by_subject,
+)
+from ..model.task_card import TaskCard
+from ..pictures.confusion import draw_confusion
+from ..pictures.style import MissingMatplotlibError, save_figure
+from .results import aligned, replaced
+
+PREDICTIONS, FLOORS = "predictions", "floors"
+ByTask = Mapping[str, WindowPredictions]
+
+
+def scores_of(predictions: ByTask) -> dict[str, dict[str, float]]:
+    """Every task's metrics; see :func:`modeling_mteeg.evaluation.score`."""
+    return {task: score(said, said.card) for task, said in predictions.items()}
+
+
+def save_tested(folder: Path, predictions: ByTask) -> Path:
+    """Write what was said of every test window, as ``predictions`` in ``folder``.
+
+    Of every task ``<task>.parquet`` (see :mod:`modeling_mteeg.evaluation.saved_predictions`),
+    ``<task>_subjects.tsv`` with the metrics by subject (``n/a``: undefined), and, where matplotlib
+    is installed, ``<task>_confusion.png``. An earlier folder is replaced.
+    """
+    with replaced(folder / PREDICTIONS) as place:
+        for task, said in predictions.items():
+            save_predictions(place / f"{task}.parquet", said)
+            text = _tsv(scores_by_subject(said))
+            (place / f"{task}_subjects.tsv").write_text(text, "utf-8", newline="\n")
+            title = f"{task}: {len(said.labels):,} test windows of {people_text(said.people)}"
+            with suppress(MissingMatplotlibError):
+                counts = confusion_counts(said, said.card)
+                data = ", simulated data" if said.card.simulated else ""
+                figure = draw_confusion(counts, said.card.labels, title + data)
+                save_figure(figure, place / f"{task}_confusion.png")
+    return folder / PREDICTIONS
+
+
+def judge_tested(
+    folder: Path, by_seed: Sequence[ByTask], floors: Mapping[str, ByTask]
+) -> dict[str, dict[str, Any]]:
+    """:func:`~modeling_mteeg.evaluation.judge` of every task; saves what the floors said.
+
+    Parameters
+    ----------
+    folder : Path
+        ``floors/<floor>/<task>.parquet`` is written in it.
+    by_seed : sequence of mapping
+        What every seed's model said, by task.
+    floors : mapping
+        Of :func:`~modeling_mteeg.training.floors.fit_floors`, by task.
+    """
+    with replaced(folder / FLOORS) as place:
+        place.mkdir(parents=True)
+        for task, by_floor in floors.items():
+            for floor, said in by_floor.items():
+                name = floor.removeprefix("the ").replace(" ", "_")
+                save_predictions(place / name / f"{task}.parquet", said)
+    if not floors:
+        (folder / FLOORS).rmdir()
+    return {task: judge([said[task] for said in by_seed], floors.get(task)) for task in by_seed[0]}
+
+
+def people_text(number: int) -> str:
+    """``1 person``, ``12 people``."""
+    return f"{number:,} {'person' if number == 1 else 'people'}"
+
+
+def judgements_text(
+    judgements: Mapping[str, Mapping[str, Any]], cards: Mapping[str, TaskCard]
+) -> str:
+    """A sentence a task, and below them the confusion matrices."""
+    sentences = [
+        textwrap.fill(f"{task}: {judgement['sentence']}", 100, subsequent_indent="  ",
+                      break_long_words=False, break_on_hyphens=False)
+        for task, judgement in judgements.items()
+    ]  # fmt: skip
+    matrices = [
+        _confusion_text(f"{task}, true \\ predicted", judgement["confusion"], cards[task].labels)
+        for task, judgement in judgements.items()
+    ]
+    return "\n\n".join(["\n".join(sentences), *matrices])
+
+
+def _confusion_text(head: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+    """Windows by true class (rows) and predicted class (columns)."""
+    rows = [[head, *labels]]
+    for label, numbers in zip(labels, counts, strict=True):
+        rows.append([f"  {label}", *(f"{number:,}" for number in numbers)])
+    return "\n".join(aligned(rows, text_columns=1))
+
+
+def _tsv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a table with tabs; NaN as ``n/a``, as BIDS has it."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(
+            f"{value:.6g}".replace("nan", "n/a") if isinstance(value, float) else value
+            for value in row.values()
+        )
+    return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mne.io import BaseRaw
 
 UV_PER_V = 1e6
+_STAMP = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?")
+"""Onset and duration of a time-stamped annotation list."""
 MISSPELT = {"01": "O1", "02": "O2"}
 """Digits for letters, in two files of CHB-MIT (``chb12_28.edf``, ``chb12_29.edf``)."""
 
@@ -207,7 +210,8 @@ def _annotations(content: bytes, header: EdfHeader) -> Annotations:
     """Annotations in the bytes of a file, by the time-stamped lists of the EDF+ format.
 
     A list is an onset, maybe 0x15 and a duration, then texts, each between 0x14, then 0x00. The
-    first says by how much the first record comes after the second that the header names.
+    first has no text: it says by how much the first record comes after the second that the header
+    names. What has no such form is passed over, as MNE does.
     """
     import mne
 
@@ -223,13 +227,13 @@ def _annotations(content: bytes, header: EdfHeader) -> Annotations:
     offset = 0.0
     for number, entry in enumerate(filter(None, lists)):
         time, *texts = entry.split(b"\x14")
-        onset, _, duration = time.partition(b"\x15")
-        for text in texts:
-            if text:
-                event = float(onset) + offset, float(duration or 0), _decoded(text)
-                events.append(event)
-            elif number == 0:
-                offset = -float(onset)
+        stamp = _STAMP.fullmatch(time.strip())
+        if stamp is None:
+            continue
+        onset, duration = float(stamp[1]), float(stamp[2] or 0)
+        if number == 0 and texts[:1] == [b""]:
+            offset = -onset
+        events += [(onset + offset, duration, _decoded(text)) for text in texts if text]
     onsets, durations, descriptions = zip(*events, strict=True) if events else ((), (), ())
     return mne.Annotations(onsets, durations, descriptions)
 

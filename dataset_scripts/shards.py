@@ -102,7 +102,7 @@ def finish_shard(folder: Path, plan: Plan, shard: Shard, outcomes: Sequence[Outc
     """Write down that the shard is complete, and say what became of it."""
     states: dict[str, list[str]] = {"used": [], "skipped": []}
     for outcome in sorted(outcomes, key=lambda outcome: outcome.recording.key):
-        states[outcome.status].append(outcome.recording.key)
+        states.setdefault(outcome.status, []).append(outcome.recording.key)
     content = {"shard": str(shard), "settings": plan.choices(), **states}
     (folder / SHARD_FILE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
     if plan.settings.progress:

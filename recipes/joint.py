@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,9 @@ def train(
 
     while not trainer.finished:
         # The plan's steps: each holds a part of every task's samples, one pass over all of them.
-        for batches, counts in trainer.steps():
-            trainer.train_step(batches, counts)
+        with closing(trainer.steps()) as steps:
+            for batches, counts in steps:
+                trainer.train_step(batches, counts)
         validation = trainer.evaluate("validation")
         # Selection: weights are kept where the mean of the monitor metrics is the best yet.
         entry = trainer.finish_epoch(validation)

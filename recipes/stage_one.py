@@ -47,8 +47,7 @@ def train(trainer: StageOneTrainer, resume: str, show: Callable[[dict], str]) ->
     if trainer.resume(resume):
         say_resumed(trainer)
     while not trainer.finished:
-        for parts, batches in trainer.steps():
-            trainer.train_step(parts, batches)
+        trainer.train_epoch()
         entry = trainer.finish_epoch()
         trainer.save_checkpoint()
         say(accelerator, f"epoch {entry['epoch'] + 1}: {show(entry)}")

@@ -28,7 +28,9 @@ from ..model.tokenizer_mteeg import MteegTokenizerModel
 
 _MODEL = Path(model_room.__file__).parent
 """The room whose files are copied beside a base."""
-_CODE = frozenset(path.name for path in _MODEL.glob("*.py")) - {"__init__.py"}
+_EARLIER_CODE = frozenset({"hub.py"})
+"""Files of that room in earlier versions, which lie beside bases that they saved."""
+_CODE = frozenset(path.name for path in _MODEL.glob("*.py")) - {"__init__.py"} | _EARLIER_CODE
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 KINDS = {kind.config_class.model_type: kind for kind in (MteegModel, MteegTokenizerModel)}
 _OTHERS = frozenset(("config.json", "preprocessor_config.json", "training.json", "README.md"))
@@ -180,7 +182,8 @@ def _is_of_a_base(path: Path) -> bool:
 
 
 def _is_this_code(path: Path) -> bool:
-    return path.read_bytes() == (_MODEL / path.name).read_bytes()
+    here = _MODEL / path.name
+    return here.is_file() and path.read_bytes() == here.read_bytes()
 
 
 def _check_weights(folder: Path, files: dict[str, Path], kinds: Sequence[str]) -> None:

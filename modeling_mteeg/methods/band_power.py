@@ -6,7 +6,7 @@ A model that is not above it has learned nothing that five numbers a channel do 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,6 +50,12 @@ class BandPower(FittedMethod):
         empty = torch.zeros(0, dtype=torch.float64)
         names = ("mean", "deviation", "weight", "bias")
         self._states = {task: dict.fromkeys(names, empty) for task in cards}
+
+    @classmethod
+    def check(cls, config: Any) -> Iterator[str]:
+        yield from super().check(config)
+        if config.method_options.get("strengths") == []:
+            yield "method_options.strengths: expected at least one number, found none"
 
     @classmethod
     def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:

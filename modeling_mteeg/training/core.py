@@ -171,7 +171,7 @@ class TrainingCore(ABC):
                 last = progress.step == self.steps_per_epoch
                 save = not last and progress.step % self.config.checkpoint.every_steps == 0
                 if last or save or progress.step % _REPORT_EVERY == 0:
-                    self._report(done / (time.monotonic() - begun), bar)
+                    self._report(before + done, done / (time.monotonic() - begun), bar)
                 if save:
                     self.save_checkpoint()
 
@@ -181,8 +181,11 @@ class TrainingCore(ABC):
             for parts, place in steps:
                 self.train_step(parts, place)
 
-    def _report(self, rate: float, bar: tqdm) -> None:
-        """Values for bar and tracker; stops a training whose losses are no numbers any more."""
+    def _report(self, done: int, rate: float, bar: tqdm) -> None:
+        """Values for bar and tracker; stops a training whose losses are no numbers any more.
+
+        ``done`` are the windows of the epoch so far, over all processes.
+        """
         values = self.values()
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         if wrong:
@@ -196,16 +199,15 @@ class TrainingCore(ABC):
             shown["lr"] = f"{values['lr']:.1e}"
         bar.set_postfix(shown, refresh=False)
         if bar.disable and self.accelerator.is_main_process:
-            self._tell(f"{rate:.0f} windows/s, " + ", ".join(f"{k} {v}" for k, v in shown.items()))
+            values = ", ".join(f"{name} {value}" for name, value in shown.items())
+            self._tell(f"{done:,} windows, {rate:.0f} a second, {values}")
 
     def _tell(self, text: str) -> None:
         """Print how far the epoch is, if that was not said a moment ago."""
         now, progress = time.monotonic(), self.progress
         if now - self._told >= _TELL_EVERY_S:
             self._told = now
-            done, total = self.windows_before(progress.step - 1)
-            where = f"epoch {progress.epoch + 1}/{self.epochs}"
-            print(f"{where}: {done:,} of {total:,} windows, {text}", flush=True)
+            print(f"epoch {progress.epoch + 1}/{self.epochs}: {text}", flush=True)
 
     def end_epoch(self, entry: dict[str, Any], log: Mapping[str, float]) -> dict[str, Any]:
         """Note an epoch in history and tracker, and begin the next; returns its ``entry``."""

@@ -18,6 +18,7 @@ from ..methods.band_power import BandPower, BandPowerOptions
 from ..model.task_card import TaskCard
 from .fitted_training import window_features
 from .joint_config import JointConfig
+from .joint_training import is_better
 
 COMMONEST, BAND_POWER = "the commonest class", "log band power"
 FLOOR_WINDOWS = 20_000
@@ -91,7 +92,7 @@ def _fitted(corpus: Corpus, rows: np.ndarray) -> BandPower:
         method.fit(task, features, labels, strength)
         logits = method.predict_features(task, held_features).float().numpy()
         value = score(Predictions(logits, held_labels), card)[card.monitor]
-        if best is None or value > best:
+        if best is None or is_better(value, best):
             best, kept = value, method.state(task)
     method.load_state(task, kept)
     return method

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -48,6 +49,11 @@ def choose_metrics(config: JointConfig, corpora: Mapping[str, Corpus]) -> dict[s
         )
         for task, corpus in corpora.items()
     }
+
+
+def is_better(value: float, best: float) -> bool:
+    """Whether a monitor's value is above the best so far; an undefined one is below all."""
+    return value > best or (math.isnan(best) and not math.isnan(value))
 
 
 class SelectedTraining(TrainingCore):
@@ -189,7 +195,8 @@ class SelectedTraining(TrainingCore):
             return
         for task in self.tasks:
             value = validation[task][self.cards[task].monitor]
-            if task not in self.best_of_task or value > self.best_of_task[task][0]:
+            # undefined (NaN) counts as less than any number
+            if task not in self.best_of_task or is_better(value, self.best_of_task[task][0]):
                 self.best_of_task[task] = (value, progress.epoch)
                 self.best = {**(self.best or {}), **self._copy(self.tensors_of(task))}
 
@@ -206,6 +213,12 @@ class SelectedTraining(TrainingCore):
         """Put the weights selected on validation into the method."""
         if self.best is None:
             raise TrainingError("No weights were selected: no epoch has been finished.")
+        unselected = self.trained_tensors().keys() - self.best.keys()
+        if unselected:
+            raise TrainingError(
+                f"{sorted(unselected)[:3]} serve no single task, yet tasks are selected one by "
+                "one: a method whose selection is 'task' may not share what it trains."
+            )
         self.put(self.best)
 
     @abstractmethod

@@ -24,7 +24,7 @@ from tiny_runs import report
 
 from dataset_scripts.chb_mit import ChbMit
 from dataset_scripts.demo import simulate
-from dataset_scripts.headers import RecordingError, RecordingWarning
+from dataset_scripts.headers import RecordingError, RecordingWarning, read_edf_header
 from dataset_scripts.reading import read_annotations, read_cnt, read_edf
 from dataset_scripts.registry import TASKS, corpus_class
 from dataset_scripts.settings import Settings
@@ -181,6 +181,33 @@ def test_annotations_are_those_of_mne_whatever_the_signal_holds(tmp_path):
     text = path.read_bytes().replace("müde".encode(), "müd".encode("latin-1") + b"e ")
     path.write_bytes(text)
     assert read_annotations(path).description.tolist() == ["alert", "drowsy", "müde ", "alert"]
+
+
+@pytest.mark.parametrize(
+    "lists, expected",
+    [
+        ("+0|| +2.5|go| +3~1.5|T1|", [(2.5, 0, "go"), (3, 1.5, "T1")]),
+        ("+0.25|| +3|T1|", [(2.75, 0, "T1")]),  # the first record comes later
+        ("+2.5|go| +3|T1|", [(2.5, 0, "go"), (3, 0, "T1")]),  # no time keeping
+        ("+0|| nan|x| +1_0|y| +3~-1|z| +4|T1|", [(4, 0, "T1")]),  # others have no such form
+        ("+0|| +1|a|b|", [(1, 0, "a"), (1, 0, "b")]),
+    ],
+)
+def test_lists_of_annotations_are_read_by_the_format(lists, expected, tmp_path):
+    """``|`` stands for 0x14, ``~`` for 0x15, a blank for 0x00."""
+    lists = lists.translate({ord("|"): "\x14", ord("~"): "\x15", ord(" "): "\0"}).encode()
+    path = tmp_path / "a.edf"
+    edfio.Edf([edfio.EdfSignal(np.zeros(256), 128, label="O1", physical_range=(-1, 1))],
+              annotations=[edfio.EdfAnnotation(0, None, "x" * 150)]).write(path)  # fmt: skip
+    header = read_edf_header(path)
+    content = bytearray(path.read_bytes())
+    room = header.samples[1] * 2
+    for record in range(header.records):
+        end = header.header_bytes + (record + 1) * header.record_bytes
+        content[end - room : end] = (lists if record == 0 else b"").ljust(room, b"\0")
+    path.write_bytes(content)
+    notes = read_annotations(path)
+    assert [(n["onset"], n["duration"], n["description"]) for n in notes] == expected
 
 
 @pytest.mark.parametrize("kind", ["edf", "hypnogram", "cnt"])

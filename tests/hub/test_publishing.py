@@ -300,6 +300,16 @@ def test_a_changed_script_is_told(hub, push, folder):
     assert "differs from this version's: layers.py" in push(folder)
 
 
+def test_a_base_with_the_code_of_an_earlier_version_is_pushed(hub, push, folder):
+    """Its ``hub.py`` has another name today, and what it imports is beside it."""
+    (folder / "hub_fetch.py").rename(folder / "hub.py")
+    for path in folder.glob("*.py"):
+        path.write_text(path.read_text().replace("from .hub_fetch import", "from .hub import"))
+    told = push(folder)
+    assert "differs from this version's" in told and "hub.py" in told
+    assert "hub.py" in hub.repo("me/base").files()
+
+
 def test_a_push_that_breaks_leaves_the_old_revision(hub, push, folder, monkeypatch):
     push(folder)
     old = hub.repo("me/base").head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from training_program import make_config
 
 from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.evaluation import evaluate_task
-from modeling_mteeg.methods import METHODS, Method
+from modeling_mteeg.methods import METHODS, Method, TrainingError
 from modeling_mteeg.methods.band_power import BANDS_HZ, BandPower, BandPowerOptions
 from modeling_mteeg.methods.labram import LabramMethod
 from modeling_mteeg.settings.schema import ConfigError
@@ -145,6 +146,26 @@ def test_a_linear_probe_trains_heads_alone_each_at_its_own_best_epoch(corpora, t
         for part in ("weight", "bias"):
             name = f"heads.{task}.{part}"
             assert torch.equal(trainer.trainable()[name], kept[epoch][name])
+
+
+def test_an_undefined_monitor_gives_way_to_a_defined_one(corpora, tmp_path):
+    config = make_config(tuple(SIZES), method="linear-probe", adapter={})
+    method = METHODS["linear-probe"].build(config, {t: c.card for t, c in corpora.items()}, 0)
+    trainer = trainer_of(method, config, corpora, tmp_path)
+    for auroc, kappa in ((math.nan, 0.5), (0.9, 0.4), (0.8, math.nan)):
+        trainer.select({"tuab": {"auroc": auroc}, "seed-v": {"cohen_kappa": kappa}}, 0.0)
+        trainer.progress.epoch += 1
+    assert trainer.chosen_epochs() == {"tuab": 1, "seed-v": 0}
+
+
+def test_selection_by_task_needs_parameters_of_tasks(corpora, tmp_path, monkeypatch):
+    config = make_config(tuple(SIZES))
+    method = METHODS["mteeg"].build(config, {t: c.card for t, c in corpora.items()}, 0)
+    monkeypatch.setattr(type(method), "selection", "task")
+    trainer = trainer_of(method, config, corpora, tmp_path)
+    trainer.select({"tuab": {"auroc": 0.5}, "seed-v": {"cohen_kappa": 0.5}}, 0.5)
+    with pytest.raises(TrainingError, match=r"temporal_encoder.*may not share what it trains"):
+        trainer.select_best()
 
 
 @pytest.mark.parametrize("stop", [1, 3])
@@ -303,6 +324,8 @@ def test_unknown_methods_and_options_are_named_before_any_work():
         make_config(method="band-power", method_options={"strenghts": [1.0]})
     with pytest.raises(ConfigError, match=r"method_options\.strengths\[0\]: .*> 0"):
         make_config(method="band-power", method_options={"strengths": [-1.0]})
+    with pytest.raises(ConfigError, match="strengths: expected at least one number, found none"):
+        make_config(method="band-power", method_options={"strengths": []}, adapter={})
     with pytest.raises(ConfigError, match="linear-probe has no adapters"):
         make_config(method="linear-probe")
 

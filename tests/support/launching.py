@@ -35,26 +35,17 @@ def command(program: Path, processes: int = 1) -> list[str]:
     return [*torchrun, *address, str(program)]
 
 
-def environments(processes: int) -> list[dict[str, str]]:
-    """What torchrun would say to each of its processes."""
-    if processes == 1:
-        return [environment()]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-             "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}  # fmt: skip
-    return [{**environment(), **place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            for rank in range(processes)]  # fmt: skip
-
-
 def launch(
     arguments: list[str], processes: int = 1, program: Path = PROGRAM, fresh: bool = False
 ) -> subprocess.CompletedProcess:
     """Run a program, in several processes by torchrun.
 
-    The tests' own programs are forked from a process that has imported all they need, which is
-    much faster; with ``fresh``, and anything else, such as a recipe, starts as a user starts it.
+    The tests' own programs in one process are forked from one that has imported all they need,
+    which is much faster; with ``fresh``, several processes, and anything else, such as a recipe,
+    start as a user starts them.
     """
-    if program.parent == SUPPORT and not fresh:
-        return run_forked(program, arguments, environments(processes), LIMIT_S)
+    if program.parent == SUPPORT and processes == 1 and not fresh:
+        return run_forked(program, arguments, [environment()], LIMIT_S)
     return subprocess.run(
         [*command(program, processes), *map(str, arguments)],
         env=environment(), capture_output=True, text=True, timeout=LIMIT_S, check=False,

@@ -79,7 +79,8 @@ def open_data(config):
 
 def finish(trainer: StageOneTrainer) -> list[dict]:
     """Train whatever is left."""
-    trainer.resume()
+    if trainer.resume():
+        print(f"going on at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step}")
     while not trainer.finished:
         trainer.train_epoch()
         trainer.finish_epoch()

@@ -264,9 +264,8 @@ def test_a_file_gets_lines_now_and_then_instead_of_a_bar(corpora, tmp_path, capf
     lines, total = capfd.readouterr().out.splitlines(), sum(trainer.plan(0).drawn.values())
     assert 1 < len(lines) <= trainer.steps_per_epoch
     for line in lines:
-        assert re.fullmatch(
-            rf"epoch 2/3: \d+ of {total} windows, \d+ windows/s, loss [\d.]+, lr [\d.e-]+", line
-        )
+        assert re.fullmatch(r"epoch 2/3: \d+ windows, \d+ a second, loss [\d.]+, lr [\d.e-]+", line)
+    assert f" {total} windows" in lines[-1]
 
 
 def test_equal_scores_keep_the_earlier_epoch(corpora, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from modeling_mteeg.data import encode_window, window_features
 from modeling_mteeg.model.task_card import TaskCard
@@ -33,8 +34,6 @@ Job = tuple[Corpus, Recording, Path, str, str, list[Source]]
 
 def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outcome]:
     """Write the parts that are missing; an outcome for every recording."""
-    from tqdm import tqdm
-
     hours = {recording.key: corpus.duration_s(recording) / 3600 for corpus, recording, *_ in jobs}
     name = jobs[0][0].card.name if jobs else ""
     outcomes = []

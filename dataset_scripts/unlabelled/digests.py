@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ..duplicates import NAMES_BYTES
 from .layouts import UnlabelledRecording
 
@@ -72,8 +74,6 @@ def read_digests(
     digests, faults : dict of Path to str
         By the recordings' paths; a fault says why a file cannot be read.
     """
-    from tqdm import tqdm
-
     files = {recording.path: recording.files for recording in recordings}
     states = {path: [_state(file) for file in of] for path, of in files.items()}
     known = _remembered(remembered)

@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
 
 from ..corpus import SIMULATED_FILE
@@ -191,8 +193,6 @@ def _check_nothing_skipped(out: Path) -> None:
 
 def _prepare_each(asked: _Asked) -> list[Outcome]:
     """An outcome for every recording, in the order of their keys."""
-    from tqdm import tqdm
-
     digests, faults = read_digests(
         asked.recordings, asked.work / "digests.jsonl", asked.num_proc, asked.progress
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ _STYLES = ("-", "--", "-.")
 
 def can_draw() -> bool:
     """Whether matplotlib, which comes with the ``plot`` extra, is installed."""
-    from importlib.util import find_spec
-
     return find_spec("matplotlib") is not None
 
 

@@ -3,8 +3,8 @@
 Importing torch, transformers, accelerate and datasets takes five seconds of processor time, and
 tests that kill and start trainings start dozens of processes. :func:`run_forked` asks a server,
 a process of its own that has imported all that but computed nothing, to fork them. They are real
-processes: with their own environment, working directory, memory and process group of torch. All of
-them share the seed of Python's hashes; a test that compares with a fresh process covers that.
+processes, with their own environment, working directory and memory. All of them share the seed of
+Python's hashes; a test that compares with a fresh process covers that.
 
     python forking.py        # the server: a request a line from stdin, an answer a line to stdout
 """
@@ -33,23 +33,20 @@ _IMPORTED = ("training_program", "stage_one_program", "codebook_program", "peft"
 def run_forked(
     program: Path,
     arguments: Sequence[str],
-    environments: Sequence[Mapping[str, str]],
+    environment: Mapping[str, str],
     limit_s: float,
 ) -> subprocess.CompletedProcess:
-    """Run ``program`` in a process for each of ``environments``, all at the same time.
-
-    Where one fails the others are killed, as torchrun does. Returns the exit status of the first
-    that failed, and what all of them wrote together.
+    """Run ``program`` in a process of its own.
 
     Raises
     ------
     subprocess.TimeoutExpired
-        They took longer than ``limit_s``, and were killed.
+        It took longer than ``limit_s``, and was killed.
     """
     with tempfile.TemporaryDirectory() as folder:
         written = [Path(folder, name) for name in ("stdout", "stderr")]
         request = {"program": str(program), "arguments": list(map(str, arguments)),
-                   "environments": list(map(dict, environments)), "folder": os.getcwd(),
+                   "environment": dict(environment), "folder": os.getcwd(),
                    "written": list(map(str, written)), "limit_s": limit_s}  # fmt: skip
         server = _server()
         server.stdin.write(json.dumps(request) + "\n")
@@ -82,48 +79,33 @@ def serve() -> None:
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
-        running = {}
-        for environment in request["environments"]:
-            child = os.fork()
-            if not child:
-                become(request, environment)
-                return
-            running[child] = environment
-        status = wait_for(set(running), request["limit_s"])
-        print(json.dumps(status), flush=True)
+        child = os.fork()
+        if not child:
+            become(request)
+            return
+        print(json.dumps(wait_for(child, request["limit_s"])), flush=True)
 
 
-def wait_for(running: set[int], limit_s: float) -> int | None:
-    """Exit status of the first of some processes that fails, 0, or None after ``limit_s``."""
-    status, end = 0, time.monotonic() + limit_s
-    while running:
-        ended, code = os.waitpid(-1, os.WNOHANG)
+def wait_for(child: int, limit_s: float) -> int | None:
+    """Exit status of a process, or None where it was killed after ``limit_s``."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        ended, code = os.waitpid(child, os.WNOHANG)
         if ended:
-            running.discard(ended)
-            code = os.waitstatus_to_exitcode(code)
-            if code and not status:
-                status = code
-                kill_all(running)
-        elif time.monotonic() > end:
-            kill_all(running)
-            return None
-        else:
-            time.sleep(0.01)
-    return status
+            return os.waitstatus_to_exitcode(code)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
 
 
-def kill_all(running: set[int]) -> None:
-    for process in running:
-        os.kill(process, signal.SIGKILL)
-
-
-def become(request: dict[str, Any], environment: dict[str, str]) -> None:
+def become(request: dict[str, Any]) -> None:
     """Be the program that was asked for, from its first line to its end."""
     for descriptor, path in enumerate((os.devnull, *request["written"])):
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         os.dup2(os.open(path, flags, 0o600), descriptor)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["program"], *request["arguments"]]
     runpy.run_path(request["program"], run_name="__main__")

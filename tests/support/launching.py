@@ -45,7 +45,7 @@ def launch(
     start as a user starts them.
     """
     if program.parent == SUPPORT and processes == 1 and not fresh:
-        return run_forked(program, arguments, [environment()], LIMIT_S)
+        return run_forked(program, arguments, environment(), LIMIT_S)
     return subprocess.run(
         [*command(program, processes), *map(str, arguments)],
         env=environment(), capture_output=True, text=True, timeout=LIMIT_S, check=False,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ...model.task_card import CARD_FILE, TaskCard
 from .. import Corpus, WindowReader, load_corpus
@@ -154,8 +155,6 @@ def corpus_overview(
     -----
     A block of about 32 MB is in memory at a time, however large the corpus is.
     """
-    from tqdm import tqdm
-
     unknown = [split for split in splits if split not in SPLITS]
     if unknown or not splits:
         raise ValueError(f"splits: expected some of {list(SPLITS)}, found {list(splits)}.")

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ...model.layers import MteegLayer
 from ..launch import check_sharding, sharding_asked
 
 
@@ -41,8 +42,6 @@ def shard_if_asked(model: nn.Module, accelerator: Accelerator) -> bool:
     check_sharding(os.environ, accelerator.mixed_precision)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
-
-    from ...model.layers import MteegLayer
 
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     # The root too gives its weights back after a forward pass: else an evaluation with averaged

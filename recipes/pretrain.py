@@ -106,9 +106,11 @@ def make_demo_tokenizer(config: MaskedTrainingConfig) -> int:
 def show(entry: dict) -> str:
     """An epoch's entry of the history in a line."""
     values = entry.get("validation", entry["train"])
+    guess = values.get("commonest_code")
+    always = "" if guess is None else f" (always the commonest: {guess:.3f})"
     return (
         f"loss {values['loss']:.4f}, codes found {values['accuracy']:.3f} of the masked patches, "
-        f"{values['accuracy_complement']:.3f} of the others; labels use "
+        f"{values['accuracy_complement']:.3f} of the others{always}; labels use "
         f"{entry['model']['codes_in_labels']} codes"
     )
 

@@ -74,10 +74,18 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
 def show(entry: dict) -> str:
     """An epoch's entry of the history in a line."""
     values = entry.get("validation", entry["train"])
-    return (
+    losses = (
         f"loss {values['loss']:.4f} (amplitude {values['amplitude_loss']:.4f}, phase "
-        f"{values['phase_loss']:.4f}, commitment {values['commitment_loss']:.4f}), dead codes "
-        f"{entry['model']['dead_codes']}, perplexity {entry['model']['perplexity']:.1f}"
+        f"{values['phase_loss']:.4f}, commitment {values['commitment_loss']:.4f})"
+    )
+    if "codes_used" not in values:  # nothing is held out: the training steps' moving count
+        return (
+            f"{losses}, dead codes {entry['model']['dead_codes']}, perplexity "
+            f"{entry['model']['perplexity']:.1f}"
+        )
+    return (
+        f"{losses}; held out: {values['codes_used']} codes used, perplexity "
+        f"{values['code_perplexity']:.1f}, the commonest {values['commonest_code']:.1%}"
     )
 
 

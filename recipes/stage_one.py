@@ -12,7 +12,7 @@ from modeling_mteeg.settings.plain_json import write_json
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import say, say_resumed
 from modeling_mteeg.training.launch import TrainingError
-from modeling_mteeg.training.stage_one import StageOneConfig, StageOneTrainer
+from modeling_mteeg.training.stage_one import StageOneConfig, StageOneTrainer, collapse
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 SIMULATED = Path("outputs") / "unlabelled_demo"
@@ -51,6 +51,9 @@ def train(trainer: StageOneTrainer, resume: str, show: Callable[[dict], str]) ->
         entry = trainer.finish_epoch()
         trainer.save_checkpoint()
         say(accelerator, f"epoch {entry['epoch'] + 1}: {show(entry)}")
+        told = collapse(entry.get("validation", {}))
+        if told:
+            say(accelerator, told)
     trainer.use_average()
     if accelerator.is_main_process:
         write_json(trainer.folder / "history.json", trainer.progress.history)

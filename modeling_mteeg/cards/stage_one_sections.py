@@ -22,6 +22,11 @@ _VALUES = (
     ("accuracy", "codes found in masked patches", ".3f"),
     ("accuracy_complement", "codes found in the other patches", ".3f"),
 )
+_USE = (
+    ("codes_used", "codes that held-out patches take", "d"),
+    ("code_perplexity", "their perplexity", ".1f"),
+    ("commonest_code", "share of the commonest code", ".3f"),
+)
 _CODES = (("dead_codes", "dead codes", "d"), ("perplexity", "perplexity of the codes", ".1f"))
 
 
@@ -46,6 +51,7 @@ def results(record: Mapping[str, Any]) -> list[str]:
     split = "validation" if "validation" in last else "train"
     rows = [(title, format(values[key], form))
             for values, table in ((mapping(last.get(split)), _VALUES),
+                                  (mapping(last.get(split)), _USE),
                                   (mapping(last.get("model")), _CODES))
             for key, title, form in table if isinstance(values.get(key), int | float)]  # fmt: skip
     if not rows:

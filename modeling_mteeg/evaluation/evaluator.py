@@ -119,7 +119,7 @@ def predict_task(
         _evaluation_mode(model),
         contextlib.closing(computed_ahead(calls, reader.remote)) as ahead,
     ):
-        for batch in tqdm(ahead, card.name, len(starts), leave=False, disable=quiet):
+        for batch in tqdm(ahead, card.name, len(starts), leave=False, disable=quiet or None):
             del batch["labels"]  # a predictor has no business with them
             with autocast():
                 logits = predict(card.name, batch)

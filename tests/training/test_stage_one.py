@@ -8,10 +8,16 @@ from stage_one_program import finish, make_tokenizer, make_trainer, outcome, ste
 from tiny_unlabelled import save_unlabelled
 
 from modeling_mteeg import MteegConfig, MteegModel
+from modeling_mteeg.model.channels import channel_ids
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.launch import TrainingError
-from modeling_mteeg.training.stage_one import TokenizerTrainingConfig, build_student
+from modeling_mteeg.training.stage_one import (
+    TokenizerTrainingConfig,
+    build_student,
+    code_use,
+    collapse,
+)
 from modeling_mteeg.training.stage_one.ema import WeightAverage
 from modeling_mteeg.training.stage_one.stage_one_config import StudentOptions
 from modeling_mteeg.training.stage_one.trainer import StageOneTrainer, stage_one_groups
@@ -73,6 +79,29 @@ def test_training_lowers_the_loss_and_finds_codes(data, tmp_path):
         assert set(history[-1]["validation"]) >= {"loss"}
     assert last["accuracy"] > first["accuracy"]
     assert history[-1]["model"]["codes_in_labels"] > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_code_use_is_that_of_the_held_out_patches(kind, data, tmp_path):
+    trainer = make_trainer(kind, data, tmp_path)
+    figures = trainer.evaluate()
+    tokenizer = trainer.model if kind == "tokenizer" else trainer.tokenizer
+    codes = []
+    for windows in trainer.data["validation"]:
+        values = torch.from_numpy(windows.read(range(len(windows))))
+        ids = torch.from_numpy(channel_ids(windows.channels))
+        codes.append(tokenizer.eval().get_codebook_indices(values, ids).flatten())
+    counts = torch.bincount(torch.cat(codes), minlength=16)
+    assert figures.items() >= code_use(counts).items()
+    assert figures["codes_used"] == len(torch.cat(codes).unique())
+    assert figures["commonest_code"] == pytest.approx(counts.max() / counts.sum())
+
+
+def test_a_collapse_is_told_and_an_even_use_is_not():
+    assert code_use(torch.tensor([5, 5, 5, 5, 0]))["code_perplexity"] == pytest.approx(4)
+    assert collapse(code_use(torch.tensor([5, 5, 5, 5, 0]))) == "" == collapse({})
+    told = collapse(code_use(torch.tensor([999, 1, 0, 0])))
+    assert told.startswith("COLLAPSED: one code takes 99.9% of the held-out patches")
 
 
 def test_masks_do_not_depend_on_how_a_step_is_cut(data, tmp_path):

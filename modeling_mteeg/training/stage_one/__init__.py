@@ -1,5 +1,6 @@
 """Training of stage one: the neural tokenizer, and masked pre-training of the backbone."""
 
+from .code_use import code_use, collapse
 from .compiling import compile_layers
 from .masked_training import MaskedTrainer, build_student
 from .saving import save_stage_one, simulated_folders, stage_one_record
@@ -16,6 +17,8 @@ __all__ = [
     "TokenizerTrainingConfig",
     "build_student",
     "build_tokenizer",
+    "code_use",
+    "collapse",
     "compile_layers",
     "load_tokenizer",
     "save_stage_one",

@@ -15,6 +15,7 @@ from ...methods.method import TrainingError
 from ...model.configuration_mteeg import MteegConfig
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
+from .code_use import code_use
 from .stage_one_config import MaskedTrainingConfig, StudentOptions
 from .step_place import StepPlace
 from .trainer import StageOneTrainer
@@ -85,6 +86,10 @@ class MaskedTrainer(StageOneTrainer):
         codes = tokenizer.config.num_codes
         self.label_usage = torch.zeros(codes, dtype=torch.int64, device=accelerator.device)
 
+    @property
+    def num_codes(self) -> int:
+        return self.tokenizer.config.num_codes
+
     def compiled_models(self) -> Sequence[torch.nn.Module]:
         return self.model, self.tokenizer
 
@@ -101,9 +106,9 @@ class MaskedTrainer(StageOneTrainer):
                 for batch, codes in zip(part.groups, labels, strict=True)
             ]
             out = self.model(groups=groups, num_hidden=where.hidden(ratio), return_logits=False)
-        if where.training:
-            for codes in labels:
-                self.label_usage += torch.bincount(codes.flatten(), minlength=len(self.label_usage))
+        counts = self.label_usage if where.training else self.held_out
+        for codes in labels:
+            counts += torch.bincount(codes.flatten(), minlength=self.num_codes)
         here, whole = where.hidden_in(part, ratio), where.hidden(ratio)
         shares = [number / max(1, of) for number, of in zip(here, whole, strict=True)]
         return out.loss, {
@@ -114,12 +119,11 @@ class MaskedTrainer(StageOneTrainer):
 
     def summary(self) -> dict[str, float]:
         """How the epoch's labels spread over the codes."""
-        usage = self.counts()["label_usage"].double()
+        use = code_use(self.counts()["label_usage"])
         self.label_usage.zero_()
-        share = usage / usage.sum().clamp(min=1)
         return {
-            "codes_in_labels": int((usage > 0).sum()),
-            "perplexity_of_labels": float(torch.special.entr(share).sum().exp()),
+            "codes_in_labels": use["codes_used"],
+            "perplexity_of_labels": use["code_perplexity"],
         }
 
     @torch.no_grad()

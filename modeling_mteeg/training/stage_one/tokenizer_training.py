@@ -50,6 +50,10 @@ class TokenizerTrainer(StageOneTrainer):
 
     model: MteegTokenizerModel
 
+    @property
+    def num_codes(self) -> int:
+        return len(self.model.codebook.codes)
+
     def whole_step(self, parts: list[StepPart], where: StepPlace) -> Any:
         """All parts are one update of the codebook, which k-means starts before the first."""
         codebook = self.model.codebook
@@ -64,6 +68,9 @@ class TokenizerTrainer(StageOneTrainer):
             out = self.model(groups=[batch.inputs for batch in part.groups])
         patches = sum(batch.input_values.shape[:3].numel() for batch in part.groups)
         share = patches / where.patches
+        if not where.training:
+            for codes in out.token_ids:
+                self.held_out += torch.bincount(codes.flatten(), minlength=self.num_codes)
         values = {
             "loss": out.loss,
             "amplitude_loss": out.amplitude_loss,

@@ -20,6 +20,7 @@ from ...model.channels import channel_ids
 from ..checkpoint import Checkpoint, CheckpointError
 from ..core import TrainingCore, same_everywhere, step_seed
 from ..optimization import parameter_groups, sum_gradients
+from .code_use import code_use
 from .compiling import compile_layers
 from .ema import WeightAverage
 from .sharding import (
@@ -111,6 +112,11 @@ class StageOneTrainer(TrainingCore):
     @abstractmethod
     def summary(self) -> dict[str, float]:
         """Values of the model itself that are worth noting at the end of an epoch."""
+
+    @property
+    @abstractmethod
+    def num_codes(self) -> int:
+        """Codes of the tokenizer."""
 
     def compiled_models(self) -> Sequence[nn.Module]:
         """Whose layers ``compile`` is about."""
@@ -286,8 +292,12 @@ class StageOneTrainer(TrainingCore):
 
     @torch.no_grad()
     def evaluate(self, split: str = "validation") -> dict[str, float]:
-        """Mean losses over a split, every patch of equal weight, in all processes together."""
+        """Mean losses over a split, every patch of equal weight, and how its codes spread.
+
+        See :func:`~modeling_mteeg.training.stage_one.code_use.code_use`; all processes together.
+        """
         self.model.eval()
+        self.held_out = torch.zeros(self.num_codes, dtype=torch.int64).to(self.accelerator.device)
         plan = self.plan(0, split)
         batches = self.batches(split, plan)
         sums, patches = {}, 0
@@ -300,7 +310,8 @@ class StageOneTrainer(TrainingCore):
                 for name, value in self.added_up(self.run_part(part, where)[1]).items():
                     sums[name] = sums.get(name, 0.0) + value * share
                 patches += share
-        return {name: value / patches for name, value in sums.items()}
+        means = {name: value / patches for name, value in sums.items()}
+        return {**means, **code_use(self.accelerator.reduce(self.held_out, reduction="sum"))}
 
     def finish_epoch(self) -> dict[str, Any]:
         """Evaluate where there is a validation split, and begin a new epoch.

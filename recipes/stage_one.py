@@ -51,9 +51,9 @@ def train(trainer: StageOneTrainer, resume: str, show: Callable[[dict], str]) ->
         entry = trainer.finish_epoch()
         trainer.save_checkpoint()
         say(accelerator, f"epoch {entry['epoch'] + 1}: {show(entry)}")
-        told = collapse(entry.get("validation", {}))
-        if told:
-            say(accelerator, told)
+    told = collapse(trainer.progress.history[-1].get("validation", {}))
+    if told:
+        say(accelerator, told)
     trainer.use_average()
     if accelerator.is_main_process:
         write_json(trainer.folder / "history.json", trainer.progress.history)

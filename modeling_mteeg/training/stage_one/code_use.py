@@ -53,6 +53,7 @@ def collapse(figures: Mapping[str, float]) -> str:
         return ""
     return (
         f"COLLAPSED: one code takes {common:.1%} of the held-out patches (perplexity "
-        f"{perplexity:.2f}), so the codes say next to nothing. Train longer (optimization.epochs) "
-        "or with another optimization.lr: phase_loss falls where a training leaves this plateau."
+        f"{perplexity:.2f}), so the codes say next to nothing. Train the tokenizer longer "
+        "(optimization.epochs) or with another optimization.lr: its phase_loss falls where a "
+        "training leaves this plateau."
     )

@@ -82,8 +82,8 @@ def judge(
             "difference": {"value": value - floor_scores[card.monitor], **interval.to_dict()},
             "relation": _relation(interval),
         }
-    own = bootstrap.interval(resampled[card.monitor])
-    judgement["sentence"] = _sentence(card.monitor, value, own, judgement)
+    over_people = bootstrap.interval(resampled[card.monitor])
+    judgement["sentence"] = _sentence(card.monitor, value, over_people, judgement)
     return judgement
 
 

@@ -129,10 +129,10 @@ class JointConfig(RunConfig):
         data = self.data
         if data.folder is None and not data.simulate:
             faults.append("data: expected folder (or --data), or simulate: true; found neither")
-        own = [task for task in data.tasks if task not in TASKS]
-        if data.simulate and own:
-            faults.append(f"data.tasks: only the paper's tasks can be simulated, found {own}; give "
-                          "the folder of their prepared corpora (--data)")  # fmt: skip
+        others = [task for task in data.tasks if task not in TASKS]
+        if data.simulate and others:
+            faults.append(f"data.tasks: only the paper's tasks can be simulated, found {others}; "
+                          "give the folder of their prepared corpora (--data)")  # fmt: skip
         folder = data.folder or ""
         if data.simulate and (is_url(folder) or "{task}" in folder):
             faults.append(f"data: simulated corpora go to a plain local folder, found {folder!r}")

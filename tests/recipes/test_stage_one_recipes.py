@@ -92,6 +92,21 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     assert "license: unknown" in tuned_card and "license: unknown" in task_card
 
 
+def test_a_collapsed_tokenizer_is_told_once_at_the_end(
+    recipes, data, tmp_path, capsys, monkeypatch
+):
+    from modeling_mteeg.training.stage_one import held_out_codes
+
+    monkeypatch.setattr(held_out_codes, "LEAST_PERPLEXITY", 100)  # 16 codes cannot reach it
+    words = ["--data", str(data), *SMALL, "--set", "model.num_codes=16"]
+    assert recipes["pretrain_tokenizer"].main([*words, "--output", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [number for number, line in enumerate(lines) if line.startswith("epoch ")]
+    told = [number for number, line in enumerate(lines) if line.startswith("COLLAPSED: one code")]
+    assert len(epochs) == 2 and len(told) == 1 and told[0] > epochs[-1]
+    assert all("held out: " in lines[number] for number in epochs)
+
+
 def check_tokenizer_card(folder: Path, recordings) -> None:
     """What it is, what it was trained on, how it is loaded."""
     text = (folder / "README.md").read_text("utf-8")
@@ -102,6 +117,7 @@ def check_tokenizer_card(folder: Path, recordings) -> None:
     assert "**Simulated data**" in body and "into one of 16 codes" in " ".join(body.split())
     last = record["history"][-1]
     assert f"| phases | {last['validation']['phase_loss']:.4f} |" in body
+    assert f"| share of the commonest code | {last['validation']['commonest_code']:.3f} |" in body
     assert f"| dead codes | {last['model']['dead_codes']} |" in body
     assert "get_codebook_indices" in body and record["command"] in body
     assert "mask" not in body.partition("## Results")[2] and "None" not in body

@@ -1,7 +1,7 @@
 """Training of stage one: the neural tokenizer, and masked pre-training of the backbone."""
 
-from .code_use import code_use, collapse
 from .compiling import compile_layers
+from .held_out_codes import code_use, collapse
 from .masked_training import MaskedTrainer, build_student
 from .saving import save_stage_one, simulated_folders, stage_one_record
 from .stage_one_config import MaskedTrainingConfig, StageOneConfig, TokenizerTrainingConfig

@@ -15,7 +15,7 @@ from ...methods.method import TrainingError
 from ...model.configuration_mteeg import MteegConfig
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
-from .code_use import code_use
+from .held_out_codes import code_use
 from .stage_one_config import MaskedTrainingConfig, StudentOptions
 from .step_place import StepPlace
 from .trainer import StageOneTrainer

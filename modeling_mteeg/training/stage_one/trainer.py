@@ -20,9 +20,9 @@ from ...model.channels import channel_ids
 from ..checkpoint import Checkpoint, CheckpointError
 from ..core import TrainingCore, same_everywhere, step_seed
 from ..optimization import parameter_groups, sum_gradients
-from .code_use import code_use
 from .compiling import compile_layers
 from .ema import WeightAverage
+from .held_out_codes import code_use
 from .sharding import (
     clip,
     gather,
@@ -294,7 +294,7 @@ class StageOneTrainer(TrainingCore):
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Mean losses over a split, every patch of equal weight, and how its codes spread.
 
-        See :func:`~modeling_mteeg.training.stage_one.code_use.code_use`; all processes together.
+        See :func:`.held_out_codes.code_use`; all processes together.
         """
         self.model.eval()
         self.held_out = torch.zeros(self.num_codes, dtype=torch.int64).to(self.accelerator.device)

@@ -333,7 +333,8 @@ def summary(source: Source, outcomes: Sequence[Outcome]) -> str:
         windows_s.setdefault(len(outcome.channels), []).append(outcome.window_s)
     for channels, seconds in sorted(windows_s.items()):
         shown = " or ".join(map(str, sorted(set(seconds))))
-        lines.append(f"  {len(seconds):>5} of {channels} channels, windows up to {shown} s")
+        plural = "recording has" if len(seconds) == 1 else "recordings have"
+        lines.append(f"  {len(seconds):>5} {plural} {channels} channels (windows up to {shown} s)")
     for status in ("skipped", "excluded", "left-out"):
         count = sum(outcome.status == status for outcome in outcomes)
         if count:
@@ -348,7 +349,7 @@ def card(manifest: dict[str, Any]) -> str:
     """A dataset card from the manifest."""
     origin = "simulated" if manifest["simulated"] else "recorded"
     counts = ", ".join(f"{count} {status}" for status, count in manifest["recordings"].items())
-    montages = ", ".join(f"{count} of {size} channels"
+    montages = ", ".join(f"{count} with {size} channels"
                          for size, count in sorted(manifest["montages"].items()))  # fmt: skip
     rules = "\n".join(f"- {rule}" for rule in manifest["exclusions"])
     notes = "".join(f"\n{note}\n" for note in manifest["notes"])

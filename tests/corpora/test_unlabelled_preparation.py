@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import edfio
@@ -219,6 +220,8 @@ def test_the_command(raw, tmp_path, capsys):
     assert command.main(words) == 0
     shown = capsys.readouterr().out
     assert "4 of 7 recordings used" in shown and "2 skipped: see report.csv" in shown
+    counts = re.findall(r"(\d+) recordings? ha(?:s|ve) \d+ channels \(windows up to", shown)
+    assert sum(map(int, counts)) == 4
     assert report(out)["b_raw.fif"]["subject"] == "b"
     assert command.main([*words, "--notch", "60"]) == 1
     assert "choose another --out" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..model.head_options import PLAIN_HEAD
 from ..model.task_card import TaskCard
 from . import sections as parts
 from .facts import TaskFacts
@@ -41,6 +42,7 @@ def _task_rows(facts: TaskFacts) -> list[tuple[str, str]]:
         ("window", f"{card.window_s:g} s at {card.rate_hz:g} Hz"),
         ("preprocessing", f"{card.filters}; microvolt / {card.scale_uv:g}"),
         ("adapter", facts.options.describe()),
+        *([("head", card.head.describe())] if card.head != PLAIN_HEAD else []),
         ("outputs", f"{card.num_outputs} ({card.loss.replace('_', ' ')})"),
         ("base", f"width {base.get('hidden_size')}, fingerprint "
                  f"{parts.code(base.get('fingerprint'))}"),

@@ -155,9 +155,10 @@ def attribute(
     steps left up to 43 %).
 
     *Attention rollout* (Abnar and Zuidema, 2020): attention weights, averaged over heads and mixed
-    half and half with the residual connection, multiplied through the layers. The head reads the
-    mean over patch tokens, so their rows are averaged; the cls token's share is left out and the
-    rest scaled to a sum of 1. It knows neither classes nor signs.
+    half and half with the residual connection, multiplied through the layers. It begins with the
+    share of every patch token in what the task's head reads: equal shares, or those of an
+    ``attention`` head. The cls token's share is left out and the rest scaled to a sum of 1. It
+    knows neither classes nor signs, nor the weights that a ``channels`` head has for a channel.
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {METHODS}, found {method!r}.")
@@ -319,11 +320,12 @@ def _rollout(window: _Windows) -> torch.Tensor:
     rows = torch.arange(len(window.values), device=window.values.device)
     for part in rows.split(window.batch_size):
         values = window.values[part]
-        layers = window.call(values, part, output_attentions=True).attentions
-        tokens = layers[0].shape[-1]
-        # The row vector from the end: the mean over patch tokens, which the head reads.
-        reach = torch.full((len(part), 1, tokens), 1 / (tokens - 1)).to(layers[0])
-        reach[..., 0] = 0
+        output = window.call(values, part, output_attentions=True)
+        layers = output.attentions
+        # The row vector from the end: the shares of the patch tokens in what the head reads.
+        head, norm = window.model.heads[window.task], window.model.fc_norm
+        shares = head.shares(output.last_hidden_state, norm).to(layers[0])  # (batch, patch tokens)
+        reach = torch.nn.functional.pad(shares, (1, 0))[:, None]  # 0 for cls: (batch, 1, tokens)
         for weights in reversed(layers):  # (batch, heads, tokens, tokens) each
             # Half attention, the mean over heads, and half the residual connection.
             reach = 0.5 * (reach + reach @ weights.mean(1))  # (batch, 1, tokens)

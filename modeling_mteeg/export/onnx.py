@@ -247,15 +247,21 @@ def check_samples(card: TaskCard, patch_size: int) -> list[tuple[torch.Tensor, t
     """Noise in the shapes that an export is checked with, and rows of the spatial table.
 
     The task's own shape, one of everything, either side of the 16 rows of the temporal table, and
-    more tokens than plain attention is used for.
+    more tokens than plain attention is used for. A head that knows channels has no other montage
+    than the task's: the same channels in another order, and other numbers of patches.
     """
     ids = torch.from_numpy(channel_ids(card.channels, card.bipolar))  # (channels, 2)
     if not card.channels:  # any montage: the first rows of the table, each channel one electrode
         ids = torch.arange(1, 1 + _ANY_MONTAGE)[:, None].expand(-1, 2).contiguous()
-    other = torch.arange(1, 1 + 64)[:, None].expand(-1, 2)
-    shapes = [(1, 1, 1), (3, 1, 2), (2, 2, 16), (2, 3, 17), (1, 2, 40), (1, 23, 10), (1, 64, 4)]
-    tables = [ids, ids[:1], *(other[:channels].contiguous() for _, channels, _ in shapes)]
-    of_the_task = [(2, len(ids), card.patches), (1, 1, card.patches)]
+    if card.head.kind == "channels":
+        of_the_task = [(2, len(ids), card.patches), (3, len(ids), card.patches)]
+        shapes = [(batch, len(ids), patches) for batch, patches in ((1, 1), (2, 16), (1, 17))]
+        tables = [ids, *[ids.flip(0)] * (1 + len(shapes))]
+    else:
+        other = torch.arange(1, 1 + 64)[:, None].expand(-1, 2)
+        shapes = [(1, 1, 1), (3, 1, 2), (2, 2, 16), (2, 3, 17), (1, 2, 40), (1, 23, 10), (1, 64, 4)]
+        of_the_task = [(2, len(ids), card.patches), (1, 1, card.patches)]
+        tables = [ids, ids[:1], *(other[:channels].contiguous() for _, channels, _ in shapes)]
     random = torch.Generator().manual_seed(0)
     # 30 microvolt, about what EEG has
     values = [

@@ -261,7 +261,7 @@ def _read_task(folder: Path, wanted: Sequence[str]) -> Publication:
             f"{folder}: the task card names no base. Write the task with save_adapter()."
         )
     head = {key: tuple(value.shape) for key, value in read_tensors(folder / HEAD_FILE).items()}
-    expected = {"weight": (card.num_outputs, base["hidden_size"]), "bias": (card.num_outputs,)}
+    expected = card.head_shapes(base["hidden_size"])
     if head != expected:
         raise AdapterError(f"{folder / HEAD_FILE}: expected shapes {expected}, found {head}.")
     if card.adapter == "lora":

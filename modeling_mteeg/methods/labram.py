@@ -13,10 +13,11 @@ import torch
 from ..cards import RECORD_FILE, write_cards
 from ..model.adapter_files import ADAPTERS
 from ..model.adapter_options import HEAD_ALONE, AdapterOptions
+from ..model.adapters import task_of
 from ..model.configuration_mteeg import MteegConfig
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from ..model.modeling_mteeg import MteegModel
-from ..model.task_card import TaskCard
+from ..model.task_card import TaskCard, TaskCardError
 from ..settings.plain_json import plain, write_json
 from .method import Batch, GradientMethod, TaskOutput, TrainingError
 
@@ -28,6 +29,7 @@ class LabramMethod(GradientMethod):
     """One LaBraM that all tasks pass through, each with a head of its own."""
 
     module: MteegModel
+    has_heads = True
 
     def __init__(self, model: MteegModel) -> None:
         super().__init__(model.tasks)
@@ -41,7 +43,10 @@ class LabramMethod(GradientMethod):
         model = start_model(config.model)
         torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
         for task in config.data.tasks:
-            card = cards[task].replace(results=None)
+            try:
+                card = cards[task].replace(results=None, head=config.head_of(task, cards[task]))
+            except TaskCardError as error:  # a head that the data's channels do not allow
+                raise TrainingError(f"head: {error}") from error
             model.add_adapter(task, card=card, options=cls.adapter_options(config))
         cls.choose_trained(model, config)
         return cls(model)
@@ -87,7 +92,8 @@ class LabramMethod(GradientMethod):
 
     def decays(self, name: str, parameter: torch.Tensor) -> bool:
         """Matrices and kernels decay, embedding tables do not, as in LaBraM's fine-tuning."""
-        return parameter.ndim > 1 and not name.startswith(_EMBEDDINGS)
+        table = name.startswith(_EMBEDDINGS) or name.endswith(".query")  # of an attention head
+        return parameter.ndim > 1 and not table
 
     def facts(self) -> dict[str, Any]:
         trained = {p.requires_grad for p in self.module.temporal_encoder.parameters()}
@@ -95,8 +101,7 @@ class LabramMethod(GradientMethod):
         return {**super().facts(), "train_temporal_encoder": encoder}
 
     def task_of(self, name: str) -> str | None:
-        parts = name.split(".")  # heads.TASK.weight, ....lora_A.TASK.weight
-        return parts[-2] if parts[0] == "heads" or ".lora_" in name else None
+        return task_of(name)
 
     def save(
         self,

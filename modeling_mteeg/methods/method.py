@@ -65,6 +65,8 @@ class Method(ABC):
     """Whether it starts from the configuration's ``model`` (a preset or a base)."""
     has_adapters: ClassVar[bool] = False
     """Whether the configuration's ``adapter`` section is about it."""
+    has_heads: ClassVar[bool] = False
+    """Whether the configuration's ``head`` and ``heads`` sections are about it."""
     title: ClassVar[str] = ""
     """What model cards call it: a few words, such as ``linear probe: a head a task``."""
     source: ClassVar[str] = ""
@@ -83,6 +85,10 @@ class Method(ABC):
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
         if not cls.has_adapters and config.adapter != type(config.adapter)():
             yield f"adapter: method {config.method} has no adapters; leave the section out"
+        if not cls.has_heads and (config.head != type(config.head)() or config.heads):
+            yield (
+                f"head: method {config.method} has no heads of a LaBraM; leave head and heads out"
+            )
 
     @classmethod
     @abstractmethod

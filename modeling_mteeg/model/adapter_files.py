@@ -57,8 +57,8 @@ def read_claims(folder: Path, card: TaskCard) -> tuple[AdapterOptions, Shapes, S
     Returns
     -------
     tuple
-        Options of the adapter, shapes of the head's tensors (``head.weight``, ``head.bias``), and
-        those of the adapter's, none for a head alone.
+        Options of the adapter, shapes of the head's tensors (``head.weight``, ``head.bias`` ...),
+        and those of the adapter's, none for a head alone.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def read_claims(folder: Path, card: TaskCard) -> tuple[AdapterOptions, Shapes, S
 
 
 def read_state(folder: Path, card: TaskCard) -> dict[str, torch.Tensor]:
-    """Tensors of a task: the adapter's under peft's names, and ``head.weight``, ``head.bias``."""
+    """Tensors of a task: the adapter's under peft's names, and the head's: ``head.weight`` ..."""
     state = {HEAD + key: value for key, value in read_tensors(folder / HEAD_FILE).items()}
     return state | (read_tensors(folder / LORA_FILE) if card.adapter == "lora" else {})
 
@@ -85,7 +85,7 @@ def read_state(folder: Path, card: TaskCard) -> dict[str, torch.Tensor]:
 def split_state(
     state: dict[str, torch.Tensor],
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The adapter's tensors and the head's, the latter as ``weight`` and ``bias``."""
+    """The adapter's tensors and the head's, the latter as ``weight``, ``bias`` ..."""
     lora = {key: value for key, value in state.items() if not key.startswith(HEAD)}
     head = {key.removeprefix(HEAD): state[key] for key in state if key.startswith(HEAD)}
     return lora, head

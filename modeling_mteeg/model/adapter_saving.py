@@ -134,7 +134,7 @@ class AdapterSavingMixin:
         extractor.save_pretrained(folder)
 
     def adapter_state_dict(self, name: str) -> dict[str, torch.Tensor]:
-        """Tensors of a task: the adapter under peft's names, and ``head.weight``, ``head.bias``."""
+        """Tensors of a task: the adapter under peft's names, and the head's: ``head.weight`` ..."""
         head = self.heads[self._known_task(name)].state_dict()
         head = {HEAD + key: value.cpu().contiguous() for key, value in head.items()}
         if not self.adapter_options[name].layers:
@@ -302,9 +302,9 @@ class AdapterSavingMixin:
         return options, read_state(folder, card)
 
     def _check_head(self, card: TaskCard, shapes: Shapes) -> None:
-        """Raise where a head's tensors are not those of the card's labels."""
-        outputs = card.num_outputs
-        expected = {"head.weight": (outputs, self.config.hidden_size), "head.bias": (outputs,)}
+        """Raise where a head's tensors are not those that the card's labels and head say."""
+        expected = card.head_shapes(self.config.hidden_size)
+        expected = {HEAD + key: shape for key, shape in expected.items()}
         for key, shape in expected.items():
             if shapes.get(key) != shape:
                 raise AdapterError(

@@ -15,6 +15,15 @@ from torch import nn
 
 from .adapter_options import HEAD_ALONE, AdapterOptions
 from .task_card import TaskCard, check_task_name
+from .task_head import TaskHead
+
+
+def task_of(name: str) -> str | None:
+    """The task that a parameter belongs to by its name; None: the base."""
+    parts = name.split(".")
+    if parts[0] == "heads":  # heads.TASK.weight, heads.TASK.hidden.weight
+        return parts[1]
+    return parts[-2] if ".lora_" in name else None  # layers.0.mlp.fc1.lora_A.TASK.weight
 
 
 class AdapterMixin:
@@ -84,7 +93,7 @@ class AdapterMixin:
             Options of the adapter, by the names of :class:`AdapterOptions`: ``rank`` (8; by kind
             of layer ``{"attention": 4, "feed-forward": 16}``), ``scaling``, ``dropout``,
             ``location``, ``separate_qkv``, ``kind``. Further fields of :class:`TaskCard`:
-            ``channels``, ``window_s`` ...
+            ``channels``, ``window_s``, ``head`` (``"channels"``, or a mapping of options) ...
 
         Returns
         -------
@@ -140,9 +149,7 @@ class AdapterMixin:
                     # A base in half precision has adapters in full precision, as its heads.
                     wide = torch.promote_types(weight.dtype, torch.float32)
                     part[name].to(device=self.device, dtype=wide)
-        head = nn.Linear(self.config.hidden_size, card.num_outputs)
-        nn.init.trunc_normal_(head.weight, std=self.config.initializer_range)
-        nn.init.zeros_(head.bias)
+        head = TaskHead(card, self.config.hidden_size, self.config.initializer_range)
         self.heads[name] = head.to(device=self.device).train(self.training)
         self.tasks[name] = card
         self.adapter_options[name] = options
@@ -253,11 +260,11 @@ class AdapterMixin:
             temporal_encoder = not self._loaded_digests
         trained = []
         for name, parameter in self.named_parameters():
-            parts = name.split(".")
-            if parts[0] == "heads" or ".lora_" in name:  # heads.TASK.weight, ....lora_A.TASK.weight
-                wanted = parts[-2] in tasks
+            owner = task_of(name)
+            if owner is not None:
+                wanted = owner in tasks
             else:
-                wanted = temporal_encoder and parts[0] == "temporal_encoder"
+                wanted = temporal_encoder and name.startswith("temporal_encoder.")
             parameter.requires_grad_(wanted or everything)
             if wanted or everything:
                 trained.append(name)

@@ -236,8 +236,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         outputs = self._encode(inputs, output_hidden_states, output_attentions)
         for name, output in outputs.items():
             if name is not None:
-                head = self.heads[name]
-                output.logits = head(output.pooler_output.to(head.weight.dtype))
+                output.logits = self.heads[name](*self._read_by_heads(output, inputs[name]))
             given = inputs[name].get("labels")
             if given is not None:
                 if name is None:
@@ -249,6 +248,30 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         if return_dict is False or (return_dict is None and not self.config.return_dict):
             return output.to_tuple()
         return output
+
+    def head_features(
+        self, input_values: torch.Tensor, channel_ids: torch.Tensor, task: str | None = None
+    ) -> torch.Tensor:
+        """What the output layer of a task's head gets, (batch, ``heads[task].in_features``).
+
+        A linear classifier that was fitted to these, such as logistic regression, can be put into
+        ``heads[task].weight`` (outputs, features) and ``heads[task].bias`` (outputs,) as it is.
+
+        Parameters
+        ----------
+        input_values, channel_ids, task
+            As for :meth:`forward`.
+        """
+        inputs = self._inputs_by_task(input_values, channel_ids, None, task, None)
+        ((name, batch),) = inputs.items()
+        if name is None:
+            raise ValueError("head_features: name a task, or set_adapter() first.")
+        output = self._encode(inputs, False, False)[name]
+        return self.heads[name].features(*self._read_by_heads(output, batch))
+
+    def _read_by_heads(self, output: MteegOutput, batch: Mapping) -> tuple:
+        """The arguments of :meth:`TaskHead.forward` for a task's output and inputs."""
+        return output.last_hidden_state, output.pooler_output, batch["channel_ids"], self.fc_norm
 
     def _inputs_by_task(self, input_values, channel_ids, labels, task, tasks) -> dict:
         """Either way of giving inputs to :meth:`forward` as a mapping by task (None: the base)."""

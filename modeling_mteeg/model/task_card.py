@@ -16,6 +16,7 @@ from torch import nn
 from .adapter_options import LOCATIONS
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
 from .checked_files import read_json, shortened
+from .head_options import PLAIN_HEAD, HeadOptions
 
 CARD_FILE = "task.json"
 ADAPTERS = ("lora", "none")
@@ -118,6 +119,9 @@ class TaskCard:
     max_missing_channels : int
         How many of ``channels`` a recording may lack; the task then runs on the others and says
         so. Cards that do not name it mean 0.
+    head : HeadOptions
+        What the head reads of the tokens, and its layers; also a kind's name or a mapping. Cards
+        that do not name it mean the paper's: linear on the mean of all patch tokens.
 
     Raises
     ------
@@ -147,12 +151,14 @@ class TaskCard:
     results: dict[str, Any] | None = None
     adapter: str = "lora"
     max_missing_channels: int = 0
+    head: HeadOptions = PLAIN_HEAD
 
     def __post_init__(self) -> None:
         put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
         self._check_types()
         put("labels", tuple(self.labels))
         put("channels", tuple(clean_name(name) for name in self.channels))
+        put("head", HeadOptions.read(self.head))
         two = len(self.labels) == 2
         put("loss", self.loss or ("binary_cross_entropy" if two else "cross_entropy"))
         put("metrics", tuple(self.metrics) or (BINARY_METRICS if two else MULTICLASS_METRICS))
@@ -187,6 +193,10 @@ class TaskCard:
         missing = self.max_missing_channels
         if type(missing) is not int:
             wrong.append(f"max_missing_channels: expected a whole number, found {missing!r}")
+        try:
+            HeadOptions.read(self.head)
+        except (ValueError, TypeError) as error:
+            wrong.append(shortened(error).rstrip("."))
         if wrong:
             raise TaskCardError("Task card: " + "; ".join(wrong) + ".")
 
@@ -220,6 +230,12 @@ class TaskCard:
             f"max_missing_channels: expected 0 to {most} of {len(self.channels)} channels, "
             f"found {self.max_missing_channels}",
         )
+        self._check(
+            self.head.kind != "channels" or (self.channels and not self.max_missing_channels),
+            "a channels head has weights of its own for every channel: expected channels, none of "
+            f"which may be missing, found {len(self.channels)} channels and max_missing_channels "
+            f"{self.max_missing_channels}. Choose head mean or attention, or name all channels",
+        )
 
     def _check(self, fits: bool, what: str) -> None:
         if not fits:
@@ -234,6 +250,10 @@ class TaskCard:
     def num_outputs(self) -> int:
         """Outputs of the head: 1 for a binary task, else the number of classes."""
         return 1 if self.is_binary else len(self.labels)
+
+    def head_shapes(self, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor of the task's head on a backbone of a width."""
+        return self.head.shapes(hidden_size, len(self.channels), self.num_outputs)
 
     @property
     def patches(self) -> int:
@@ -268,14 +288,18 @@ class TaskCard:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as they stand in ``task.json``.
 
-        ``max_missing_channels`` is left out where it is 0: such cards, and hashes of them, are
-        those of versions that did not know it. NaN and infinity among the results, which JSON does
-        not have, become null.
+        ``max_missing_channels`` is left out where it is 0, ``head`` where it is the paper's: such
+        cards, and hashes of them, are those of versions that did not know them. NaN and infinity
+        among the results, which JSON does not have, become null.
         """
         text = json.dumps(dataclasses.asdict(self))
         fields = json.loads(text, parse_constant=lambda name: None)
         if not self.max_missing_channels:
             del fields["max_missing_channels"]
+        if self.head == PLAIN_HEAD:
+            del fields["head"]
+        else:
+            fields["head"] = self.head.to_dict()
         return fields
 
     @classmethod

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from ..model.channels import channel_ids, clean_name
+from ..model.head_options import CHANNELS_ADVICE
 from ..model.recording_sources import ChannelChoice, Source, choose_channels, missing_note
 from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
@@ -60,18 +61,26 @@ def choose_for_task(source: Source, card: TaskCard, allow_missing: int | None) -
     Raises
     ------
     SignalError
-        More are missing; the message names them and says what the card allows.
+        More are missing; the message names them and says what the card allows. A head with
+        weights for every channel allows none, whatever ``allow_missing`` says.
     UnknownChannelError
         Channels of the recording that the spatial table does not know.
     """
     most = card.max_missing_channels if allow_missing is None else allow_missing
+    by_channel = card.head.kind == "channels"
     try:
+        most = 0 if by_channel else most
         choice = choose_channels(source, card.channels or None, most)
     except SignalError as error:
         advice = (
             f" The card of task {card.name!r} allows {card.max_missing_channels or 'none'} to be "
             "missing; allow_missing (--allow-missing) says otherwise."
         )
+        if by_channel:
+            advice = (
+                " Its head has weights of its own for every channel, so that none may be missing "
+                f"(allow_missing does not apply). {CHANNELS_ADVICE}"
+            )
         raise SignalError(f"Task {card.name!r}: {error}{advice}") from error
     channel_ids(choice.names, card.bipolar)
     return choice

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..methods import METHODS
+from ..model.head_options import KINDS
 from ..settings.config_file import read_overrides
 
 SIZES = ("demo", "base", "large", "huge")
@@ -40,6 +41,7 @@ def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
     add("--tasks", help="tasks, separated by commas")
     add("--base", help="folder or Hub id of the base, instead of a preset")
     add("--method", help=f"what is trained: {', '.join(METHODS)} (docs/methods.md)")
+    add("--head", help=f"what the tasks' heads read: auto, {', '.join(KINDS)} (docs/heads.md)")
     add("--seeds", help="whole numbers, separated by commas")
     return parser
 
@@ -53,6 +55,8 @@ def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
         keys["data.streaming"] = True
     if args.base is not None:
         keys |= {"model.base": args.base, "model.preset": None}
+    if args.head is not None:
+        keys["head.kind"] = args.head
     if args.tasks is not None:
         keys["data.tasks"] = args.tasks.split(",")
     if args.seeds is not None:

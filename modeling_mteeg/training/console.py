@@ -37,7 +37,11 @@ def describe_joint(
     for task, corpus in corpora.items():
         sizes = " / ".join(f"{len(reader):,}" for reader in corpus.splits.values())
         origin = "simulated" if corpus.card.simulated else corpus.card.corpus
-        say(accelerator, f"  {task:<13} {sizes} windows ({' / '.join(corpus.splits)}), {origin}")
+        head = ""
+        if METHODS[config.method].has_heads:
+            head = f", head: {config.head_of(task, corpus.card).describe()}"
+        say(accelerator, f"  {task:<13} {sizes} windows ({' / '.join(corpus.splits)}), {origin}"
+            f"{head}")  # fmt: skip
 
 
 def describe_stage_one(

@@ -11,11 +11,36 @@ from ..data.remote import is_url
 from ..evaluation.metrics import METRICS
 from ..methods import METHODS
 from ..model.adapter_options import AdapterOptions
-from ..model.task_card import TASK_NAME
+from ..model.head_options import KINDS, HeadOptions
+from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
 from .run_config import OptimizationOptions, RunConfig, check_start
 
 TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
+NEW_TASK_HEAD = "channels"
+"""Kind of the head of a task that is none of these, unless a configuration chooses one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadChoice(HeadOptions):
+    """A task's head; ``auto``, the default, is the paper's for its six tasks.
+
+    For any other task it is :data:`NEW_TASK_HEAD`, or ``mean`` where that cannot be: a ``channels``
+    head needs a card that names its channels and lets none be missing.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("auto", *KINDS)
+
+    kind: str = setting("auto", "auto|" + "|".join(KINDS), later=True)
+
+    def for_task(self, task: str, card: TaskCard) -> HeadOptions:
+        """The options of a task's head."""
+        options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
+        if self.kind == "auto":
+            kind = "mean" if task in TASKS else NEW_TASK_HEAD
+            all_there = card.channels and not card.max_missing_channels
+            options["kind"] = "mean" if kind == "channels" and not all_there else kind
+        return HeadOptions(**options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +85,7 @@ class JointOptimization(OptimizationOptions):
 class JointConfig(RunConfig):
     """A whole joint training. The YAML files in ``recipes/configs`` have these keys.
 
+    ``head`` is every task's, ``heads`` has, by task, one in place of it (docs/heads.md).
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
     reported, both in place of what the prepared data's task card says. ``floor`` sets the commonest
@@ -69,6 +95,8 @@ class JointConfig(RunConfig):
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
+    head: HeadChoice = dataclasses.field(default_factory=HeadChoice)
+    heads: dict[str, HeadChoice] = setting({}, later=True)
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
     sampling: dict[str, SamplingRule] = setting({})
     method: str = setting("mteeg")
@@ -88,6 +116,10 @@ class JointConfig(RunConfig):
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "adapter": self.adapter.to_dict()}
+
+    def head_of(self, task: str, card: TaskCard) -> HeadOptions:
+        """The head of a task whose prepared data have ``card``."""
+        return self.heads.get(task, self.head).for_task(task, card)
 
     def sampling_of(self, tasks: Iterable[str]) -> dict[str, SamplingRule]:
         """The sampling rules of those of ``tasks`` that have one."""
@@ -110,7 +142,7 @@ class JointConfig(RunConfig):
         known = dict.fromkeys((*TASKS, *tasks))
         weights = tree.get("optimization")
         weights = weights.get("task_weights") if isinstance(weights, Mapping) else None
-        sections = {key: tree.get(key) for key in ("sampling", "monitor", "metrics")}
+        sections = {key: tree.get(key) for key in ("sampling", "monitor", "metrics", "heads")}
         sections["optimization.task_weights"] = weights
         for section, names in sections.items():
             for task in names if isinstance(names, Mapping) else ():

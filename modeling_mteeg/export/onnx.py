@@ -234,7 +234,8 @@ def _facts(model: MteegModel, task: str, opset: int) -> dict[str, Any]:
         "inputs": {
             "input_values": f"float32 (batch, channels, patches, {size}), {card.scale_uv:g} "
             f"microvolt, {card.rate_hz:g} Hz",
-            "channel_ids": "int64 (channels, 2), rows of the spatial table",
+            "channel_ids": "int64 (channels, 2), rows of the spatial table"
+            + (", of the task's channels in any order" if card.head.kind == "channels" else ""),
         },
         "outputs": {
             "logits": f"float32 (batch, {card.num_outputs})",

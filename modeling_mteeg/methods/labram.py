@@ -16,6 +16,7 @@ from ..model.adapter_options import HEAD_ALONE, AdapterOptions
 from ..model.adapters import task_of
 from ..model.configuration_mteeg import MteegConfig
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
+from ..model.head_options import PLAIN_HEAD
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard, TaskCardError
 from ..settings.plain_json import plain, write_json
@@ -94,6 +95,14 @@ class LabramMethod(GradientMethod):
         """Matrices and kernels decay, embedding tables do not, as in LaBraM's fine-tuning."""
         table = name.startswith(_EMBEDDINGS) or name.endswith(".query")  # of an attention head
         return parameter.ndim > 1 and not table
+
+    def identity(self) -> dict[str, Any]:
+        """Heads other than the paper's: a configuration may leave the choice to the package."""
+        return {
+            f"head of {task}": card.head.to_dict()
+            for task, card in self.cards.items()
+            if card.head != PLAIN_HEAD
+        }
 
     def facts(self) -> dict[str, Any]:
         trained = {p.requires_grad for p in self.module.temporal_encoder.parameters()}

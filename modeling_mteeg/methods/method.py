@@ -183,6 +183,10 @@ class GradientMethod(Method):
         """The only task that a parameter serves; None: several share it."""
         return None
 
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made with, beside configuration, data and weights."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         trained = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
         return {**super().facts(), "trainable_parameters": trained}

@@ -68,8 +68,8 @@ def choose_for_task(source: Source, card: TaskCard, allow_missing: int | None) -
     """
     most = card.max_missing_channels if allow_missing is None else allow_missing
     by_channel = card.head.kind == "channels"
+    most = 0 if by_channel else most
     try:
-        most = 0 if by_channel else most
         choice = choose_channels(source, card.channels or None, most)
     except SignalError as error:
         advice = (

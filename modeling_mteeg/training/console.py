@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from ..data import Corpus, UnlabelledWindows
 from ..methods import METHODS
+from ..model.head_options import PLAIN_HEAD
 from ..model.task_card import TaskCard
 from .core import TrainingCore, count
 from .joint_config import JointConfig
@@ -37,11 +38,10 @@ def describe_joint(
     for task, corpus in corpora.items():
         sizes = " / ".join(f"{len(reader):,}" for reader in corpus.splits.values())
         origin = "simulated" if corpus.card.simulated else corpus.card.corpus
-        head = ""
-        if METHODS[config.method].has_heads:
-            head = f", head: {config.head_of(task, corpus.card).describe()}"
+        head = config.head_of(task, corpus.card)
+        told = METHODS[config.method].has_heads and head != PLAIN_HEAD
         say(accelerator, f"  {task:<13} {sizes} windows ({' / '.join(corpus.splits)}), {origin}"
-            f"{head}")  # fmt: skip
+            f"{f', head: {head.describe()}' if told else ''}")  # fmt: skip
 
 
 def describe_stage_one(

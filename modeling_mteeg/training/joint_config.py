@@ -31,7 +31,7 @@ class HeadChoice(HeadOptions):
 
     KINDS: ClassVar[tuple[str, ...]] = ("auto", *KINDS)
 
-    kind: str = setting("auto", "auto|" + "|".join(KINDS), later=True)
+    kind: str = setting("auto", "|".join(KINDS), later=True)
 
     def for_task(self, task: str, card: TaskCard) -> HeadOptions:
         """The options of a task's head."""

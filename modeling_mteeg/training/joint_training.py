@@ -25,7 +25,6 @@ from ..evaluation import (
     predict_task,
 )
 from ..methods.method import GradientMethod, Method, TrainingError
-from ..model.head_options import PLAIN_HEAD
 from .checkpoint import Checkpoint
 from .core import TrainingCore, count, same_everywhere, step_seed
 from .joint_config import JointConfig
@@ -315,13 +314,8 @@ class JointTrainer(SelectedTraining):
             if not parameter.requires_grad:
                 digest.update(name.encode())
                 digest.update(parameter.detach().float().cpu().numpy().tobytes())
-        # Heads other than the paper's: the configuration may leave the choice to the package.
-        heads = {
-            f"head of {task}": card.head.to_dict()
-            for task, card in self.method.cards.items()
-            if card.head != PLAIN_HEAD
-        }
-        return {**super()._identity(), "frozen weights": digest.hexdigest(), **heads}
+        method = self.method.identity()
+        return {**super()._identity(), "frozen weights": digest.hexdigest(), **method}
 
     # The steps -------------------------------------------------------------------------------
 

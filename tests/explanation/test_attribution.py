@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_models import CARDS, inputs_of, model_with_tasks
+from tiny_models import CARDS, HEADS, inputs_of, model_with_tasks
 
 from modeling_mteeg import MteegModel, TaskCard, channel_ids
 from modeling_mteeg.explanation.attribution import (
@@ -140,6 +140,36 @@ def test_rollout_is_the_product_of_the_layers(model):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.sum((1, 2)), torch.ones(2))
     assert (found > 0).all()
+
+
+@pytest.mark.parametrize("head", HEADS[1:], ids=str)
+def test_integrated_gradients_are_complete_for_every_head(head):
+    model = model_with_tasks("seed-v", heads={"seed-v": head}).double()
+    batch = inputs("seed-v")
+    found = attribute(model, batch, "seed-v", target=2, steps=200)
+    expected = (scores(model, batch, "seed-v") - scores(model, batch, "seed-v", 0.0))[:, 2]
+    assert expected.abs().min() > 0.01
+    torch.testing.assert_close(found.sum(1).double(), expected, rtol=5e-3, atol=5e-3)
+
+
+def test_rollout_begins_with_what_the_head_reads():
+    """A head that attends to one channel alone gives it more than equal shares do."""
+    task, batch = "seed-v", inputs("seed-v")
+    model = model_with_tasks(task, heads={task: {"kind": "attention"}}).double()
+    out = model(**batch, task=task, output_attentions=True)
+    equal = attribute(model, batch, task, method="attention-rollout")
+    with torch.no_grad():  # the query is what makes channel 3 of window 0 different
+        tokens = model.fc_norm(out.last_hidden_state[:, 1:])
+        model.heads[task].query.copy_(100 * (tokens[0, 3] - tokens[0].mean(0)))
+    shares = model.heads[task].shares(out.last_hidden_state, model.fc_norm)  # (2, 6)
+    assert shares[0, 3] > 0.99
+    reach = torch.nn.functional.pad(shares, (1, 0))[:, None]
+    for layer in reversed(out.attentions):
+        reach = 0.5 * (reach + reach @ layer.mean(1))
+    expected = reach[:, 0, 1:] / reach[:, 0, 1:].sum(1, keepdim=True)
+    found = attribute(model, batch, task, method="attention-rollout")
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    assert found[0, 3] > 1.5 * equal[0, 3]
 
 
 @few_steps

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from places import ROOT
-from tiny_models import CARDS, inputs_of, model_with_tasks, randomize, snapshot
+from tiny_models import CARDS, HEADS, inputs_of, model_with_tasks, randomize, snapshot
 from tiny_recordings import eeg, raw_of
 
 from modeling_mteeg import MteegModel, TaskCard, cli
@@ -116,6 +116,27 @@ def test_the_file_and_its_sidecar_say_what_they_are(model, made):
         assert sidecar[key] == (int(text) if key == "opset" else _value(text))
     assert result.max_difference == sidecar["check"]["max_difference"] <= 1e-4
     assert len(result.shapes) == 9 and max(shape[2] for shape in result.shapes) > 16
+
+
+@pytest.mark.parametrize("head", [HEADS[3], HEADS[5]], ids=str)
+def test_every_head_is_in_the_file(tmp_path, head):
+    """A hidden layer over the mean token of every channel, and over attention."""
+    model = model_with_tasks("seed-v", heads={"seed-v": head}, num_hidden_layers=1)
+    result = export_onnx(model, "seed-v", tmp_path)
+    inputs, order = inputs_of("seed-v"), torch.tensor([4, 0, 2, 5, 1, 3])
+    wanted = expected(model, inputs, "seed-v")
+    assert_same(run(result.path, inputs), wanted)
+    values, ids = inputs["input_values"], inputs["channel_ids"]
+    moved = {"input_values": values[:, order], "channel_ids": ids[order]}
+    assert_same(run(result.path, moved), wanted)
+    longer = {"input_values": values[:1].repeat(1, 1, 18, 1), "channel_ids": ids}
+    assert_same(run(result.path, longer), expected(model, longer, "seed-v"))
+    fewer = run(result.path, {"input_values": values[:, 1:], "channel_ids": ids[1:]})
+    # A graph cannot refuse: without a channel that the head knows it gives no number.
+    assert np.isnan(fewer["logits"]).all() == (head["kind"] == "channels")
+    facts = json.loads(result.sidecar.read_text("utf-8"))
+    assert TaskCard.from_dict(facts["task"]).head == model.tasks["seed-v"].head
+    assert ("of the task's" in facts["inputs"]["channel_ids"]) == (head["kind"] == "channels")
 
 
 def _value(text: str):

@@ -242,6 +242,21 @@ def test_bipolar_channels_are_derived_or_taken_as_recorded():
     np.testing.assert_allclose(derived.probabilities, recorded.probabilities, atol=1e-6)
 
 
+def test_a_head_that_knows_channels_finds_them_by_name_and_lets_none_be_missing():
+    model = model_of("all-six", head={"kind": "channels"})
+    recording = (eeg(40.0), NAMES, 250.0)
+    found = predict(recording, model)["all-six"]
+    assert_equal(found, expected(model, recording, "all-six"))
+    turned = predict((recording[0][::-1], NAMES[::-1], 250.0), model)["all-six"]
+    assert_equal(turned, found.probabilities)
+    lacking = (recording[0][:5], NAMES[:5], 250.0)
+    for allowed in (None, 1):
+        with pytest.raises(SignalError, match=r"1 are missing: O1.*none may be.*Interpolate"):
+            predict(lacking, model, allow_missing=allowed)
+    with pytest.raises(SignalError, match="1 are missing: O1"):
+        MteegFeatureExtractor()(lacking, task=model.tasks["all-six"])
+
+
 def test_missing_channels_are_an_error_unless_the_card_or_the_caller_allows_it():
     recording = (eeg(40.0)[:4], NAMES[:4], 250.0)
     model = model_of("all-six")

@@ -35,6 +35,16 @@ OPTIONS = [
 ]
 """Options of ``add_adapter`` that matter to files and products."""
 
+HEADS = [
+    {"kind": "mean"},
+    {"kind": "mean", "hidden": 7},
+    {"kind": "channels"},
+    {"kind": "channels", "hidden": 9, "dropout": 0.2},
+    {"kind": "attention"},
+    {"kind": "attention", "queries": 3, "hidden": 5},
+]
+"""Options of a task's head."""
+
 
 def tiny_model(seed: int = 0, **config) -> MteegModel:
     """Two layers of width 100 with random weights, in evaluation mode."""
@@ -57,11 +67,17 @@ def randomize(model: MteegModel, *tasks: str, seed: int = 1) -> None:
         nn.init.normal_(model.heads[task].bias, std=0.2)
 
 
-def model_with_tasks(*tasks: str, seed: int = 0, options: dict | None = None, **config):
-    """A tiny model with adapters (all six by default) whose B is not zero."""
+def model_with_tasks(
+    *tasks: str, seed: int = 0, options: dict | None = None, heads: dict | None = None, **config
+):
+    """A tiny model with adapters (all six by default) whose B is not zero.
+
+    ``heads`` has options of a task's head, by task.
+    """
     model = tiny_model(seed, **config)
     for task in tasks or CARDS:
-        model.add_adapter(task, card=CARDS[task], **(options or {}))
+        card = CARDS[task].replace(head=(heads or {}).get(task, "mean"))
+        model.add_adapter(task, card=card, **(options or {}))
     randomize(model, seed=seed + 1)
     return model
 
@@ -113,8 +129,9 @@ def changed(model: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
 def belongs_to(name: str, task: str) -> bool:
     """Whether a parameter is the task's own: its head, or its A and B."""
     parts = name.split(".")
-    owned = parts[0] == "heads" or "lora_A" in parts or "lora_B" in parts
-    return owned and parts[-2] == task
+    if parts[0] == "heads":  # heads.TASK.weight, heads.TASK.hidden.weight
+        return parts[1] == task
+    return ("lora_A" in parts or "lora_B" in parts) and parts[-2] == task
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ..model.configuration_mteeg import PRESETS
+from ..model.head_options import PLAIN_HEAD
+from ..model.task_card import TaskCard
 from . import sections as parts
 from . import stage_one_sections as stage_one
 from .facts import BaseFacts, TaskFacts
@@ -87,10 +89,15 @@ def _tasks(facts: BaseFacts) -> list[str]:
     header = ["task", "labels", "channels", "window", "adapter"]
     rows = [
         [card.name, ", ".join(card.labels), str(len(card.channels) or "any"),
-         f"{card.window_s:g} s", task.options.describe()]
+         f"{card.window_s:g} s", task.options.describe() + _head(card)]
         for task in facts.tasks for card in [task.card]
     ]  # fmt: skip
     return [parts.table(header, rows, text_columns=5)]
+
+
+def _head(card: TaskCard) -> str:
+    """The head where it is another one than the paper's."""
+    return "" if card.head == PLAIN_HEAD else f"; head: {card.head.describe()}"
 
 
 def _load(tasks: tuple[TaskFacts, ...]) -> str:

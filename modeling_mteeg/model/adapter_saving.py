@@ -182,6 +182,12 @@ class AdapterSavingMixin:
         Path
             The folder.
 
+        Raises
+        ------
+        ValueError
+            Changes of the card that the head does not go with (its kind, the number of labels, the
+            channels that it has weights for).
+
         Notes
         -----
         Results of a task that was loaded and has been trained on since are left out, with a
@@ -201,6 +207,11 @@ class AdapterSavingMixin:
                 stacklevel=2,
             )
         card = self.tasks[name].replace(base=base, **card_changes)
+        if not self.heads[name].serves(card):
+            raise ValueError(
+                f"Task {name!r}: expected changes of the card that the head goes with, found "
+                f"{sorted(card_changes)}: it was made for {self.heads[name].extra_repr()}."
+            )
         place = write_task(Path(folder), card, self.adapter_options[name], state)
         if model_card:
             write_model_cards(place)

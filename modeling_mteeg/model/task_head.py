@@ -46,6 +46,19 @@ class TaskHead(nn.Linear):
             rows = torch.from_numpy(rows_of(card.channels, card.bipolar))  # (channels, 2)
             self.register_buffer("channel_ids", rows, persistent=False)
 
+    def serves(self, card: TaskCard) -> bool:
+        """Whether these weights are those of a card: same head, outputs, and channels it knows."""
+        same = card.head == self.options and card.num_outputs == self.out_features
+        if not same or self.options.kind != "channels":
+            return same
+        rows = torch.from_numpy(rows_of(card.channels, card.bipolar))
+        return torch.equal(rows, self.channel_ids.cpu())
+
+    def extra_repr(self) -> str:
+        text = f"head {self.options.describe()}, {self.out_features} outputs"
+        by_name = self.options.kind == "channels"
+        return text + (f", channels {' '.join(self.channels)}" if by_name else "")
+
     def forward(
         self,
         tokens: torch.Tensor,

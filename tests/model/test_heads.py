@@ -322,6 +322,22 @@ def test_a_head_that_lacks_a_tensor_is_refused(model, tmp_path):
         tiny_model().load_adapter(folder)
 
 
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [
+        ("seed-v", {"channels": CARDS["seed-v"].channels[::-1]}),
+        ("seed-v", {"head": "mean"}),
+        ("tuab", {"head": "attention"}),
+        ("tuab", {"labels": ("a", "b", "c"), "loss": "cross_entropy"}),
+    ],
+)
+def test_a_card_that_the_weights_do_not_go_with_is_not_saved(model, tmp_path, task, changes):
+    with pytest.raises(ValueError, match=f"{min(changes)}.*it was made for head mean"):
+        model.save_adapter(task, tmp_path / "task", **changes)
+    assert not (tmp_path / "task").exists()
+    model.save_adapter("tuab", tmp_path / "task", channels=CARDS["tuab"].channels[::-1])
+
+
 @pytest.mark.parametrize("task", MIXED)
 def test_merging_keeps_the_head(model, task):
     expected = model(**inputs_of(task), task=task).logits

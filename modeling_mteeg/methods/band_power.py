@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..cards import RECORD_FILE, write_cards
+from ..model.log_band_power import BANDS_HZ
 from ..model.modeling_mteeg import task_loss
 from ..model.task_card import TaskCard
 from ..settings.plain_json import plain, write_json
 from ..settings.schema import setting
 from .method import Batch, FittedMethod
 
-BANDS_HZ = {"delta": (1, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 45)}
 _SEGMENT_S = 2.0
 _LEAST_POWER = 1e-12  # a flat channel has a logarithm, too
 _NEVER = -30.0

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar, Self
 
+from .log_band_power import BANDS_HZ
+
 KINDS = ("mean", "channels", "attention")
 MAX_HIDDEN = 65_536
 MAX_QUERIES = 1024
@@ -47,6 +49,9 @@ class HeadOptions:
         On the input of every linear layer of the head, in training.
     queries : int
         Queries of an ``attention`` head; their means are laid end to end.
+    band_power : bool
+        Whether a ``channels`` head reads, beside the tokens, the log band power of every channel
+        (:class:`log_band_power.LogBandPower`): what the backbone's normalisations take away.
 
     Raises
     ------
@@ -61,6 +66,7 @@ class HeadOptions:
     hidden: int | None = field(default=None, metadata={"check": "> 0", "later": True})
     dropout: float = field(default=0.0, metadata={"check": ">= 0, < 1", "later": True})
     queries: int = field(default=1, metadata={"check": "> 0", "later": True})
+    band_power: bool = field(default=False, metadata={"later": True})
 
     def __post_init__(self) -> None:
         if self.kind not in self.KINDS:
@@ -79,6 +85,14 @@ class HeadOptions:
             raise ValueError(
                 f"queries: expected a whole number from 1 to {most} for a head of kind "
                 f"{self.kind!r}, found {queries!r}."
+            )
+        self._check_band_power()
+
+    def _check_band_power(self) -> None:
+        if type(self.band_power) is not bool or (self.band_power and self.kind != "channels"):
+            raise ValueError(
+                "band_power: expected false, or true for a head of kind 'channels', found "
+                f"{self.band_power!r} for {self.kind!r}."
             )
 
     @classmethod
@@ -115,7 +129,13 @@ class HeadOptions:
         channels : int
             Of the task's card.
         """
-        return hidden_size * {"mean": 1, "channels": channels, "attention": self.queries}[self.kind]
+        return sum(self.blocks(hidden_size, channels))
+
+    def blocks(self, hidden_size: int, channels: int) -> tuple[int, ...]:
+        """The same by source: numbers from tokens, and from band power where it is read."""
+        times = {"mean": 1, "channels": channels, "attention": self.queries}[self.kind]
+        power = (channels * len(BANDS_HZ),) if self.band_power else ()
+        return hidden_size * times, *power
 
     def shapes(self, hidden_size: int, channels: int, outputs: int) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor of the head; arguments as of :meth:`width`."""
@@ -131,6 +151,7 @@ class HeadOptions:
     def describe(self) -> str:
         """The options in words, as a model card has them."""
         text = _READS[self.kind]
+        text += " and its log band power" if self.band_power else ""
         text += f", {self.queries} queries" if self.queries > 1 else ""
         text += ", linear" if self.hidden is None else f", {self.hidden} hidden units"
         return text + (f", dropout {self.dropout:g}" if self.dropout else "")

@@ -271,7 +271,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
 
     def _read_by_heads(self, output: MteegOutput, batch: Mapping) -> tuple:
         """The arguments of :meth:`TaskHead.forward` for a task's output and inputs."""
-        return output.last_hidden_state, output.pooler_output, batch["channel_ids"], self.fc_norm
+        tokens, pooled = output.last_hidden_state, output.pooler_output
+        return tokens, pooled, batch["channel_ids"], self.fc_norm, batch["input_values"]
 
     def _inputs_by_task(self, input_values, channel_ids, labels, task, tasks) -> dict:
         """Either way of giving inputs to :meth:`forward` as a mapping by task (None: the base)."""

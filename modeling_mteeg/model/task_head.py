@@ -8,7 +8,8 @@ from torch import nn
 
 from .channels import channel_ids as rows_of
 from .head_options import CHANNELS_ADVICE
-from .task_card import TaskCard
+from .log_band_power import LogBandPower
+from .task_card import PATCH_S, TaskCard
 
 
 class TaskHead(nn.Linear):
@@ -45,6 +46,9 @@ class TaskHead(nn.Linear):
         if options.kind == "channels":
             rows = torch.from_numpy(rows_of(card.channels, card.bipolar))  # (channels, 2)
             self.register_buffer("channel_ids", rows, persistent=False)
+        if options.band_power:
+            patch_size = round(card.rate_hz * PATCH_S)
+            self.log_band_power = LogBandPower(patch_size, card.rate_hz, card.scale_uv)
 
     def serves(self, card: TaskCard) -> bool:
         """Whether these weights are those of a card: same head, outputs, and channels it knows."""
@@ -65,9 +69,11 @@ class TaskHead(nn.Linear):
         pooled: torch.Tensor,
         channel_ids: torch.Tensor,
         norm: nn.LayerNorm,
+        input_values: torch.Tensor,
     ) -> torch.Tensor:
         """Logits (batch, outputs); arguments as of :meth:`features`."""
-        features = self._dropped(self.features(tokens, pooled, channel_ids, norm))
+        read = self.features(tokens, pooled, channel_ids, norm, input_values)
+        features = self._dropped(read)
         return F.linear(features, self.weight, self.bias)
 
     def features(
@@ -76,6 +82,7 @@ class TaskHead(nn.Linear):
         pooled: torch.Tensor,
         channel_ids: torch.Tensor,
         norm: nn.LayerNorm,
+        input_values: torch.Tensor,
     ) -> torch.Tensor:
         """What the output layer gets.
 
@@ -89,6 +96,8 @@ class TaskHead(nn.Linear):
             int64, (channels, 2) or (batch, channels, 2), of the window.
         norm : torch.nn.LayerNorm
             The backbone's ``fc_norm``: part of the base, not of the head.
+        input_values : torch.Tensor
+            The window itself, as the model got it; read where ``band_power`` is on.
 
         Returns
         -------
@@ -103,7 +112,7 @@ class TaskHead(nn.Linear):
             values; the features are NaN instead.
         """
         if self.options.kind == "channels":
-            read = self._by_channel(tokens, channel_ids, norm)
+            read = self._by_channel(tokens, channel_ids, norm, input_values)
         elif self.options.kind == "attention":
             read = self._attended(tokens, norm)
         else:
@@ -137,9 +146,13 @@ class TaskHead(nn.Linear):
         return (self._attention(values).transpose(1, 2) @ values).flatten(1)
 
     def _by_channel(
-        self, tokens: torch.Tensor, channel_ids: torch.Tensor, norm: nn.LayerNorm
+        self,
+        tokens: torch.Tensor,
+        channel_ids: torch.Tensor,
+        norm: nn.LayerNorm,
+        input_values: torch.Tensor,
     ) -> torch.Tensor:
-        """(batch, the card's channels * width), in the card's order whatever the window's."""
+        """(batch, the card's channels * (width, then bands)), in the card's order."""
         ours = self.channel_ids  # (own, 2)
         same = channel_ids[..., None, :, :].to(ours.device) == ours[:, None]
         same = same.all(-1)  # (own, channels), or with a leading batch axis
@@ -151,10 +164,21 @@ class TaskHead(nn.Linear):
         count = channel_ids.shape[-2]
         means = norm(tokens[:, 1:].reshape(batch, count, -1, width).mean(2))  # over patches
         place = same.to(torch.int64).argmax(-1)  # of every own channel: (own,) or (batch, own)
-        place = place.expand(batch, -1)[..., None].expand(-1, -1, width)
-        means = means.gather(1, place).to(self.weight.dtype)  # (batch, own, width)
+        place = place.expand(batch, -1)[..., None]  # (batch, own, 1)
+        read = [means]
+        if self.options.band_power:
+            read.append(self.log_band_power(input_values))  # (batch, channels, bands)
+        read = torch.cat(
+            [
+                values.gather(1, place.expand(-1, -1, values.shape[2]))
+                .to(self.weight.dtype)
+                .flatten(1)
+                for values in read
+            ],
+            dim=1,
+        )
         # Where nothing can be raised: never an answer from channels that are not the task's.
-        return means.flatten(1).masked_fill(~fits.reshape(-1, 1), torch.nan)
+        return read.masked_fill(~fits.reshape(-1, 1), torch.nan)
 
     def _may_ask(self, channel_ids: torch.Tensor) -> bool:
         """Whether values may be read back: from an accelerator a training would wait for them."""

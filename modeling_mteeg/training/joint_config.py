@@ -18,7 +18,8 @@ from .run_config import OptimizationOptions, RunConfig, check_start
 
 TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
 NEW_TASK_HEAD = "channels"
-"""Kind of the head of a task that is none of these, unless a configuration chooses one."""
+"""Kind of the head of a task that is none of these, unless a configuration chooses one; as such it
+reads band power, too (docs/heads.md)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class HeadChoice(HeadOptions):
             kind = "mean" if task in TASKS else NEW_TASK_HEAD
             all_there = card.channels and not card.max_missing_channels
             options["kind"] = "mean" if kind == "channels" and not all_there else kind
+            options["band_power"] = options["kind"] == "channels"
         return HeadOptions(**options)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from scipy.signal import welch
 from tiny_models import (
     CARDS,
     HEADS,
@@ -30,6 +32,7 @@ from modeling_mteeg import MteegModel, TaskCard, channel_ids
 from modeling_mteeg.hub.publication import read_publication
 from modeling_mteeg.model.adapter_files import AdapterError
 from modeling_mteeg.model.head_options import PLAIN_HEAD, HeadOptions
+from modeling_mteeg.model.log_band_power import BANDS_HZ, LogBandPower
 from modeling_mteeg.model.task_card import TaskCardError
 from modeling_mteeg.model.task_head import TaskHead
 
@@ -72,7 +75,9 @@ def test_a_card_keeps_its_head(options, tmp_path):
     [
         ("median", r"head: expected one of \['mean', 'channels', 'attention'\], found 'median'"),
         ("auto", "found 'auto'"),
-        ({"knid": "mean"}, "a mapping with kind, hidden, dropout, queries"),
+        ({"knid": "mean"}, "a mapping with kind, hidden, dropout, queries, band_power"),
+        ({"band_power": True}, "true for a head of kind 'channels', found True for 'mean'"),
+        ({"kind": "channels", "band_power": 1}, "found 1 for 'channels'"),
         ({"hidden": 0}, "hidden: expected a whole number from 1 to"),
         ({"hidden": True}, "hidden: expected a whole number"),
         ({"hidden": 10**9}, "hidden: expected a whole number from 1 to 65536"),
@@ -123,14 +128,47 @@ def test_the_attention_head_is_a_softmax_over_normalised_tokens(model):
         head.query.mul_(50)  # far from equal weights
     out = model(**inputs_of("sleep-edf"), task="sleep-edf")
     tokens = model.fc_norm(out.last_hidden_state[:, 1:])
-    ids = inputs_of("sleep-edf")["channel_ids"]
+    inputs = inputs_of("sleep-edf")
     weights = torch.exp(tokens @ head.query[0] / tokens.shape[-1] ** 0.5)
     weights = weights / weights.sum(1, keepdim=True)
     assert weights.max() > 2 * weights.mean()
     expected = (weights[..., None] * tokens).sum(1) @ head.weight.T + head.bias
-    arguments = out.last_hidden_state, out.pooler_output, ids, model.fc_norm
+    tokens = out.last_hidden_state, out.pooler_output
+    arguments = *tokens, inputs["channel_ids"], model.fc_norm, inputs["input_values"]
     torch.testing.assert_close(head(*arguments), expected, **CLOSE)
     torch.testing.assert_close(head.shares(out.last_hidden_state, model.fc_norm), weights, **CLOSE)
+
+
+def test_band_power_is_welchs_and_stands_behind_the_tokens(model):
+    """scipy's estimate, in the order of the card's channels whatever the window's."""
+    card = CARDS["seed-v"].replace(head={"kind": "channels", "band_power": True})
+    model = tiny_model()
+    model.add_adapter("seed-v", card=card)
+    inputs = inputs_of("seed-v")
+    features = model.head_features(**inputs, task="seed-v").detach().numpy()
+    width = len(card.channels) * model.config.hidden_size
+    tokens = model(**inputs, task="seed-v").last_hidden_state[:, 1:]
+    means = tokens.unflatten(1, (len(card.channels), card.patches)).mean(2)
+    tokens = model.fc_norm(means).flatten(1).detach().numpy()
+    np.testing.assert_allclose(features[:, :width], tokens, rtol=1e-4, atol=1e-4)
+    signal = inputs["input_values"].double().flatten(2).numpy() * card.scale_uv  # microvolt
+    hz, density = welch(signal, card.rate_hz, nperseg=200, noverlap=0)
+    powers = [density[..., (hz >= low) & (hz < high)].mean(-1) for low, high in BANDS_HZ.values()]
+    expected = np.log(np.stack(powers, -1) + 1e-3).reshape(len(signal), -1)
+    np.testing.assert_allclose(features[:, width:], expected, rtol=1e-4, atol=1e-4)
+    turned = {key: value.flip(-3 if key == "input_values" else 0) for key, value in inputs.items()}
+    again = model.head_features(**turned, task="seed-v").detach().numpy()
+    np.testing.assert_allclose(again, features, rtol=1e-3, atol=1e-3)
+
+
+def test_a_flat_channel_has_a_logarithm_and_a_gradient():
+    values = torch.zeros(1, 2, 2, 200)
+    values[0, 1] = torch.randn(2, 200)
+    values.requires_grad_()
+    found = LogBandPower(200, 200.0, 100.0)(values)
+    found.sum().backward()
+    assert found.isfinite().all() and values.grad.isfinite().all()
+    assert values.grad[0, 1].abs().max() > 0
 
 
 def test_a_hidden_layer_is_one_of_gelu(model):
@@ -364,8 +402,9 @@ def test_stock_peft_gives_the_features_that_a_head_reads(model, tmp_path):
     for task in ("seed-v", "sleep-edf"):
         folder = model.save_adapter(task, tmp_path / "adapters" / task)
         stock = PeftModel.from_pretrained(AutoModel.from_pretrained(tmp_path), folder).eval()
-        out, ids = stock(**inputs_of(task)), inputs_of(task)["channel_ids"]
-        head = model.heads[task]
-        found = head(out.last_hidden_state, out.pooler_output, ids, model.fc_norm)
+        inputs = inputs_of(task)
+        out, head = stock(**inputs), model.heads[task]
+        window = inputs["channel_ids"], model.fc_norm, inputs["input_values"]
+        found = head(out.last_hidden_state, out.pooler_output, *window)
         expected = model(**inputs_of(task), task=task).logits
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

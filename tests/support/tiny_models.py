@@ -39,7 +39,7 @@ HEADS = [
     {"kind": "mean"},
     {"kind": "mean", "hidden": 7},
     {"kind": "channels"},
-    {"kind": "channels", "hidden": 9, "dropout": 0.2},
+    {"kind": "channels", "hidden": 9, "dropout": 0.2, "band_power": True},
     {"kind": "attention"},
     {"kind": "attention", "queries": 3, "hidden": 5},
 ]

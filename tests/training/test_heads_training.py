@@ -47,7 +47,9 @@ def test_the_six_have_the_papers_head_and_new_tasks_another():
     config = make_config()
     for task in TASKS:
         assert config.head_of(task, NEW.replace(name=task)) == PLAIN_HEAD
-    assert head_of(config, NEW) == HeadOptions(NEW_TASK_HEAD)
+    assert head_of(config, NEW) == HeadOptions(NEW_TASK_HEAD, band_power=True)
+    by_hand = make_config(head={"kind": "channels"})
+    assert head_of(by_hand, NEW) == HeadOptions("channels")
     assert NEW_TASK_HEAD != "mean"
 
 
@@ -191,12 +193,12 @@ def test_the_recipe_takes_a_head_and_saves_it_with_the_task(tmp_path, capsys):
     assert load_recipe("joint").main([str(word) for word in words]) == 0
     printed = capsys.readouterr().out
     assert "head: attention over all patch tokens, linear" in printed
-    assert "head: mean token of every channel, 4 hidden units" in printed
+    assert "head: mean token of every channel and its log band power, 4 hidden units" in printed
     model = MteegModel.from_pretrained(tmp_path / "out/model")
     assert model.load_adapter("tuab").head == HeadOptions("attention")
-    assert model.load_adapter("mine").head == HeadOptions("channels", 4)
+    assert model.load_adapter("mine").head == HeadOptions("channels", 4, band_power=True)
     text = (tmp_path / "out/model/adapters/mine/README.md").read_text("utf-8")
-    assert "| head | mean token of every channel, 4 hidden units |" in text
+    assert "| head | mean token of every channel and its log band power, 4 hidden units |" in text
     record = json.loads((tmp_path / "out/model/training.json").read_text())
     assert record["config"]["head"]["kind"] == "attention"
     stored = load_file(tmp_path / "out/model/adapters/mine/head.safetensors")

@@ -202,4 +202,4 @@ def test_the_recipe_takes_a_head_and_saves_it_with_the_task(tmp_path, capsys):
     record = json.loads((tmp_path / "out/model/training.json").read_text())
     assert record["config"]["head"]["kind"] == "attention"
     stored = load_file(tmp_path / "out/model/adapters/mine/head.safetensors")
-    assert tuple(stored["hidden.weight"].shape) == (4, 2 * model.config.hidden_size)
+    assert tuple(stored["hidden.weight"].shape) == (4, 2 * (model.config.hidden_size + 5))

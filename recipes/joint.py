@@ -28,7 +28,13 @@ from modeling_mteeg.methods import METHODS, FittedMethod
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.console import describe_joint, epoch_line, say, say_resumed
+from modeling_mteeg.training.console import (
+    describe_joint,
+    epoch_line,
+    say,
+    say_resumed,
+    say_thresholds,
+)
 from modeling_mteeg.training.core import count
 from modeling_mteeg.training.final_report import (
     judge_tested,
@@ -132,6 +138,8 @@ def train(
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
 
     trainer.select_best()
+    # Tasks of two classes may have their decision threshold chosen on validation, too.
+    say_thresholds(accelerator, trainer.choose_thresholds())
     predictions = trainer.predict("test")
     if accelerator.is_main_process:
         saved = save_training(trainer, folder / "model", record, scores_of(predictions))

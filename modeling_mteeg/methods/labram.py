@@ -52,6 +52,10 @@ class LabramMethod(GradientMethod):
         cls.choose_trained(model, config)
         return cls(model)
 
+    def set_threshold(self, task: str, threshold: float) -> None:
+        super().set_threshold(task, threshold)
+        self.module.tasks[task] = self.cards[task]  # what is saved
+
     @classmethod
     def adapter_options(cls, config: Any) -> AdapterOptions:
         """Every task's adapter; by default a task is a head alone."""

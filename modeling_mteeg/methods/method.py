@@ -80,6 +80,10 @@ class Method(ABC):
     def __init__(self, cards: Mapping[str, TaskCard]) -> None:
         self.cards = dict(cards)
 
+    def set_threshold(self, task: str, threshold: float) -> None:
+        """Put a decision threshold into a task's card; it is saved with the task."""
+        self.cards[task] = self.cards[task].replace(threshold=threshold)
+
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""

@@ -69,6 +69,17 @@ class LabramMethod(GradientMethod):
     def forward(self, batches: Mapping[str, Batch], smoothing: float) -> Mapping[str, TaskOutput]:
         return self.module(tasks=batches, smoothing=smoothing)
 
+    def output_layer(self, task: str) -> torch.nn.Linear:
+        return self.module.heads[task]
+
+    @torch.no_grad()
+    def output_features(self, task: str, batch: Batch) -> torch.Tensor:
+        values, ids = (batch[key].to(self.module.device) for key in ("input_values", "channel_ids"))
+        self.module.eval()  # a training step puts it back
+        output = self.module(values, ids, task=task, return_dict=True)
+        head, norm = self.module.heads[task], self.module.fc_norm
+        return head.features(output.last_hidden_state, output.pooler_output, ids, norm)
+
     def tokens(self, batch: Batch) -> int:
         samples = batch["input_values"].shape[1:].numel()  # channels x patches x 200, or x time
         return 1 + samples // self.module.config.patch_size  # the class token, too

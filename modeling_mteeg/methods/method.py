@@ -168,6 +168,14 @@ class GradientMethod(Method):
         self.module.eval()  # a training step puts it back
         return self.forward({task: batch}, 0.0)[task].logits
 
+    def output_layer(self, task: str) -> nn.Linear | None:
+        """The last layer of a task's head, where that is linear; None: there is none such."""
+        return None
+
+    def output_features(self, task: str, batch: Batch) -> torch.Tensor:
+        """What :meth:`output_layer` gets of a batch, (n, features), in evaluation mode."""
+        raise NotImplementedError(f"{type(self).__name__} has no linear output layer.")
+
     def depth(self, name: str) -> int:
         """Depth of a parameter, 0 at the input side, up to :attr:`depths`, for layer decay."""
         return self.depths

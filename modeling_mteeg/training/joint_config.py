@@ -78,7 +78,8 @@ class JointOptimization(OptimizationOptions):
     pass, large ones are cut. ``layer_decay`` lowers the learning rate towards the input.
     ``class_weights`` is ``balanced``, or by task ``balanced`` or a number for every class
     (:mod:`modeling_mteeg.training.class_weights`). ``patience`` ends a training after so many
-    epochs without a better validation score.
+    epochs without a better validation score. ``head_start: probe`` begins with every head fitted to
+    the start's features (:mod:`modeling_mteeg.training.head_start`).
     """
 
     eval_batch_size: int = setting(64, "> 0")
@@ -88,6 +89,7 @@ class JointOptimization(OptimizationOptions):
     task_weights: dict[str, float] = setting({}, "> 0")
     class_weights: Any = setting(None, later=True)
     patience: int | None = setting(None, "> 0", later=True)
+    head_start: str = setting("random", "random|probe", later=True)
 
 
 @dataclasses.dataclass(frozen=True)

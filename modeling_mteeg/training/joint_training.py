@@ -31,6 +31,7 @@ from .augmentation import augmented
 from .checkpoint import Checkpoint
 from .class_weights import class_weights, weights_text
 from .core import TrainingCore, count, same_everywhere, step_seed
+from .head_start import start_heads
 from .joint_config import JointConfig
 from .optimization import sum_gradients
 from .passes import split_passes
@@ -347,8 +348,22 @@ class JointTrainer(SelectedTraining):
         patience, last = self.options.patience, self.progress.epoch - 1
         return super().finished or bool(patience and best is not None and last - best >= patience)
 
+    def resume(self, mode: str = "auto") -> bool:
+        """As :meth:`TrainingCore.resume`; where nothing is gone on from, heads get their start."""
+        gone_on = super().resume(mode)
+        if not gone_on and self.options.head_start == "probe":
+            told = start_heads(
+                self.method, self.corpora, self.mixes, self.seed, self.accelerator,
+                self.options.eval_batch_size, self.class_weights,
+            )  # fmt: skip
+            for task, text in told.items():
+                print(f"  {task}: head begins as a linear probe, {text}", flush=True)
+        return gone_on
+
     def settings(self) -> dict[str, str]:
         options, settings = self.options, {}
+        if options.head_start == "probe":
+            settings["head start"] = "linear probe of the start's features"
         if self.class_weights:
             settings["class weights"] = weights_text(
                 options.class_weights, self.class_weights, self.cards

@@ -74,11 +74,11 @@ class LabramMethod(GradientMethod):
 
     @torch.no_grad()
     def output_features(self, task: str, batch: Batch) -> torch.Tensor:
-        values, ids = (batch[key].to(self.module.device) for key in ("input_values", "channel_ids"))
+        device = self.module.device
+        batch = {key: batch[key].to(device) for key in ("input_values", "channel_ids")}
         self.module.eval()  # a training step puts it back
-        output = self.module(values, ids, task=task, return_dict=True)
-        head, norm = self.module.heads[task], self.module.fc_norm
-        return head.features(output.last_hidden_state, output.pooler_output, ids, norm)
+        output = self.module(**batch, task=task, return_dict=True)
+        return self.module.heads[task].features(*self.module._read_by_heads(output, batch))
 
     def tokens(self, batch: Batch) -> int:
         samples = batch["input_values"].shape[1:].numel()  # channels x patches x 200, or x time

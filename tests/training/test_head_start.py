@@ -24,6 +24,7 @@ PROBE = {"optimization__head_start": "probe"}
 HEADS = {
     "mean": {},
     "channels": {"head": {"kind": "channels"}},
+    "band power": {"head": {"kind": "channels", "band_power": True}},
     "attention": {"head": {"kind": "attention", "queries": 2, "hidden": 7}},
 }
 

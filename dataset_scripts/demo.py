@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from .bars import Bar
 from .corpus import SIMULATED_FILE
 from .provenance import file_times, write_checksums
 from .simulator import PLANS, SIZES, VERSION
@@ -67,7 +66,7 @@ def simulate(
     pending = [task for task in dict.fromkeys(tasks) if not _is_complete(out / task, settings)]
     plans = {task: PLANS[task](out / task, seed, size, subjects) for task in pending}
     count, seconds = sum(map(len, plans.values())), 0.0
-    with tqdm(total=count, desc="simulating", unit="recording", disable=not progress) as bar:
+    with Bar(total=count, desc="simulating", unit="recording", progress=progress) as bar:
         for task, jobs in plans.items():
             before = file_times(out / task)
             _write_marker(out / task, settings, complete=False)

@@ -11,8 +11,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from .bars import Bar
 from .command import with_exit_code
 from .corpus import Corpus, Recording
 from .registry import corpus_class
@@ -47,7 +46,7 @@ def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exc
             raise FileNotFoundError(
                 f"{task}: no test recording in {folder}; expected {kind.layout}."
             )
-        bar = tqdm(sorted(tested), desc=f"hashing {task}", unit="recording", disable=not progress)
+        bar = Bar(sorted(tested), desc=f"hashing {task}", unit="recording", progress=progress)
         entries += [
             Entry(task, tested[key].path.name, digest_of([tested[key].path]), tested[key].subject)
             for key in bar

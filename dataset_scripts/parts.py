@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from modeling_mteeg.data import encode_window, window_features
 from modeling_mteeg.model.task_card import TaskCard
 
+from .bars import Bar
 from .corpus import Corpus, Recording, Segment
 from .locking import write_whole
 from .processes import run_each
@@ -37,12 +37,12 @@ def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outc
     hours = {recording.key: corpus.duration_s(recording) / 3600 for corpus, recording, *_ in jobs}
     name = jobs[0][0].card.name if jobs else ""
     outcomes = []
-    with tqdm(
+    with Bar(
         total=sum(hours.values()) + 1e-9,  # a sum in another order may be a bit larger
         desc=name,
         unit="h",
         bar_format=BAR_FORMAT,
-        disable=not progress,
+        progress=progress,
     ) as bar:
         for outcome in run_each(write_part, jobs, num_proc):
             outcomes.append(outcome)

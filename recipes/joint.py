@@ -28,11 +28,18 @@ from modeling_mteeg.methods import METHODS, FittedMethod
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.console import describe_joint, epoch_line, say, say_resumed
+from modeling_mteeg.training.console import (
+    describe_joint,
+    epoch_line,
+    say,
+    say_resumed,
+    say_thresholds,
+)
 from modeling_mteeg.training.core import count
 from modeling_mteeg.training.final_report import (
     judge_tested,
     judgements_text,
+    save_learning_curves,
     save_tested,
     scores_of,
 )
@@ -132,6 +139,8 @@ def train(
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
 
     trainer.select_best()
+    # Tasks of two classes may have their decision threshold chosen on validation, too.
+    say_thresholds(accelerator, trainer.choose_thresholds())
     predictions = trainer.predict("test")
     if accelerator.is_main_process:
         saved = save_training(trainer, folder / "model", record, scores_of(predictions))
@@ -153,14 +162,15 @@ def report(
     """Judge what was said of the test windows: results, model cards, the table."""
     summary = summarize({seed: scores_of(said) for seed, said in by_seed.items()})
     judgements = judge_tested(Path(config.output), list(by_seed.values()), floors)
-    for seed in config.seeds:
-        folder = seed_folder(config, seed) / "model"
+    models = {seed: seed_folder(config, seed) / "model" for seed in config.seeds}
+    for folder in models.values():
         note_seeds(METHODS[config.method], folder, summary, config.seeds, judgements)
+    curves = save_learning_curves(Path(config.output), models, cards)
     path = write_results(config, summary, cards, judgements)
     print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
     print(results_table(summary, cards, judgements))
     print(f"\n{judgements_text(judgements, cards)}\n")
-    print(f"written to {path}")
+    print(f"written to {path}" + (f"; learning curves: {curves}" if curves else ""))
 
 
 def seed_folder(config: JointConfig, seed: int) -> Path:

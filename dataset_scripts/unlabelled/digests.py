@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from ..bars import Bar
 from ..duplicates import NAMES_BYTES
 from .layouts import UnlabelledRecording
 
@@ -86,7 +85,7 @@ def read_digests(
     total = sum(max(0, state[0]) for path in missing for state in states[path])
     faults = {}
     with (
-        tqdm(total=total, desc="hashing", unit="B", unit_scale=True, disable=not progress) as bar,
+        Bar(total=total, desc="hashing", unit="B", unit_scale=True, progress=progress) as bar,
         ThreadPoolExecutor(threads) as pool,
         open(remembered, "a", encoding="utf-8") as lines,
     ):

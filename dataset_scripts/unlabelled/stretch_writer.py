@@ -19,10 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
 
+from ..bars import Bar
 from ..corpus import SIMULATED_FILE
 from ..locking import PreparationError, locked
 from ..processes import run_each
@@ -204,8 +203,8 @@ def _prepare_each(asked: _Asked) -> list[Outcome]:
             path.unlink()
     jobs = [(asked.source, recording, digests[recording.path], parts, asked.settings)
             for recording in chosen]  # fmt: skip
-    with tqdm(
-        total=len(jobs), desc=asked.source.name, bar_format=_BAR, disable=not asked.progress
+    with Bar(
+        total=len(jobs), desc=asked.source.name, bar_format=_BAR, progress=asked.progress
     ) as bar:
         for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, asked.num_proc)):
             bar.update(outcome.key not in outcomes)

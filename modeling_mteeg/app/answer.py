@@ -248,6 +248,8 @@ def task_facts(prediction: Prediction) -> dict[str, str]:
             f"{prediction.probabilities[top, 1]:.0%} at {length_text(prediction.onset_s[top])}"
         )
         facts[f"Windows of {card.labels[1]}"] = f"{shares[1]:.0%}"
+        if card.threshold is not None:
+            facts["Decision"] = card.decision
     else:
         order = np.argsort(-shares, kind="stable")
         facts["Share of windows"] = ", ".join(

@@ -44,6 +44,7 @@ def _task_rows(facts: TaskFacts) -> list[tuple[str, str]]:
         ("adapter", facts.options.describe()),
         *([("head", card.head.describe())] if card.head != PLAIN_HEAD else []),
         ("outputs", f"{card.num_outputs} ({card.loss.replace('_', ' ')})"),
+        *([] if card.threshold is None else [("decision", card.decision)]),
         ("base", f"width {base.get('hidden_size')}, fingerprint "
                  f"{parts.code(base.get('fingerprint'))}"),
     ]  # fmt: skip

@@ -211,6 +211,7 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
         ("trained parameters", grouped(record.get("trainable_parameters"))),
         ("seed of these weights", str(record.get("seed"))),
         ("weights kept", kept),
+        *((str(name), str(text)) for name, text in mapping(record.get("settings")).items()),
         ("where", ", ".join(part for part in where if part)),
         ("versions", settings(record.get("packages") or {})),
     ]  # fmt: skip

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--windows", type=int, metavar="N", help="windows to read of every class and split"
     )
+    parser.add_argument(
+        "--averages", action=argparse.BooleanOptionalAction, default=None,
+        help="average windows by class from their start, as at a cue (default: where the windows' "
+        "onsets look like cues)",
+    )  # fmt: skip
     parser.add_argument("--no-picture", action="store_true", help="print the text only")
 
 
@@ -31,4 +36,5 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from ..pictures.show_corpora import show
 
-    show(args.folder, args.out, args.split, args.windows, picture=not args.no_picture)
+    show(args.folder, args.out, args.split, args.windows, picture=not args.no_picture,
+         averages=args.averages)  # fmt: skip

@@ -21,6 +21,7 @@ _LATER = {
     "saved_predictions": (
         "PredictionFileError", "WindowPredictions", "read_predictions", "save_predictions",
     ),
+    "threshold": ("choose_threshold",),
     "metric_modules": (
         "AucPr", "Auroc", "BalancedAccuracy", "CohenKappa", "WeightedF1", "metric_for",
     ),

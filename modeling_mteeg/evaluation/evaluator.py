@@ -193,7 +193,7 @@ def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
     -------
     dict of str to float
         ``card.metrics``, ``loss``, ``num_samples``. The class of a binary task is the positive one
-        from a probability of 0.5 on.
+        from a probability of 0.5 on, or from the card's threshold on.
     """
     logits = torch.from_numpy(predictions.logits).double()
     labels = torch.from_numpy(predictions.labels)
@@ -215,15 +215,23 @@ def metric_inputs(predictions: Predictions, card: TaskCard) -> dict[str, np.ndar
     The probability of the positive class float64 (of more than two classes it means nothing), and
     the predicted class int64.
     """
+    return {PROBABILITY: positive_probability(predictions, card),
+            CLASS: _classes(predictions, card)}  # fmt: skip
+
+
+def positive_probability(predictions: Predictions, card: TaskCard) -> np.ndarray:
+    """Probability (n,) float64 of ``labels[1]`` of two classes."""
     logits = torch.from_numpy(predictions.logits).double()
     # Two classes with a logit each: the softmax's second column is the sigmoid of their difference.
     # In double precision, so that probabilities near 0 and 1 keep their order.
     margin = logits[:, 0] if card.is_binary else logits[:, 1] - logits[:, 0]
-    return {PROBABILITY: margin.sigmoid().numpy(), CLASS: _classes(predictions, card)}
+    return margin.sigmoid().numpy()
 
 
 def _classes(predictions: Predictions, card: TaskCard) -> np.ndarray:
     """Predicted classes (n,) int64."""
+    if card.threshold is not None:
+        return (positive_probability(predictions, card) >= card.threshold).astype(np.int64)
     if card.is_binary:
         return (predictions.logits[:, 0] >= 0).astype(np.int64)
     return predictions.logits.argmax(axis=1)

@@ -37,8 +37,9 @@ def judge(
         over the seeds; ``floors``: name to its metrics (``scores``), the ``difference`` of the
         monitor metric (model less floor, with ``low`` and ``high`` or ``missing``: people are
         drawn once for both) and the ``relation``: ``above``, ``below``, ``not shown to be above``
-        where the interval of the difference holds 0, and empty where there is none; ``sentence``:
-        all of it in words.
+        where the interval of the difference holds 0, and empty where there is none;
+        ``thresholds``: of every seed, where they were chosen on validation; ``sentence``: all of it
+        in words.
 
     Raises
     ------
@@ -61,7 +62,8 @@ def judge(
         metric: np.mean([bootstrap.values(predictions, metric) for predictions in by_seed], 0)
         for metric in card.metrics
     }
-    scores = [score(predictions, card) for predictions in by_seed]
+    # Of every training its own card, which may have a threshold of its own.
+    scores = [score(predictions, predictions.card) for predictions in by_seed]
     means = {metric: float(np.mean([each[metric] for each in scores])) for metric in card.metrics}
     judgement = {
         "windows": len(first.labels),
@@ -69,12 +71,12 @@ def judge(
         "intervals": {
             metric: bootstrap.interval(values).to_dict() for metric, values in resampled.items()
         },
-        "confusion": sum(confusion_counts(each, card) for each in by_seed).tolist(),
+        "confusion": sum(confusion_counts(each, each.card) for each in by_seed).tolist(),
         "floors": {},
     }
     value = means[card.monitor]
     for name, floor in (floors or {}).items():
-        floor_scores = score(floor, card)
+        floor_scores = score(floor, floor.card)
         values = resampled[card.monitor] - bootstrap.values(floor, card.monitor)
         interval = bootstrap.interval(values)
         judgement["floors"][name] = {
@@ -82,6 +84,9 @@ def judge(
             "difference": {"value": value - floor_scores[card.monitor], **interval.to_dict()},
             "relation": _relation(interval),
         }
+    thresholds = [predictions.card.threshold for predictions in by_seed]
+    if any(threshold is not None for threshold in thresholds):
+        judgement["thresholds"] = thresholds
     over_people = bootstrap.interval(resampled[card.monitor])
     judgement["sentence"] = _sentence(card.monitor, value, over_people, judgement)
     return judgement
@@ -111,6 +116,9 @@ def _sentence(monitor: str, value: float, interval: Interval, judgement: Mapping
                      f" {range_text(difference['low'], difference['high'])})")  # fmt: skip
     if interval.missing:
         parts.append(f"no interval: {interval.missing}")
+    if "thresholds" in judgement:
+        numbers = ", ".join("0.5" if t is None else f"{t:.3g}" for t in judgement["thresholds"])
+        parts.append(f"decision threshold {numbers}, chosen on validation")
     return "; ".join(parts) + "."
 
 

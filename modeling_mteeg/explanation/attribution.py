@@ -310,7 +310,8 @@ def _shown(window: _Windows, parts: Sequence[torch.Tensor], what: str) -> Iterab
     """The same, behind a bar where one is wanted."""
     if not window.progress:
         return parts
-    return tqdm(parts, desc=f"attributing, {what}", unit=" passes", leave=False)
+    text = f"attributing, {what}"  # no bar where output is a file
+    return tqdm(parts, desc=text, unit=" passes", leave=False, disable=None)
 
 
 @torch.no_grad()

@@ -20,12 +20,11 @@ from ..model.modeling_mteeg import task_loss
 from ..model.task_card import TaskCard
 from ..settings.plain_json import plain, write_json
 from ..settings.schema import setting
+from .logistic import fit_logistic
 from .method import Batch, FittedMethod
 
 _SEGMENT_S = 2.0
 _LEAST_POWER = 1e-12  # a flat channel has a logarithm, too
-_NEVER = -30.0
-"""Logit of a class that no training window has."""
 WEIGHTS_FILE = "weights.safetensors"
 
 
@@ -85,24 +84,9 @@ class BandPower(FittedMethod):
         return np.log(np.stack(powers, -1).clip(_LEAST_POWER)).reshape(len(signal), -1)
 
     def fit(self, task: str, features: np.ndarray, labels: np.ndarray, candidate: float) -> float:
-        from sklearn.linear_model import LogisticRegression
-
-        mean, deviation = features.mean(0), features.std(0).clip(1e-12)
-        outputs, classes = self.cards[task].num_outputs, np.unique(labels)
-        weight, bias = np.zeros((outputs, features.shape[1])), np.full(outputs, _NEVER)
-        if len(classes) > 1:
-            weighting = "balanced" if self.options.balanced else None
-            model = LogisticRegression(C=candidate, class_weight=weighting, max_iter=5000)
-            model.fit((features - mean) / deviation, labels)
-            coefficients, intercepts = model.coef_, model.intercept_
-            if outputs > 1 and len(classes) == 2:  # one row for the second: as a softmax of two
-                coefficients = np.stack([-coefficients[0] / 2, coefficients[0] / 2])
-                intercepts = np.array([-intercepts[0] / 2, intercepts[0] / 2])
-            rows = classes if outputs > 1 else [0]
-            weight[rows], bias[rows] = coefficients, intercepts
-        elif outputs > 1 or classes[0] == 1:
-            bias[classes if outputs > 1 else 0] = -_NEVER
-        values = {"mean": mean, "deviation": deviation, "weight": weight, "bias": bias}
+        weighting = "balanced" if self.options.balanced else None
+        outputs = self.cards[task].num_outputs
+        values = fit_logistic(features, labels, outputs, candidate, weighting)
         self._states[task] = {name: torch.from_numpy(value) for name, value in values.items()}
         logits = self.predict_features(task, features)
         return float(task_loss(self.cards[task], logits, torch.from_numpy(labels)))

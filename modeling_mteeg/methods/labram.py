@@ -52,6 +52,10 @@ class LabramMethod(GradientMethod):
         cls.choose_trained(model, config)
         return cls(model)
 
+    def set_threshold(self, task: str, threshold: float) -> None:
+        super().set_threshold(task, threshold)
+        self.module.tasks[task] = self.cards[task]  # what is saved
+
     @classmethod
     def adapter_options(cls, config: Any) -> AdapterOptions:
         """Every task's adapter; by default a task is a head alone."""
@@ -64,6 +68,17 @@ class LabramMethod(GradientMethod):
 
     def forward(self, batches: Mapping[str, Batch], smoothing: float) -> Mapping[str, TaskOutput]:
         return self.module(tasks=batches, smoothing=smoothing)
+
+    def output_layer(self, task: str) -> torch.nn.Linear:
+        return self.module.heads[task]
+
+    @torch.no_grad()
+    def output_features(self, task: str, batch: Batch) -> torch.Tensor:
+        device = self.module.device
+        batch = {key: batch[key].to(device) for key in ("input_values", "channel_ids")}
+        self.module.eval()  # a training step puts it back
+        output = self.module(**batch, task=task, return_dict=True)
+        return self.module.heads[task].features(*self.module._read_by_heads(output, batch))
 
     def tokens(self, batch: Batch) -> int:
         samples = batch["input_values"].shape[1:].numel()  # channels x patches x 200, or x time

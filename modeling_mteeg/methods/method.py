@@ -80,6 +80,10 @@ class Method(ABC):
     def __init__(self, cards: Mapping[str, TaskCard]) -> None:
         self.cards = dict(cards)
 
+    def set_threshold(self, task: str, threshold: float) -> None:
+        """Put a decision threshold into a task's card; it is saved with the task."""
+        self.cards[task] = self.cards[task].replace(threshold=threshold)
+
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
@@ -163,6 +167,14 @@ class GradientMethod(Method):
         batch = {key: value.to(device) for key, value in batch.items() if key != "labels"}
         self.module.eval()  # a training step puts it back
         return self.forward({task: batch}, 0.0)[task].logits
+
+    def output_layer(self, task: str) -> nn.Linear | None:
+        """The last layer of a task's head, where that is linear; None: there is none such."""
+        return None
+
+    def output_features(self, task: str, batch: Batch) -> torch.Tensor:
+        """What :meth:`output_layer` gets of a batch, (n, features), in evaluation mode."""
+        raise NotImplementedError(f"{type(self).__name__} has no linear output layer.")
 
     def depth(self, name: str) -> int:
         """Depth of a parameter, 0 at the input side, up to :attr:`depths`, for layer decay."""

@@ -54,7 +54,11 @@ class MteegOutput(ModelOutput):
 
 
 def task_loss(
-    card: TaskCard, logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0
+    card: TaskCard,
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean loss of a batch (paper, section 4.2).
 
@@ -68,6 +72,10 @@ def task_loss(
         (batch,), class numbers.
     label_smoothing : float
         For cross-entropy only, as in LaBraM's fine-tuning.
+    class_weights : torch.Tensor, optional
+        (classes,), a factor of the loss of every class's samples, as ``weight`` of
+        ``torch.nn.functional.cross_entropy`` before its mean. The mean stays one over samples, not
+        over weights, so that a batch may be cut anywhere.
 
     Raises
     ------
@@ -88,9 +96,19 @@ def task_loss(
                 f"Task {card.name!r}: expected labels from 0 to {len(card.labels) - 1} "
                 f"({', '.join(card.labels)}), found {low} to {high}."
             )
+    logits, labels = logits.float(), labels.long()
+    if class_weights is not None and card.is_binary:
+        factors = class_weights.to(logits)[labels]  # (batch,)
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.float(), factors)
+    if class_weights is not None:
+        losses = F.cross_entropy(  # (batch,)
+            logits, labels, class_weights.to(logits), reduction="none",
+            label_smoothing=label_smoothing,
+        )  # fmt: skip
+        return losses.mean()
     if card.is_binary:
-        return F.binary_cross_entropy_with_logits(logits[:, 0].float(), labels.float())
-    return F.cross_entropy(logits.float(), labels.long(), label_smoothing=label_smoothing)
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.float())
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
 class MteegPreTrainedModel(PreTrainedModel):

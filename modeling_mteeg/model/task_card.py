@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -122,6 +123,9 @@ class TaskCard:
     head : HeadOptions
         What the head reads of the tokens, and its layers; also a kind's name or a mapping. Cards
         that do not name it mean the paper's: linear on the mean of all patch tokens.
+    threshold : float or None
+        Two classes only: probability of ``labels[1]`` from which on it is the answer, as chosen on
+        validation. None: the class with the highest probability.
 
     Raises
     ------
@@ -152,6 +156,7 @@ class TaskCard:
     adapter: str = "lora"
     max_missing_channels: int = 0
     head: HeadOptions = PLAIN_HEAD
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
@@ -179,7 +184,7 @@ class TaskCard:
                 wrong.append(f"{key}: expected at most {MAX_NAMES[key]} names of at most "
                              f"{MAX_NAME_LENGTH} characters, found {len(value)}, the longest of "
                              f"{max(map(len, value))}")  # fmt: skip
-        optional = ("highpass_hz", "lowpass_hz", "notch_hz")
+        optional = ("highpass_hz", "lowpass_hz", "notch_hz", "threshold")
         for key in ("window_s", "rate_hz", "scale_uv", *optional):
             value = getattr(self, key)
             if value is None and key in optional:
@@ -236,6 +241,11 @@ class TaskCard:
             f"which may be missing, found {len(self.channels)} channels and max_missing_channels "
             f"{self.max_missing_channels}. Choose head mean or attention, or name all channels",
         )
+        self._check(
+            self.threshold is None or (len(self.labels) == 2 and self.threshold < 1),
+            "threshold: expected a probability below 1, and two labels, found "
+            f"{self.threshold} and {len(self.labels)} labels",
+        )
 
     def _check(self, fits: bool, what: str) -> None:
         if not fits:
@@ -280,6 +290,26 @@ class TaskCard:
             return torch.cat([1 - positive, positive], dim=1)
         return logits.float().softmax(dim=1)
 
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """Class numbers (n,) int64 from class probabilities (n, classes).
+
+        The class with the highest probability (of equals the first), or with a ``threshold``
+        ``labels[1]`` from it on.
+        """
+        if self.threshold is None:
+            return probabilities.argmax(axis=1)
+        return (probabilities[:, 1] >= self.threshold).astype(np.int64)
+
+    @property
+    def decision(self) -> str:
+        """How a class is chosen, in words."""
+        if self.threshold is None:
+            return "The class with the highest probability."
+        return (
+            f"{self.labels[1]} from a probability of {self.threshold:.3g} on, else "
+            f"{self.labels[0]} (threshold {self.threshold:.3g}, chosen on validation)."
+        )
+
     def replace(self, **changes: Any) -> TaskCard:
         """A copy with some fields changed, checked again."""
         self._check_known(changes)
@@ -288,9 +318,10 @@ class TaskCard:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as they stand in ``task.json``.
 
-        ``max_missing_channels`` is left out where it is 0, ``head`` where it is the paper's: such
-        cards, and hashes of them, are those of versions that did not know them. NaN and infinity
-        among the results, which JSON does not have, become null.
+        ``max_missing_channels`` is left out where it is 0, ``threshold`` where there is none, and
+        ``head`` where it is the paper's: such cards, and hashes of them, are those of versions that
+        did not know them. NaN and infinity among the results, which JSON does not have, become
+        null.
         """
         text = json.dumps(dataclasses.asdict(self))
         fields = json.loads(text, parse_constant=lambda name: None)
@@ -300,6 +331,8 @@ class TaskCard:
             del fields["head"]
         else:
             fields["head"] = self.head.to_dict()
+        if self.threshold is None:
+            del fields["threshold"]
         return fields
 
     @classmethod

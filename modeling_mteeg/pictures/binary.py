@@ -99,7 +99,7 @@ def _write_beside(
 ) -> None:
     total = sum(detection.stop_s - detection.start_s for detection in detected)
     lines = [
-        f"threshold {threshold:g}",
+        f"threshold {threshold:.3g}",
         f"{len(detected)} detection{'s' if len(detected) != 1 else ''}",
         f"{duration(total)} in all",
     ]
@@ -141,9 +141,11 @@ def _remarks(
 ) -> list[str]:
     label = plain_text(prediction.card.labels[1])
     remarks = [
-        f"A detection: windows in a row with a probability of {label} of {threshold:g} or more "
+        f"A detection: windows in a row with a probability of {label} of {threshold:.3g} or more "
         "(shaded)."
     ]
+    if threshold == prediction.card.threshold:
+        remarks[0] += " The threshold was chosen on validation."
     if len(detected) > len(shown):
         remarks[0] += (
             f" Traces of {len(shown)} of {len(detected)} detections, those with the highest "

@@ -26,7 +26,7 @@ def save_prediction(
     path: str | Path,
     *,
     attribution: ChannelAttribution | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
 ) -> Path:
     """Draw a prediction into a file; see :func:`draw_prediction`.
 
@@ -49,7 +49,7 @@ def draw_prediction(
     recording: Any,
     *,
     attribution: ChannelAttribution | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
 ) -> Figure:
     """Draw a prediction over the recording it was made on.
 
@@ -64,8 +64,9 @@ def draw_prediction(
         drawn is read from disk.
     attribution : ChannelAttribution, optional
         Adds a scalp map.
-    threshold : float
-        Of a binary task: probability at which a window is a detection.
+    threshold : float, optional
+        Of a task of two classes: probability at which a window is a detection. Default: the task
+        card's, else 0.5.
 
     Returns
     -------
@@ -79,6 +80,8 @@ def draw_prediction(
         The recording is not the one that was predicted, or the threshold is no probability.
     """
     figure_class()
+    if threshold is None:
+        threshold = prediction.card.threshold or THRESHOLD
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a probability above 0, found {threshold!r}.")
     shown = ShownRecording(recording, prediction.provenance.get("settings", {}).get("unit"))

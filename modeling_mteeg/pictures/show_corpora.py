@@ -8,6 +8,7 @@ from pathlib import Path
 from ..data.inspection.overview import WINDOWS, corpus_overview, prepared_folders
 from ..data.inspection.overview_as_text import overview_text
 from ..data.loading import SPLITS
+from .class_averages import save_averages
 from .corpus_picture import save_overview
 from .style import check_picture_name
 
@@ -18,6 +19,7 @@ def show(
     splits: Sequence[str] | None = None,
     windows: int | None = None,
     picture: bool = True,
+    averages: bool | None = None,
 ) -> list[Path]:
     """Print the overview of every prepared corpus and draw it.
 
@@ -33,7 +35,10 @@ def show(
     windows : int, optional
         See :func:`corpus_overview`.
     picture : bool
-        Draw; else only print.
+        Draw; else only print. Class averages have a picture of their own beside the first,
+        ``<name>_averages.png``.
+    averages : bool, optional
+        See :func:`corpus_overview`.
 
     Returns
     -------
@@ -52,12 +57,16 @@ def show(
     pictures = []
     windows = WINDOWS if windows is None else windows
     for index, corpus in enumerate(folders):
-        overview = corpus_overview(corpus, splits or SPLITS, windows)
+        overview = corpus_overview(corpus, splits or SPLITS, windows, averages=averages)
         print(("\n" if index else "") + overview_text(overview), flush=True)
         if picture:
-            replaced = " (an older one was replaced)" if targets[index].exists() else ""
-            pictures.append(save_overview(overview, targets[index]))
-            print(f"\npicture: {pictures[-1]}{replaced}", flush=True)
+            target, made = targets[index], [(save_overview, targets[index])]
+            if overview.averages is not None and overview.averages.counts:
+                made.append((save_averages, target.with_stem(f"{target.stem}_averages")))
+            for save, path in made:
+                replaced = " (an older one was replaced)" if path.exists() else ""
+                pictures.append(save(overview, path))
+                print(f"\npicture: {pictures[-1]}{replaced}", flush=True)
     return pictures
 
 

@@ -351,7 +351,8 @@ class _reported:
 
     def __enter__(self) -> Callable[[float], None]:
         if self.shown:
-            self.bar = tqdm(total=round(self.total_s, 1), desc="predicting", unit=" s of EEG")
+            total_s = round(self.total_s, 1)  # no bar where output is a file
+            self.bar = tqdm(total=total_s, desc="predicting", unit=" s of EEG", disable=None)
         return self._report
 
     def _report(self, done_s: float) -> None:

@@ -106,7 +106,7 @@ def events_sidecar(
     """
     card, facts = prediction.card, prediction.provenance
     what = "event, the mean over its windows" if merge else "window"
-    label = "The class with the highest probability."
+    label = card.decision
     columns: dict[str, Any] = {
         "onset": {"Description": "Start, from the start of the recording.", "Units": "s"},
         "duration": {

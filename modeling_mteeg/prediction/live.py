@@ -35,7 +35,7 @@ class LiveResult:
     onset_s, duration_s : float
         Where the window lies, in seconds from the first sample that was pushed.
     label : str
-        The most probable class.
+        The most probable class, or what the card's threshold decides.
     probabilities : dict of str to float
         Of every class; they sum to 1.
     flat : tuple of str
@@ -356,7 +356,7 @@ def _result(member: _TaskWindows, onset: int, window: np.ndarray, row: list[floa
         task=card.name,
         onset_s=onset / card.rate_hz,
         duration_s=card.window_s,
-        label=card.labels[int(np.argmax(row))],
+        label=card.labels[int(card.decide(np.array([row]))[0])],
         probabilities=dict(zip(card.labels, row, strict=True)),
         flat=tuple(flat_channels(window[None], member.names)),
     )

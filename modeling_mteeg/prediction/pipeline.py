@@ -116,7 +116,8 @@ class EegClassificationPipeline(Pipeline):
         list of dict, or dict of str to list of dict
             Of one recording: its windows in order, each with ``onset`` (seconds from the
             recording's start; None where the windows were cut already), ``duration`` (seconds),
-            ``label``, ``score`` and ``scores`` (label to probability, the largest first). With a
+            ``label`` (the most probable one, or what the card's threshold decides), ``score`` (its
+            probability) and ``scores`` (label to probability, the largest first). With a
             sequence as ``adapter``: such a list for every task. A list of recordings gives a list
             of these; a generator or dataset an iterator that reads one recording at a time.
 
@@ -343,16 +344,16 @@ def _dicts(
 ) -> list[dict[str, Any]]:
     """A task's windows as they are returned."""
     windows = []
-    for onset, row in zip(onsets, probabilities, strict=True):
+    classes = card.decide(probabilities)
+    for onset, row, number in zip(onsets, probabilities, classes, strict=True):
         order = np.argsort(-row, kind="stable")[:top_k]
         scores = {card.labels[index]: float(row[index]) for index in order}
-        label, score = next(iter(scores.items()))
         windows.append(
             {
                 "onset": None if onset is None else float(onset),
                 "duration": float(card.window_s),
-                "label": label,
-                "score": score,
+                "label": card.labels[number],
+                "score": float(row[number]),
                 "scores": scores,
             }
         )

@@ -67,10 +67,11 @@ class Prediction:
 
     @property
     def classes(self) -> np.ndarray:
-        """int64, (windows,), number of the most probable class of every window."""
-        return self.probabilities.argmax(axis=1)
+        """int64, (windows,), number of every window's class: the most probable one, or that which
+        the card's threshold decides."""
+        return self.card.decide(self.probabilities)
 
     @property
     def labels(self) -> list[str]:
-        """Most probable label of every window."""
+        """Label of every window's class, as :attr:`classes`."""
         return [self.card.labels[index] for index in self.classes]

@@ -82,4 +82,11 @@ def epoch_line(
         f"{task} {entry['validation'][task][card.monitor]:.3f}" for task, card in cards.items()
     )
     mark = " *" if best_epoch == entry["epoch"] else ""
-    return f"epoch {entry['epoch'] + 1}: validation {entry['score']:.4f}{mark}  ({scores})"
+    line = f"epoch {entry['epoch'] + 1}: validation {entry['score']:.4f}{mark}  ({scores})"
+    return f"{line}\nstopped: {entry['stopped']}" if "stopped" in entry else line
+
+
+def say_thresholds(accelerator: Accelerator, thresholds: Mapping[str, float]) -> None:
+    """Say which decision thresholds were chosen, if any."""
+    for task, threshold in thresholds.items():
+        say(accelerator, f"{task}: threshold {threshold:.3g}, chosen on validation")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..cards import RECORD_FILE
 from ..evaluation import (
     WindowPredictions,
     confusion_counts,
@@ -20,10 +22,11 @@ from ..evaluation import (
 )
 from ..model.task_card import TaskCard
 from ..pictures.confusion import draw_confusion
+from ..pictures.learning_curves import draw_learning_curves
 from ..pictures.style import MissingMatplotlibError, save_figure
 from .results import aligned, replaced
 
-PREDICTIONS, FLOORS = "predictions", "floors"
+PREDICTIONS, FLOORS, CURVES = "predictions", "floors", "learning_curves.png"
 ByTask = Mapping[str, WindowPredictions]
 
 
@@ -76,6 +79,41 @@ def judge_tested(
     if not floors:
         (folder / FLOORS).rmdir()
     return {task: judge([said[task] for said in by_seed], floors.get(task)) for task in by_seed[0]}
+
+
+def save_learning_curves(
+    folder: Path, models: Mapping[int, Path], cards: Mapping[str, TaskCard]
+) -> Path | None:
+    """Draw ``learning_curves.png`` of trainings from what they left on the disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the picture; an earlier one is replaced.
+    models : mapping of int to Path
+        Seed to the folder of its model, with ``history.json`` beside it.
+    cards : mapping of str to TaskCard
+
+    Returns
+    -------
+    Path or None
+        The picture; None where matplotlib is not installed, or no training has two epochs.
+    """
+    histories = {
+        seed: json.loads((model.parent / "history.json").read_text("utf-8"))
+        for seed, model in models.items()
+    }
+    path = folder / CURVES
+    path.unlink(missing_ok=True)
+    if max(map(len, histories.values())) < 2:
+        return None
+    chosen = {}
+    for seed, model in models.items():
+        epoch = json.loads((model / RECORD_FILE).read_text("utf-8"))["epoch"]
+        chosen[seed] = epoch if isinstance(epoch, dict) else dict.fromkeys(cards, epoch)
+    with suppress(MissingMatplotlibError):
+        return save_figure(draw_learning_curves(histories, chosen, cards), path)
+    return None
 
 
 def people_text(number: int) -> str:

@@ -67,7 +67,8 @@ class FittedTrainer(SelectedTraining):
 
     def describe(self) -> str:
         tried = ", ".join(map(str, self.method.candidates))
-        return f"fitted at once, an epoch for each of {tried}; optimization does not apply"
+        unused = "optimization and augmentation do not apply"
+        return f"fitted at once, an epoch for each of {tried}; {unused}"
 
     def windows_before(self, step: int) -> tuple[int, int]:
         drawn = [self.plan(0).drawn[task] for task in self.tasks]

@@ -12,7 +12,13 @@ import numpy as np
 from accelerate import Accelerator
 
 from ..data.loading import Corpus, training_mixes
-from ..evaluation import Predictions, WindowPredictions, predict_task, score
+from ..evaluation import (
+    Predictions,
+    WindowPredictions,
+    choose_threshold,
+    predict_task,
+    score,
+)
 from ..methods import METHODS
 from ..methods.band_power import BandPower, BandPowerOptions
 from ..model.task_card import TaskCard
@@ -50,7 +56,8 @@ def fit_floors(
     Band power is what the method of that name fits, with its strength chosen on validation by the
     task's monitor metric. It is fitted to at most 20,000 training windows and chosen on at most
     20,000 of validation, evenly taken in their order; up to there it is that method to the last
-    digit. The test is always whole. So a corpus of any size costs minutes, a small one seconds.
+    digit. With ``threshold: validation`` it has a threshold chosen there, too. The test is always
+    whole. So a corpus of any size costs minutes, a small one seconds.
     """
     if not config.floor:
         return {}
@@ -59,16 +66,16 @@ def fit_floors(
         corpus, rows = corpora[mix.name], np.sort(mix.draw(config.seeds[0], 0))
         reader, card = corpus.splits["test"], corpus.card
         shares = _commonest(corpus.splits["train"].labels[rows], card)
-        said = {COMMONEST: Predictions(np.repeat(shares, len(reader), 0), reader.labels)}
+        said = Predictions(np.repeat(shares, len(reader), 0), reader.labels)
+        floors[mix.name] = {COMMONEST: WindowPredictions.of(said, reader, card)}
         if METHODS[config.method] is not BandPower:
-            method = _fitted(corpus, _evenly(rows))
-            said[BAND_POWER] = predict_task(
+            method, threshold = _fitted(corpus, _evenly(rows))
+            said = predict_task(
                 method, reader, card, config.optimization.eval_batch_size, accelerator
             )
-        floors[mix.name] = {
-            name: WindowPredictions.of(predictions, reader, card)
-            for name, predictions in said.items()
-        }
+            if config.threshold is not None:
+                card = card.replace(threshold=threshold)
+            floors[mix.name][BAND_POWER] = WindowPredictions.of(said, reader, card)
     return floors
 
 
@@ -79,23 +86,27 @@ def _commonest(labels: np.ndarray, card: TaskCard) -> np.ndarray:
     return (logits[1:] - logits[:1] if card.is_binary else logits)[None]
 
 
-def _fitted(corpus: Corpus, rows: np.ndarray) -> BandPower:
-    """Band power fitted to training rows, its strength chosen on validation (first of equals)."""
+def _fitted(corpus: Corpus, rows: np.ndarray) -> tuple[BandPower, float | None]:
+    """Band power fitted to training rows, and the threshold that validation would choose.
+
+    Its strength is chosen there, too (the first of equals).
+    """
     card, task = corpus.card, corpus.card.name
     method = BandPower({task: card.replace(results=None)}, BandPowerOptions())
     held_out = corpus.splits["validation"]
     chosen_on = _evenly(np.arange(len(held_out)))
     features, labels = window_features(method, corpus.splits["train"], card, rows)
     held_features, held_labels = window_features(method, held_out, card, chosen_on)
-    best, kept = None, None
+    best, kept, threshold = None, None, None
     for strength in method.candidates:
         method.fit(task, features, labels, strength)
         logits = method.predict_features(task, held_features).float().numpy()
-        value = score(Predictions(logits, held_labels), card)[card.monitor]
+        said = Predictions(logits, held_labels)
+        value = score(said, card)[card.monitor]
         if best is None or is_better(value, best):
-            best, kept = value, method.state(task)
+            best, kept, threshold = value, method.state(task), choose_threshold(said, card)
     method.load_state(task, kept)
-    return method
+    return method, threshold
 
 
 def _evenly(rows: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from ..model.adapter_options import AdapterOptions
 from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
+from .augmentation import AugmentationOptions
+from .class_weights import class_weight_faults
 from .run_config import OptimizationOptions, RunConfig, check_start
 
 TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
@@ -74,6 +76,10 @@ class JointOptimization(OptimizationOptions):
 
     ``max_tokens`` bounds the tokens that go through the model in one pass: small tasks share a
     pass, large ones are cut. ``layer_decay`` lowers the learning rate towards the input.
+    ``class_weights`` is ``balanced``, or by task ``balanced`` or a number for every class
+    (:mod:`modeling_mteeg.training.class_weights`). ``patience`` ends a training after so many
+    epochs without a better validation score. ``head_start: probe`` begins with every head fitted to
+    the start's features (:mod:`modeling_mteeg.training.head_start`).
     """
 
     eval_batch_size: int = setting(64, "> 0")
@@ -81,6 +87,9 @@ class JointOptimization(OptimizationOptions):
     layer_decay: float = setting(0.65, "> 0, <= 1")
     label_smoothing: float = setting(0.1, ">= 0, < 1")
     task_weights: dict[str, float] = setting({}, "> 0")
+    class_weights: Any = setting(None, later=True)
+    patience: int | None = setting(None, "> 0", later=True)
+    head_start: str = setting("random", "random|probe", later=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +100,8 @@ class JointConfig(RunConfig):
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
     reported, both in place of what the prepared data's task card says. ``floor`` sets the commonest
-    class and band power beside the results (:mod:`modeling_mteeg.training.floors`).
+    class and band power beside the results (:mod:`modeling_mteeg.training.floors`). ``threshold:
+    validation`` chooses the decision threshold of tasks of two classes on validation.
     """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
@@ -100,6 +110,7 @@ class JointConfig(RunConfig):
     head: HeadChoice = dataclasses.field(default_factory=HeadChoice)
     heads: dict[str, HeadChoice] = setting({}, later=True)
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
+    augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     sampling: dict[str, SamplingRule] = setting({})
     method: str = setting("mteeg")
     method_options: dict[str, Any] = setting({}, later=True)
@@ -108,12 +119,14 @@ class JointConfig(RunConfig):
     train_temporal_encoder: bool = setting(True)
     seeds: tuple[int, ...] = setting((0,), ">= 0")
     floor: bool = setting(True)
+    threshold: str | None = setting(None, "validation", later=True)
     output: str = setting("outputs/joint")
 
     # The list of seeds is outside, since a checkpoint belongs to one of them.
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
+        "threshold",
     )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,10 +155,11 @@ class JointConfig(RunConfig):
             if tasks.count(task) > 1:
                 faults.append(f"data.tasks: {task!r} stands there {tasks.count(task)} times")
         known = dict.fromkeys((*TASKS, *tasks))
-        weights = tree.get("optimization")
-        weights = weights.get("task_weights") if isinstance(weights, Mapping) else None
+        options = tree.get("optimization")
+        options = options if isinstance(options, Mapping) else {}
         sections = {key: tree.get(key) for key in ("sampling", "monitor", "metrics", "heads")}
-        sections["optimization.task_weights"] = weights
+        for key in ("task_weights", "class_weights"):
+            sections[f"optimization.{key}"] = options.get(key)
         for section, names in sections.items():
             for task in names if isinstance(names, Mapping) else ():
                 if task not in known:
@@ -170,6 +184,7 @@ class JointConfig(RunConfig):
         folder = data.folder or ""
         if data.simulate and (is_url(folder) or "{task}" in folder):
             faults.append(f"data: simulated corpora go to a plain local folder, found {folder!r}")
+        faults.extend(class_weight_faults(self.optimization.class_weights))
         method = METHODS[self.method]
         if method.needs_model:
             check_start(self.model.preset, self.model.base, "base", faults)

@@ -19,14 +19,19 @@ from ..data.loading import Corpus, JointBatches, training_mixes
 from ..data.mixing import EpochPlan
 from ..evaluation import (
     WindowPredictions,
+    choose_threshold,
     chosen_metrics,
     evaluate_tasks,
     monitor_mean,
     predict_task,
 )
 from ..methods.method import GradientMethod, Method, TrainingError
+from ..model.modeling_mteeg import task_loss
+from .augmentation import augmented
 from .checkpoint import Checkpoint
+from .class_weights import class_weights, weights_text
 from .core import TrainingCore, count, same_everywhere, step_seed
+from .head_start import start_heads
 from .joint_config import JointConfig
 from .optimization import sum_gradients
 from .passes import split_passes
@@ -182,7 +187,10 @@ class SelectedTraining(TrainingCore):
         log = {f"validation/{task}/{metric}": value for task, values in validation.items()
                for metric, value in values.items()}  # fmt: skip
         self.loss_sums.zero_()
-        return self.end_epoch(entry, {**log, "validation/score": score})
+        self.end_epoch(entry, {**log, "validation/score": score})
+        if self.finished and self.progress.epoch < self.epochs:
+            entry["stopped"] = f"no better validation score for {self.options.patience} epochs"
+        return entry
 
     def select(self, validation: Mapping[str, Mapping[str, float]], score: float) -> None:
         """Keep what the running epoch has trained, where it is the best yet on validation."""
@@ -220,6 +228,38 @@ class SelectedTraining(TrainingCore):
                 "one: a method whose selection is 'task' may not share what it trains."
             )
         self.put(self.best)
+
+    def choose_thresholds(self) -> dict[str, float]:
+        """Choose the thresholds of tasks of two classes on validation, where that is asked for.
+
+        By what the selected weights say there. They go into the cards, and with these into the test
+        and what is saved.
+
+        Returns
+        -------
+        dict of str to float
+            Of the tasks that got one.
+        """
+        chosen: dict[str, float] = {}
+        if self.config.threshold is None:
+            return chosen
+        for task, said in self.predict("validation").items():
+            threshold = choose_threshold(said, self.cards[task])
+            if threshold is None:
+                continue
+            chosen[task] = threshold
+            self.method.set_threshold(task, threshold)
+            self.cards[task] = self.cards[task].replace(threshold=threshold)
+            self.corpora[task] = dataclasses.replace(self.corpora[task], card=self.cards[task])
+        return chosen
+
+    def settings(self) -> dict[str, str]:
+        """What was set beyond a plain training, for its record and cards, in words."""
+        history = self.progress.history
+        if history and "stopped" in history[-1]:
+            return {"stopped": f"after epoch {len(history)} of {self.epochs}: "
+                               f"{history[-1]['stopped']}"}  # fmt: skip
+        return {}
 
     @abstractmethod
     def describe(self) -> str:
@@ -282,6 +322,9 @@ class JointTrainer(SelectedTraining):
         folder: str | Path,
     ) -> None:
         super().__init__(config, corpora, method, accelerator, seed, folder)
+        weights = class_weights(self.options.class_weights, self.mixes, self.cards, seed)
+        self.class_weights = {task: w.to(accelerator.device) for task, w in weights.items()}
+        self._rates_hz = {task: card.rate_hz for task, card in self.cards.items()}
         same_everywhere(method.module, accelerator)
         self.begin(self.plan(0).num_steps, optimizer)
 
@@ -292,7 +335,44 @@ class JointTrainer(SelectedTraining):
 
     def describe(self) -> str:
         trained = self.method.facts()["trainable_parameters"]
-        return f"{trained:,} trainable parameters, {count(self.steps_per_epoch, 'step')} an epoch"
+        steps = count(self.steps_per_epoch, "step")
+        return "\n  ".join(
+            [f"{trained:,} trainable parameters, {steps} an epoch",
+             *(f"{name}: {text}" for name, text in self.settings().items())]
+        )  # fmt: skip
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or ``patience`` of them had no better validation score."""
+        best = max(self.chosen_epochs().values()) if self.best else None
+        patience, last = self.options.patience, self.progress.epoch - 1
+        return super().finished or bool(patience and best is not None and last - best >= patience)
+
+    def resume(self, mode: str = "auto") -> bool:
+        """As :meth:`TrainingCore.resume`; where nothing is gone on from, heads get their start."""
+        gone_on = super().resume(mode)
+        if not gone_on and self.options.head_start == "probe":
+            told = start_heads(
+                self.method, self.corpora, self.mixes, self.seed, self.accelerator,
+                self.options.eval_batch_size, self.class_weights,
+            )  # fmt: skip
+            for task, text in told.items():
+                print(f"  {task}: head begins as a linear probe, {text}", flush=True)
+        return gone_on
+
+    def settings(self) -> dict[str, str]:
+        options, settings = self.options, {}
+        if options.head_start == "probe":
+            settings["head start"] = "linear probe of the start's features"
+        if self.class_weights:
+            settings["class weights"] = weights_text(
+                options.class_weights, self.class_weights, self.cards
+            )
+        if self.config.augmentation:
+            settings["augmentation"] = self.config.augmentation.describe()
+        if options.patience:
+            settings["patience"] = count(options.patience, "epoch")
+        return settings | super().settings()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name."""
@@ -378,6 +458,10 @@ class JointTrainer(SelectedTraining):
                 continue
             where = (self.seed, self.global_step, part, accelerator.process_index)
             torch.manual_seed(step_seed(*where))
+            if self.config.augmentation:
+                batches = augmented(
+                    self._on_device(batches), self.config.augmentation, self._rates_hz, where
+                )
             for passed in split_passes(batches, self.options.max_tokens, self.method.tokens):
                 total = 0.0
                 for task, loss in self._losses(passed).items():
@@ -389,15 +473,25 @@ class JointTrainer(SelectedTraining):
         sum_gradients(self.trainable().values(), accelerator)
         return accelerator.reduce(losses, reduction="sum")
 
-    def _losses(self, batches: Batches) -> dict[str, torch.Tensor]:
+    def _on_device(self, batches: Batches) -> dict[str, dict[str, torch.Tensor]]:
         device = self.accelerator.device
-        inputs = {
+        return {
             task: {key: value.to(device, non_blocking=True) for key, value in batch.items()}
             for task, batch in batches.items()
         }
+
+    def _losses(self, batches: Batches) -> dict[str, torch.Tensor]:
+        inputs, smoothing = self._on_device(batches), self.options.label_smoothing
+        # With class weights the loss is made here, for every method alike.
+        labels = {task: inputs[task].pop("labels") for task in inputs if task in self.class_weights}
         with self.accelerator.autocast():
-            outputs = self.method.forward(inputs, self.options.label_smoothing)
-        return {task: output.loss for task, output in outputs.items()}
+            outputs = self.method.forward(inputs, smoothing)
+            return {
+                task: output.loss if task not in labels
+                else task_loss(self.cards[task], output.logits, labels[task], smoothing,
+                               self.class_weights[task])
+                for task, output in outputs.items()
+            }  # fmt: skip
 
     def values(self) -> dict[str, float]:
         losses = zip(self.tasks, self._losses_of_step.tolist(), strict=True)

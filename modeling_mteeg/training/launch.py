@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from accelerate import Accelerator
+from transformers.utils.logging import disable_progress_bar
 
 from ..methods.method import TrainingError
 from .run_config import RunConfig
@@ -49,6 +50,8 @@ def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = Fa
         )
     if accelerator.device.type == "cpu":
         keep_freed_memory()
+    if not sys.stderr.isatty():  # bars of saving and loading weights would fill a file
+        disable_progress_bar()
     kind = str(accelerator.distributed_type).rpartition(".")[2]
     if sharding_asked(os.environ):  # accelerate does not take notice of it on CPUs
         kind = "FSDP"

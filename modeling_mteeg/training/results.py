@@ -70,6 +70,7 @@ def save_training(
     record = {
         **record,
         **trainer.method.facts(),
+        **({"settings": settings} if (settings := trainer.settings()) else {}),
         "seed": trainer.seed,
         "epochs": trainer.epochs,
         "epoch": trainer.progress.best_epoch if together else chosen,
@@ -111,7 +112,7 @@ def check_saved(folder: Path, trainer: SelectedTraining) -> None:
     data = "simulated windows" if card.simulated else "windows"
     print(f"loaded back; {task} on {len(rows)} {data} of the test split:")
     for label, row in zip(truth.tolist(), card.probabilities(loaded), strict=True):
-        guess = int(row.argmax())
+        guess = int(card.decide(row[None].numpy())[0])
         print(
             f"  true {card.labels[label]:<12} predicted {card.labels[guess]:<12} {row[guess]:.2f}"
         )

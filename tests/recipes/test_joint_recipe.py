@@ -157,6 +157,7 @@ def test_floors_and_pictures_may_be_left_out(joint, data, tmp_path, capsys, monk
     assert read_folder(out / "model") == weights and (out / "floors").is_dir()
     pytest.importorskip("matplotlib")
     assert (out / "predictions/seed-v_confusion.png").is_file()
+    assert (out / "learning_curves.png").is_file()
 
 
 def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ...model.task_card import CARD_FILE, TaskCard
 from .. import Corpus, WindowReader, load_corpus
 from ..loading import SPLITS
+from .averages import ClassAverages, RunningAverages, looks_cued
 from .plausibility import coarse_windows, corpus_remarks, resolution_remarks, signal_remarks
 from .statistics import Amplitudes, ChannelLikeness, window_spectra
 
@@ -87,6 +88,8 @@ class Overview:
         Which windows were read.
     remarks : tuple of str
         What is odd, a sentence each.
+    averages : ClassAverages or None
+        Of a cued task: the mean window of every class, over the windows read.
     """
 
     folder: Path
@@ -99,6 +102,7 @@ class Overview:
     examples: dict[str, Example]
     rule: str
     remarks: tuple[str, ...]
+    averages: ClassAverages | None = None
 
 
 def prepared_folders(folder: str | Path) -> list[Path]:
@@ -127,6 +131,7 @@ def corpus_overview(
     splits: Sequence[str] = SPLITS,
     windows: int = WINDOWS,
     progress: bool = True,
+    averages: bool | None = None,
 ) -> Overview:
     """Look at a prepared corpus.
 
@@ -143,6 +148,9 @@ def corpus_overview(
         Windows read of every class and split.
     progress : bool
         Show a bar on a terminal.
+    averages : bool, optional
+        Whether windows are averaged by class, as makes sense where they begin at a cue. Default:
+        where their onsets look so (:func:`~modeling_mteeg.data.inspection.averages.looks_cued`).
 
     Raises
     ------
@@ -162,6 +170,9 @@ def corpus_overview(
         raise ValueError(f"windows: expected 1 or more, found {windows}.")
     corpus = load_corpus(folder)
     names = [split for split in SPLITS if split in splits]
+    readers, card = [corpus.splits[name] for name in names], corpus.card
+    if averages is None:
+        averages = looks_cued(readers, card.window_s, card.rate_hz)
     rows = {name: sampled_rows(corpus.splits[name], windows) for name in names}
     bar = tqdm(
         total=sum(len(of_class) for by_class in rows.values() for of_class in by_class),
@@ -171,7 +182,7 @@ def corpus_overview(
         leave=False,
     )
     with bar:
-        return _look(Path(folder), corpus, rows, windows, bar)
+        return _look(Path(folder), corpus, rows, windows, bar, averages)
 
 
 def sampled_rows(reader: WindowReader, windows: int) -> list[np.ndarray]:
@@ -185,12 +196,18 @@ def sampled_rows(reader: WindowReader, windows: int) -> list[np.ndarray]:
 
 
 def _look(
-    folder: Path, corpus: Corpus, rows: dict[str, list[np.ndarray]], windows: int, bar
+    folder: Path,
+    corpus: Corpus,
+    rows: dict[str, list[np.ndarray]],
+    windows: int,
+    bar,
+    averaged: bool,
 ) -> Overview:
     """Read the sampled rows once, block by block."""
     card = corpus.card
     reader = next(iter(corpus.splits.values()))
     likeness, pooled = (kind(len(reader.channels)) for kind in (ChannelLikeness, Amplitudes))
+    averages = RunningAverages(card.labels, reader.shape) if averaged else None
     densities: list[list[np.ndarray]] = [[] for _ in card.labels]
     examples: dict[str, Example] = {}
     splits, frequencies, coarse = [], np.zeros(0), 0
@@ -205,6 +222,8 @@ def _look(
                 coarse += coarse_windows(reader.dtype, signals)
                 for statistic in (amplitudes, pooled, likeness):
                     statistic.add(signals)
+                if averages is not None:
+                    averages.add(label, signals)
                 bar.update(len(signals))
             if len(of_class) and card.labels[label] not in examples:
                 middle = of_class[np.argsort(power, kind="stable")[(len(power) - 1) // 2]]
@@ -230,7 +249,7 @@ def _look(
     )
     return Overview(
         folder, card, reader.channels, tuple(splits), pooled.quantiles(SHARES), frequencies,
-        spectra, examples, rule, tuple(remarks),
+        spectra, examples, rule, tuple(remarks), averages and averages.result(),
     )  # fmt: skip
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
+
 from .overview import SHARES, Overview
 
 _COLUMNS = 3
+_MOST_DIFFERENT = 4
+"""Channels that are named as those where two classes differ most."""
 
 
 def overview_text(overview: Overview) -> str:
@@ -39,6 +43,7 @@ def overview_text(overview: Overview) -> str:
             "Absolute signal per channel in microvolt: median / 99 %",
             *_channel_table(overview),
             "",
+            *_average_lines(overview),
             *_wrapped(overview.rule),
             "",
             *_remark_lines(overview.remarks),
@@ -82,6 +87,30 @@ def _channel_table(overview: Overview) -> list[str]:
     ]
     height = -(-len(cells) // _COLUMNS)
     return [f"  {'   '.join(cells[start::height])}" for start in range(height)]
+
+
+def _average_lines(overview: Overview) -> list[str]:
+    """Where two classes differ most at the cue; of more classes only how many were averaged."""
+    averages = overview.averages
+    if averages is None or not averages.counts:
+        return []
+    counts = ", ".join(f"{number:,} {label}" for label, number in averages.counts.items())
+    lines = _wrapped(f"Class averages from the windows' start, over the windows read: {counts}")
+    difference = averages.difference(overview.card.labels)
+    if difference is None:
+        return [*lines, ""]
+    first, second = overview.card.labels
+    values, errors = difference
+    size = np.abs(values) / errors.clip(1e-12)  # in standard errors
+    places = size.argmax(1)  # (channels,)
+    channels = np.argsort(-size.max(1), kind="stable")[:_MOST_DIFFERENT]
+    header = ["  most different", f"{second} less {first}, µV", "standard error", "at s"]
+    rows = [
+        [f"  {overview.channels[c]}", f"{values[c, places[c]]:+.3g}",
+         f"{errors[c, places[c]]:.2g}", f"{places[c] / overview.card.rate_hz:.3f}"]
+        for c in channels
+    ]  # fmt: skip
+    return [*lines, *_table([header, *rows]), ""]
 
 
 def _remark_lines(remarks: Sequence[str]) -> list[str]:

@@ -72,13 +72,15 @@ class LabramMethod(GradientMethod):
     def output_layer(self, task: str) -> torch.nn.Linear:
         return self.module.heads[task]
 
+    def output_blocks(self, task: str) -> tuple[int, ...]:
+        return self.module.heads[task].blocks
+
     @torch.no_grad()
     def output_features(self, task: str, batch: Batch) -> torch.Tensor:
         device = self.module.device
         batch = {key: batch[key].to(device) for key in ("input_values", "channel_ids")}
         self.module.eval()  # a training step puts it back
-        output = self.module(**batch, task=task, return_dict=True)
-        return self.module.heads[task].features(*self.module._read_by_heads(output, batch))
+        return self.module.head_features(**batch, task=task)
 
     def tokens(self, batch: Batch) -> int:
         samples = batch["input_values"].shape[1:].numel()  # channels x patches x 200, or x time

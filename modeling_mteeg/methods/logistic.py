@@ -11,7 +11,12 @@ NEVER = -30.0
 
 
 def fit_logistic(
-    features: np.ndarray, labels: np.ndarray, outputs: int, strength: float, class_weight: Any
+    features: np.ndarray,
+    labels: np.ndarray,
+    outputs: int,
+    strength: float,
+    class_weight: Any,
+    scale: np.ndarray | float = 1.0,
 ) -> dict[str, np.ndarray]:
     """Fit standardised features.
 
@@ -24,6 +29,8 @@ def fit_logistic(
     strength : float
         ``C`` of scikit-learn: the larger, the less the weights are held down.
     class_weight : "balanced", dict of int to float, or None
+    scale : np.ndarray, (f,), or float
+        Of the standardised features: a larger one is held down less.
 
     Returns
     -------
@@ -41,8 +48,8 @@ def fit_logistic(
         if isinstance(class_weight, dict):
             class_weight = {label: class_weight[label] for label in classes.tolist()}
         model = LogisticRegression(C=strength, class_weight=class_weight, max_iter=5000)
-        model.fit((features - mean) / deviation, labels)
-        coefficients, intercepts = model.coef_, model.intercept_
+        model.fit((features - mean) / deviation * scale, labels)
+        coefficients, intercepts = model.coef_ * scale, model.intercept_
         if outputs > 1 and len(classes) == 2:  # one row for the second: as a softmax of two
             coefficients = np.stack([-coefficients[0] / 2, coefficients[0] / 2])
             intercepts = np.array([-intercepts[0] / 2, intercepts[0] / 2])

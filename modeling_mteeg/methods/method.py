@@ -172,6 +172,10 @@ class GradientMethod(Method):
         """The last layer of a task's head, where that is linear; None: there is none such."""
         return None
 
+    def output_blocks(self, task: str) -> tuple[int, ...]:
+        """Numbers of these features by source, in their order; empty: one source."""
+        return ()
+
     def output_features(self, task: str, batch: Batch) -> torch.Tensor:
         """What :meth:`output_layer` gets of a batch, (n, features), in evaluation mode."""
         raise NotImplementedError(f"{type(self).__name__} has no linear output layer.")

@@ -31,8 +31,11 @@ class TaskHead(nn.Linear):
 
     def __init__(self, card: TaskCard, hidden_size: int, std: float = 0.02) -> None:
         options = card.head
-        read = options.width(hidden_size, len(card.channels))
+        blocks = options.blocks(hidden_size, len(card.channels))
+        read = sum(blocks)
+        sources = blocks if options.hidden is None else (options.hidden,)
         super().__init__(read if options.hidden is None else options.hidden, card.num_outputs)
+        self.blocks = sources  # features of the output layer by source
         self.options, self.task, self.channels = options, card.name, card.channels
         nn.init.trunc_normal_(self.weight, std=std)
         nn.init.zeros_(self.bias)

@@ -29,7 +29,7 @@ def draw_learning_curves(
     histories : mapping of int to sequence of mapping
         Seed to its epochs, as ``history.json`` has them.
     chosen : mapping of int to mapping of str to int
-        Seed to the epoch, from 0, whose weights serve each task.
+        Seed to the epoch, from 0, whose weights serve each task; -1: those of the start.
     cards : mapping of str to TaskCard
 
     Returns
@@ -67,15 +67,20 @@ def _draw_seed(
     losses: Axes, scores: Axes, task: str, card: TaskCard, history: History, kept: int,
     training: str, validation: str, seed: str, colour: str,
 ) -> None:  # fmt: skip
-    epochs = range(1, len(history) + 1)
     measured = [entry["validation"][task] for entry in history]
     train = [_number(entry["train_loss"][task]) for entry in history]
+    start = history[0].get("start")  # a candidate as well: epoch 0
+    if start:
+        measured, train = [start["validation"][task], *measured], [math.nan, *train]
+    epochs = range(0 if start else 1, len(history) + 1)
     held_out = [_number(values["loss"]) for values in measured]
     monitor = [_number(values[card.monitor]) for values in measured]
     losses.plot(epochs, train, "-", marker=".", color=colour, label=training or None)
     losses.plot(epochs, held_out, "--", marker=".", color=colour, label=validation or None)
     scores.plot(epochs, monitor, "-", marker=".", color=colour, label=seed)
-    scores.plot(kept + 1, monitor[kept], "o", ms=10, mfc="none", mec=colour, mew=1.5)
+    scores.plot(
+        kept + 1, monitor[epochs.index(kept + 1)], "o", ms=10, mfc="none", mec=colour, mew=1.5
+    )
 
 
 def _plain_epochs(axes: Axes) -> None:

@@ -77,12 +77,20 @@ def say_resumed(training: TrainingCore) -> None:
 def epoch_line(
     entry: Mapping[str, Any], best_epoch: int | None, cards: Mapping[str, TaskCard]
 ) -> str:
-    """An epoch of a joint training in a line; a star marks the best so far."""
-    scores = "  ".join(
-        f"{task} {entry['validation'][task][card.monitor]:.3f}" for task, card in cards.items()
-    )
-    mark = " *" if best_epoch == entry["epoch"] else ""
-    line = f"epoch {entry['epoch'] + 1}: validation {entry['score']:.4f}{mark}  ({scores})"
+    """An epoch of a joint training in a line; a star marks the best so far.
+
+    The first one tells the start, too, where that is a candidate.
+    """
+
+    def told(name: str, of: Mapping[str, Any], best: bool) -> str:
+        scores = "  ".join(
+            f"{task} {of['validation'][task][card.monitor]:.3f}" for task, card in cards.items()
+        )
+        return f"{name}: validation {of['score']:.4f}{' *' if best else ''}  ({scores})"
+
+    line = told(f"epoch {entry['epoch'] + 1}", entry, best_epoch == entry["epoch"])
+    if "start" in entry:
+        line = told("start", entry["start"], best_epoch == -1) + "\n" + line
     return f"{line}\nstopped: {entry['stopped']}" if "stopped" in entry else line
 
 

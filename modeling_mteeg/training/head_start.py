@@ -8,7 +8,7 @@ Pretrained Features and Underperform Out-of-Distribution, 2022).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -96,6 +96,7 @@ def start_heads(
             probe = fit_probe(
                 features, reader.labels[rows], reader.subjects[rows], corpus.card,
                 None if weights is None else dict(enumerate(weights.tolist())),
+                method.output_blocks(mix.name),
             )  # fmt: skip
             told[mix.name] = probe.told
             with torch.no_grad():
@@ -126,6 +127,7 @@ def fit_probe(
     subjects: np.ndarray,
     card: TaskCard,
     class_weight: Mapping[int, float] | None = None,
+    blocks: Sequence[int] = (),
 ) -> Probe:
     """Logistic regression on standardised features, its strength chosen over people.
 
@@ -138,6 +140,9 @@ def fit_probe(
         Its monitor, on what is said of the people left out of five folds, chooses the strength (of
         equals the smallest). With a single person the smallest but two is taken.
     class_weight : mapping of int to float, optional
+    blocks : sequence of int, optional
+        Numbers of features by source, in their order: sources count equally, however many features
+        they have, so that many tokens do not drown a few powers.
 
     Returns
     -------
@@ -147,17 +152,19 @@ def fit_probe(
     deviation = features.std(0)
     features = np.where(deviation > _FLAT * deviation.max(initial=0.0), features, 0.0)
     weighting = None if class_weight is None else dict(class_weight)
+    sizes = np.array(blocks or (features.shape[1],))
+    scale = np.repeat(np.sqrt(sizes.max() / sizes), sizes)  # of every feature, (f,)
     folds = _folds(subjects)
     strength, how = STRENGTHS[2], "one person: no folds to choose by"
     if folds:
         values = [
-            _held_out(features, labels, folds, card, one, weighting)[card.monitor]
+            _held_out(features, labels, folds, card, one, weighting, scale)[card.monitor]
             for one in STRENGTHS
         ]
         best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
         strength = STRENGTHS[best]
         how = f"{title_of(card.monitor)} {values[best]:.3f} on people left out, {len(folds)} folds"
-    fit = fit_logistic(features, labels, card.num_outputs, strength, weighting)
+    fit = fit_logistic(features, labels, card.num_outputs, strength, weighting, scale)
     weight = fit["weight"] / fit["deviation"]
     return Probe(weight, fit["bias"] - weight @ fit["mean"], f"strength {strength:g}, {how}")
 
@@ -172,11 +179,12 @@ def _folds(subjects: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(GroupKFold(min(FOLDS, people)).split(subjects, groups=subjects))
 
 
-def _held_out(features, labels, folds, card, strength, weighting) -> dict[str, float]:
+def _held_out(features, labels, folds, card, strength, weighting, scale) -> dict[str, float]:
     """Metrics of what is said of the people left out, all folds together."""
     logits = np.zeros((len(labels), card.num_outputs))
     for fitted, left_out in folds:
-        fit = fit_logistic(features[fitted], labels[fitted], card.num_outputs, strength, weighting)
+        part = features[fitted], labels[fitted], card.num_outputs
+        fit = fit_logistic(*part, strength, weighting, scale)
         scaled = (features[left_out] - fit["mean"]) / fit["deviation"]
         logits[left_out] = scaled @ fit["weight"].T + fit["bias"]
     return score(Predictions(logits, labels), card)

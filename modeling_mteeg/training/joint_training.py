@@ -95,6 +95,8 @@ class SelectedTraining(TrainingCore):
         self.best: dict[str, torch.Tensor] | None = None
         self.best_of_task: dict[str, tuple[float, int]] = {}
         """Highest monitor and its epoch, of every task, where each is selected by itself."""
+        self.start: dict[str, Any] | None = None
+        """Validation before the first step, where the start is a candidate, too."""
         self.loss_sums = torch.zeros(len(self.tasks), device=accelerator.device)
 
     def plan(self, epoch: int) -> EpochPlan:
@@ -182,8 +184,9 @@ class SelectedTraining(TrainingCore):
             "train_loss": {task: sums[task] / drawn[task] for task in self.tasks},
             "validation": validation,
             "score": score,
+            **({"start": self.start} if self.start and not self.progress.epoch else {}),
         }
-        self.select(validation, score)
+        self.select(validation, score, self.progress.epoch)
         log = {f"validation/{task}/{metric}": value for task, values in validation.items()
                for metric, value in values.items()}  # fmt: skip
         self.loss_sums.zero_()
@@ -192,11 +195,13 @@ class SelectedTraining(TrainingCore):
             entry["stopped"] = f"no better validation score for {self.options.patience} epochs"
         return entry
 
-    def select(self, validation: Mapping[str, Mapping[str, float]], score: float) -> None:
-        """Keep what the running epoch has trained, where it is the best yet on validation."""
+    def select(
+        self, validation: Mapping[str, Mapping[str, float]], score: float, epoch: int
+    ) -> None:
+        """Keep what an epoch has trained (-1: the start), where it is the best on validation."""
         progress = self.progress
         if progress.best_score is None or score > progress.best_score:
-            progress.best_score, progress.best_epoch = score, progress.epoch
+            progress.best_score, progress.best_epoch = score, epoch
             if self.method.selection == "mean":
                 self.best = self._copy(self.trained_tensors())
         if self.method.selection == "mean":
@@ -205,7 +210,7 @@ class SelectedTraining(TrainingCore):
             value = validation[task][self.cards[task].monitor]
             # undefined (NaN) counts as less than any number
             if task not in self.best_of_task or is_better(value, self.best_of_task[task][0]):
-                self.best_of_task[task] = (value, progress.epoch)
+                self.best_of_task[task] = (value, epoch)
                 self.best = {**(self.best or {}), **self._copy(self.tensors_of(task))}
 
     @staticmethod
@@ -279,6 +284,8 @@ class SelectedTraining(TrainingCore):
         extra = {**self.cut(), "loss_sums": self.loss_sums.tolist(), "scaler": self.scaler_state()}
         if self.method.selection == "task":
             extra["best_of_task"] = {task: list(best) for task, best in self.best_of_task.items()}
+        if self.start:
+            extra["start"] = self.start
         return Checkpoint(
             progress=self.progress,
             trainable=self.trained_tensors(),
@@ -293,6 +300,7 @@ class SelectedTraining(TrainingCore):
             self.optimizer.load_state_dict(checkpoint.optimizer)
         self.best = checkpoint.best
         self.loss_sums.copy_(torch.tensor(checkpoint.extra["loss_sums"]))
+        self.start = checkpoint.extra.get("start")
         chosen = checkpoint.extra.get("best_of_task", {})
         self.best_of_task = {task: (best[0], best[1]) for task, best in chosen.items()}
 
@@ -349,7 +357,10 @@ class JointTrainer(SelectedTraining):
         return super().finished or bool(patience and best is not None and last - best >= patience)
 
     def resume(self, mode: str = "auto") -> bool:
-        """As :meth:`TrainingCore.resume`; where nothing is gone on from, heads get their start."""
+        """As :meth:`TrainingCore.resume`; where nothing is gone on from, heads get their start.
+
+        A start as probes is the first candidate of the selection.
+        """
         gone_on = super().resume(mode)
         if not gone_on and self.options.head_start == "probe":
             told = start_heads(
@@ -358,6 +369,11 @@ class JointTrainer(SelectedTraining):
             )  # fmt: skip
             for task, text in told.items():
                 print(f"  {task}: head begins as a linear probe, {text}", flush=True)
+            # A probe may be the best there is: few people teach a backbone little.
+            validation = self.evaluate("validation")
+            score = monitor_mean(validation, self.cards)
+            self.start = {"validation": validation, "score": score}
+            self.select(validation, score, -1)
         return gone_on
 
     def settings(self) -> dict[str, str]:

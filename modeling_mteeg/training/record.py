@@ -236,7 +236,7 @@ def task_results(
         ``epochs``, ``history``.
     task : str
     epoch : int
-        The epoch whose weights serve the task.
+        The epoch whose weights serve the task; -1: the start.
     test : mapping
         Metrics on the test split.
     simulated : bool
@@ -255,7 +255,7 @@ def task_results(
         "epoch": epoch,
         "method": record["method"],
         "simulated": simulated,
-        "validation": history[epoch]["validation"][task],
+        "validation": (history[0]["start"] if epoch < 0 else history[epoch])["validation"][task],
         "test": dict(test),
         "training": training,
     }

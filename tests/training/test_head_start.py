@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tiny_corpora import CARDS, save_corpora
 from training_program import make_trainer, outcome, run
@@ -14,10 +13,12 @@ from training_program import make_trainer, outcome, run
 from modeling_mteeg.data import load_corpora
 from modeling_mteeg.data.loading import model_inputs
 from modeling_mteeg.methods.method import GradientMethod
+from modeling_mteeg.pictures.learning_curves import draw_learning_curves
 from modeling_mteeg.training import head_start
 from modeling_mteeg.training import joint_training as loop
 from modeling_mteeg.training.head_start import STRENGTHS, fit_probe
 from modeling_mteeg.training.launch import TrainingError
+from modeling_mteeg.training.record import task_results
 
 SIZES = {"tuab": (40, 8, 8), "seed-v": (45, 9, 9)}
 PROBE = {"optimization__head_start": "probe"}
@@ -51,8 +52,11 @@ def test_the_logits_are_those_of_logistic_regression(corpora, tmp_path, monkeypa
         batch = model_inputs(reader, card, np.arange(len(reader)))
         features = trainer.method.output_features(task, batch).double().numpy()
         assert features.shape[1] == trainer.method.output_layer(task).in_features
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=5000))
-        probe.fit(features, reader.labels)
+        # Sources count equally: five powers a channel as much as its whole token.
+        sizes = trainer.method.output_blocks(task)
+        scale = np.repeat(np.sqrt(max(sizes) / np.array(sizes)), sizes)
+        features = StandardScaler().fit_transform(features) * scale
+        probe = LogisticRegression(C=0.05, max_iter=5000).fit(features, reader.labels)
         expected = probe.predict_proba(features)
         found = card.probabilities(trainer.method.predict_logits(task, batch)).numpy()
         np.testing.assert_allclose(found, expected, atol=2e-4)
@@ -89,6 +93,41 @@ def test_resumed_is_bit_equal_and_does_not_begin_again(corpora, tmp_path, monkey
     run(rest)
     expected, found = outcome(whole), outcome(rest)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_start_is_kept_where_no_epoch_is_better(corpora, tmp_path, monkeypatch):
+    """A start as probes is the first candidate; a resumed training knows that, too."""
+    whole, started = begun(corpora, tmp_path / "never"), []
+    expected = {name: p.detach().clone() for name, p in whole.trainable().items()}
+    evaluate = loop.JointTrainer.evaluate
+
+    def worse_by_training(self, split):
+        found = evaluate(self, split)
+        value = 0.1 if started else 0.9
+        started.append(split)
+        return {task: {**v, self.cards[task].monitor: value} for task, v in found.items()}
+
+    monkeypatch.setattr(loop.JointTrainer, "evaluate", worse_by_training)
+    trainer = begun(corpora, tmp_path / "a")
+    for parts, counts in trainer.steps():
+        trainer.train_step(parts, counts)
+    trainer.finish_epoch()
+    trainer.save_checkpoint()
+    trainer = make_trainer(corpora, tmp_path / "a", **PROBE, sampling={})
+    assert trainer.resume() and trainer.start["score"] == 0.9
+    run(trainer)
+    assert set(trainer.chosen_epochs().values()) == {-1}
+    assert trainer.progress.history[0]["start"]["score"] == 0.9
+    trainer.select_best()
+    assert all(torch.equal(expected[name], p) for name, p in trainer.trainable().items())
+    record = {"history": trainer.progress.history, "data": dict.fromkeys(SIZES), "method": "mteeg",
+              "seed": 0}  # fmt: skip
+    results = task_results(record, "tuab", -1, {}, False)
+    assert results["validation"][CARDS["tuab"].monitor] == 0.9
+    history = {0: trainer.progress.history}
+    drawn = draw_learning_curves(history, {0: trainer.chosen_epochs()}, trainer.cards)
+    ring = drawn.axes[1].lines[-1]
+    assert ring.get_xydata().tolist() == [[0, 0.9]]
 
 
 def test_a_method_without_an_output_layer_says_so(corpora, tmp_path, monkeypatch):
@@ -142,6 +181,19 @@ def test_one_person_and_absent_classes():
     probe = fit_probe(values, labels * 2, np.repeat(list("abcd"), len(labels) // 4), card)
     logits = values @ probe.weight.T + probe.bias
     assert probe.weight.shape == (3, 30) and (logits.argmax(1) != 1).all()
+
+
+def test_few_features_of_one_source_are_not_drowned_by_many_of_another():
+    values, labels, subjects = told_apart(features=401)
+    values = np.roll(values, -1, 1)  # what tells is the last one
+    alone = fit_probe(values, labels, subjects, CARDS["tuab"], blocks=(400, 1))
+    together = fit_probe(values, labels, subjects, CARDS["tuab"])
+
+    def right(probe):
+        return np.mean(((values @ probe.weight.T + probe.bias)[:, 0] > 0) == labels)
+
+    share = [abs(p.weight[0, -1]) / abs(p.weight[0]).sum() for p in (alone, together)]
+    assert share[0] > 3 * share[1] and right(alone) > 0.7
 
 
 def test_class_weights_go_along():

@@ -221,6 +221,8 @@ def _summary(target: Target, prediction: Prediction) -> str:
     labels = prediction.labels
     counts = [(label, labels.count(label)) for label in prediction.card.labels]
     text = ", ".join(f"{count} {label}" for label, count in counts if count)
+    if prediction.card.threshold is not None:
+        text += f"; {prediction.card.decision}"
     lines = [f"{target.events}: {target.task}, {len(labels)} windows of "
              f"{prediction.window_s:g} s: {text}"]  # fmt: skip
     return "\n".join(lines + [f"  {note}" for note in prediction.notes])

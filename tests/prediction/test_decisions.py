@@ -18,6 +18,7 @@ from modeling_mteeg.pictures import draw_prediction
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction.events import annotations_of, events_sidecar, events_table
 from modeling_mteeg.prediction.live import LivePredictor
+from modeling_mteeg.prediction.result_files import Options, plan_targets, predict_files
 
 TASK = "tuab"
 NAMES = list(CARDS[TASK].channels)
@@ -53,6 +54,17 @@ def test_predictions_events_and_annotations(found):
     assert told in sidecar["trial_type"]["Description"]
     plain = decided.card.replace(threshold=None).decision
     assert plain == "The class with the highest probability."
+
+
+def test_the_line_of_a_written_result(found, tmp_path):
+    model, _, expected, middle = found
+    path = tmp_path / "a_raw.fif"
+    raw_of(*RECORDING).save(path, verbose="error")
+    (target,) = plan_targets([str(path)], [TASK], tmp_path / "a_events.tsv", None, False)
+    told: list[str] = []
+    predict_files([target], model, Options(), progress=False, tell=told.append)
+    assert f"{expected.count(HIGH)} {HIGH}" in told[0]
+    assert f"threshold {middle:.3g}, chosen on validation" in told[0]
 
 
 def test_the_pipeline_on_recordings_and_on_cut_windows(found):

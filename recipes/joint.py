@@ -22,10 +22,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from accelerate import Accelerator
 
-from modeling_mteeg.data import Corpus, StreamError, load_corpora, training_mixes
+from modeling_mteeg.data import (
+    Corpus,
+    StreamError,
+    load_corpora,
+    training_mixes,
+    view_corpora,
+)
 from modeling_mteeg.evaluation import WindowPredictions
 from modeling_mteeg.methods import METHODS, FittedMethod
-from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import describe_joint, epoch_line, say, say_resumed
@@ -33,6 +38,7 @@ from modeling_mteeg.training.core import count
 from modeling_mteeg.training.final_report import (
     judge_tested,
     judgements_text,
+    save_splits,
     save_tested,
     scores_of,
 )
@@ -68,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         accelerator = start_accelerator(config)
         data = simulated(config, accelerator) if config.data.simulate else config.data.folder
         corpora = load_corpora(data, config.data.tasks, config.data.streaming)
+        # The split and the classes: which of the stored windows are what.
+        corpora = view_corpora(corpora, **config.data.view)
         corpora = choose_metrics(config, corpora)
         training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
     except (OSError, ValueError, TrainingError) as error:
@@ -76,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     describe_joint(config, corpora, accelerator)
     if accelerator.is_main_process:
         note_output(config)
+        save_splits(Path(config.output), corpora)
     record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
 
     by_seed = {}
@@ -89,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
     if accelerator.is_main_process:
-        report(config, {task: corpora[task].card for task in corpora}, by_seed, floors)
+        report(config, corpora, by_seed, floors)
     accelerator.end_training()
     return 0
 
@@ -146,17 +155,19 @@ def train(
 
 def report(
     config: JointConfig,
-    cards: Mapping[str, TaskCard],
+    corpora: Mapping[str, Corpus],
     by_seed: Mapping[int, Mapping[str, WindowPredictions]],
     floors: Mapping[str, Mapping[str, WindowPredictions]],
 ) -> None:
     """Judge what was said of the test windows: results, model cards, the table."""
+    cards = {task: corpus.card for task, corpus in corpora.items()}
     summary = summarize({seed: scores_of(said) for seed, said in by_seed.items()})
     judgements = judge_tested(Path(config.output), list(by_seed.values()), floors)
     for seed in config.seeds:
         folder = seed_folder(config, seed) / "model"
         note_seeds(METHODS[config.method], folder, summary, config.seeds, judgements)
-    path = write_results(config, summary, cards, judgements)
+    splits = {task: corpus.split.facts() for task, corpus in corpora.items()}
+    path = write_results(config, summary, cards, judgements, splits)
     print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
     print(results_table(summary, cards, judgements))
     print(f"\n{judgements_text(judgements, cards)}\n")

@@ -169,8 +169,16 @@ def data_rows(facts: TaskFacts) -> list[tuple[str, str]]:
         (f"windows ({' / '.join(windows)})" if sizes else "windows", sizes or "not stated"),
         ("split", str(data.get("rule") or "not stated")),
         ("split hash", code(card.split_hash)),
+        *_leaks(mapping(data.get("split"))),
         ("fingerprint of the prepared data", code(data.get("fingerprint"))),
     ]
+
+
+def _leaks(split: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What train, validation and test share, and what else is to be known of the split."""
+    leaks, notes = split.get("leaks"), split.get("notes") or []
+    rows = [] if leaks is None else [("leaks of the split", "; ".join(leaks) or "none")]
+    return [*rows, *([("of the split", "; ".join(notes))] if notes else [])]
 
 
 def _version(facts: TaskFacts) -> tuple[str, str]:

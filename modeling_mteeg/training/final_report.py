@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..data.loading import Corpus
 from ..evaluation import (
     WindowPredictions,
     confusion_counts,
@@ -23,7 +24,7 @@ from ..pictures.confusion import draw_confusion
 from ..pictures.style import MissingMatplotlibError, save_figure
 from .results import aligned, replaced
 
-PREDICTIONS, FLOORS = "predictions", "floors"
+PREDICTIONS, FLOORS, SPLIT_FILES = "predictions", "floors", "splits"
 ByTask = Mapping[str, WindowPredictions]
 
 
@@ -51,6 +52,16 @@ def save_tested(folder: Path, predictions: ByTask) -> Path:
                 figure = draw_confusion(counts, said.card.labels, title + data)
                 save_figure(figure, place / f"{task}_confusion.png")
     return folder / PREDICTIONS
+
+
+def save_splits(folder: Path, corpora: Mapping[str, Corpus]) -> None:
+    """Write ``splits/<task>.parquet``: which stored window is in which part.
+
+    Of tasks whose split or classes were chosen at training; the others have their prepared data's.
+    """
+    for task, corpus in corpora.items():
+        if corpus.split and corpus.split.is_view:
+            corpus.split.save(folder / SPLIT_FILES / f"{task}.parquet")
 
 
 def judge_tested(

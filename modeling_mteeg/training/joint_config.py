@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..data.mixing import SamplingRule
 from ..data.remote import is_url
+from ..data.split_rules import SplitError, SplitRule
 from ..evaluation.metrics import METRICS
 from ..methods import METHODS
 from ..model.adapter_options import AdapterOptions
@@ -60,12 +61,32 @@ class DataOptions:
 
     ``folder`` may be a URL (``hf://datasets/me/eeg``, ``s3://bucket/eeg``) and may hold ``{task}``
     in place of ``<folder>/<task>``. URLs are streamed; ``streaming`` does so from a folder too.
+
+    ``split`` with ``split_seed``, ``fold`` and ``validation_share``, and ``labels`` (task to new
+    class to the stored classes that it joins), choose among the stored windows
+    (:func:`modeling_mteeg.data.view_corpora`).
     """
 
     folder: str | None = setting(None)
     streaming: bool = setting(False)
     tasks: tuple[str, ...] = setting(TASKS)
     simulate: bool = setting(False)
+    split: str = setting("corpus", later=True)
+    split_seed: int = setting(0, ">= 0", later=True)
+    fold: int | None = setting(None, ">= 0", later=True)
+    validation_share: float = setting(0.2, "> 0, < 1", later=True)
+    labels: dict[str, dict[str, tuple[str, ...]]] = setting({}, later=True)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """Arguments of :func:`modeling_mteeg.data.view_corpora`."""
+        return {
+            "split": self.split,
+            "seed": self.split_seed,
+            "fold": self.fold,
+            "validation_share": self.validation_share,
+            "labels": self.labels,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,11 +162,16 @@ class JointConfig(RunConfig):
                               f"dashes){nearest(task, TASKS)}")  # fmt: skip
             if tasks.count(task) > 1:
                 faults.append(f"data.tasks: {task!r} stands there {tasks.count(task)} times")
+        try:
+            SplitRule.parse(self.data.split)
+        except SplitError as error:
+            faults.append(str(error))
         known = dict.fromkeys((*TASKS, *tasks))
         weights = tree.get("optimization")
         weights = weights.get("task_weights") if isinstance(weights, Mapping) else None
         sections = {key: tree.get(key) for key in ("sampling", "monitor", "metrics", "heads")}
         sections["optimization.task_weights"] = weights
+        sections["data.labels"] = self.data.labels
         for section, names in sections.items():
             for task in names if isinstance(names, Mapping) else ():
                 if task not in known:

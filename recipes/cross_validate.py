@@ -2,8 +2,8 @@
 
     python recipes/cross_validate.py --data data --tasks eegmat --split kfold:6 --seeds 0,1,2
     python recipes/cross_validate.py ... --method mteeg,shallow-convnet --output outputs/cv
-    python recipes/cross_validate.py ... --shard 1/4       # and 2/4 ... elsewhere, one output folder
-    python recipes/cross_validate.py --table --output outputs/cv         # what there is so far
+    python recipes/cross_validate.py ... --shard 1/4     # and 2/4 ... elsewhere, one output folder
+    python recipes/cross_validate.py --table --output outputs/cv       # what there is so far
 
 A fold that is finished is not run again, one that was killed goes on from its checkpoint. Whoever
 finishes last prints the table.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from .evaluator import metric_inputs, score
 from .intervals import PeopleBootstrap
 from .judgement import judge, number_text, range_text, relation_of
-from .metrics import METRICS, title_of
+from .metrics import METRICS, DegenerateMetricWarning, title_of
 from .saved_predictions import WindowPredictions
 
 ByFold = Sequence[WindowPredictions]
@@ -108,23 +108,23 @@ def judge_folds(
 def _metrics(by_seed: Sequence[ByFold], whole: Sequence[WindowPredictions]) -> dict[str, Any]:
     """Every metric by fold, over folds, by seed and pooled."""
     card = whole[0].card
+    with warnings.catch_warnings():  # that a fold holds one class is said in the sentence
+        warnings.simplefilter("ignore", DegenerateMetricWarning)
+        scores = [[score(said, card) for said in by_fold] for by_fold in by_seed]
+        together = [score(said, card) for said in whole]
     values = np.array(
-        [
-            [[score(said, card)[metric] for metric in card.metrics] for said in by_fold]
-            for by_fold in by_seed
-        ]
+        [[[each[metric] for metric in card.metrics] for each in by_fold] for by_fold in scores]
     )  # fmt: skip  (seeds, folds, metrics)
-    together = [score(said, card) for said in whole]
     metrics = {}
     for number, metric in enumerate(card.metrics):
         by_fold = values[:, :, number].mean(0)
-        spread = statistics.stdev(by_fold.tolist()) if len(by_fold) > 1 else None
+        spread = float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None
         metrics[metric] = {
             "by_fold": by_fold.tolist(),
             "mean": float(by_fold.mean()),
-            "std": spread if np.isfinite(by_fold).all() else float("nan"),
+            "std": spread,
             "by_seed": values[:, :, number].mean(1).tolist(),
-            "pooled": float(np.mean([scores[metric] for scores in together])),
+            "pooled": float(np.mean([each[metric] for each in together])),
         }
     return metrics
 

@@ -62,19 +62,16 @@ def contents(out: Path, kind: str = "*.parquet") -> dict[str, bytes]:
             for path in sorted(out.rglob(kind)) if path.is_file()}  # fmt: skip
 
 
-def read_tested(folder: Path) -> pandas.DataFrame:
-    return pandas.read_parquet(folder / "eegmat.parquet")
-
-
 def judged(out: Path, method: str = "mteeg") -> dict:
     return json.loads((out / method / "results.json").read_text())["judgement"]["eegmat"]
 
 
 def test_the_table_is_what_a_hand_computes(whole, capsys):
-    folds = {
-        seed: [read_tested(whole / f"mteeg/fold-{fold}/seed-{seed}/predictions") for fold in range(3)]
-        for seed in (0, 1)
-    }  # fmt: skip
+    def read(seed: int, fold: int) -> pandas.DataFrame:
+        place = whole / f"mteeg/fold-{fold}/seed-{seed}/predictions"
+        return pandas.read_parquet(place / "eegmat.parquet")
+
+    folds = {seed: [read(seed, fold) for fold in range(3)] for seed in (0, 1)}
 
     def auroc(table):
         return sk.roc_auc_score(table.label == "arithmetic", table.probability_arithmetic)

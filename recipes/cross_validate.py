@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from joint import CONFIGS, simulated, train
+from joint import CONFIGS, searched, simulated, train
 
 from modeling_mteeg.data import (
     Corpus,
@@ -27,7 +27,7 @@ from modeling_mteeg.data import (
     training_mixes,
     view_corpora,
 )
-from modeling_mteeg.methods import METHODS
+from modeling_mteeg.methods import METHODS, FittedMethod, Method
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import describe_joint, say
@@ -50,6 +50,7 @@ from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import choose_metrics
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.record import command_line, start_record
+from modeling_mteeg.training.search import check_search
 
 OUTPUT = "outputs/cv"
 
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.table:
             return table(output)
         configs = method_configs(args, output)
+        check_search(configs)
         if args.show_config:
             print(configs[0].to_yaml(), end="")
             return 0
@@ -122,6 +124,8 @@ def run(
     else:
         describe_joint(config, corpora, accelerator)
         record = start_record(config, corpora, data, accelerator, command)
+        if config.search:  # every fold by its own validation people
+            config, record, resume = searched(config, corpora, accelerator, record, resume)
         train(config, corpora, accelerator, unit.seed, record, resume)
     if accelerator.is_main_process:
         unit.note_finished(corpora)
@@ -152,6 +156,8 @@ def method_configs(args: Any, output: Path) -> list[JointConfig]:
         own = {**keys, "method": name, "output": str(output / name)}
         if len(names) > 1 and name in METHODS and not METHODS[name].has_adapters:
             own["adapter"] = {}  # the section is about the others
+        if len(names) > 1 and issubclass(METHODS.get(name, Method), FittedMethod):
+            own["search"] = {}  # it tries its own settings
         configs.append(JointConfig.load(args.config, own))
     if configs[0].tracker != "none":
         raise ValueError(

@@ -45,7 +45,11 @@ from modeling_mteeg.training.final_report import (
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.floors import fit_floors
 from modeling_mteeg.training.joint_config import JointConfig
-from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
+from modeling_mteeg.training.joint_training import (
+    JointTrainer,
+    SelectedTraining,
+    choose_metrics,
+)
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.optimization import build_optimizer
 from modeling_mteeg.training.output_folder import check_output, note_output
@@ -57,6 +61,7 @@ from modeling_mteeg.training.results import (
     summarize,
     write_results,
 )
+from modeling_mteeg.training.search import check_search, run_search
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -69,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.show_config:
             print(config.to_yaml(), end="")
             return 0
+        check_search([config])
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)
@@ -87,10 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         save_splits(Path(config.output), corpora)
     record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
 
-    by_seed = {}
+    by_seed, resume = {}, args.resume
     try:
+        if config.search:  # settings that validation chooses
+            config, record, resume = searched(config, corpora, accelerator, record, resume)
         for seed in config.seeds:
-            by_seed[seed] = train(config, corpora, accelerator, seed, record, args.resume)
+            by_seed[seed] = train(config, corpora, accelerator, seed, record, resume)
         # The floors: the commonest class, and band power, on the same windows.
         floors = fit_floors(config, corpora, accelerator)
     except (CheckpointError, StreamError, TrainingError) as error:
@@ -115,7 +123,29 @@ def train(
     folder = seed_folder(config, seed)
     if config.tracker != "none":
         accelerator.init_trackers(f"tensorboard-seed-{seed}")
+    trainer = fit(config, corpora, accelerator, seed, resume)
+    trainer.select_best()
+    predictions = trainer.predict("test")
+    if accelerator.is_main_process:
+        saved = save_training(trainer, folder / "model", record, scores_of(predictions))
+        save_tested(folder, predictions)
+        check_saved(saved, trainer)
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.trackers.clear()  # the next seed has its own
+    accelerator.wait_for_everyone()
+    return predictions
 
+
+def fit(
+    config: JointConfig,
+    corpora: Mapping[str, Corpus],
+    accelerator: Accelerator,
+    seed: int,
+    resume: str,
+) -> SelectedTraining:
+    """All epochs of a training, from the start or from its newest checkpoint."""
+    folder = seed_folder(config, seed)
     # Model: the backbone, adapters and heads that the method asks for, the rest frozen.
     cards = {task: corpus.card for task, corpus in corpora.items()}
     method = METHODS[config.method].build(config, cards, seed)
@@ -139,18 +169,28 @@ def train(
         entry = trainer.finish_epoch(validation)
         trainer.save_checkpoint()
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
+    return trainer
 
-    trainer.select_best()
-    predictions = trainer.predict("test")
-    if accelerator.is_main_process:
-        saved = save_training(trainer, folder / "model", record, scores_of(predictions))
-        save_tested(folder, predictions)
-        check_saved(saved, trainer)
-    for tracker in accelerator.trackers:
-        tracker.finish()
-    accelerator.trackers.clear()  # the next seed has its own
-    accelerator.wait_for_everyone()
-    return predictions
+
+def searched(
+    config: JointConfig,
+    corpora: Mapping[str, Corpus],
+    accelerator: Accelerator,
+    record: Mapping[str, Any],
+    resume: str,
+) -> tuple[JointConfig, dict[str, Any], str]:
+    """The configuration that a search with the first seed chooses by validation, and its record.
+
+    Also how to go on: the chosen try's checkpoint is the first seed's, even after ``never``.
+    """
+
+    def attempt(config: JointConfig, seed: int, resume: str) -> SelectedTraining:
+        return fit(config, corpora, accelerator, seed, resume)
+
+    seed = config.seeds[0]
+    folder = seed_folder(config, seed)
+    chosen, told = run_search(config, seed, folder, accelerator, attempt, resume)
+    return chosen, {**record, "config": chosen.to_dict(), "search": told}, "auto"
 
 
 def report(

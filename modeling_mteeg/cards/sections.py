@@ -216,6 +216,7 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
         ("start", str(record.get("start"))),
         *([] if encoder is None else [("temporal encoder", _ENCODER.get(encoder, encoder))]),
         *([("tried, one an epoch", ", ".join(tried))] if tried else []),
+        *_search(mapping(record.get("search"))),
         ("trained parameters", grouped(record.get("trainable_parameters"))),
         ("seed of these weights", str(record.get("seed"))),
         ("weights kept", kept),
@@ -226,6 +227,21 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     if has_picture:
         parts.append(f"![Loss and validation over the epochs]({CURVES_FILE})")
     return parts
+
+
+def _search(search: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a search tried, and what validation chose."""
+    if not search:
+        return []
+    grid = "; ".join(
+        f"{name}: {', '.join(map(str, values))}" for name, values in search["grid"].items()
+    )
+    budget = search["budget"]
+    return [(
+        "search",
+        f"{settings(search['chosen'])}, chosen by validation of {budget['tries']} tries "
+        f"({budget['epochs']} epochs in all) of {grid}; tested once",
+    )]  # fmt: skip
 
 
 def license_text(license_id: str, tasks: Sequence[TaskFacts]) -> str:

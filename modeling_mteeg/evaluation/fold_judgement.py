@@ -110,7 +110,7 @@ def _metrics(by_seed: Sequence[ByFold], whole: Sequence[WindowPredictions]) -> d
     card = whole[0].card
     with warnings.catch_warnings():  # that a fold holds one class is said in the sentence
         warnings.simplefilter("ignore", DegenerateMetricWarning)
-        scores = [[score(said, card) for said in by_fold] for by_fold in by_seed]
+        scores = [[score(said, said.card) for said in by_fold] for by_fold in by_seed]
         together = [score(said, card) for said in whole]
     values = np.array(
         [[[each[metric] for metric in card.metrics] for each in by_fold] for by_fold in scores]

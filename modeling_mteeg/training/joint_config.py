@@ -10,12 +10,13 @@ from ..data.mixing import SamplingRule
 from ..data.remote import is_url
 from ..data.split_rules import SplitError, SplitRule
 from ..evaluation.metrics import METRICS
-from ..methods import METHODS
+from ..methods import METHODS, FittedMethod
 from ..model.adapter_options import AdapterOptions
 from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
 from .run_config import OptimizationOptions, RunConfig, check_start
+from .search_grid import grid_faults
 
 TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
 NEW_TASK_HEAD = "channels"
@@ -110,6 +111,8 @@ class JointConfig(RunConfig):
 
     ``head`` is every task's, ``heads`` has, by task, one in place of it (docs/heads.md).
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
+    ``search`` has, by short name or dotted key, values of which validation chooses
+    (:mod:`modeling_mteeg.training.search`).
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
     reported, both in place of what the prepared data's task card says. ``floor`` sets the commonest
     class and band power beside the results (:mod:`modeling_mteeg.training.floors`).
@@ -124,6 +127,7 @@ class JointConfig(RunConfig):
     sampling: dict[str, SamplingRule] = setting({})
     method: str = setting("mteeg")
     method_options: dict[str, Any] = setting({}, later=True)
+    search: dict[str, tuple[Any, ...]] = setting({}, later=True)
     monitor: dict[str, str] = setting({}, later=True)
     metrics: dict[str, tuple[str, ...]] = setting({}, later=True)
     train_temporal_encoder: bool = setting(True)
@@ -201,6 +205,10 @@ class JointConfig(RunConfig):
             check_start(self.model.preset, self.model.base, "base", faults)
         read_section(method.Options, self.method_options, "method_options", faults)
         faults.extend(method.check(self))
+        faults.extend(grid_faults(self.search))
+        if self.search and issubclass(method, FittedMethod):
+            faults.append(f"search: {self.method} is fitted at once and tries its own settings; "
+                          "leave search out")  # fmt: skip
         if self.optimization.batch_size < len(data.tasks):
             faults.append(
                 f"optimization: batch_size {self.optimization.batch_size} leaves less than one "

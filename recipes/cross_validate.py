@@ -34,7 +34,8 @@ from modeling_mteeg.training.console import describe_joint, say
 from modeling_mteeg.training.cross_validation import (
     Unit,
     all_units,
-    claim_output,
+    check_outputs,
+    claim_outputs,
     read_folds,
     share_of,
 )
@@ -79,8 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         folds = fold_count(stored, first.data.split, first.data.labels)
         corpora = {fold: corpora_of(first, stored, fold) for fold in range(folds)}
         units = share_of(all_units(configs, folds), args.shard)
+        check_outputs(configs, args.resume)
+        accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            claim_output(configs, folds, check=args.resume != "never")
+            claim_outputs(configs, folds)
         accelerator.wait_for_everyone()
     except (OSError, ValueError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -98,7 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if accelerator.is_main_process:
-        table(output)
+        missing = missing_text(read_folds(output))
+        if missing:  # another shard's
+            print(f"\n{missing}\nwhat there is: --table --output {output}")
+        else:
+            table(output)
     accelerator.end_training()
     return 0
 

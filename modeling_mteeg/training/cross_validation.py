@@ -122,16 +122,15 @@ def share_of(units: Sequence[Unit], shard: str | None) -> list[Unit]:
     return list(units[int(match[1]) - 1 :: int(match[2])])
 
 
-def claim_output(configs: Sequence[JointConfig], folds: int, check: bool) -> None:
-    """Note in every method's folder whose it is.
+def check_outputs(configs: Sequence[JointConfig], resume: str) -> None:
+    """Raise where a method's folder, or one beside it, holds another cross-validation.
 
     Parameters
     ----------
     configs : sequence of JointConfig
         Of every method, each with its own ``output``.
-    folds : int
-    check : bool
-        Refuse folders of another configuration.
+    resume : str
+        ``never``: what the methods' own folders hold is going to be replaced.
 
     Raises
     ------
@@ -140,7 +139,7 @@ def claim_output(configs: Sequence[JointConfig], folds: int, check: bool) -> Non
     """
     for config in configs:
         folder = Path(config.output)
-        if check:
+        if resume != "never":
             check_output(config, seeds_apart=True)
         mine = _data_keys(config)
         for note in sorted(folder.parent.glob(f"*/{NOTE}")):
@@ -151,6 +150,10 @@ def claim_output(configs: Sequence[JointConfig], folds: int, check: bool) -> Non
                     f"{note.parent} is a cross-validation with other {', '.join(differing)}; "
                     "one folder holds methods on the same windows. Give another --output."
                 )
+
+
+def claim_outputs(configs: Sequence[JointConfig], folds: int) -> None:
+    """Note in every method's folder whose it is, and how many folds and which seeds it has."""
     for config in configs:
         said = {"folds": folds, "seeds": list(config.seeds)}
         with suppress(FileNotFoundError):  # another shard, begun at once, has written the same

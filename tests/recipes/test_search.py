@@ -147,8 +147,9 @@ def test_another_grid_in_the_same_folder_is_refused(joint, data, whole, capsys):
 def test_every_fold_searches_by_its_own_validation(data, tmp_path):
     out = tmp_path / "cv"
     recipe = load_recipe("cross_validate")
-    command = words(data, out, "--split", "kfold:3", "--set", "search={lr: [1.0e-4, 3.0e-2]}", "--set",
-                    "optimization.epochs=1", "--set", "floor=false")  # fmt: skip
+    few = ["--set", "optimization.epochs=1", "--set", "floor=false"]
+    grid = ["--set", "search={lr: [1.0e-4, 3.0e-2]}"]
+    command = words(data, out, "--split", "kfold:3", *grid, *few)
     assert recipe.main(command) == 0
     tables = [table(out / f"shallow-convnet/fold-{fold}/seed-0") for fold in range(3)]
     assert all([row["lr"] for row in rows] == ["0.0001", "0.03"] for rows in tables)

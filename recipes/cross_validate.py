@@ -161,10 +161,8 @@ def method_configs(args: Any, output: Path) -> list[JointConfig]:
     configs = []
     for name in names:
         own = {**keys, "method": name, "output": str(output / name)}
-        if len(names) > 1 and name in METHODS and not METHODS[name].has_adapters:
-            own["adapter"] = {}  # the section is about the others
-        if len(names) > 1 and issubclass(METHODS.get(name, Method), FittedMethod):
-            own["search"] = {}  # it tries its own settings
+        if len(names) > 1 and name in METHODS:
+            own |= foreign_sections(METHODS[name])
         configs.append(JointConfig.load(args.config, own))
     if configs[0].tracker != "none":
         raise ValueError(
@@ -173,6 +171,14 @@ def method_configs(args: Any, output: Path) -> list[JointConfig]:
     if configs[0].data.fold is not None:
         raise ValueError("data.fold: a cross-validation runs all folds; leave it out.")
     return configs
+
+
+def foreign_sections(method: type[Method]) -> dict[str, Any]:
+    """Sections of a configuration that are about the other methods, emptied for this one."""
+    sections = [] if method.has_adapters else ["adapter"]
+    sections += [] if method.has_heads else ["head", "heads"]
+    sections += ["search"] if issubclass(method, FittedMethod) else []  # it tries its own settings
+    return {section: {} for section in sections}
 
 
 def corpora_of(config: JointConfig, stored: Mapping[str, Corpus], fold: int) -> dict[str, Corpus]:

@@ -112,7 +112,12 @@ def find_leaks(windows: WindowTable, parts: np.ndarray) -> list[str]:
     return lines
 
 
-def shared_names(where: Mapping[str, Iterable[str]], noun: str) -> list[str]:
+PAIRS = (SPLITS[:2], SPLITS[::2], SPLITS[1:])
+
+
+def shared_names(
+    where: Mapping[str, Iterable[str]], noun: str, pairs: Iterable[tuple[str, str]] = PAIRS
+) -> list[str]:
     """A line for every pair of splits that share names.
 
     Parameters
@@ -121,9 +126,11 @@ def shared_names(where: Mapping[str, Iterable[str]], noun: str) -> list[str]:
         Name to the splits in which it occurs.
     noun : str
         What is named, such as ``subject(s)``.
+    pairs : iterable of tuple of str
+        Splits to be compared.
     """
     lines = []
-    for first, second in (SPLITS[:2], SPLITS[::2], SPLITS[1:]):
+    for first, second in pairs:
         both = sorted(name for name, splits in where.items() if {first, second} <= set(splits))
         if both:
             shown = ", ".join(both[:_SHOWN]) + (" ..." if len(both) > _SHOWN else "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..model.task_card import TaskCard
-from .leaks import WindowTable, find_leaks
+from .leaks import WindowTable, find_leaks, shared_names
 from .loading import Corpus
 from .split_manifest import LEFT_OUT, SplitManifest, hash_of, manifest_rows
 from .split_rules import SplitRule, assign, fold_numbers
@@ -62,10 +63,11 @@ def view_corpora(
     if unknown:
         raise ValueError(f"data.labels: expected tasks of {sorted(corpora)}, found {unknown}.")
     rule = SplitRule.parse(split)
-    return {
+    views = {
         task: _view(corpus, split, rule, seed, fold, validation_share, (labels or {}).get(task, {}))
         for task, corpus in corpora.items()
     }
+    return {task: _with_leaks_between(task, views) for task in views}
 
 
 def fold_count(corpora: Mapping[str, Corpus], split: str, labels: LabelViews | None = None) -> int:
@@ -139,6 +141,22 @@ def _view(
         {new: tuple(olds) for new, olds in classes.items()}, table,
     )  # fmt: skip
     return Corpus(card.replace(split_hash=digest, **changes), dict(views), manifest)
+
+
+def _with_leaks_between(task: str, views: Mapping[str, Corpus]) -> Corpus:
+    """A view that also names the people of its test who train another task of the same corpus."""
+    corpus, leaks = views[task], []
+    if corpus.split.leaks is None or not corpus.card.corpus:
+        return corpus
+    for other, view in views.items():
+        if other != task and view.card.corpus == corpus.card.corpus:
+            shared = set(corpus.splits["test"].subjects) & set(view.splits["train"].subjects)
+            where = dict.fromkeys(shared, (f"train of {other}", "test"))
+            leaks += shared_names(where, "subject(s)", [(f"train of {other}", "test")])
+    if not leaks:
+        return corpus
+    split = dataclasses.replace(corpus.split, leaks=(*corpus.split.leaks, *leaks))
+    return dataclasses.replace(corpus, split=split)
 
 
 def _with_manifest(

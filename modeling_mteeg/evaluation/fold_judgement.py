@@ -74,12 +74,12 @@ def judge_folds(
     in_folds = all(np.isfinite(metrics[monitor]["by_fold"]))
     bootstrap = PeopleBootstrap(whole[0].subjects, whole[0].labels)
 
-    def drawn(said: WindowPredictions) -> np.ndarray:
+    def drawn(by_fold: ByFold) -> np.ndarray:
         if in_folds:
-            return _fold_means(bootstrap, said, monitor, fold_of)
-        return bootstrap.values(said, monitor)
+            return _fold_means(bootstrap, by_fold, monitor, fold_of)
+        return bootstrap.values(pooled(by_fold), monitor)
 
-    resampled = np.mean([drawn(said) for said in whole], 0)
+    resampled = np.mean([drawn(by_fold) for by_fold in by_seed], 0)
     which = "mean" if in_folds else "pooled"
     value = metrics[monitor][which]
     result = {
@@ -95,7 +95,7 @@ def judge_folds(
     }
     for name, by_fold in floors.items():
         alone = _metrics([by_fold], [pooled(by_fold)])
-        interval = bootstrap.interval(resampled - drawn(pooled(by_fold)))
+        interval = bootstrap.interval(resampled - drawn(by_fold))
         difference = {"value": value - alone[monitor][which], **interval.to_dict()}
         relation = relation_of(interval)
         result["floors"][name] = {
@@ -130,13 +130,15 @@ def _metrics(by_seed: Sequence[ByFold], whole: Sequence[WindowPredictions]) -> d
 
 
 def _fold_means(
-    bootstrap: PeopleBootstrap, said: WindowPredictions, metric: str, fold_of: np.ndarray
+    bootstrap: PeopleBootstrap, by_fold: ByFold, metric: str, fold_of: np.ndarray
 ) -> np.ndarray:
     """The mean over folds of a metric on every resample, (resamples,)."""
     if bootstrap.missing:
         return np.zeros(0)
     entry = METRICS[metric]
-    predicted, labels = metric_inputs(said, said.card)[entry.wants], said.labels
+    inputs = [metric_inputs(said, said.card)[entry.wants] for said in by_fold]
+    predicted = np.concatenate(inputs)
+    labels = np.concatenate([said.labels for said in by_fold])
     means = []
     for rows in bootstrap:
         values = []

@@ -198,6 +198,16 @@ def test_stored_overlaps_and_shared_people_are_named(tmp_path, monkeypatch):
     assert view(corpora, "kfold:5", fold=0).split.leaks == (), "all windows of a person go together"
 
 
+def test_a_person_who_trains_another_task_of_the_corpus_is_named(tmp_path):
+    for name, number in (("eegmat", 12), ("again", 8)):
+        save_people(tmp_path, number, card=CARD.replace(name=name, corpus="one corpus"))
+    corpora = view_corpora(load_corpora(tmp_path, ["eegmat", "again"]))
+    assert corpora["eegmat"].split.leaks == ()
+    assert corpora["again"].split.leaks == (
+        "train of eegmat and test share 2 subject(s): p06, p07",
+    )
+
+
 def test_classes_are_joined_and_dropped_without_preparing_again(tmp_path):
     card = CARD.replace(labels=("a", "b", "c"), loss="", monitor="", metrics=())
     label = lambda person, number, window: "abc"[window % 3]  # noqa: E731

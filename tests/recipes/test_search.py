@@ -139,6 +139,17 @@ def test_a_killed_search_goes_on(joint, data, whole, tmp_path, monkeypatch):
     assert len(list(out.rglob("checkpoints"))) == 1, "of the chosen one alone"
 
 
+def test_a_search_over_heads_trains_each_kind(joint, data, tmp_path):
+    out = tmp_path / "out"
+    command = words(data, out, "--search", "head", "--set", "floor=false")
+    command += ["--method", "mteeg", "--set", "optimization.epochs=1"]
+    assert joint.main(command) == 0
+    assert [row["head"] for row in table(out)] == list(GRID["head"])
+    chosen = next(row["head"] for row in table(out) if row["chosen"])
+    card = json.loads((out / "model/adapters/eegmat/task.json").read_text())
+    assert card.get("head", {"kind": "mean"})["kind"] == chosen
+
+
 def test_another_grid_in_the_same_folder_is_refused(joint, data, whole, capsys):
     assert joint.main(words(data, whole, "--set", "search={lr: [1.0e-4]}")) == 2
     assert "search.epochs: there [1, 2], now 'absent'" in capsys.readouterr().err

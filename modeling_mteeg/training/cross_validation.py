@@ -21,12 +21,14 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..data.loading import Corpus
+from ..data.split_manifest import read_split
 from ..evaluation import WindowPredictions, read_predictions
 from ..methods.method import TrainingError
 from ..settings.plain_json import write_json
-from .final_report import FLOORS, PREDICTIONS, read_floors
+from .final_report import FLOORS, PREDICTIONS, SPLIT_FILES, read_floors
 from .joint_config import JointConfig
 from .output_folder import NOTE, check_output, note_output
 
@@ -200,6 +202,11 @@ class MethodFolds:
         places = [self._unit(fold, None).folder for fold in self.finished]
         by_fold = [read_floors(place, task) for place in places]
         return {floor: [said[floor] for said in by_fold] for floor in by_fold[0]}
+
+    def splits(self, task: str) -> list[dict[str, Any]]:
+        """Rule, hash, counts and leaks of every finished fold."""
+        places = [self._unit(fold, None).fold_folder / SPLIT_FILES for fold in self.finished]
+        return [read_split(place / f"{task}.parquet").facts() for place in places]
 
     def _unit(self, fold: int, seed: int | None) -> Unit:
         return Unit(self.config, fold, seed)

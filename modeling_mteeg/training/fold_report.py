@@ -21,8 +21,9 @@ TABLE = "table.txt"
 def judge_methods(methods: Sequence[MethodFolds]) -> dict[str, dict[str, dict[str, Any]]]:
     """Task to method to :func:`~modeling_mteeg.evaluation.judge_folds` of its finished folds.
 
-    Each also has ``labels``, ``of_folds`` (how many there are to be), ``split``, ``simulated`` and
-    ``seeds``. Methods without a finished fold are left out.
+    Each also has ``labels``, ``of_folds`` (how many there are to be), ``split``, ``splits`` (rule,
+    hash and leaks of every fold), ``simulated`` and ``seeds``. Methods without a finished fold are
+    left out.
     """
     judged: dict[str, dict[str, dict[str, Any]]] = {}
     for method in methods:
@@ -38,6 +39,7 @@ def judge_methods(methods: Sequence[MethodFolds]) -> dict[str, dict[str, dict[st
                 "of_folds": method.folds,
                 "split": f"{data.split}, split seed {data.split_seed}",
                 "seeds": list(method.config.seeds),
+                "splits": method.splits(task),
             }
     return judged
 
@@ -68,12 +70,22 @@ def _task_text(task: str, by_method: Mapping[str, Mapping[str, Any]]) -> str:
     lines.append(
         "Mean ± standard deviation over folds; pooled: the test windows of all folds as one."
     )
+    lines += _leaks(first["splits"])
     sentences = [f"{name}: {judged['sentence']}" for name, judged in by_method.items()]
     matrices = [
         confusion_text(f"{name}, true \\ predicted", judged["confusion"], judged["labels"])
         for name, judged in by_method.items()
     ]
     return "\n\n".join([f"{head}\n" + "\n".join(lines), "\n".join(sentences), *matrices])
+
+
+def _leaks(splits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line where the parts of some folds share people, recordings or time."""
+    leaking = [split["leaks"] for split in splits if split["leaks"]]
+    if not leaking:
+        return []
+    return [f"leaks of the split in {len(leaking)} of {len(splits)} folds, such as: {leak}"
+            for leak in leaking[0]]  # fmt: skip
 
 
 def _cells(values: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> list[str]:

@@ -206,6 +206,19 @@ def test_shards_give_what_one_run_gives(recipe, data, whole, tmp_path, capsys):
         assert judged(out, method) == judged(whole, method)
 
 
+def test_leaks_of_the_folds_are_named(recipe, data, tmp_path, capsys):
+    out = tmp_path / "cv"
+    command = ["--data", str(data), "--tasks", "eegmat", "--output", str(out), "--method",
+               "band-power", "--split", "kfold:3+few-shot:2", "--set", "floor=false"]  # fmt: skip
+    assert recipe.main(command) == 0
+    line = "leaks of the split in 3 of 3 folds, such as: train and test share 3 subject(s): p0"
+    assert line in capsys.readouterr().out and line in (out / "table.txt").read_text()
+    said = judged(out, "band-power")
+    assert said["windows"] == 108 - 9 * 2 and said["floors"] == {}
+    assert [split["fold"] for split in said["splits"]] == [0, 1, 2]
+    assert len({split["hash"] for split in said["splits"]}) == 3
+
+
 def test_what_does_not_fit_is_refused(recipe, data, whole, tmp_path, capsys):
     seeds = ["--seeds", "0,1", "--method", "mteeg"]
     for more, what in (

@@ -12,6 +12,8 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from modeling_mteeg.data.leaks import shared_names
+
 SPLITS = ("train", "validation", "test")
 ORDER_SHARES = (0.64, 0.16, 0.20)
 """Train, validation and test of corpora that are split in order (paper, appendix B.1)."""
@@ -137,11 +139,4 @@ def shared_subjects(subject_splits: Mapping[str, set[str]]) -> list[str]:
     subject_splits : mapping
         Subject to the splits in which it occurs.
     """
-    lines = []
-    for first, second in (SPLITS[:2], SPLITS[::2], SPLITS[1:]):
-        pair = {first, second}
-        both = sorted(subject for subject, where in subject_splits.items() if pair <= where)
-        if both:
-            shown = ", ".join(both[:8]) + (" ..." if len(both) > 8 else "")
-            lines.append(f"{first} and {second} share {len(both)} subject(s): {shown}")
-    return lines
+    return shared_names(subject_splits, "subject(s)")

@@ -22,10 +22,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from accelerate import Accelerator
 
-from modeling_mteeg.data import Corpus, StreamError, load_corpora, training_mixes
+from modeling_mteeg.data import (
+    Corpus,
+    StreamError,
+    load_corpora,
+    training_mixes,
+    view_corpora,
+)
 from modeling_mteeg.evaluation import WindowPredictions
 from modeling_mteeg.methods import METHODS, FittedMethod
-from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import (
@@ -40,13 +45,18 @@ from modeling_mteeg.training.final_report import (
     judge_tested,
     judgements_text,
     save_learning_curves,
+    save_splits,
     save_tested,
     scores_of,
 )
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.floors import fit_floors
 from modeling_mteeg.training.joint_config import JointConfig
-from modeling_mteeg.training.joint_training import JointTrainer, choose_metrics
+from modeling_mteeg.training.joint_training import (
+    JointTrainer,
+    SelectedTraining,
+    choose_metrics,
+)
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.optimization import build_optimizer
 from modeling_mteeg.training.output_folder import check_output, note_output
@@ -58,6 +68,7 @@ from modeling_mteeg.training.results import (
     summarize,
     write_results,
 )
+from modeling_mteeg.training.search import check_search, run_search
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -70,11 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.show_config:
             print(config.to_yaml(), end="")
             return 0
+        check_search([config])
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)
         data = simulated(config, accelerator) if config.data.simulate else config.data.folder
         corpora = load_corpora(data, config.data.tasks, config.data.streaming)
+        # The split and the classes: which of the stored windows are what.
+        corpora = view_corpora(corpora, **config.data.view)
         corpora = choose_metrics(config, corpora)
         training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
     except (OSError, ValueError, TrainingError) as error:
@@ -83,12 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     describe_joint(config, corpora, accelerator)
     if accelerator.is_main_process:
         note_output(config)
+        save_splits(Path(config.output), corpora)
     record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
 
-    by_seed = {}
+    by_seed, resume = {}, args.resume
     try:
+        if config.search:  # settings that validation chooses
+            config, record, resume = searched(config, corpora, accelerator, record, resume)
         for seed in config.seeds:
-            by_seed[seed] = train(config, corpora, accelerator, seed, record, args.resume)
+            by_seed[seed] = train(config, corpora, accelerator, seed, record, resume)
         # The floors: the commonest class, and band power, on the same windows.
         floors = fit_floors(config, corpora, accelerator)
     except (CheckpointError, StreamError, TrainingError) as error:
@@ -96,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
     if accelerator.is_main_process:
-        report(config, {task: corpora[task].card for task in corpora}, by_seed, floors)
+        report(config, corpora, by_seed, floors)
     accelerator.end_training()
     return 0
 
@@ -113,7 +130,31 @@ def train(
     folder = seed_folder(config, seed)
     if config.tracker != "none":
         accelerator.init_trackers(f"tensorboard-seed-{seed}")
+    trainer = fit(config, corpora, accelerator, seed, resume)
+    trainer.select_best()
+    # Tasks of two classes may have their decision threshold chosen on validation, too.
+    say_thresholds(accelerator, trainer.choose_thresholds())
+    predictions = trainer.predict("test")
+    if accelerator.is_main_process:
+        saved = save_training(trainer, folder / "model", record, scores_of(predictions))
+        save_tested(folder, predictions)
+        check_saved(saved, trainer)
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.trackers.clear()  # the next seed has its own
+    accelerator.wait_for_everyone()
+    return predictions
 
+
+def fit(
+    config: JointConfig,
+    corpora: Mapping[str, Corpus],
+    accelerator: Accelerator,
+    seed: int,
+    resume: str,
+) -> SelectedTraining:
+    """All epochs of a training, from the start or from its newest checkpoint."""
+    folder = seed_folder(config, seed)
     # Model: the backbone, adapters and heads that the method asks for, the rest frozen.
     cards = {task: corpus.card for task, corpus in corpora.items()}
     method = METHODS[config.method].build(config, cards, seed)
@@ -137,36 +178,46 @@ def train(
         entry = trainer.finish_epoch(validation)
         trainer.save_checkpoint()
         say(accelerator, epoch_line(entry, trainer.progress.best_epoch, trainer.cards))
+    return trainer
 
-    trainer.select_best()
-    # Tasks of two classes may have their decision threshold chosen on validation, too.
-    say_thresholds(accelerator, trainer.choose_thresholds())
-    predictions = trainer.predict("test")
-    if accelerator.is_main_process:
-        saved = save_training(trainer, folder / "model", record, scores_of(predictions))
-        save_tested(folder, predictions)
-        check_saved(saved, trainer)
-    for tracker in accelerator.trackers:
-        tracker.finish()
-    accelerator.trackers.clear()  # the next seed has its own
-    accelerator.wait_for_everyone()
-    return predictions
+
+def searched(
+    config: JointConfig,
+    corpora: Mapping[str, Corpus],
+    accelerator: Accelerator,
+    record: Mapping[str, Any],
+    resume: str,
+) -> tuple[JointConfig, dict[str, Any], str]:
+    """The configuration that a search with the first seed chooses by validation, and its record.
+
+    Also how to go on: the chosen try's checkpoint is the first seed's, even after ``never``.
+    """
+
+    def attempt(config: JointConfig, seed: int, resume: str) -> SelectedTraining:
+        return fit(config, corpora, accelerator, seed, resume)
+
+    seed = config.seeds[0]
+    folder = seed_folder(config, seed)
+    chosen, told = run_search(config, seed, folder, accelerator, attempt, resume)
+    return chosen, {**record, "config": chosen.to_dict(), "search": told}, "auto"
 
 
 def report(
     config: JointConfig,
-    cards: Mapping[str, TaskCard],
+    corpora: Mapping[str, Corpus],
     by_seed: Mapping[int, Mapping[str, WindowPredictions]],
     floors: Mapping[str, Mapping[str, WindowPredictions]],
 ) -> None:
     """Judge what was said of the test windows: results, model cards, the table."""
+    cards = {task: corpus.card for task, corpus in corpora.items()}
     summary = summarize({seed: scores_of(said) for seed, said in by_seed.items()})
     judgements = judge_tested(Path(config.output), list(by_seed.values()), floors)
     models = {seed: seed_folder(config, seed) / "model" for seed in config.seeds}
     for folder in models.values():
         note_seeds(METHODS[config.method], folder, summary, config.seeds, judgements)
     curves = save_learning_curves(Path(config.output), models, cards)
-    path = write_results(config, summary, cards, judgements)
+    splits = {task: corpus.split.facts() for task, corpus in corpora.items()}
+    path = write_results(config, summary, cards, judgements, splits)
     print(f"\nTest results, {count(len(config.seeds), 'seed')}:")
     print(results_table(summary, cards, judgements))
     print(f"\n{judgements_text(judgements, cards)}\n")

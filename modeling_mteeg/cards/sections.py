@@ -169,8 +169,16 @@ def data_rows(facts: TaskFacts) -> list[tuple[str, str]]:
         (f"windows ({' / '.join(windows)})" if sizes else "windows", sizes or "not stated"),
         ("split", str(data.get("rule") or "not stated")),
         ("split hash", code(card.split_hash)),
+        *_leaks(mapping(data.get("split"))),
         ("fingerprint of the prepared data", code(data.get("fingerprint"))),
     ]
+
+
+def _leaks(split: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What train, validation and test share, and what else is to be known of the split."""
+    leaks, notes = split.get("leaks"), split.get("notes") or []
+    rows = [] if leaks is None else [("leaks of the split", "; ".join(leaks) or "none")]
+    return [*rows, *([("of the split", "; ".join(notes))] if notes else [])]
 
 
 def _version(facts: TaskFacts) -> tuple[str, str]:
@@ -208,6 +216,7 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
         ("start", str(record.get("start"))),
         *([] if encoder is None else [("temporal encoder", _ENCODER.get(encoder, encoder))]),
         *([("tried, one an epoch", ", ".join(tried))] if tried else []),
+        *_search(mapping(record.get("search"))),
         ("trained parameters", grouped(record.get("trainable_parameters"))),
         ("seed of these weights", str(record.get("seed"))),
         ("weights kept", kept),
@@ -219,6 +228,21 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     if has_picture:
         parts.append(f"![Loss and validation over the epochs]({CURVES_FILE})")
     return parts
+
+
+def _search(search: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a search tried, and what validation chose."""
+    if not search:
+        return []
+    grid = "; ".join(
+        f"{name}: {', '.join(map(str, values))}" for name, values in search["grid"].items()
+    )
+    budget = search["budget"]
+    return [(
+        "search",
+        f"{settings(search['chosen'])}, chosen by validation of {budget['tries']} tries "
+        f"({budget['epochs']} epochs in all) of {grid}; tested once",
+    )]  # fmt: skip
 
 
 def license_text(license_id: str, tasks: Sequence[TaskFacts]) -> str:

@@ -18,6 +18,9 @@ from .mixing import PAPER_SAMPLING, EpochPlan, SamplingRule, TaskMix, sampling_r
 from .remote import RemoteFolder, StreamError
 from .shape_plan import ShapePlan
 from .source import WindowFormatError, WindowSource
+from .split_manifest import SplitManifest, read_split
+from .split_rules import SplitError, SplitRule
+from .split_views import fold_count, view_corpora
 from .streaming import StreamedReader
 from .stretches import (
     MANIFEST_FILE,
@@ -30,6 +33,7 @@ from .stretches import (
 )
 from .unlabelled import UnlabelledWindows, load_unlabelled
 from .unlabelled_batches import GroupBatch, StepPart, UnlabelledBatches
+from .window_views import WindowView
 from .windows import WindowReader, decode_window, encode_window, window_features
 
 __all__ = [
@@ -43,6 +47,9 @@ __all__ = [
     "RemoteFolder",
     "SamplingRule",
     "ShapePlan",
+    "SplitError",
+    "SplitManifest",
+    "SplitRule",
     "StepPart",
     "StreamError",
     "StreamedReader",
@@ -52,21 +59,25 @@ __all__ = [
     "WindowFormatError",
     "WindowReader",
     "WindowSource",
+    "WindowView",
     "cut_stretches",
     "decode_window",
     "encode_stretch",
     "encode_window",
+    "fold_count",
     "load_corpora",
     "load_corpus",
     "load_unlabelled",
     "model_inputs",
     "read_ahead",
     "read_manifest",
+    "read_split",
     "run_ahead",
     "sampling_rules",
     "stream_corpus",
     "stretch_features",
     "training_mixes",
+    "view_corpora",
     "window_features",
     "window_patches",
     "write_index",

@@ -17,6 +17,7 @@ from .ahead import computed_ahead
 from .mixing import PAPER_TASKS, EpochPlan, SamplingRule, TaskMix, sampling_rules
 from .remote import is_url
 from .source import WindowFormatError, WindowSource, naming
+from .split_manifest import SplitManifest
 from .streaming import SPLITS, open_streams
 from .windows import WindowReader
 
@@ -33,6 +34,8 @@ class Corpus:
         The task.
     splits : dict of str to WindowSource
         By name: train, validation, test.
+    split : SplitManifest, optional
+        How these came about, where :func:`~modeling_mteeg.data.view_corpora` chose them.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Corpus:
 
     card: TaskCard
     splits: dict[str, WindowSource]
+    split: SplitManifest | None = None
 
     def __post_init__(self) -> None:
         for split, reader in self.splits.items():

@@ -17,6 +17,7 @@ _LATER = {
         "monitor_mean", "predict_task", "score",
     ),
     "intervals": ("Interval", "PeopleBootstrap", "scores_by_subject"),
+    "fold_judgement": ("judge_folds", "pooled"),
     "judgement": ("judge",),
     "saved_predictions": (
         "PredictionFileError", "WindowPredictions", "read_predictions", "save_predictions",

@@ -82,7 +82,7 @@ def judge(
         judgement["floors"][name] = {
             "scores": {metric: floor_scores[metric] for metric in card.metrics},
             "difference": {"value": value - floor_scores[card.monitor], **interval.to_dict()},
-            "relation": _relation(interval),
+            "relation": relation_of(interval),
         }
     thresholds = [predictions.card.threshold for predictions in by_seed]
     if any(threshold is not None for threshold in thresholds):
@@ -92,7 +92,8 @@ def judge(
     return judgement
 
 
-def _relation(difference: Interval) -> str:
+def relation_of(difference: Interval) -> str:
+    """``above``, ``below``, ``not shown to be above``; empty where there is no interval."""
     if difference.low is None:
         return ""
     above, below, neither = _RELATIONS
@@ -102,12 +103,12 @@ def _relation(difference: Interval) -> str:
 def _sentence(monitor: str, value: float, interval: Interval, judgement: Mapping[str, Any]) -> str:
     """Metric, interval, and how it stands to every floor."""
     metric = title_of(monitor)
-    parts = [f"{metric} {_number(value)}"]
+    parts = [f"{metric} {number_text(value)}"]
     if interval.low is not None:
         parts[0] += (f" (95 % interval over {judgement['people']} people "
                      f"{range_text(interval.low, interval.high)})")  # fmt: skip
     for name, floor in judgement["floors"].items():
-        number = _number(floor["scores"][monitor])
+        number = number_text(floor["scores"][monitor])
         difference = floor["difference"]
         if not floor["relation"]:
             parts.append(f"{name} {number}")
@@ -122,7 +123,8 @@ def _sentence(monitor: str, value: float, interval: Interval, judgement: Mapping
     return "; ".join(parts) + "."
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """``0.512``, or that it is undefined."""
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 

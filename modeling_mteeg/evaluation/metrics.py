@@ -186,9 +186,14 @@ def auc_pr(predictions: np.ndarray, references: np.ndarray) -> float:
 @metric("AUROC", wants=PROBABILITY, needs_two_classes=True)
 def auroc(predictions: np.ndarray, references: np.ndarray) -> float:
     """Area under the receiver operating characteristic."""
-    from sklearn.metrics import roc_auc_score
+    from scipy.stats import rankdata
 
-    return roc_auc_score(references, predictions)
+    # Mann and Whitney's U of the positives: roc_auc_score gives the same, and its checks take forty
+    # times as long on the hundreds of windows of a fold, of which intervals draw thousands.
+    positive = references == 1
+    count = int(positive.sum())
+    above = rankdata(predictions)[positive].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(references) - count)))
 
 
 @metric("Cohen's kappa", needs_two_classes=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..methods import METHODS
 from ..model.head_options import KINDS
-from ..settings.config_file import read_overrides
+from ..settings.config_file import read_overrides, read_tree
+from .search_grid import SHORT_NAMES, asked_grid
 
 SIZES = ("demo", "base", "large", "huge")
 
@@ -43,6 +44,12 @@ def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
     add("--method", help=f"what is trained: {', '.join(METHODS)} (docs/methods.md)")
     add("--head", help=f"what the tasks' heads read: auto, {', '.join(KINDS)} (docs/heads.md)")
     add("--seeds", help="whole numbers, separated by commas")
+    add("--search", help=f"try a small grid, by validation: of {', '.join(SHORT_NAMES)}, with the "
+        "values of the file's search section or the usual ones (docs/splits.md)")  # fmt: skip
+    add("--split", help="corpus (as prepared), kfold:6, leave-one-subject-out, within-subject, "
+        "few-shot:20 ... (docs/splits.md)")  # fmt: skip
+    add("--split-seed", type=int, help="draws folds, validation people, blocks")
+    add("--fold", type=int, help="which fold of the split, from 0")
     return parser
 
 
@@ -59,6 +66,13 @@ def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
         keys["head.kind"] = args.head
     if args.tasks is not None:
         keys["data.tasks"] = args.tasks.split(",")
+    if args.search is not None:
+        tree, _ = read_tree(args.config)
+        given = tree.get("search") if isinstance(tree, dict) else None
+        keys["search"] = asked_grid(args.search.split(","), given)
+    for name in ("split", "split_seed", "fold"):
+        if getattr(args, name, None) is not None:
+            keys[f"data.{name}"] = getattr(args, name)
     if args.seeds is not None:
         keys["seeds"] = [int(part) if part.isdecimal() else part for part in args.seeds.split(",")]
     return keys

@@ -42,6 +42,8 @@ def describe_joint(
         told = METHODS[config.method].has_heads and head != PLAIN_HEAD
         say(accelerator, f"  {task:<13} {sizes} windows ({' / '.join(corpus.splits)}), {origin}"
             f"{f', head: {head.describe()}' if told else ''}")  # fmt: skip
+        for line in corpus.split.lines() if corpus.split else ():
+            say(accelerator, f"  {line}")
 
 
 def describe_stage_one(

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..cards import RECORD_FILE
+from ..data.loading import Corpus
 from ..evaluation import (
     WindowPredictions,
     confusion_counts,
     judge,
+    read_predictions,
     save_predictions,
     score,
     scores_by_subject,
@@ -24,9 +26,11 @@ from ..model.task_card import TaskCard
 from ..pictures.confusion import draw_confusion
 from ..pictures.learning_curves import draw_learning_curves
 from ..pictures.style import MissingMatplotlibError, save_figure
+from .floors import FLOOR_NAMES
 from .results import aligned, replaced
 
-PREDICTIONS, FLOORS, CURVES = "predictions", "floors", "learning_curves.png"
+PREDICTIONS, FLOORS, SPLIT_FILES = "predictions", "floors", "splits"
+CURVES = "learning_curves.png"
 ByTask = Mapping[str, WindowPredictions]
 
 
@@ -56,6 +60,37 @@ def save_tested(folder: Path, predictions: ByTask) -> Path:
     return folder / PREDICTIONS
 
 
+def save_splits(folder: Path, corpora: Mapping[str, Corpus]) -> None:
+    """Write ``splits/<task>.parquet``: which stored window is in which part.
+
+    Of tasks whose split or classes were chosen at training; the others have their prepared data's.
+    """
+    for task, corpus in corpora.items():
+        if corpus.split and corpus.split.is_view:
+            corpus.split.save(folder / SPLIT_FILES / f"{task}.parquet")
+
+
+def save_floors(folder: Path, floors: Mapping[str, ByTask]) -> None:
+    """Write what the floors said, ``<floor>/<task>.parquet``; an earlier folder is replaced."""
+    with replaced(folder) as place:
+        place.mkdir(parents=True)
+        for task, by_floor in floors.items():
+            for floor, said in by_floor.items():
+                save_predictions(place / _floor_folder(floor) / f"{task}.parquet", said)
+    if not floors:
+        folder.rmdir()
+
+
+def read_floors(folder: Path, task: str) -> dict[str, WindowPredictions]:
+    """What :func:`save_floors` wrote of a task, by the floors' names in words."""
+    places = {floor: folder / _floor_folder(floor) / f"{task}.parquet" for floor in FLOOR_NAMES}
+    return {floor: read_predictions(path) for floor, path in places.items() if path.is_file()}
+
+
+def _floor_folder(floor: str) -> str:
+    return floor.removeprefix("the ").replace(" ", "_")
+
+
 def judge_tested(
     folder: Path, by_seed: Sequence[ByTask], floors: Mapping[str, ByTask]
 ) -> dict[str, dict[str, Any]]:
@@ -70,14 +105,7 @@ def judge_tested(
     floors : mapping
         Of :func:`~modeling_mteeg.training.floors.fit_floors`, by task.
     """
-    with replaced(folder / FLOORS) as place:
-        place.mkdir(parents=True)
-        for task, by_floor in floors.items():
-            for floor, said in by_floor.items():
-                name = floor.removeprefix("the ").replace(" ", "_")
-                save_predictions(place / name / f"{task}.parquet", said)
-    if not floors:
-        (folder / FLOORS).rmdir()
+    save_floors(folder / FLOORS, floors)
     return {task: judge([said[task] for said in by_seed], floors.get(task)) for task in by_seed[0]}
 
 
@@ -131,13 +159,13 @@ def judgements_text(
         for task, judgement in judgements.items()
     ]  # fmt: skip
     matrices = [
-        _confusion_text(f"{task}, true \\ predicted", judgement["confusion"], cards[task].labels)
+        confusion_text(f"{task}, true \\ predicted", judgement["confusion"], cards[task].labels)
         for task, judgement in judgements.items()
     ]
     return "\n\n".join(["\n".join(sentences), *matrices])
 
 
-def _confusion_text(head: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
+def confusion_text(head: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
     """Windows by true class (rows) and predicted class (columns)."""
     rows = [[head, *labels]]
     for label, numbers in zip(labels, counts, strict=True):

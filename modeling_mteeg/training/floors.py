@@ -27,6 +27,7 @@ from .joint_config import JointConfig
 from .joint_training import is_better
 
 COMMONEST, BAND_POWER = "the commonest class", "log band power"
+FLOOR_NAMES = (COMMONEST, BAND_POWER)
 FLOOR_WINDOWS = 20_000
 """Most windows of a split that band power is fitted to, or chosen on."""
 _LEAST_SHARE = 1e-12

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from ..data.mixing import SamplingRule
 from ..data.remote import is_url
+from ..data.split_rules import SplitError, SplitRule
 from ..evaluation.metrics import METRICS
-from ..methods import METHODS
+from ..methods import METHODS, FittedMethod
 from ..model.adapter_options import AdapterOptions
 from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
@@ -17,6 +18,7 @@ from ..settings.schema import nearest, read_section, setting
 from .augmentation import AugmentationOptions
 from .class_weights import class_weight_faults
 from .run_config import OptimizationOptions, RunConfig, check_start
+from .search_grid import grid_faults
 
 TASKS = ("tuab", "tuev", "seed-v", "chb-mit", "sleep-edf", "physionet-mi")
 NEW_TASK_HEAD = "channels"
@@ -62,12 +64,32 @@ class DataOptions:
 
     ``folder`` may be a URL (``hf://datasets/me/eeg``, ``s3://bucket/eeg``) and may hold ``{task}``
     in place of ``<folder>/<task>``. URLs are streamed; ``streaming`` does so from a folder too.
+
+    ``split`` with ``split_seed``, ``fold`` and ``validation_share``, and ``labels`` (task to new
+    class to the stored classes that it joins), choose among the stored windows
+    (:func:`modeling_mteeg.data.view_corpora`).
     """
 
     folder: str | None = setting(None)
     streaming: bool = setting(False)
     tasks: tuple[str, ...] = setting(TASKS)
     simulate: bool = setting(False)
+    split: str = setting("corpus", later=True)
+    split_seed: int = setting(0, ">= 0", later=True)
+    fold: int | None = setting(None, ">= 0", later=True)
+    validation_share: float = setting(0.2, "> 0, < 1", later=True)
+    labels: dict[str, dict[str, tuple[str, ...]]] = setting({}, later=True)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """Arguments of :func:`modeling_mteeg.data.view_corpora`."""
+        return {
+            "split": self.split,
+            "seed": self.split_seed,
+            "fold": self.fold,
+            "validation_share": self.validation_share,
+            "labels": self.labels,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +120,8 @@ class JointConfig(RunConfig):
 
     ``head`` is every task's, ``heads`` has, by task, one in place of it (docs/heads.md).
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
+    ``search`` has, by short name or dotted key, values of which validation chooses
+    (:mod:`modeling_mteeg.training.search`).
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
     reported, both in place of what the prepared data's task card says. ``floor`` sets the commonest
     class and band power beside the results (:mod:`modeling_mteeg.training.floors`). ``threshold:
@@ -114,6 +138,7 @@ class JointConfig(RunConfig):
     sampling: dict[str, SamplingRule] = setting({})
     method: str = setting("mteeg")
     method_options: dict[str, Any] = setting({}, later=True)
+    search: dict[str, tuple[Any, ...]] = setting({}, later=True)
     monitor: dict[str, str] = setting({}, later=True)
     metrics: dict[str, tuple[str, ...]] = setting({}, later=True)
     train_temporal_encoder: bool = setting(True)
@@ -154,12 +179,17 @@ class JointConfig(RunConfig):
                               f"dashes){nearest(task, TASKS)}")  # fmt: skip
             if tasks.count(task) > 1:
                 faults.append(f"data.tasks: {task!r} stands there {tasks.count(task)} times")
+        try:
+            SplitRule.parse(self.data.split)
+        except SplitError as error:
+            faults.append(str(error))
         known = dict.fromkeys((*TASKS, *tasks))
         options = tree.get("optimization")
         options = options if isinstance(options, Mapping) else {}
         sections = {key: tree.get(key) for key in ("sampling", "monitor", "metrics", "heads")}
         for key in ("task_weights", "class_weights"):
             sections[f"optimization.{key}"] = options.get(key)
+        sections["data.labels"] = self.data.labels
         for section, names in sections.items():
             for task in names if isinstance(names, Mapping) else ():
                 if task not in known:
@@ -190,6 +220,10 @@ class JointConfig(RunConfig):
             check_start(self.model.preset, self.model.base, "base", faults)
         read_section(method.Options, self.method_options, "method_options", faults)
         faults.extend(method.check(self))
+        faults.extend(grid_faults(self.search))
+        if self.search and issubclass(method, FittedMethod):
+            faults.append(f"search: {self.method} is fitted at once and tries its own settings; "
+                          "leave search out")  # fmt: skip
         if self.optimization.batch_size < len(data.tasks):
             faults.append(
                 f"optimization: batch_size {self.optimization.batch_size} leaves less than one "

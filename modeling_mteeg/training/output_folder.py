@@ -10,13 +10,13 @@ from ..settings.schema import ConfigError
 from .run_config import RunConfig
 
 NOTE = "config.yaml"
-_RESULTS = ("model", "results.json", "history.json", "checkpoints", "seed-*")
+_RESULTS = ("model", "results.json", "history.json", "checkpoints", "seed-*", "fold-*")
 _REMEDY = (
     "Give another --output, or --resume never, which begins anew and replaces what lies there."
 )
 
 
-def check_output(config: RunConfig) -> None:
+def check_output(config: RunConfig, seeds_apart: bool = False) -> None:
     """Raise where ``config.output`` holds what another training has left.
 
     Parameters
@@ -24,6 +24,8 @@ def check_output(config: RunConfig) -> None:
     config : RunConfig
         The training that is about to begin or to go on. Seeds may be added to several earlier
         ones.
+    seeds_apart : bool
+        A single seed has a folder of its own, too, so that others may be added to it.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def check_output(config: RunConfig) -> None:
         earlier = type(config).load(folder / NOTE)
     except ConfigError as error:
         raise TrainingError(f"{folder} holds another training: {error}\n{_REMEDY}") from error
-    differing = _differing(earlier, config)
+    differing = _differing(earlier, config, seeds_apart)
     if differing:
         lines = "".join(
             f"\n  - {key}: there {then!r}, now {now!r}" for key, (then, now) in differing.items()
@@ -52,7 +54,7 @@ def check_output(config: RunConfig) -> None:
         raise TrainingError(f"{folder} holds another training; these differ:{lines}\n{_REMEDY}")
 
 
-def _differing(earlier: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]:
+def _differing(earlier: RunConfig, now: RunConfig, seeds_apart: bool) -> dict[str, tuple[Any, Any]]:
     """Keys that decide the trained numbers, with both values, where they are not the same."""
     first, second = earlier.identity(), now.identity()
     keys = sorted(first.keys() | second.keys())
@@ -60,7 +62,8 @@ def _differing(earlier: RunConfig, now: RunConfig) -> dict[str, tuple[Any, Any]]
     differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     before, after = getattr(earlier, "seeds", ()), getattr(now, "seeds", ())
     then, seeds = set(before), set(after)
-    added = then <= seeds and len(then) > 1  # a single seed lies in the folder itself
+    # a single seed lies in the folder itself, where they are not apart
+    added = then <= seeds and (len(then) > 1 or seeds_apart)
     if then != seeds and not added:
         differing["seeds"] = (list(before), list(after))
     return differing

@@ -97,10 +97,12 @@ def data_record(location: str, corpus: Corpus) -> dict[str, Any]:
     manifest = _manifest(location)
     source = manifest.get("source")
     source = source if isinstance(source, dict) else {}
+    split = corpus.split
     return {
         "location": location if is_url(location) else None,  # a path means nothing elsewhere
         "windows": {split: len(reader) for split, reader in corpus.splits.items()},
-        "rule": manifest.get("rule"),
+        "rule": split.rule if split and split.is_view else manifest.get("rule"),
+        "split": split.facts() if split else None,
         "fingerprint": manifest.get("fingerprint"),
         "version": source.get("version"),
         "reader": source.get("reader"),

@@ -123,14 +123,19 @@ def write_results(
     summary: Mapping[str, Any],
     cards: Mapping[str, TaskCard],
     judgements: Mapping[str, Any],
+    splits: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``results.json`` of the output folder; returns its path."""
+    """Write ``results.json`` of the output folder; returns its path.
+
+    ``splits`` says of every task how train, validation and test came about.
+    """
     return write_json(
         Path(config.output) / "results.json",
         {
             "simulated": {task: card.simulated for task, card in cards.items()},
             "test": summary,
             "judgement": judgements,
+            "splits": splits or {},
             "seeds": list(config.seeds),
             "config": config.to_dict(),
         },

@@ -104,7 +104,8 @@ def test_the_card_tells_the_method_and_no_other_one(name, runs):
         card = ModelCard(text)
         assert ("lora" in card.data.tags) == (name == "mteeg")
         assert "eeg" in card.data.tags and card.data.to_dict()["model-index"]
-    encoder = {"linear-probe": "| temporal encoder | frozen |", "band-power": None}.get(
+    without = dict.fromkeys(("band-power", "shallow-convnet"))
+    encoder = {"linear-probe": "| temporal encoder | frozen |", **without}.get(
         name, "| temporal encoder | trained |"
     )
     assert ("temporal encoder |" in texts[0]) == (encoder is not None)

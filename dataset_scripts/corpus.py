@@ -6,6 +6,7 @@ are; everything else (reading, preprocessing, writing, reporting) is shared.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections import Counter
@@ -108,7 +109,7 @@ class Reading:
     left_out: Counter[str]
     seconds: float
     rate_hz: float
-    filters_left_out: tuple[str, ...]
+    filters_left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -173,6 +174,10 @@ class Corpus:
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
     """Ways to split; ``within-subject`` is for corpora whose windows do not overlap and whose
     labels change within a recording."""
+    options_given: ClassVar[dict[str, Any]] = {}
+    """What else decides the windows, where a corpus has options; part of the result's identity."""
+    filtered_on: ClassVar[str] = "whole recordings before they are cut"
+    """What the filters run over, for the dataset card."""
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {}
     """Windows in train, validation and test by version of the corpus, where a study gives them."""
 
@@ -287,6 +292,10 @@ class Corpus:
         """
         return []
 
+    def notes(self) -> list[str]:
+        """What else users of the result must know, a sentence each: printed, and on its card."""
+        return []
+
     # Shared ------------------------------------------------------------------------------------
 
     @property
@@ -308,18 +317,29 @@ class Corpus:
             warnings.simplefilter("always", RecordingWarning)
             # Short simulated recordings; a real one that is short gives few windows.
             warnings.filterwarnings("ignore", message="A recording is shorter than")
-            signal, seconds, rate_hz, odd = self._preprocessed(recording)
-            segments, left_out = self.segments(recording, signal.shape[1])
+            reading = self.read_windows(recording)
+        filters_left_out = preprocessing_info(reading.rate_hz, *self._settings()).left_out
+        odd = reading.warnings + _recording_warnings(caught)
+        return dataclasses.replace(reading, filters_left_out=filters_left_out, warnings=odd)
+
+    def read_windows(self, recording: Recording) -> Reading:
+        """What :meth:`read` does for a recording without a fault: filtered whole, then cut."""
+        signal, seconds, rate_hz, odd = self._preprocessed(recording)
+        segments, left_out = self.segments(recording, signal.shape[1])
+        self._expect_windows(recording, segments, left_out)
+        length = self.window_samples
+        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
+        return Reading(windows, left_out, seconds, rate_hz, warnings=odd)
+
+    @staticmethod
+    def _expect_windows(
+        recording: Recording, segments: Sequence[Segment], left_out: Counter[str]
+    ) -> None:
         if not segments:
             raise RecordingError(
                 f"{recording.path.name}: no window (left out: {dict(left_out) or 'none'}); check "
                 "its annotations."
             )
-        length = self.window_samples
-        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
-        filters_left_out = preprocessing_info(rate_hz, *self._settings()).left_out
-        odd += _recording_warnings(caught)
-        return Reading(windows, left_out, seconds, rate_hz, filters_left_out, odd)
 
     def _settings(self) -> tuple[float | None, ...]:
         card = self.card
@@ -330,6 +350,13 @@ class Corpus:
     ) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
         """Signal at the card's rate; seconds, rate and oddities of what was recorded."""
         card, name = self.card, recording.path.name
+        signal, seconds, rate_hz, odd = self._recorded(recording)
+        signal = preprocess(signal, rate_hz, *self._settings())
+        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
+
+    def _recorded(self, recording: Recording) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
+        """Signal as it was recorded, checked; its seconds, rate and oddities."""
+        card, name = self.card, recording.path.name
         signal, rate_hz = self.load(recording)
         seconds = signal.shape[1] / rate_hz
         if seconds < card.window_s:
@@ -337,9 +364,7 @@ class Corpus:
                 f"{name}: {seconds:g} s long, shorter than one window of {card.window_s:g} s; "
                 "check that the file is complete."
             )
-        odd = check_raw_signal(signal, card.channels, name)
-        signal = preprocess(signal, rate_hz, *self._settings())
-        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
+        return signal, seconds, rate_hz, check_raw_signal(signal, card.channels, name)
 
     def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
         """The windows of one recording: segment, and signal in microvolt (channels, samples)."""

@@ -165,7 +165,10 @@ class Survey:
             companions.append(events_file(one.path))
         if self._table is not None:
             companions.append(self._table.path)
-        recording = Recording(key, subject, one.path, tuple(companions), left_out=one.left_out)
+        data = max(one.files, key=lambda file: file.stat().st_size if file.exists() else -1)
+        recording = Recording(
+            key, subject, one.path, tuple(companions), left_out=one.left_out, data=data
+        )
         if one.left_out:
             return Found(recording)
         try:

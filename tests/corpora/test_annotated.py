@@ -127,7 +127,7 @@ def test_events_by_length_from_the_cue_or_inside(tmp_path):
                           "--windows", way)  # fmt: skip
         assert sorted(onset for name, onset in rows(corpus) if name == "0") == onsets
     report = (tmp_path / "inside" / "button-presses" / "report.tsv").read_text()
-    assert "shorter than a window: press: 1; beyond the recording: 1" in report
+    assert "beyond the recording: 1; shorter than a window: press: 1" in report
 
 
 def test_what_annotations_mark_as_bad_is_left_out(tmp_path):

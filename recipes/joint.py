@@ -51,6 +51,7 @@ from modeling_mteeg.training.results import (
     summarize,
     write_results,
 )
+from modeling_mteeg.training.standing_tasks import join_base, settle_encoder
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -63,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.show_config:
             print(config.to_yaml(), end="")
             return 0
+        # A base that has tasks keeps them, unless a new base is asked for.
+        config, standing = settle_encoder(config)
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)
@@ -74,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     describe_joint(config, corpora, accelerator)
+    if standing:
+        say(accelerator, standing)
     if accelerator.is_main_process:
         note_output(config)
     record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
@@ -161,6 +166,9 @@ def report(
     print(results_table(summary, cards, judgements))
     print(f"\n{judgements_text(judgements, cards)}\n")
     print(f"written to {path}")
+    joined = join_base(config)
+    if joined:
+        print(joined)
 
 
 def seed_folder(config: JointConfig, seed: int) -> Path:

@@ -22,4 +22,8 @@ class Mteeg(LabramMethod):
 
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
-        model.set_trainable(temporal_encoder=config.train_temporal_encoder)
+        model.set_trainable(temporal_encoder=config.train_temporal_encoder is not False)
+
+    @classmethod
+    def keeps_base(cls, config: Any) -> bool:
+        return config.train_temporal_encoder is False

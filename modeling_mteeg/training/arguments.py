@@ -43,6 +43,11 @@ def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
     add("--method", help=f"what is trained: {', '.join(METHODS)} (docs/methods.md)")
     add("--head", help=f"what the tasks' heads read: auto, {', '.join(KINDS)} (docs/heads.md)")
     add("--seeds", help="whole numbers, separated by commas")
+    add("--retrain-encoder", action="store_true", help="train the temporal encoder of a base that "
+        "has tasks, too: a new base, without them")  # fmt: skip
+    add("--into-base", action="store_true", help="write the new tasks into the base's folder, too")
+    add("--replace-tasks", action="store_true", help="let them take the places of the base's tasks "
+        "of the same names")  # fmt: skip
     return parser
 
 
@@ -57,6 +62,9 @@ def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
         keys |= {"model.base": args.base, "model.preset": None}
     if args.head is not None:
         keys["head.kind"] = args.head
+    if args.retrain_encoder:
+        keys["train_temporal_encoder"] = True
+    keys |= {name: True for name in ("into_base", "replace_tasks") if getattr(args, name)}
     if args.tasks is not None:
         keys["data.tasks"] = args.tasks.split(",")
     if args.seeds is not None:

@@ -56,8 +56,11 @@ from modeling_mteeg.training.standing_tasks import join_base, settle_encoder
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train with every seed, test once each, save, and print the table."""
+def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
+    """Train with every seed, test once each, save, and print the table.
+
+    ``command`` is what was typed, for model cards, where it was another one than this.
+    """
     args = joint_parser(__doc__, CONFIGS).parse_args(argv)
     try:
         config = JointConfig.load(args.config, joint_overrides(args))
@@ -81,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(accelerator, standing)
     if accelerator.is_main_process:
         note_output(config)
-    record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
+    command = command or command_line(__file__, argv)
+    record = start_record(config, corpora, data, accelerator, command)
 
     by_seed = {}
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,16 @@ from places import ROOT
 from recording_files import write_recording
 
 from dataset_scripts.annotated import Annotated, main
-from dataset_scripts.annotated_options import AnnotatedOptions, read_tasks
+from dataset_scripts.annotated_options import (
+    AnnotatedOptions,
+    add_options,
+    options_of,
+    read_tasks,
+)
 from dataset_scripts.reading import read_edf
 from dataset_scripts.splits import SPLITS, SplitError, assign_people
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
 from modeling_mteeg.model.preprocessing import preprocess
 
 CONFIG = ROOT / "recipes" / "configs" / "real_eeg_sets.yaml"
@@ -220,6 +228,14 @@ def test_a_jump_in_one_trial_does_not_reach_its_neighbours(tmp_path):
     for second in range(10):
         alone = preprocess(signal[:, second * 256 : (second + 1) * 256], 256)
         assert np.array_equal(found["plain", True]["1", float(second)][1], alone)
+    with pytest.warns(UserWarning, match="shorter"):  # predicted trial by trial, the same
+        inputs = MteegFeatureExtractor()(
+            (signal.reshape(3, 10, 256).transpose(1, 0, 2), ["C3", "CZ", "C4"], 256),
+            task=corpus.card, filter=True,
+        )  # fmt: skip
+    stored = np.stack([found["plain", True]["1", float(n)][1] for n in range(10)])
+    given = np.asarray(inputs["input_values"]) * corpus.card.scale_uv
+    assert np.allclose(given.reshape(stored.shape), stored, atol=1e-3)
     card = (tmp_path / "plain('--cut-before-filter',)" / "trials" / "README.md").read_text()
     assert "Every piece was filtered alone" in card and "every piece alone, after" in card
 
@@ -334,6 +350,21 @@ def test_an_instance_travels_and_streams_the_same_windows(raw, tmp_path):
     assert [(name, onset) for name, onset, _ in streamed] == list(
         zip(stored.recordings.tolist(), stored.onsets_s.tolist(), strict=True)
     )
+
+
+def test_the_guide_s_command_lines_are_the_shipped_file():
+    guide = (ROOT / "docs" / "new_task.md").read_text("utf-8").replace("\\\n", " ")
+    parser = argparse.ArgumentParser()
+    for name in ("--raw", "--task"):
+        parser.add_argument(name)
+    add_options(parser)
+    lines = [line.removeprefix("$prepare ") for line in guide.splitlines() if line[:1] == "$"]
+    by_line = {}
+    for line in lines:
+        given = parser.parse_args(shlex.split(line))
+        by_line[given.task] = (given.raw, options_of(given).given())
+    shipped = read_tasks(CONFIG)
+    assert by_line == {task: (f"ROOT/{task}", options.given()) for task, options in shipped.items()}
 
 
 SUITE = Path(os.environ.get("MTEEG_SHARED", "")) / "recordings" / "suite"

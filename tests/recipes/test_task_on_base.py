@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_server import WRITE
 from recipe_modules import load_recipe
 from tiny_corpora import save_corpora
 
+from modeling_mteeg import cli
 from modeling_mteeg.data import load_corpus, model_inputs
 from modeling_mteeg.model.modeling_mteeg import MteegModel
 from modeling_mteeg.model.task_card import TaskCard
@@ -166,6 +168,24 @@ def test_a_method_that_trains_the_base_says_what_it_would_leave(
     )
     assert train(joint, data, base, tmp_path / "out", "--method", "hps", "--retrain-encoder") == 0
     assert "a new base" in capsys.readouterr().out
+
+
+def test_a_base_on_the_hub_gets_the_task_by_a_push(
+    joint, data, trained, tmp_path, hub, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", WRITE)
+    assert cli.main(["push", str(trained), "--repo", "me/base"]) == 0
+    before = hub.repo("me/base").files()
+    model = tmp_path / "out" / "model"
+    assert train(joint, data, "me/base", tmp_path / "out") == 0
+    for name, file in before.items():
+        if name != "README.md" and name.partition("/")[0] != ".gitattributes":
+            assert (model / name).read_bytes() == file, name
+    assert cli.main(["push", str(model), "--task", "sleep-edf", "--repo", "me/base"]) == 0
+    after = hub.repo("me/base").files()
+    assert all(after[name] == file for name, file in before.items() if name != "README.md")
+    new = {name.split("/")[1] for name in set(after) - set(before)}
+    assert new == {"sleep-edf"} and b"| sleep-edf |" in after["README.md"]
 
 
 def config(base: str | None, **fields) -> JointConfig:

@@ -43,9 +43,10 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_recordings_become_a_task_with_figures_pictures_and_commands(recordings, tmp_path, capsys):
     assert train(recordings, tmp_path, *OWN, *RANDOM) == 0
     said = capsys.readouterr().out
+    model = tmp_path / "model"
+    next_one = f"mteeg predict RECORDING --base {model} --task button-presses"
     for text in ("cough (6)", "the commonest class", "log band power", "people",
-                 "true \\ predicted", f"mteeg push {tmp_path / 'model'}",
-                 f"mteeg predict RECORDING --base {tmp_path / 'model'} --task button-presses"):  # fmt: skip
+                 "true \\ predicted", f"mteeg push {model}", next_one):  # fmt: skip
         assert text in said
     adapter = tmp_path / "model" / "adapters" / "button-presses"
     for picture in (tmp_path / "predictions" / "button-presses_confusion.png",

@@ -29,7 +29,7 @@ from .labelling import Event
 from .reading import pick_channels, read_edf
 from .soundness import check_amplitude
 from .splits import assign_people
-from .survey import Survey
+from .survey import Found, Survey
 from .unlabelled.layouts import open_raw
 
 
@@ -102,14 +102,13 @@ class Annotated(Corpus):
         """People by a hash of their names, within classes where everybody has one alone."""
         classes: dict[str, set[str]] = {}
         for recording in recordings:
-            labels = {event.text for event in self._survey.found[recording.key].events}
+            labels = {event.text for event in self._survey.of(recording).events}
             classes.setdefault(recording.subject, set()).update(labels)
         by_person = assign_people(classes, self.split_seed or 0)
         return {recording.key: by_person[recording.subject] for recording in recordings}
 
     def duration_s(self, recording: Recording) -> float:
-        found = self._survey.found.get(recording.key)
-        return found.seconds if found else 0.0
+        return self._survey.of(recording).seconds
 
     def expected_windows(self, recording: Recording) -> int:
         samples = int(self.duration_s(recording) * self.card.rate_hz)
@@ -126,7 +125,7 @@ class Annotated(Corpus):
 
     def pieces(self, recording: Recording, samples: int) -> tuple[list[Piece], Counter[str]]:
         """Labelled parts with their windows, in order, and windows left out by reason."""
-        found = self._survey.found[recording.key]
+        found = self._survey.of(recording)
         left_out = Counter({f"no class: {text}": n for text, n in sorted(found.others.items())})
         result = []
         for event in found.events:
@@ -144,7 +143,7 @@ class Annotated(Corpus):
                 result.append(Piece(max(start, 0), min(stop, samples), tuple(kept)))
         return result, left_out
 
-    def _bad(self, found) -> Iterator[tuple[float, float]]:
+    def _bad(self, found: Found) -> Iterator[tuple[float, float]]:
         rate = self.card.rate_hz
         return ((bad.onset_s * rate, (bad.onset_s + bad.duration_s) * rate) for bad in found.bad)
 

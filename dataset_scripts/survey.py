@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
 
@@ -61,8 +62,6 @@ class Survey:
 
     Attributes
     ----------
-    found : dict of str to Found
-        By key, sorted.
     channels : tuple of str
         Those of the task.
     window_s : float
@@ -70,26 +69,48 @@ class Survey:
     """
 
     def __init__(self, raw: Path, task: str, options: AnnotatedOptions) -> None:
-        self.raw, self.options = raw, options
+        self.raw, self.options, self.task = raw, options, task
         self._table = self._open_table()
-        files = [one for one in Source().find(raw) if self._asked_for(one)]
-        if not files:
-            only = f" that fits {options.files!r}" if options.files else ""
-            raise FileNotFoundError(f"{task}: no recording{only} that MNE reads below {raw}.")
-        subjects = {one.key: self._subject(one) for one in files}
-        self._check_subjects(subjects)
-        found = [self._look(one, subjects[one.key]) for one in files]
-        marked = mark_repeated([one.recording for one in found])
-        by_path = {one.recording.path: one for one in found}
-        self.found = {
-            recording.key: dataclasses.replace(by_path[recording.path], recording=recording)
-            for recording in marked
-        }
+        self._found: dict[str, Found] | None = None
         self._check_labels()
         self.channels, self._without = self._common_channels()
         labelled = [event for one in self._used() for event in one.events]
         whole = options.labels_from != "events"
         self.window_s = options.window or usual_window_s(labelled, whole)
+
+    @property
+    def found(self) -> dict[str, Found]:
+        """All recordings by key, sorted."""
+        if self._found is None:
+            self._found = self._look_at_all()
+        return self._found
+
+    def of(self, recording: Recording) -> Found:
+        """What is known of one recording, without a look at the others."""
+        if self._found is not None:
+            return self._found[recording.key]
+        return self._look(Source().describe(self.raw, recording.path), recording.subject)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the recordings: it travels to a process with each of them."""
+        return {**self.__dict__, "_found": None}
+
+    def _look_at_all(self) -> dict[str, Found]:
+        files = [one for one in Source().find(self.raw) if self._asked_for(one)]
+        if not files:
+            only = f" that fits {self.options.files!r}" if self.options.files else ""
+            raise FileNotFoundError(
+                f"{self.task}: no recording{only} that MNE reads below {self.raw}."
+            )
+        subjects = {one.key: self._subject(one) for one in files}
+        self._check_subjects(subjects)
+        found = [self._look(one, subjects[one.key]) for one in files]
+        by_path = {one.recording.path: one for one in found}
+        marked = mark_repeated([one.recording for one in found])
+        return {
+            recording.key: dataclasses.replace(by_path[recording.path], recording=recording)
+            for recording in marked
+        }
 
     def recordings(self) -> list[Recording]:
         """All of them, used or not, sorted by key."""

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--base", help="folder or Hub id of the base to start from")
     add("--preset", help="tiny, base, large or huge: random weights instead of a base")
     add("--method", help="mteeg (default), linear-probe, hps ... (docs/methods.md)")
+    add("--head", help="mean, channels, attention (docs/heads.md)")
     add("--config", type=Path, default=CONFIG, metavar="FILE.yaml",
         help="how to train (default: recipes/configs/own_task.yaml)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
@@ -122,7 +123,7 @@ def training_words(args: argparse.Namespace, data: Path) -> list[str]:
     """The command line of recipes/joint.py."""
     words = ["--config", str(args.config), "--data", str(data), "--tasks", args.task]
     words += ["--output", str(args.out)]
-    for name in ("base", "method", "seeds"):
+    for name in ("base", "method", "head", "seeds"):
         value = getattr(args, name)
         words += [f"--{name}", value] if value is not None else []
     for pair in [*([f"model.preset={args.preset}"] if args.preset else []), *args.set]:

@@ -47,8 +47,8 @@ class AnnotatedOptions:
     files : str
         Pattern of the recordings that are used, such as ``*task-rest*``; empty: all.
     window : float, optional
-        Seconds. By default the whole seconds of the usual labelled event, at most 10; 4 where
-        events have no duration or the whole recording has the label.
+        Seconds. By default as long as the usual labelled event, 1 to 10 whole seconds; where events
+        are moments, up to the next one, 4 at most; 4 where whole recordings have labels.
     windows : {"auto", "cue", "inside"}
         ``cue``: one window an event, from its onset; ``inside``: consecutive ones over its
         duration; ``auto``: inside events that are as long as a window, from the cue of shorter

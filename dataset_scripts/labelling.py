@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -163,9 +164,26 @@ def label_by_name(name: str, options: AnnotatedOptions) -> str:
     return next(iter(found), "")
 
 
-def usual_window_s(events: Sequence[Event], whole: bool) -> float:
-    """Window where none is asked for: whole seconds of the usual event, 1 to 10, or 4."""
-    lengths = sorted(event.duration_s for event in events if event.duration_s >= 1)
-    if whole or not lengths:
-        return 4.0
-    return float(min(10, int(lengths[len(lengths) // 2])))
+def usual_window_s(recordings: Sequence[Sequence[Event]], whole: bool) -> float:
+    """Window where none is asked for, a whole number of seconds.
+
+    Parameters
+    ----------
+    recordings : sequence of sequence of Event
+        Labelled events of every recording, by onset.
+    whole : bool
+        Whether labels are of whole recordings: 4 s.
+
+    Returns
+    -------
+    float
+        As long as the usual event, from 1 to 10 s. Where events are moments, up to the next one,
+        but 4 s at most.
+    """
+    lengths = [event.duration_s for events in recordings for event in events]
+    most = 10
+    if whole or not any(lengths):
+        gaps = [after.onset_s - event.onset_s for events in recordings
+                for event, after in itertools.pairwise(events)]  # fmt: skip
+        lengths, most = ([4.0] if whole or not gaps else gaps), 4
+    return float(min(most, max(1, int(sorted(lengths)[len(lengths) // 2]))))

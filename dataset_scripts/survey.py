@@ -74,9 +74,9 @@ class Survey:
         self._found: dict[str, Found] | None = None
         self._check_labels()
         self.channels, self._without = self._common_channels()
-        labelled = [event for one in self._used() for event in one.events]
+        events = [one.events for one in self._used()]
         whole = options.labels_from != "events"
-        self.window_s = options.window or usual_window_s(labelled, whole)
+        self.window_s = options.window or usual_window_s(events, whole)
 
     @property
     def found(self) -> dict[str, Found]:
@@ -123,8 +123,9 @@ class Survey:
         for one in self.found.values():
             if one.recording.left_out:
                 reasons.setdefault(one.recording.left_out, []).append(one.recording.path.name)
-        lines = [f"Not used, {why}: {len(names)} recordings ({some_names(names, 3)})"
-                 for why, names in sorted(reasons.items())]  # fmt: skip
+        lines = [] if self.options.window else [f"Windows of {self.window_s:g} s (--window)"]
+        lines += [f"Not used, {why}: {len(names)} recordings ({some_names(names, 3)})"
+                  for why, names in sorted(reasons.items())]  # fmt: skip
         if kinds:
             shown = ", ".join(f"{text} ({count})" for text, count in sorted(kinds.items()))
             lines.append(f"Events that stand for no class and are not used: {shown}")

@@ -20,6 +20,7 @@ from dataset_scripts.annotated_options import (
     options_of,
     read_tasks,
 )
+from dataset_scripts.labelling import Event, usual_window_s
 from dataset_scripts.reading import read_edf
 from dataset_scripts.splits import SPLITS, SplitError, assign_people
 from modeling_mteeg.data import load_corpus
@@ -136,6 +137,23 @@ def test_events_by_length_from_the_cue_or_inside(tmp_path):
         assert sorted(onset for name, onset in rows(corpus) if name == "0") == onsets
     report = (tmp_path / "inside" / "button-presses" / "report.tsv").read_text()
     assert "beyond the recording: 1; shorter than a window: press: 1" in report
+
+
+@pytest.mark.parametrize(
+    ("events", "whole", "window_s"),
+    [
+        ([(0, 2.9), (5, 3.1), (9, 40)], False, 3),
+        ([(0, 40)], False, 10),
+        ([(0, 0.8), (0.5, 0.8)], False, 1),
+        ([(0, 0), (9, 0), (20, 0)], False, 4),
+        ([(0, 0), (2.2, 0), (4.6, 0)], False, 2),
+        ([(0, 0)], False, 4),
+        ([(0, 180)], True, 4),
+    ],
+)
+def test_windows_nobody_asked_for_are_as_long_as_events_or_up_to_the_next(events, whole, window_s):
+    recordings = [[Event(float(onset), float(length), "a") for onset, length in events]]
+    assert usual_window_s(recordings, whole) == window_s
 
 
 def test_what_annotations_mark_as_bad_is_left_out(tmp_path):

@@ -18,6 +18,20 @@ from .method import Method
 _OF_A_BASE = (".json", ".safetensors", ".py", ".md", ".png")
 
 
+def trains_encoder(config: Any) -> bool:
+    """Whether the shared temporal encoder is trained: as a configuration (``JointConfig``) says, and
+    where it leaves it open, unless the base has tasks.
+
+    Raises
+    ------
+    AdapterError
+        The Hub cannot be asked.
+    """
+    if config.train_temporal_encoder is not None:
+        return config.train_temporal_encoder
+    return not (config.model.base and tasks_beside(config.model.base))
+
+
 def kept_tasks(method: type[Method], config: Any) -> tuple[str, ...]:
     """Tasks beside the base of a configuration (``JointConfig``) that stay right on it.
 

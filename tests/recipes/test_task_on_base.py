@@ -9,10 +9,11 @@ import pytest
 import torch
 from hub_server import WRITE
 from recipe_modules import load_recipe
-from tiny_corpora import save_corpora
+from tiny_corpora import CARDS, save_corpora
 
 from modeling_mteeg import cli
 from modeling_mteeg.data import load_corpus, model_inputs
+from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.modeling_mteeg import MteegModel
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.training.joint_config import JointConfig
@@ -202,6 +203,14 @@ def test_a_base_without_tasks_is_trained_as_before(trained, tmp_path):
         assert settled.identity() == config(start, train_temporal_encoder=True).identity()
         frozen, _ = settle_encoder(config(start, train_temporal_encoder=False))
         assert frozen.train_temporal_encoder is False
+
+
+def test_a_configuration_that_leaves_it_open_acts_as_the_recipe_does(trained):
+    for base, trains in ((str(trained), False), (None, True)):
+        method = Mteeg.build(config(base), {"tuab": CARDS["tuab"]}, 0)
+        assert method.facts()["train_temporal_encoder"] is trains
+    method = Mteeg.build(config(str(trained), train_temporal_encoder=True), CARDS, 0)
+    assert method.facts()["train_temporal_encoder"] is True
 
 
 def test_where_the_hub_cannot_be_asked_nothing_is_guessed(monkeypatch):

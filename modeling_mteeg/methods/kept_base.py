@@ -19,8 +19,8 @@ _OF_A_BASE = (".json", ".safetensors", ".py", ".md", ".png")
 
 
 def trains_encoder(config: Any) -> bool:
-    """Whether the shared temporal encoder is trained: as a configuration (``JointConfig``) says, and
-    where it leaves it open, unless the base has tasks.
+    """Whether the shared temporal encoder is trained: as a configuration (``JointConfig``) says,
+    and where it leaves it open, unless the base has tasks.
 
     Raises
     ------

@@ -15,6 +15,8 @@ Corpora, a file each: ``tuab tuev seed_v chb_mit sleep_edf physionet_mi``, and `
 example. Another one is a copy of ``eegmat`` and a line in ``registry``, or stays in a file of its
 own: docs/new_corpus.md.
 
+``annotated`` is a corpus from any folder of recordings with labels, by options: docs/new_task.md.
+
 Commands, ``python -m dataset_scripts.NAME``: every corpus; ``prepare`` (several corpora),
 ``demo`` (simulated ones), ``push`` (to the Hub), ``unlabelled`` (recordings without labels) and
 ``exclusions`` (what those must leave out).
@@ -23,7 +25,10 @@ Machinery, in the order in which a preparation passes through it:
 
 ==================  ================================================================================
 command, plan_file  the command line of every corpus; the YAML file of ``prepare --config``
-corpus, splits      what a corpus says; the rules by which recordings become train, validation, test
+recording, corpus,  what a corpus says, and of what; the rules by which recordings become train,
+splits              validation, test
+annotated_options,  of ``annotated``: what it can be told; whose a recording is, which channels and
+survey, labelling   events it has
 completeness,       what a download lacks; recordings that are there twice
 duplicates
 planning, sources   what is to be done; whether the files are those that a result was made from
@@ -49,6 +54,8 @@ import importlib
 from typing import Any
 
 _MODULES = {
+    "Annotated": "annotated",
+    "AnnotatedOptions": "annotated_options",
     "Corpus": "corpus",
     "PreparationError": "locking",
     "Recording": "corpus",

@@ -64,7 +64,7 @@ def dataset_card(
         card.description,
         f"Classes, in the order of their numbers: {', '.join(card.labels)}.",
         "## Data",
-        *_data(card, used, dtype),
+        *_data(corpus, card, used, dtype),
         "## Splits",
         *_splits(corpus, card, used, manifest, leaks),
         *(["Notes:\n\n" + _list(notes)] if notes else []),
@@ -125,12 +125,11 @@ def _origin(corpus: Corpus, card: TaskCard) -> str:
         if corpus.redistributable
         else " Do not publish this folder: nothing says that the licence allows it."
     )
-    return (
-        f"Prepared from {card.corpus} ({corpus.homepage}). Licence: {card.license}{terms}.{shared}"
-    )
+    where = f" ({corpus.homepage})" if corpus.homepage else ""
+    return f"Prepared from {card.corpus}{where}. Licence: {card.license}{terms}.{shared}"
 
 
-def _data(card: TaskCard, used: Sequence[Outcome], dtype: str) -> list[str]:
+def _data(corpus: Corpus, card: TaskCard, used: Sequence[Outcome], dtype: str) -> list[str]:
     hours = sum(outcome.seconds for outcome in used) / 3600
     rates = ", ".join(f"{rate:g}" for rate in sorted({outcome.rate_hz for outcome in used}))
     return [
@@ -138,7 +137,7 @@ def _data(card: TaskCard, used: Sequence[Outcome], dtype: str) -> list[str]:
         f"{card.rate_hz:g} Hz, in microvolt. Recordings used: {len(used)} ({hours:.2f} h, recorded "
         f"at {rates} Hz); `report.tsv` names every recording, used or not.",
         f"Channels, in order: {', '.join(card.channels)}.",
-        f"Preprocessing, on whole recordings before they are cut: {_chain(card)}. A filter whose "
+        f"Preprocessing, on {corpus.filtered_on}: {_chain(card)}. A filter whose "
         "edge is at or above half of a recording's rate cannot be applied and is left out.",
         f"Columns: `signal` (bytes of (channels, samples), row by row: {STORED[dtype]}), `dtype`, "
         "`scale`, `shape`, `channels`, `label`, `recording`, `subject`, `onset_s` (seconds from "

@@ -6,11 +6,11 @@ are; everything else (reading, preprocessing, writing, reporting) is shared.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,94 +22,16 @@ from modeling_mteeg.model.task_card import TaskCard
 
 from .headers import RecordingWarning
 from .reading import RecordingError, edf_duration_s, read_edf
+from .recording import (  # noqa: F401  (a corpus's file takes them all from here)
+    Reading,
+    Recording,
+    Segment,
+    mark_repeated,
+    windows_in_order,
+)
 from .soundness import check_amplitude, check_raw_signal
 
 SIMULATED_FILE = "SIMULATED"
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One recording of a corpus as it was downloaded.
-
-    Parameters
-    ----------
-    key : str
-        Unique name, independent of the folder it lies in, such as ``S001R04``.
-    subject : str
-        Who was recorded.
-    path : Path
-        The signal's file.
-    companions : tuple of Path
-        Other files that are read with it (annotations).
-    group : str
-        Part of the corpus's own division, such as ``train/normal``.
-    left_out : str
-        Why the protocol does not use it; empty: it is used.
-    fault : str
-        Why it cannot be used although the protocol would; empty: nothing known yet.
-    repeated : bool
-        Whether it is a copy of another one, and so has no place in the split.
-    """
-
-    key: str
-    subject: str
-    path: Path
-    companions: tuple[Path, ...] = ()
-    group: str = ""
-    left_out: str = ""
-    fault: str = ""
-    repeated: bool = False
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files that are read."""
-        return (self.path, *self.companions)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Where a window lies in a preprocessed recording.
-
-    Parameters
-    ----------
-    start : int
-        First sample at the card's rate.
-    label : str
-        Class name.
-    unit : str
-        Smallest part of the recording that the split keeps together (a trial); empty: the
-        recording.
-    """
-
-    start: int
-    label: str
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A recording, read, preprocessed and about to be cut.
-
-    Parameters
-    ----------
-    windows : iterator of (Segment, numpy.ndarray)
-        Signals float32 (channels, samples) in microvolt at the card's rate.
-    left_out : Counter
-        Reasons and numbers of windows left out.
-    seconds, rate_hz : float
-        Length and rate of the recording.
-    filters_left_out : tuple of str
-        Filters that cannot be applied at this rate, a sentence each.
-    warnings : tuple of str
-        What is odd about the signal though it is used (:mod:`dataset_scripts.soundness`).
-    """
-
-    windows: Iterator[tuple[Segment, np.ndarray]]
-    left_out: Counter[str]
-    seconds: float
-    rate_hz: float
-    filters_left_out: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
 
 
 class Corpus:
@@ -173,6 +95,10 @@ class Corpus:
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
     """Ways to split; ``within-subject`` is for corpora whose windows do not overlap and whose
     labels change within a recording."""
+    options_given: ClassVar[dict[str, Any]] = {}
+    """What else decides the windows, where a corpus has options; part of the result's identity."""
+    filtered_on: ClassVar[str] = "whole recordings before they are cut"
+    """What the filters run over, for the dataset card."""
     known_counts: ClassVar[dict[str, tuple[int, int, int]]] = {}
     """Windows in train, validation and test by version of the corpus, where a study gives them."""
 
@@ -287,6 +213,10 @@ class Corpus:
         """
         return []
 
+    def notes(self) -> list[str]:
+        """What else users of the result must know, a sentence each: printed, and on its card."""
+        return []
+
     # Shared ------------------------------------------------------------------------------------
 
     @property
@@ -308,18 +238,29 @@ class Corpus:
             warnings.simplefilter("always", RecordingWarning)
             # Short simulated recordings; a real one that is short gives few windows.
             warnings.filterwarnings("ignore", message="A recording is shorter than")
-            signal, seconds, rate_hz, odd = self._preprocessed(recording)
-            segments, left_out = self.segments(recording, signal.shape[1])
+            reading = self.read_windows(recording)
+        filters_left_out = preprocessing_info(reading.rate_hz, *self._settings()).left_out
+        odd = reading.warnings + _recording_warnings(caught)
+        return dataclasses.replace(reading, filters_left_out=filters_left_out, warnings=odd)
+
+    def read_windows(self, recording: Recording) -> Reading:
+        """What :meth:`read` does for a recording without a fault: filtered whole, then cut."""
+        signal, seconds, rate_hz, odd = self._preprocessed(recording)
+        segments, left_out = self.segments(recording, signal.shape[1])
+        self._expect_windows(recording, segments, left_out)
+        length = self.window_samples
+        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
+        return Reading(windows, left_out, seconds, rate_hz, warnings=odd)
+
+    @staticmethod
+    def _expect_windows(
+        recording: Recording, segments: Sequence[Segment], left_out: Counter[str]
+    ) -> None:
         if not segments:
             raise RecordingError(
                 f"{recording.path.name}: no window (left out: {dict(left_out) or 'none'}); check "
                 "its annotations."
             )
-        length = self.window_samples
-        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
-        filters_left_out = preprocessing_info(rate_hz, *self._settings()).left_out
-        odd += _recording_warnings(caught)
-        return Reading(windows, left_out, seconds, rate_hz, filters_left_out, odd)
 
     def _settings(self) -> tuple[float | None, ...]:
         card = self.card
@@ -330,6 +271,13 @@ class Corpus:
     ) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
         """Signal at the card's rate; seconds, rate and oddities of what was recorded."""
         card, name = self.card, recording.path.name
+        signal, seconds, rate_hz, odd = self._recorded(recording)
+        signal = preprocess(signal, rate_hz, *self._settings())
+        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
+
+    def _recorded(self, recording: Recording) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
+        """Signal as it was recorded, checked; its seconds, rate and oddities."""
+        card, name = self.card, recording.path.name
         signal, rate_hz = self.load(recording)
         seconds = signal.shape[1] / rate_hz
         if seconds < card.window_s:
@@ -337,32 +285,11 @@ class Corpus:
                 f"{name}: {seconds:g} s long, shorter than one window of {card.window_s:g} s; "
                 "check that the file is complete."
             )
-        odd = check_raw_signal(signal, card.channels, name)
-        signal = preprocess(signal, rate_hz, *self._settings())
-        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
+        return signal, seconds, rate_hz, check_raw_signal(signal, card.channels, name)
 
     def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
         """The windows of one recording: segment, and signal in microvolt (channels, samples)."""
         return self.read(recording).windows
-
-
-def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
-    """Sorted by key; of recordings with one key all but the first (by path) carry a fault."""
-    ordered = sorted(recordings, key=lambda recording: (recording.key, recording.path.as_posix()))
-    first: dict[str, Path] = {}
-    result = []
-    for recording in ordered:
-        if recording.key in first:
-            fault = (
-                f"{recording.path.name}: a second file of recording {recording.key}, beside "
-                f"{first[recording.key]}; keep one of the two."
-            )
-            key, subject = f"{recording.key}~{len(result)}", recording.subject
-            recording = Recording(key, subject, recording.path, fault=fault, repeated=True)
-        else:
-            first[recording.key] = recording.path
-        result.append(recording)
-    return result
 
 
 def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -375,11 +302,6 @@ def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str,
             place = warning.filename, warning.lineno
             warnings.warn_explicit(warning.message, warning.category, *place)
     return tuple(dict.fromkeys(texts))
-
-
-def windows_in_order(start: int, stop: int, length: int, label: str, unit: str = "") -> list:
-    """Segments of ``length`` samples without overlap in [start, stop)."""
-    return [Segment(at, label, unit) for at in range(start, stop - length + 1, length)]
 
 
 def _read_simulation(raw: Path) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
     candidates = [
         recording
         for recording in recordings
-        if not recording.left_out and not recording.fault and _has_content(recording.path)
+        if not recording.left_out and not recording.fault and _has_content(recording.signal_file)
     ]
     groups: list[list[Recording]] = [candidates]
     for property_of in (_size, _probe, _digest):
@@ -63,7 +63,7 @@ def _grouped(
     groups: dict[Hashable, list[Recording]] = {}
     for recording in recordings:
         try:
-            groups.setdefault(property_of(recording.path), []).append(recording)
+            groups.setdefault(property_of(recording.signal_file), []).append(recording)
         except OSError:  # reading it for its signal will name the fault
             continue
     return [group for group in groups.values() if len(group) > 1]

@@ -94,7 +94,7 @@ def write_documents(
     leaks = shared_subjects(where)
     notes = sorted({line for outcome in used for line in outcome.filters_left_out})
     missing = manifest.get("missing", [])
-    notes += [*missing, *count_differences(corpus, used, missing)]
+    notes += [*corpus.notes(), *missing, *count_differences(corpus, used, missing)]
     notes += rate_notes([(outcome.recording.key, outcome.rate_hz) for outcome in used])
     notes += warning_notes([(outcome.recording.key, outcome.warnings) for outcome in used])
     card = corpus.card.replace(split_hash=manifest["hash"])

@@ -76,12 +76,13 @@ class Plan:
             "dtype": self.settings.dtype,
             "simulated": [corpus.simulated, corpus.simulation],
             "task card": sha256_of(corpus.card.to_dict()),
-        }
+        } | ({"options": corpus.options_given} if corpus.options_given else {})
 
     def part_settings(self) -> str:
         """Hash of the settings that decide the bytes of a part."""
-        card = self.corpus.card.to_dict()
-        return sha256_of([FORMAT_VERSION, card, self.corpus.protocol, self.settings.dtype])
+        corpus, card = self.corpus, self.corpus.card.to_dict()
+        options = [corpus.options_given] if corpus.options_given else []
+        return sha256_of([FORMAT_VERSION, card, corpus.protocol, self.settings.dtype, *options])
 
     def fingerprint(self) -> str:
         """Hash of everything that the result depends on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,10 +204,16 @@ def read_annotations(path: str | Path) -> Annotations:
     bytes that look like one. Here only the annotation channels are read.
     """
     header = read_edf_header(path)
-    return _guarded(lambda file, verbose: _annotations(Path(file).read_bytes(), header), path)
+
+    def read(file: str | Path, verbose: str) -> Annotations:
+        # Mapped: of hours of signal only the pages with annotations are read.
+        with open(file, "rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+            return _annotations(content, header)
+
+    return _guarded(read, path)
 
 
-def _annotations(content: bytes, header: EdfHeader) -> Annotations:
+def _annotations(content: bytes | mmap, header: EdfHeader) -> Annotations:
     """Annotations in the bytes of a file, by the time-stamped lists of the EDF+ format.
 
     A list is an onset, maybe 0x15 and a duration, then texts, each between 0x14, then 0x00. The

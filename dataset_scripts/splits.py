@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from modeling_mteeg.data.leaks import shared_names
@@ -49,6 +49,49 @@ def assign_in_order(names: Iterable[str], shares: Sequence[float] = ORDER_SHARES
     """Split of every name, by their order: :func:`cut_in_order` of the sorted names."""
     ordered = sorted(set(names))
     return dict(zip(ordered, cut_in_order(len(ordered), shares), strict=True))
+
+
+def assign_people(classes: Mapping[str, Collection[str]], seed: int = 0) -> dict[str, str]:
+    """Split of every person, 64/16/20, whole people only, shuffled the same way everywhere.
+
+    Parameters
+    ----------
+    classes : mapping of str to collection of str
+        Person to the classes of the person's windows. Where every person is of one class alone
+        (patient or control), every class is split for itself; else all people together. Who
+        has none, since nothing of theirs can be read, does not move the others.
+    seed : int
+        Orders the people by the SHA-256 of seed and name.
+
+    Raises
+    ------
+    SplitError
+        Fewer than three people, or of a class that has people of its own.
+
+    Notes
+    -----
+    The numbers are :func:`cut_in_order`'s, but every group has a person in every split.
+    """
+    single = all(len(set(own)) < 2 for own in classes.values())
+    groups: dict[str, list[str]] = {}
+    result = {person: "train" for person, own in classes.items() if not own}
+    for person, own in classes.items():
+        if not own:
+            continue
+        groups.setdefault(next(iter(own)) if single else "", []).append(person)
+    for group, people in sorted(groups.items()):
+        if len(people) < len(SPLITS):
+            of_class = f" of class {group!r}" if group else ""
+            raise SplitError(
+                f"expected three or more people{of_class}, one for each of {', '.join(SPLITS)}, "
+                f"found {len(people)}: {', '.join(sorted(people))}. Add people."
+            )
+        people.sort(key=lambda person: hashlib.sha256(f"{seed}/{person}".encode()).digest())
+        splits = cut_in_order(len(people))
+        if "validation" not in splits:  # three or four people
+            splits[splits.index("test") - 1] = "validation"
+        result |= dict(zip(people, splits, strict=True))
+    return result
 
 
 def train_or_validation(

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ``--debug`` was given. Errors of any other kind are faults of the program and propagate.
     """
     args = build_parser().parse_args(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)  # what was typed, for records
     try:
         COMMANDS[args.command].run(args)
     except (OSError, ValueError) as error:

@@ -69,18 +69,24 @@ from modeling_mteeg.training.results import (
     write_results,
 )
 from modeling_mteeg.training.search import check_search, run_search
+from modeling_mteeg.training.standing_tasks import join_base, settle_encoder
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train with every seed, test once each, save, and print the table."""
+def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
+    """Train with every seed, test once each, save, and print the table.
+
+    ``command`` is what was typed, for model cards, where it was another one than this.
+    """
     args = joint_parser(__doc__, CONFIGS).parse_args(argv)
     try:
         config = JointConfig.load(args.config, joint_overrides(args))
         if args.show_config:
             print(config.to_yaml(), end="")
             return 0
+        # A base that has tasks keeps them, unless a new base is asked for.
+        config, standing = settle_encoder(config)
         check_search([config])
         if args.resume != "never":
             check_output(config)
@@ -95,10 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     describe_joint(config, corpora, accelerator)
+    if standing:
+        say(accelerator, standing)
     if accelerator.is_main_process:
         note_output(config)
         save_splits(Path(config.output), corpora)
-    record = start_record(config, corpora, data, accelerator, command_line(__file__, argv))
+    command = command or command_line(__file__, argv)
+    record = start_record(config, corpora, data, accelerator, command)
 
     by_seed, resume = {}, args.resume
     try:
@@ -222,6 +231,9 @@ def report(
     print(results_table(summary, cards, judgements))
     print(f"\n{judgements_text(judgements, cards)}\n")
     print(f"written to {path}" + (f"; learning curves: {curves}" if curves else ""))
+    joined = join_base(config)
+    if joined:
+        print(joined)
 
 
 def seed_folder(config: JointConfig, seed: int) -> Path:

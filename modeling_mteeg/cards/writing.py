@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ _MARKED = re.compile(r"\n" + _MARK.format("([0-9a-f]{16})", "(?: licence ([^ :]+
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
-def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]:
+def write_cards(
+    folder: str | Path, license_id: str | None = None, tasks: Collection[str] | None = None
+) -> list[Path]:
     """Write ``README.md`` of a base and of the tasks beside it, of one task, of a tokenizer,
     or of a method without a base.
 
@@ -54,6 +56,8 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
         Licence of the weights as the Hub names it (``mit``, ``cc-by-4.0``). Default:
         that of the card that is there, if it was given; else ``apache-2.0`` where weights were
         trained from random values on simulated recordings alone, and ``unknown`` otherwise.
+    tasks : collection of str, optional
+        Of a base: beside its own card those of these tasks alone; by default of all.
 
     Returns
     -------
@@ -80,8 +84,9 @@ def write_cards(folder: str | Path, license_id: str | None = None) -> list[Path]
             f"{folder}: expected a base (config.json, model.safetensors) or a task (task.json, "
             "head.safetensors); found neither."
         )
-    tasks = filter(is_adapter, sorted((folder / ADAPTERS).glob("*")))
-    return [path for place in (folder, *tasks) for path in _write_one(place, license_id)]
+    places = filter(is_adapter, sorted((folder / ADAPTERS).glob("*")))
+    wanted = [place for place in places if tasks is None or place.name in tasks]
+    return [path for place in (folder, *wanted) for path in _write_one(place, license_id)]
 
 
 def is_own_card(text: str) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import app, convert, explain, export, predict, push, show
+from . import app, convert, explain, export, predict, push, show, train
 
 COMMANDS: dict[str, ModuleType] = {
+    "train": train,
     "predict": predict,
     "explain": explain,
     "app": app,

@@ -21,7 +21,7 @@ class Hps(LabramMethod):
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
         yield from super().check(config)
-        if not config.train_temporal_encoder:
+        if config.train_temporal_encoder is False:
             yield (f"train_temporal_encoder: method {config.method} trains everything, found false")
 
     @classmethod

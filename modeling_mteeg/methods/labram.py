@@ -20,6 +20,7 @@ from ..model.head_options import PLAIN_HEAD
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard, TaskCardError
 from ..settings.plain_json import plain, write_json
+from .kept_base import copy_kept_base
 from .method import Batch, GradientMethod, TaskOutput, TrainingError
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
@@ -135,15 +136,24 @@ class LabramMethod(GradientMethod):
         results: Mapping[str, Mapping[str, Any]],
         record: Mapping[str, Any] | None = None,
     ) -> None:
-        """``folder`` is a base with feature extractor, ``adapters/<task>`` in it a task."""
-        self.module.save_pretrained(folder)
-        MteegFeatureExtractor().save_pretrained(folder)
+        """``folder`` is a base with feature extractor, ``adapters/<task>`` in it a task.
+
+        A base that keeps its tasks (``beside`` in the record) is copied with them, its own record
+        too; then cards are written for the new tasks and the base alone.
+        """
+        kept = record is not None and "beside" in record
+        if kept:
+            base = record["config"]["model"]["base"]
+            copy_kept_base(base, folder, self.module.base_commit, without=self.cards)
+        else:
+            self.module.save_pretrained(folder)
+            MteegFeatureExtractor().save_pretrained(folder)
         for task in self.cards:
             place = self.task_folder(folder, task)
             self.module.save_adapter(task, place, model_card=False, results=plain(results[task]))
-        if record is not None:
+        if record is not None and not kept:
             write_json(folder / RECORD_FILE, record)
-        write_cards(folder)
+        write_cards(folder, tasks=self.cards)
 
     @staticmethod
     def task_folder(folder: Path, task: str) -> Path:

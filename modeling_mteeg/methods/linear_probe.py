@@ -21,3 +21,7 @@ class LinearProbe(LabramMethod):
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
         model.set_trainable(temporal_encoder=False)
+
+    @classmethod
+    def keeps_base(cls, config: Any) -> bool:
+        return True

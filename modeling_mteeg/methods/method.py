@@ -95,6 +95,12 @@ class Method(ABC):
             )
 
     @classmethod
+    def keeps_base(cls, config: Any) -> bool:
+        """Whether a training leaves all weights of the base as they are, so that the tasks that
+        stand on it stay right."""
+        return False
+
+    @classmethod
     @abstractmethod
     def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:
         """Everything that will be trained, the same in every process: random values from ``seed``.

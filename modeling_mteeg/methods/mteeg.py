@@ -6,6 +6,7 @@ from typing import Any
 
 from ..model.adapter_options import AdapterOptions
 from ..model.modeling_mteeg import MteegModel
+from .kept_base import trains_encoder
 from .labram import LabramMethod
 
 
@@ -22,4 +23,8 @@ class Mteeg(LabramMethod):
 
     @classmethod
     def choose_trained(cls, model: MteegModel, config: Any) -> None:
-        model.set_trainable(temporal_encoder=config.train_temporal_encoder)
+        model.set_trainable(temporal_encoder=trains_encoder(config))
+
+    @classmethod
+    def keeps_base(cls, config: Any) -> bool:
+        return not trains_encoder(config)

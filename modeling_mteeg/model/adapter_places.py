@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from .adapter_files import ADAPTERS, AdapterError
-from .hub_fetch import TaskNotThereError, fetch_task
+from .hub_fetch import TaskNotThereError, fetch_task, tasks_in_repo
 from .task_card import CARD_FILE, TASK_NAME
 
 _REPO_PART = re.compile(r"\w[\w.-]*")
@@ -67,13 +67,24 @@ def find_adapter_folder(
     )
 
 
+def tasks_beside(base: str | Path) -> list[str]:
+    """Names of the tasks in ``adapters/`` of a base's folder or Hub repository, sorted.
+
+    Raises
+    ------
+    AdapterError
+        The Hub cannot be asked.
+    """
+    if Path(base).is_dir():
+        return sorted(path.parent.name for path in Path(base).glob(f"{ADAPTERS}/*/{CARD_FILE}"))
+    return tasks_in_repo(str(base)) if split_repo(str(base)) == (str(base), "") else []
+
+
 def _beside(base: str | None) -> str:
     """Sentence about the tasks beside a local base."""
-    folder = Path(base) / ADAPTERS if base else None
-    if folder is None or not folder.is_dir():
+    if not base or not (Path(base) / ADAPTERS).is_dir():
         return ""
-    names = sorted(path.name for path in folder.iterdir() if (path / CARD_FILE).is_file())
-    return f"Beside the base there are: {', '.join(names) or 'none'}. "
+    return f"Beside the base there are: {', '.join(tasks_beside(base)) or 'none'}. "
 
 
 def split_repo(name: str) -> tuple[str, str]:

@@ -21,7 +21,15 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from .adapter_files import CONFIG_FILE, FILES, HEAD_FILE, LORA_FILE, AdapterError, read_card
+from .adapter_files import (
+    ADAPTERS,
+    CONFIG_FILE,
+    FILES,
+    HEAD_FILE,
+    LORA_FILE,
+    AdapterError,
+    read_card,
+)
 from .task_card import CARD_FILE
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -117,6 +125,22 @@ def fetch_task(
             )
         _download(prefix, file, where)
     return card.parent
+
+
+def tasks_in_repo(repo: str) -> list[str]:
+    """Names of the tasks in ``adapters/`` of a Hub repository, sorted.
+
+    Raises
+    ------
+    AdapterError
+        The Hub cannot be asked; what is in the cache need not be all.
+    """
+    try:
+        files = huggingface_hub.HfApi().list_repo_files(repo)
+    except (OSError, HTTPError) as error:
+        raise AdapterError(f"The tasks of {repo}: {explain(error, repo)}") from error
+    found = (re.fullmatch(rf"{ADAPTERS}/([^/]+)/{CARD_FILE}", file) for file in files)
+    return sorted(match[1] for match in found if match)
 
 
 def _files_of(card: Path) -> list[str]:

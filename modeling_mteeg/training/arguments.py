@@ -50,6 +50,11 @@ def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
         "few-shot:20 ... (docs/splits.md)")  # fmt: skip
     add("--split-seed", type=int, help="draws folds, validation people, blocks")
     add("--fold", type=int, help="which fold of the split, from 0")
+    add("--retrain-encoder", action="store_true", help="train the temporal encoder of a base that "
+        "has tasks, too: a new base, without them")  # fmt: skip
+    add("--into-base", action="store_true", help="write the new tasks into the base's folder, too")
+    add("--replace-tasks", action="store_true", help="let them take the places of the base's tasks "
+        "of the same names")  # fmt: skip
     return parser
 
 
@@ -64,6 +69,9 @@ def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
         keys |= {"model.base": args.base, "model.preset": None}
     if args.head is not None:
         keys["head.kind"] = args.head
+    if args.retrain_encoder:
+        keys["train_temporal_encoder"] = True
+    keys |= {name: True for name in ("into_base", "replace_tasks") if getattr(args, name)}
     if args.tasks is not None:
         keys["data.tasks"] = args.tasks.split(",")
     if args.search is not None:

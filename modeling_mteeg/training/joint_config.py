@@ -123,9 +123,13 @@ class JointConfig(RunConfig):
     ``search`` has, by short name or dotted key, values of which validation chooses
     (:mod:`modeling_mteeg.training.search`).
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
-    reported, both in place of what the prepared data's task card says. ``floor`` sets the commonest
-    class and band power beside the results (:mod:`modeling_mteeg.training.floors`). ``threshold:
-    validation`` chooses the decision threshold of tasks of two classes on validation.
+    reported, both in place of what the prepared data's task card says. ``train_temporal_encoder``
+    is left open by default: it is trained, unless the base has tasks
+    (:mod:`modeling_mteeg.training.standing_tasks`). ``into_base`` writes new tasks into the base's
+    own folder, too; ``replace_tasks`` lets them take the places of its tasks of the same names.
+    ``floor`` sets the commonest class and band power beside the results
+    (:mod:`modeling_mteeg.training.floors`). ``threshold: validation`` chooses the decision threshold
+    of tasks of two classes on validation.
     """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
@@ -141,7 +145,9 @@ class JointConfig(RunConfig):
     search: dict[str, tuple[Any, ...]] = setting({}, later=True)
     monitor: dict[str, str] = setting({}, later=True)
     metrics: dict[str, tuple[str, ...]] = setting({}, later=True)
-    train_temporal_encoder: bool = setting(True)
+    train_temporal_encoder: bool | None = setting(None)
+    into_base: bool = setting(False, later=True)
+    replace_tasks: bool = setting(False, later=True)
     seeds: tuple[int, ...] = setting((0,), ">= 0")
     floor: bool = setting(True)
     threshold: str | None = setting(None, "validation", later=True)
@@ -152,7 +158,12 @@ class JointConfig(RunConfig):
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
         "threshold",
+        "into_base", "replace_tasks",
     )  # fmt: skip
+
+    def identity(self) -> dict[str, Any]:
+        trained = self.train_temporal_encoder is not False  # open: as before there was a choice
+        return {**super().identity(), "train_temporal_encoder": trained}
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "adapter": self.adapter.to_dict()}
@@ -229,5 +240,7 @@ class JointConfig(RunConfig):
                 f"optimization: batch_size {self.optimization.batch_size} leaves less than one "
                 f"sample for each of {len(data.tasks)} tasks"
             )
+        if self.into_base and len(self.seeds) > 1:
+            faults.append(f"into_base: expected one seed, found {len(self.seeds)}")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             faults.append(f"seeds: expected different numbers, found {list(self.seeds)}")

@@ -19,6 +19,7 @@ from ..data import Corpus
 from ..data.loading import task_location
 from ..data.remote import RemoteFolder, is_url
 from ..methods import METHODS, Method
+from ..methods.kept_base import kept_tasks
 from ..model.task_card import CARD_FILE, TaskCard
 from ..settings.plain_json import plain, write_json
 from .joint_config import JointConfig
@@ -213,11 +214,14 @@ def start_record(
     preset = f"size {config.model.preset!r}, random weights"
     start = base or (preset if METHODS[config.method].needs_model else "no earlier weights")
     simulated = [corpus.card.simulated for corpus in corpora.values()]
+    kept = kept_tasks(METHODS[config.method], config)
+    beside = [task for task in kept if task not in corpora]  # not those that are replaced
     return {
         **run_record(config, accelerator, command, simulated, base),
         "method": config.method,
         "start": start,
         "start_kind": "base" if base else "random",
+        **({"beside": beside} if kept else {}),
         # Known here alone: elsewhere a folder of this name does not exist, and looks like a repo.
         "start_repo": None if Path(base or ".").exists() else base,
         "data": {
@@ -283,14 +287,16 @@ def note_seeds(
     judgements : mapping, optional
         Of ``judge_test``: people, intervals and floors of every task.
     """
-    folder = Path(folder)
+    folder, kept = Path(folder), False
     for task, metrics in summary.items():
         place = method.task_folder(folder, task)
         card = TaskCard.load(place)
+        kept = "beside" in (card.results or {}).get("training", {})
         results = {**(card.results or {}), "seeds": list(seeds), "test_over_seeds": plain(metrics)}
         if judgements is not None:
             results["judgement"] = plain(judgements[task])
         write_json(place / CARD_FILE, card.replace(results=results).to_dict())
-    record = json.loads((folder / RECORD_FILE).read_text("utf-8"))
-    write_json(folder / RECORD_FILE, record | {"seeds": list(seeds), "test": dict(summary)})
-    write_cards(folder)
+    if not kept:  # else the record is the base's own
+        record = json.loads((folder / RECORD_FILE).read_text("utf-8"))
+        write_json(folder / RECORD_FILE, record | {"seeds": list(seeds), "test": dict(summary)})
+    write_cards(folder, tasks=summary)

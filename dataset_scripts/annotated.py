@@ -1,0 +1,243 @@
+"""A corpus from any folder of recordings with labels, told by options instead of a class.
+
+    python -m dataset_scripts.annotated --raw REC --out data --task my-task --labels rest,press
+    python -m dataset_scripts.annotated --raw ROOT --out data --config tasks.yaml [--tasks a,b]
+
+Labels are BIDS events or annotations, a table, or file names; docs/new_task.md has examples. What
+a folder's own rules need more than options for is a class: docs/new_corpus.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.task_card import TaskCard, check_task_name
+
+from .annotated_options import AnnotatedOptions, add_options, options_of, read_tasks
+from .command import add_writer_options, prepare_as_asked, with_exit_code
+from .corpus import Corpus, Reading, Recording, Segment, windows_in_order
+from .labelling import Event
+from .reading import pick_channels, read_edf
+from .soundness import check_amplitude
+from .splits import assign_people
+from .survey import Found, Survey
+from .unlabelled.layouts import open_raw
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Part of a recording of one class with its windows, in samples at the card's rate."""
+
+    start: int
+    stop: int
+    segments: tuple[Segment, ...]
+
+
+class Annotated(Corpus):
+    """Recordings of any folder, whole people in train, validation or test.
+
+    Parameters
+    ----------
+    raw : str or Path
+    task : str
+        The task's and the adapter's name.
+    options : AnnotatedOptions
+    split_seed : int, optional
+        0 by default.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such folder, no recording in it, or no table of labels.
+    ValueError
+        A label that no recording has, recordings of nobody knows whom, no common channel, or
+        options that do not fit; the message says what is there.
+    """
+
+    layout = "recordings that MNE-Python reads, at any depth"
+    protocols: ClassVar[dict[str, str]] = {
+        "people": "whole people, shuffled by a hash of their names, 64 % train, 16 % validate, "
+        "20 % test; where every person is of one class, within each class"
+    }
+    seeded_protocols = ("people",)
+
+    def __init__(
+        self, raw: str | Path, task: str, options: AnnotatedOptions, split_seed: int | None = None
+    ) -> None:
+        check_task_name(task)
+        raw, self.options = Path(raw), options
+        if not raw.is_dir():
+            raise FileNotFoundError(f"{task}: expected a folder of recordings, found {raw}.")
+        self._survey = survey = Survey(raw, task, options)
+        self.card = TaskCard(
+            name=task,
+            labels=options.labels,
+            channels=survey.channels,
+            window_s=survey.window_s,
+            highpass_hz=options.highpass,
+            lowpass_hz=options.lowpass,
+            notch_hz=options.notch,
+            corpus=options.corpus or f"recordings of {raw.resolve().name}",
+            license=options.license,
+            description=options.description or f"Which of {', '.join(options.labels)}?",
+        )
+        self.options_given = options.given()
+        if options.cut_before_filter:
+            self.filtered_on = "every piece alone, after the recordings were cut by their events"
+        super().__init__(raw, split_seed=split_seed)
+
+    def find_recordings(self) -> list[Recording]:
+        return self._survey.recordings()
+
+    def assign(self, recordings: Sequence[Recording]) -> dict[str, str]:
+        """People by a hash of their names, within classes where everybody has one alone."""
+        classes: dict[str, set[str]] = {}
+        for recording in recordings:
+            labels = {event.text for event in self._survey.of(recording).events}
+            classes.setdefault(recording.subject, set()).update(labels)
+        by_person = assign_people(classes, self.split_seed or 0)
+        return {recording.key: by_person[recording.subject] for recording in recordings}
+
+    def duration_s(self, recording: Recording) -> float:
+        return self._survey.of(recording).seconds
+
+    def expected_windows(self, recording: Recording) -> int:
+        samples = int(self.duration_s(recording) * self.card.rate_hz)
+        return len(self.segments(recording, samples)[0])
+
+    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+        if recording.path.suffix.lower() == ".edf":
+            return read_edf(recording.path, self.card.channels)
+        return pick_channels(open_raw(recording.path), recording.path, self.card.channels)
+
+    def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
+        pieces, left_out = self.pieces(recording, samples)
+        return [segment for piece in pieces for segment in piece.segments], left_out
+
+    def pieces(self, recording: Recording, samples: int) -> tuple[list[Piece], Counter[str]]:
+        """Labelled parts with their windows, in order, and windows left out by reason."""
+        found = self._survey.of(recording)
+        left_out = Counter({f"no class: {text}": n for text, n in sorted(found.others.items())})
+        result = []
+        for event in found.events:
+            start, stop, segments = self._windows_of(event, left_out)
+            kept = []
+            for segment in segments:
+                end = segment.start + self.window_samples
+                if segment.start < 0 or end > samples:
+                    left_out["beyond the recording"] += 1
+                elif any(segment.start < last and first < end for first, last in self._bad(found)):
+                    left_out["over a part that is marked bad"] += 1
+                else:
+                    kept.append(segment)
+            if kept:
+                result.append(Piece(max(start, 0), min(stop, samples), tuple(kept)))
+        return result, left_out
+
+    def _bad(self, found: Found) -> Iterator[tuple[float, float]]:
+        rate = self.card.rate_hz
+        return ((bad.onset_s * rate, (bad.onset_s + bad.duration_s) * rate) for bad in found.bad)
+
+    def _windows_of(self, event: Event, left_out: Counter[str]) -> tuple[int, int, list[Segment]]:
+        """First sample, the one behind the last, and the windows of an event."""
+        length, rate = self.window_samples, self.card.rate_hz
+        start = round((event.onset_s + self.options.offset) * rate)
+        # An EDF+ file gives times to the microsecond, a sample's rounding is allowed for.
+        stop = max(start, round((event.onset_s + event.duration_s) * rate) + 1)
+        inside = stop - start >= length
+        if self.options.windows == "inside" and not inside:
+            left_out[f"shorter than a window: {event.text}"] += 1
+            return start, start, []
+        if self.options.windows == "cue" or not inside:
+            return start, start + length, [Segment(start, event.text)]
+        segments = windows_in_order(start, stop, length, event.text)
+        return start, segments[-1].start + length, segments
+
+    def read_windows(self, recording: Recording) -> Reading:
+        if not self.options.cut_before_filter:
+            return super().read_windows(recording)
+        signal, seconds, rate_hz, odd = self._recorded(recording)
+        info = preprocessing_info(rate_hz, *self._settings())
+        pieces, left_out = self.pieces(recording, info.samples_out(signal.shape[1]))
+        segments = [segment for piece in pieces for segment in piece.segments]
+        self._expect_windows(recording, segments, left_out)
+        windows = [window for piece in pieces for window in self._alone(signal, rate_hz, piece)]
+        signal = np.concatenate(windows, axis=1)  # (channels, all windows' samples)
+        odd += check_amplitude(signal, self.card.channels, recording.path.name)
+        return Reading(
+            iter(zip(segments, windows, strict=True)), left_out, seconds, rate_hz, warnings=odd
+        )
+
+    def _alone(self, signal: np.ndarray, rate_hz: float, piece: Piece) -> list[np.ndarray]:
+        """Windows (channels, samples) of a piece that is filtered without what lies around it."""
+        ratio = rate_hz / self.card.rate_hz
+        needed = math.ceil((piece.stop - piece.start) * ratio - 1e-6)
+        last = min(round(piece.start * ratio) + needed, signal.shape[1])
+        alone = preprocess(signal[:, max(0, last - needed) : last], rate_hz, *self._settings())
+        return [self.cut(alone, segment.start - piece.start, self.window_samples)
+                for segment in piece.segments]  # fmt: skip
+
+    def notes(self) -> list[str]:
+        """Channels, events and recordings that are not used; how short pieces were filtered."""
+        lines = self._survey.notes()
+        if self.options.cut_before_filter and self.card.highpass_hz is not None:
+            filter_s = preprocessing_info(self.card.rate_hz, *self._settings()).filter_s
+            lines.append(
+                "Every piece was filtered alone, its ends continued by reflection; the filters "
+                f"are {filter_s:.1f} s long, so in shorter pieces offsets and slow waves remain"
+            )
+        return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    return _run(arguments)
+
+
+@with_exit_code
+def _run(arguments: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m dataset_scripts.annotated",
+        description="Prepare a folder of recordings with labels for a task; or, with --config, "
+        "several folders below one.",
+    )
+    add_writer_options(parser)
+    parser.add_argument("--task", help="the task's name: lower-case letters, digits, dashes")
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="options of several tasks")
+    parser.add_argument("--tasks", help="of --config only these, separated by commas")
+    parser.add_argument("--split-seed", type=int, help="of the shuffled people (default: 0)")
+    parser.add_argument("--subjects", nargs="+", default=(), help="use these subjects only")
+    add_options(parser)
+    given = parser.parse_args(arguments)
+    for task, raw, options in _tasks(given):
+        corpus = Annotated(raw, task, options, given.split_seed)
+        print(f"{task}: {prepare_as_asked(corpus, given)}")
+
+
+def _tasks(given: argparse.Namespace) -> list[tuple[str, Path, AnnotatedOptions]]:
+    """Task, folder and options of everything that a command line asks for."""
+    options = options_of(given)
+    if given.config is None:
+        if not given.task or given.tasks:
+            raise ValueError("expected --task NAME, or --config FILE.yaml and maybe --tasks.")
+        return [(given.task, given.raw, options)]
+    if given.task or options != AnnotatedOptions():
+        raise ValueError("--config has the options of every task: leave --task and others out.")
+    wanted = given.tasks.split(",") if given.tasks else ()
+    return [
+        (task, given.raw / (options.folder or task), options)
+        for task, options in read_tasks(given.config, wanted).items()
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

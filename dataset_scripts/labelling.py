@@ -1,0 +1,189 @@
+"""Whose recording it is and what is in it when: events files, annotations, tables, file names."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .annotated_options import AnnotatedOptions
+from .reading import RecordingError, read_annotations
+from .unlabelled.layouts import open_raw
+
+_ANNOTATED = (".edf", ".bdf")
+_BIDS_SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something that lasts from ``onset_s`` for ``duration_s`` seconds; 0: a moment."""
+
+    onset_s: float
+    duration_s: float
+    text: str
+
+
+def events_file(path: Path) -> Path:
+    """Where a recording's BIDS events file is: beside it, ``..._eeg.edf`` to ``..._events.tsv``."""
+    stem = path.name.partition(".")[0].removesuffix("_eeg")
+    return path.with_name(f"{stem}_events.tsv")
+
+
+def read_events(path: Path, column: str) -> list[Event]:
+    """The events of a recording, from the events file beside it, or its annotations.
+
+    Parameters
+    ----------
+    path : Path
+        The recording.
+    column : str
+        Of an events file: which holds the descriptions.
+
+    Raises
+    ------
+    RecordingError
+        A column is missing, a time is no number, or the file cannot be read.
+    """
+    beside = events_file(path)
+    if beside.is_file():
+        return _bids_events(beside, column)
+    if path.suffix.lower() in _ANNOTATED:
+        noted, first_s = read_annotations(path), 0.0
+    else:
+        raw = open_raw(path)
+        noted = raw.annotations
+        first_s = raw.first_time if noted.orig_time is not None else 0.0
+    return [
+        Event(float(one["onset"]) - first_s, float(one["duration"]), str(one["description"]))
+        for one in noted
+    ]
+
+
+def _bids_events(path: Path, column: str) -> list[Event]:
+    rows = read_table(path)
+    missing = [name for name in ("onset", column) if rows and name not in rows[0]]
+    if missing:
+        raise RecordingError(
+            f"{path.name}: expected columns onset and {column}, found {', '.join(rows[0])}. "
+            "Name the column of the descriptions (--event-column)."
+        )
+    events = []
+    for line, row in enumerate(rows, start=2):
+        duration = row.get("duration", "n/a")
+        try:
+            onset_s = float(row["onset"])
+            duration_s = 0.0 if duration in ("n/a", "") else float(duration)
+        except ValueError as error:
+            raise RecordingError(
+                f"{path.name}: line {line}: a time is no number: {error}"
+            ) from error
+        if not (math.isfinite(onset_s) and math.isfinite(duration_s)):
+            raise RecordingError(f"{path.name}: line {line}: onset or duration is not finite.")
+        events.append(Event(onset_s, max(duration_s, 0.0), row[column]))
+    return events
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a ``.tsv`` or ``.csv`` file by column; cells that are not there are empty.
+
+    Raises
+    ------
+    RecordingError
+        It is no text.
+    """
+    delimiter = "," if path.suffix.lower() == ".csv" else "\t"
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=delimiter, restval=""))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError(f"{path.name}: expected a table as UTF-8 text: {error}.") from error
+    return [{key: value.strip() for key, value in row.items() if key is not None} for row in rows]
+
+
+class LabelTable:
+    """A table with a row for every recording, or for every person.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        It has neither a column ``file`` nor one of people, or two rows speak of the same.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, rows = path, read_table(path)
+        self.columns = tuple(rows[0]) if rows else ()
+        self.by_file = "file" in self.columns
+        people = next((name for name in _BIDS_SUBJECT_COLUMNS if name in self.columns), "")
+        self.people = people
+        key = "file" if self.by_file else people
+        if not key:
+            raise ValueError(
+                f"{path}: expected a column file, or one of {', '.join(_BIDS_SUBJECT_COLUMNS)}; "
+                f"found {', '.join(self.columns) or 'no row'}."
+            )
+        self._rows: dict[str, Mapping[str, str]] = {}
+        for row in rows:
+            if row[key] in self._rows:
+                raise ValueError(f"{path}: two rows of {row[key]!r}; keep one of them.")
+            self._rows[row[key]] = row
+
+    def of_file(self, name: str) -> Mapping[str, str]:
+        """Row of a recording, by its path below the raw folder or its file name alone."""
+        return self._rows.get(name) or self._rows.get(name.rpartition("/")[2]) or {}
+
+    def of_subject(self, subject: str) -> Mapping[str, str]:
+        """Row of a person, with or without BIDS's ``sub-``."""
+        bare = subject.removeprefix("sub-")
+        return (
+            self._rows.get(subject) or self._rows.get(bare) or self._rows.get(f"sub-{bare}") or {}
+        )
+
+
+def label_by_name(name: str, options: AnnotatedOptions) -> str:
+    """The class that the rules give to a name without suffix; empty: none.
+
+    Raises
+    ------
+    ValueError
+        Rules of several classes fit.
+    """
+    found = {label for rule, label in options.label_by_name.items() if re.search(rule, name)}
+    if len(found) > 1:
+        raise ValueError(
+            f"label_by_name: {name!r} fits the rules of {' and '.join(sorted(found))}; make them "
+            "exclude each other."
+        )
+    return next(iter(found), "")
+
+
+def usual_window_s(recordings: Sequence[Sequence[Event]], whole: bool) -> float:
+    """Window where none is asked for, a whole number of seconds.
+
+    Parameters
+    ----------
+    recordings : sequence of sequence of Event
+        Labelled events of every recording, by onset.
+    whole : bool
+        Whether labels are of whole recordings: 4 s.
+
+    Returns
+    -------
+    float
+        As long as the usual event, from 1 to 10 s. Where events are moments, up to the next one,
+        but 4 s at most.
+    """
+    lengths = [event.duration_s for events in recordings for event in events]
+    most = 10
+    if whole or not any(lengths):
+        gaps = [after.onset_s - event.onset_s for events in recordings
+                for event, after in itertools.pairwise(events)]  # fmt: skip
+        lengths, most = ([4.0] if whole or not gaps else gaps), 4
+    return float(min(most, max(1, int(sorted(lengths)[len(lengths) // 2]))))

@@ -1,0 +1,292 @@
+"""A folder of recordings before any signal is read: whose, with which channels and events."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modeling_mteeg.model.channels import ELECTRODES, clean_name
+
+from .annotated_options import AnnotatedOptions
+from .completeness import some_names
+from .corpus import Recording, mark_repeated
+from .headers import RecordingError, read_edf_header
+from .labelling import (
+    Event,
+    LabelTable,
+    events_file,
+    label_by_name,
+    read_events,
+    usual_window_s,
+)
+from .unlabelled.layouts import Source, UnlabelledRecording, open_raw
+
+_BIOSEMI = {"A1", "A2", "A3", "A4", "B1", "B2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What is known of a recording.
+
+    Parameters
+    ----------
+    recording : Recording
+    channels : tuple of str
+        Clean names.
+    seconds : float
+    events : tuple of Event
+        Those with a class, which is their text; a recording of one class is one event.
+    others : Counter
+        Descriptions of events that stand for no class.
+    bad : tuple of Event
+        Parts that annotations mark as bad (``BAD...``, as MNE has it).
+    """
+
+    recording: Recording
+    channels: tuple[str, ...] = ()
+    seconds: float = 0.0
+    events: tuple[Event, ...] = ()
+    others: Counter[str] = dataclasses.field(default_factory=Counter)
+    bad: tuple[Event, ...] = ()
+
+    @property
+    def used(self) -> bool:
+        return not (self.recording.left_out or self.recording.fault)
+
+
+class Survey:
+    """All recordings of a folder.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Those of the task.
+    window_s : float
+        Of the task.
+    """
+
+    def __init__(self, raw: Path, task: str, options: AnnotatedOptions) -> None:
+        self.raw, self.options, self.task = raw, options, task
+        self._table = self._open_table()
+        self._found: dict[str, Found] | None = None
+        self._check_labels()
+        self.channels, self._without = self._common_channels()
+        events = [one.events for one in self._used()]
+        whole = options.labels_from != "events"
+        self.window_s = options.window or usual_window_s(events, whole)
+
+    @property
+    def found(self) -> dict[str, Found]:
+        """All recordings by key, sorted."""
+        if self._found is None:
+            self._found = self._look_at_all()
+        return self._found
+
+    def of(self, recording: Recording) -> Found:
+        """What is known of one recording, without a look at the others."""
+        if self._found is not None:
+            return self._found[recording.key]
+        return self._look(Source().describe(self.raw, recording.path), recording.subject)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the recordings: it travels to a process with each of them."""
+        return {**self.__dict__, "_found": None}
+
+    def _look_at_all(self) -> dict[str, Found]:
+        files = [one for one in Source().find(self.raw) if self._asked_for(one)]
+        if not files:
+            only = f" that fits {self.options.files!r}" if self.options.files else ""
+            raise FileNotFoundError(
+                f"{self.task}: no recording{only} that MNE reads below {self.raw}."
+            )
+        subjects = {one.key: self._subject(one) for one in files}
+        self._check_subjects(subjects)
+        found = [self._look(one, subjects[one.key]) for one in files]
+        by_path = {one.recording.path: one for one in found}
+        marked = mark_repeated([one.recording for one in found])
+        return {
+            recording.key: dataclasses.replace(by_path[recording.path], recording=recording)
+            for recording in marked
+        }
+
+    def recordings(self) -> list[Recording]:
+        """All of them, used or not, sorted by key."""
+        return [one.recording for one in self.found.values()]
+
+    def notes(self) -> list[str]:
+        """What is not used, a sentence each: recordings, events and channels."""
+        kinds = Counter(text for one in self._used() for text in one.others.elements())
+        reasons: dict[str, list[str]] = {}
+        for one in self.found.values():
+            if one.recording.left_out:
+                reasons.setdefault(one.recording.left_out, []).append(one.recording.path.name)
+        lines = [] if self.options.window else [f"Windows of {self.window_s:g} s (--window)"]
+        lines += [f"Not used, {why}: {len(names)} recordings ({some_names(names, 3)})"
+                  for why, names in sorted(reasons.items())]  # fmt: skip
+        if kinds:
+            shown = ", ".join(f"{text} ({count})" for text, count in sorted(kinds.items()))
+            lines.append(f"Events that stand for no class and are not used: {shown}")
+        return lines + self._without
+
+    def _used(self) -> list[Found]:
+        return [one for one in self.found.values() if one.used]
+
+    def _open_table(self) -> LabelTable | None:
+        path = self.raw / self.options.table
+        if path.is_file():
+            return LabelTable(path)
+        if self.options.labels_from == "table" or self.options.subject_from == "table":
+            raise FileNotFoundError(f"No table of labels: expected {path} (--table).")
+        return None
+
+    def _asked_for(self, one: UnlabelledRecording) -> bool:
+        pattern = self.options.files
+        return not pattern or Path(one.key).match(pattern) or one.path.match(f"{pattern}.*")
+
+    # Whose they are ------------------------------------------------------------------------------
+
+    def _subject(self, one: UnlabelledRecording) -> str:
+        way, table = self.options.subject_from, self._table
+        if way in ("auto", "table") and table is not None and table.by_file:
+            subject = table.of_file(one.key).get(table.people, "")
+            if subject or way == "table":
+                return subject
+        if way == "name":
+            return one.path.name.partition(".")[0]
+        if way == "folder":
+            first, slash, _ = one.key.partition("/")
+            return first if slash else ""
+        if way in ("auto", "bids"):
+            return one.subject
+        match = self.options.subject_pattern.search(one.key) if way != "table" else None
+        return (match[1] or "") if match else ""
+
+    def _check_subjects(self, subjects: Mapping[str, str]) -> None:
+        unknown = [key for key, subject in subjects.items() if not subject]
+        if unknown:
+            raise ValueError(
+                f"{self.raw}: expected to know whom every recording is of, found nobody for "
+                f"{len(unknown)} of {len(subjects)}: {some_names(unknown, 6)}. Windows of a person "
+                "must not be in two splits, so say --subject-from name (every file is another "
+                "person), folder, bids, or a regular expression with one group such as "
+                "'(S[0-9]+)_'; or write columns file and subject into labels.tsv."
+            )
+
+    # What is in them -----------------------------------------------------------------------------
+
+    def _look(self, one: UnlabelledRecording, subject: str) -> Found:
+        """Header and labels of a recording; what is wrong with them becomes its fault."""
+        key = one.path.name.partition(".")[0]
+        if not key.startswith("sub-"):  # names of BIDS are unique
+            key = "_".join((*Path(one.key).parts[:-1], key))
+        companions = [*one.files[1:]]
+        if self.options.labels_from == "events" and events_file(one.path).is_file():
+            companions.append(events_file(one.path))
+        if self._table is not None:
+            companions.append(self._table.path)
+        data = max(one.files, key=lambda file: file.stat().st_size if file.exists() else -1)
+        recording = Recording(
+            key, subject, one.path, tuple(companions), left_out=one.left_out, data=data
+        )
+        if one.left_out:
+            return Found(recording)
+        try:
+            channels, seconds = _header(one.path)
+            events = self._events(one, subject, seconds)
+        except RecordingError as error:
+            return Found(dataclasses.replace(recording, fault=str(error)))
+        labels = self.options.labels
+        known = [event for event in events if event.text in labels]
+        bad = [event for event in events if event.text.lower().startswith("bad")]
+        others = Counter(event.text for event in events if event not in known and event not in bad)
+        if not known:
+            whose = {"events": "no event of a class", "table": "no class in the table",
+                     "name": "no rule fits its name"}[self.options.labels_from]  # fmt: skip
+            recording = dataclasses.replace(recording, left_out=whose)
+        return Found(recording, channels, seconds, tuple(known), others, tuple(bad))
+
+    def _events(self, one: UnlabelledRecording, subject: str, seconds: float) -> list[Event]:
+        """Events with classes for texts where the options say so, sorted by onset."""
+        options = self.options
+        if options.labels_from == "events":
+            events = read_events(one.path, options.event_column)
+            renamed = [dataclasses.replace(event, text=options.events.get(event.text, event.text))
+                       for event in events]  # fmt: skip
+            return sorted(renamed, key=lambda event: event.onset_s)
+        if options.labels_from == "name":
+            label = label_by_name(one.key[: len(one.key) - len(one.path.suffix)], options)
+        else:
+            table = self._table
+            row = table.of_file(one.key) if table.by_file else table.of_subject(subject)
+            if options.label_column not in table.columns:
+                raise ValueError(
+                    f"{table.path}: expected a column {options.label_column}, found "
+                    f"{', '.join(table.columns)} (--label-column)."
+                )
+            label = row.get(options.label_column, "")
+            label = options.events.get(label, label)
+        return [Event(0.0, seconds, label)] if label else []
+
+    def _check_labels(self) -> None:
+        """Every class must be somewhere, or its name is wrong."""
+        labels = Counter(event.text for one in self.found.values() for event in one.events)
+        others = Counter(text for one in self.found.values() for text in one.others.elements())
+        absent = [label for label in self.options.labels if not labels[label]]
+        if self.options.labels and not absent:
+            return
+        shown = ", ".join(f"{text} ({n})" for text, n in sorted((labels + others).items()))
+        wanted = (
+            f"classes {', '.join(absent)}" if absent else "the classes as labels (--labels A,B)"
+        )
+        hint = ""
+        if self._table is not None and self.options.labels_from == "events":
+            hint = f" {self._table.path.name} has columns {', '.join(self._table.columns)}: " \
+                   "--labels-from table takes classes from it."  # fmt: skip
+        faults = [one.recording.fault for one in self.found.values() if one.recording.fault]
+        hint += f" {len(faults)} recordings cannot be read: {faults[0]}" if faults else ""
+        raise ValueError(
+            f"{self.raw}: expected {wanted}, found {shown or 'no label at all'} in "
+            f"{len(self.found)} recordings ({self.options.labels_from}).{hint}"
+        )
+
+    # Channels ------------------------------------------------------------------------------------
+
+    def _common_channels(self) -> tuple[tuple[str, ...], list[str]]:
+        """Channels of the task, and sentences about those that are left out."""
+        used = self._used()
+        counts = Counter(name for one in used for name in dict.fromkeys(one.channels))
+        if self.options.channels:
+            chosen = tuple(clean_name(name) for name in self.options.channels)
+        else:
+            chosen = tuple(name for name in counts
+                           if name in ELECTRODES and counts[name] == len(used))  # fmt: skip
+        if not chosen or counts.keys() >= _BIOSEMI:
+            raise ValueError(
+                f"{self.raw}: expected electrodes of the 10-20 or 10-10 system that all "
+                f"{len(used)} recordings have, found {', '.join(counts)}. Name channels "
+                "(--channels), or rename them in the files."
+            )
+        rest = {name: count for name, count in counts.items() if name not in chosen}
+        partly = [f"{name} (in {count} of {len(used)} recordings)" for name, count in rest.items()
+                  if name in ELECTRODES]  # fmt: skip
+        other = [name for name in rest if name not in ELECTRODES]
+        lines = [f"Channels left out, not among those asked for or not in every recording: "
+                 f"{', '.join(partly)}"] if partly else []  # fmt: skip
+        if other:
+            lines.append(f"Channels left out, no electrodes of the 10-20 or 10-10 system: "
+                         f"{', '.join(other)}")  # fmt: skip
+        return chosen, lines
+
+
+def _header(path: Path) -> tuple[tuple[str, ...], float]:
+    """Clean names of the channels, and seconds, without reading the signal."""
+    if path.suffix.lower() == ".edf":
+        header = read_edf_header(path)
+        names = [label for label in header.labels if "Annotations" not in label]
+        return tuple(map(clean_name, names)), header.duration_s
+    raw = open_raw(path)
+    kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
+    return tuple(clean_name(name) for name, kind in kinds if kind == "eeg"), raw.times[-1]

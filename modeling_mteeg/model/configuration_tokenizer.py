@@ -39,6 +39,10 @@ class MteegTokenizerConfig(MteegConfig):
         Weight of the commitment loss.
     kmeans_start, kmeans_iterations : bool, int
         Whether the first training step sets the codes by k-means, and how many rounds it takes.
+    continuous_steps : int
+        Training steps before the codebook starts: until then the decoder gets the tokens as they
+        are, of unit length. 0, as published: the codebook is there from the first step. Needs
+        ``kmeans_start``.
     dead_below : float
         A code is dead once its usage, the moving average of tokens a step, is lower than this. At
         0.01 that is fewer than one token in about a hundred steps.
@@ -63,6 +67,7 @@ class MteegTokenizerConfig(MteegConfig):
     commitment_weight: float | int = 1.0
     kmeans_start: bool = True
     kmeans_iterations: int = 10
+    continuous_steps: int = 0
     dead_below: float | int = 0.01
     revive_dead: bool = False
 

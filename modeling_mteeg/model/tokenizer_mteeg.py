@@ -260,7 +260,7 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         ValueError
             Inputs of the wrong shape, or no part in any process.
         """
-        if bool(self.codebook.started):
+        if bool(self.codebook.started) or self.codebook.is_continuous():
             return False
         tokens = [self.codebook.codes.new_empty(0, self.config.code_size)]
         for part in parts:

@@ -30,8 +30,18 @@ class UnlabelledOptions:
 
 @dataclasses.dataclass(frozen=True)
 class StageOneOptimization(OptimizationOptions):
-    """Optimiser and schedule; ``ema_decay``: the saved weights are an exponential average."""
+    """Optimiser and schedule.
 
+    Either ``epochs`` or ``steps`` (optimiser steps, rounded up to whole epochs; ``epochs: null``)
+    says how long, and ``warmup_steps`` stands in for ``warmup_epochs``. Epochs that end on the
+    plateau are done again, ``max_steps_on_plateau`` steps at most, rounded up to whole epochs (see
+    ``Length``). ``ema_decay``: the saved weights are an exponential average.
+    """
+
+    epochs: int | None = setting(50, "> 0")
+    steps: int | None = setting(None, "> 0", later=True)
+    warmup_steps: int | None = setting(None, ">= 0", later=True)
+    max_steps_on_plateau: int = setting(0, ">= 0", later=True)
     min_lr: float = setting(1e-5, ">= 0")
     betas: tuple[float, ...] = setting((0.9, 0.98), ">= 0, < 1")
     ema_decay: float | None = setting(None, "> 0, < 1")
@@ -42,7 +52,8 @@ class TokenizerOptions:
     """The neural tokenizer: a preset with random weights, or a folder or Hub id to go on from.
 
     ``num_codes`` and ``code_size`` replace the preset's; ``revive_dead`` gives codes that no token
-    takes the values of tokens.
+    takes the values of tokens; ``commitment_weight`` is the commitment loss's; the codebook starts
+    after ``continuous_steps`` steps.
     """
 
     preset: str | None = setting(None, "tiny|base")
@@ -50,6 +61,8 @@ class TokenizerOptions:
     num_codes: int | None = setting(None, "> 0")
     code_size: int | None = setting(None, "> 0")
     revive_dead: bool = setting(False)
+    commitment_weight: float = setting(1.0, ">= 0", later=True)
+    continuous_steps: int = setting(0, ">= 0", later=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +79,8 @@ class StudentOptions:
 class StageOneConfig(RunConfig):
     """What both trainings have in common.
 
+    ``on_collapse``: whether codes of which one takes nearly all held-out patches stop the training
+    with an error, before it (pre-training) or in the end (tokenizer).
     ``compile``: the transformer layers run through ``torch.compile``, which needs a C++ compiler on
     a CPU and Triton on a GPU.
     """
@@ -74,17 +89,24 @@ class StageOneConfig(RunConfig):
     optimization: StageOneOptimization = dataclasses.field(default_factory=StageOneOptimization)
     seed: int = setting(0, ">= 0")
     compile: bool = setting(False)
+    on_collapse: str = setting("stop", "stop|continue", later=True)
     output: str = setting("outputs/stage_one")
 
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "num_processes", "checkpoint.", "data.simulate", "data.folders",
-        "optimization.gradient_accumulation",
+        "optimization.gradient_accumulation", "optimization.max_steps_on_plateau", "on_collapse",
     )  # fmt: skip
 
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
         model, data = self.model, self.data
         check_start(model.preset, model.init, "init", faults)
+        epochs, steps = self.optimization.epochs, self.optimization.steps
+        if (epochs is None) == (steps is None):
+            faults.append(
+                f"optimization: expected either epochs or steps, and null for the other; found "
+                f"epochs: {epochs}, steps: {steps}"
+            )
         if not data.folders and not data.simulate:
             faults.append("data: expected folders (or --data), or simulate: true; found neither")
         if data.folders and data.simulate:

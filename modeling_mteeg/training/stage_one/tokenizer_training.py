@@ -11,6 +11,7 @@ from ...data import StepPart
 from ...methods.method import TrainingError
 from ...model.configuration_tokenizer import MteegTokenizerConfig
 from ...model.tokenizer_mteeg import MteegTokenizerModel
+from .held_out_codes import collapse
 from .stage_one_config import TokenizerOptions
 from .step_place import StepPlace
 from .trainer import StageOneTrainer
@@ -25,7 +26,11 @@ def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel
         There is no tokenizer at ``options.init``.
     """
     torch.manual_seed(seed)
-    settings = {"revive_dead": options.revive_dead}
+    settings = {
+        "revive_dead": options.revive_dead,
+        "commitment_weight": options.commitment_weight,
+        "continuous_steps": options.continuous_steps,
+    }
     if options.init is None:
         sizes = {"num_codes": options.num_codes, "code_size": options.code_size}
         settings |= {name: value for name, value in sizes.items() if value is not None}
@@ -49,10 +54,28 @@ class TokenizerTrainer(StageOneTrainer):
     """Encoder, codebook and decoder; see :class:`~.trainer.StageOneTrainer`."""
 
     model: MteegTokenizerModel
+    plateau_is_fault = True
+    remedy = (
+        "Train longer, start the codebook later (model.continuous_steps), take another "
+        "optimization.lr, or begin with the settings of recipes/configs/tokenizer_small.yaml: the "
+        "phase_loss falls where a training leaves this plateau (docs/pretraining.md)."
+    )
 
     @property
     def num_codes(self) -> int:
         return len(self.model.codebook.codes)
+
+    @property
+    def num_electrodes(self) -> int:
+        return 1 + self.model.config.num_spatial
+
+    @property
+    def codes_from(self) -> int:
+        codebook = self.model.codebook
+        return self.model.config.continuous_steps if codebook.is_continuous() else 0
+
+    def plateau(self, figures: Mapping[str, float]) -> str:
+        return collapse(figures)
 
     def whole_step(self, parts: list[StepPart], where: StepPlace) -> Any:
         """All parts are one update of the codebook, which k-means starts before the first."""
@@ -69,8 +92,7 @@ class TokenizerTrainer(StageOneTrainer):
         patches = sum(batch.input_values.shape[:3].numel() for batch in part.groups)
         share = patches / where.patches
         if not where.training:
-            for codes in out.token_ids:
-                self.held_out += torch.bincount(codes.flatten(), minlength=self.num_codes)
+            self.held_out.add(part, out.token_ids)
         values = {
             "loss": out.loss,
             "amplitude_loss": out.amplitude_loss,
@@ -78,6 +100,13 @@ class TokenizerTrainer(StageOneTrainer):
             "commitment_loss": out.commitment_loss,
         }
         return out.loss * share, {name: value.detach() * share for name, value in values.items()}
+
+    def evaluate(self, split: str = "validation") -> dict[str, float]:
+        """As of any training; without figures of codes before there are codes."""
+        figures = super().evaluate(split)
+        if not self.model.codebook.is_continuous():
+            return figures
+        return {name: value for name, value in figures.items() if name.endswith("loss")}
 
     def summary(self) -> dict[str, float]:
         codebook = self.model.codebook

@@ -51,9 +51,9 @@ class StageOneOptimization(OptimizationOptions):
 class TokenizerOptions:
     """The neural tokenizer: a preset with random weights, or a folder or Hub id to go on from.
 
-    ``num_codes`` and ``code_size`` replace the preset's; ``revive_dead`` gives codes that no token
-    takes the values of tokens; ``commitment_weight`` is the commitment loss's; the codebook starts
-    after ``continuous_steps`` steps.
+    ``num_codes``, ``code_size`` and ``commitment_weight`` replace the preset's; ``revive_dead``
+    gives codes that no token takes the values of tokens; the codebook starts after
+    ``continuous_steps`` steps.
     """
 
     preset: str | None = setting(None, "tiny|base")
@@ -61,7 +61,7 @@ class TokenizerOptions:
     num_codes: int | None = setting(None, "> 0")
     code_size: int | None = setting(None, "> 0")
     revive_dead: bool = setting(False)
-    commitment_weight: float = setting(1.0, ">= 0", later=True)
+    commitment_weight: float | None = setting(None, ">= 0", later=True)
     continuous_steps: int = setting(0, ">= 0", later=True)
 
 

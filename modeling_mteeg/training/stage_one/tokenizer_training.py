@@ -28,9 +28,10 @@ def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel
     torch.manual_seed(seed)
     settings = {
         "revive_dead": options.revive_dead,
-        "commitment_weight": options.commitment_weight,
         "continuous_steps": options.continuous_steps,
     }
+    if options.commitment_weight is not None:
+        settings["commitment_weight"] = options.commitment_weight
     if options.init is None:
         sizes = {"num_codes": options.num_codes, "code_size": options.code_size}
         settings |= {name: value for name, value in sizes.items() if value is not None}

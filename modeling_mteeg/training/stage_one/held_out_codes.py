@@ -132,15 +132,20 @@ def band_limits(groups: Sequence[UnlabelledWindows]) -> torch.Tensor:
 
     From windows spread evenly over all: the same in every process and after every restart.
     """
-    total, found = sum(len(group) for group in groups), []
-    for group in groups:
-        share = max(1, min(len(group), len(group) * _WINDOWS // total))
-        rows = np.linspace(0, len(group) - 1, share).astype(np.int64)
-        for part in np.array_split(rows, -(-len(rows) // 64)):  # (windows, channels, patches, 200)
-            found.append(log_band_powers(torch.from_numpy(group.read(part))).flatten(0, 2))
+    found = [log_band_powers(part).flatten(0, 2) for part in sampled_windows(groups, _WINDOWS)]
     powers = torch.cat(found).numpy()  # (patches, 5)
     limits = np.quantile(powers, np.arange(1, BINS) / BINS, axis=0).T  # (5, BINS - 1)
     return torch.from_numpy(limits.astype(np.float32, order="C"))
+
+
+def sampled_windows(groups: Sequence[UnlabelledWindows], most: int) -> Iterator[torch.Tensor]:
+    """About ``most`` windows spread evenly over all, in parts (n, channels, patches, 200)."""
+    total = sum(len(group) for group in groups)
+    for group in groups:
+        share = max(1, min(len(group), len(group) * most // total))
+        rows = np.linspace(0, len(group) - 1, share).astype(np.int64)
+        for part in np.array_split(rows, -(-len(rows) // 64)):
+            yield torch.from_numpy(group.read(part))
 
 
 class HeldOutCodes:

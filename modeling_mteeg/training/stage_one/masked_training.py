@@ -44,6 +44,8 @@ def build_student(
     codes = tokenizer.config.num_codes
     settings = {"drop_path_rate": options.drop_path, "mask_ratio": options.mask_ratio}
     if options.init is None:
+        if options.initializer_range is not None:
+            settings["initializer_range"] = options.initializer_range
         config = MteegConfig.from_preset(options.preset, num_codes=codes, **settings)
         return MteegForPreTraining(config)
     try:

@@ -51,9 +51,9 @@ class StageOneOptimization(OptimizationOptions):
 class TokenizerOptions:
     """The neural tokenizer: a preset with random weights, or a folder or Hub id to go on from.
 
-    ``num_codes``, ``code_size`` and ``commitment_weight`` replace the preset's; ``revive_dead``
-    gives codes that no token takes the values of tokens; the codebook starts after
-    ``continuous_steps`` steps.
+    ``revive_dead`` gives codes that no token takes the values of tokens; the codebook starts after
+    ``continuous_steps`` steps. What is null keeps the value of preset or folder; all are fields of
+    ``MteegTokenizerConfig``.
     """
 
     preset: str | None = setting(None, "tiny|base")
@@ -61,16 +61,23 @@ class TokenizerOptions:
     num_codes: int | None = setting(None, "> 0")
     code_size: int | None = setting(None, "> 0")
     revive_dead: bool = setting(False)
-    commitment_weight: float | None = setting(None, ">= 0", later=True)
     continuous_steps: int = setting(0, ">= 0", later=True)
+    commitment_weight: float | None = setting(None, ">= 0", later=True)
+    amplitude_target: str | None = setting(None, "linear|log", later=True)
+    phase_weight: float | None = setting(None, ">= 0", later=True)
+    initializer_range: float | None = setting(None, "> 0", later=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class StudentOptions:
-    """The backbone: a preset with random weights, or a folder or Hub id to go on from."""
+    """The backbone: a preset with random weights, or a folder or Hub id to go on from.
+
+    ``initializer_range`` replaces the preset's deviation of random weights.
+    """
 
     preset: str | None = setting(None, "tiny|base|large|huge")
     init: str | None = setting(None)
+    initializer_range: float | None = setting(None, "> 0", later=True)
     drop_path: float = setting(0.0, ">= 0, < 1")
     mask_ratio: float = setting(0.5, "> 0, < 1")
 
@@ -126,8 +133,10 @@ class TokenizerTrainingConfig(StageOneConfig):
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
         model = self.model
-        if model.init is not None and (model.num_codes, model.code_size) != (None, None):
-            faults.append("model: num_codes and code_size come with init, leave them out")
+        fixed = ("num_codes", "code_size", "amplitude_target", "initializer_range")
+        given = [name for name in fixed if getattr(model, name) is not None]
+        if model.init is not None and given:
+            faults.append(f"model: {', '.join(given)} come with init, leave them out")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +153,8 @@ class MaskedTrainingConfig(StageOneConfig):
 
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
+        if self.model.init is not None and self.model.initializer_range is not None:
+            faults.append("model: initializer_range comes with init, leave it out")
         if not self.tokenizer:
             faults.append(
                 "tokenizer: expected a folder or Hub id (or --tokenizer): train one with "

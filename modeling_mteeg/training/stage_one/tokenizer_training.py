@@ -11,10 +11,17 @@ from ...data import StepPart
 from ...methods.method import TrainingError
 from ...model.configuration_tokenizer import MteegTokenizerConfig
 from ...model.tokenizer_mteeg import MteegTokenizerModel
-from .held_out_codes import collapse
-from .stage_one_config import TokenizerOptions
+from .held_out_codes import collapse, sampled_windows
+from .stage_one_config import TokenizerOptions, TokenizerTrainingConfig
 from .step_place import StepPlace
 from .trainer import StageOneTrainer
+
+_OPTIONS = (
+    "num_codes", "code_size", "revive_dead", "continuous_steps", "commitment_weight",
+    "amplitude_target", "phase_weight", "initializer_range",
+)  # fmt: skip
+"""Fields of :class:`TokenizerOptions` that are the model's configuration."""
+_FITTED_WINDOWS = 2000
 
 
 def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel:
@@ -26,15 +33,8 @@ def build_tokenizer(options: TokenizerOptions, seed: int) -> MteegTokenizerModel
         There is no tokenizer at ``options.init``.
     """
     torch.manual_seed(seed)
-    settings = {
-        "revive_dead": options.revive_dead,
-        "continuous_steps": options.continuous_steps,
-    }
-    if options.commitment_weight is not None:
-        settings["commitment_weight"] = options.commitment_weight
+    settings = {name: value for name in _OPTIONS if (value := getattr(options, name)) is not None}
     if options.init is None:
-        sizes = {"num_codes": options.num_codes, "code_size": options.code_size}
-        settings |= {name: value for name, value in sizes.items() if value is not None}
         return MteegTokenizerModel(MteegTokenizerConfig.from_preset(options.preset, **settings))
     return load_tokenizer(options.init, "model.init", **settings)
 
@@ -65,6 +65,14 @@ class TokenizerTrainer(StageOneTrainer):
     @property
     def num_codes(self) -> int:
         return len(self.model.codebook.codes)
+
+    def __init__(self, config: TokenizerTrainingConfig, *arguments: Any) -> None:
+        super().__init__(config, *arguments)
+        targets = self.model.log_amplitudes
+        if targets is not None and not targets.fitted:  # else earlier weights, which know theirs
+            device = self.accelerator.device
+            parts = sampled_windows(self.data["train"], _FITTED_WINDOWS)
+            targets.fit(part.to(device) for part in parts)
 
     @property
     def num_electrodes(self) -> int:
@@ -123,9 +131,12 @@ class TokenizerTrainer(StageOneTrainer):
         title = f"Recorded and decoded, after epoch {self.progress.epoch + 1}"
         codebook = self.model.codebook
         note = f"{codebook.num_dead()} dead, perplexity {codebook.perplexity():.1f}"
+        amplitude, targets = out.amplitude, self.model.log_amplitudes
+        if targets is not None:
+            amplitude = targets.amplitudes(amplitude, batch.input_values)
         return {
             "reconstruction": draw_reconstruction(
-                batch.input_values[0], out.amplitude[0], out.phase[0], channels, title
+                batch.input_values[0], amplitude[0], out.phase[0], channels, title
             ),
             "code usage": draw_code_usage({"codes": codebook.usage}, note),
         }

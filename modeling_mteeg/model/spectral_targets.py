@@ -45,7 +45,8 @@ class LogAmplitudes(nn.Module):
 
     Amplitudes of EEG fall steeply with frequency and have heavy tails: standardised as they are,
     the slowest bins of the loudest patches make up nearly all of the loss. In the logarithm, less
-    the corpus's mean spectrum, every bin counts alike, and a patch's rhythms are what is left.
+    the window's loudness and the corpus's mean spectrum, every bin counts alike, and a patch's
+    rhythms are what is left.
 
     Attributes
     ----------
@@ -66,14 +67,14 @@ class LogAmplitudes(nn.Module):
     @torch.no_grad()
     def fit(self, windows: Iterable[torch.Tensor]) -> None:
         """Take mean and deviation from windows, each part (n, channels, patches, bins)."""
-        logs = torch.cat([self._log(part).flatten(0, -2).cpu() for part in windows])
+        logs = torch.cat([self._centred(part)[0].flatten(0, -2).cpu() for part in windows])
         deviation, mean = torch.std_mean(logs.double(), dim=0)  # float64 is not on every device
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp(min=_LEAST_DEVIATION))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """(batch, channels, patches, bins) to (batch, channels * patches, bins), float32."""
-        return standardised(self._whitened(values))
+        return standardised(self._whitened(self._centred(values)[0]))
 
     def amplitudes(self, decoded: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """Decoded logarithms as amplitudes standardised like :func:`spectra`, for pictures.
@@ -86,15 +87,21 @@ class LogAmplitudes(nn.Module):
             (batch, channels, patches, bins), the windows: mean and deviation of each are lost in
             the codes, and are the recorded ones here.
         """
-        deviation, mean = torch.std_mean(self._whitened(values), dim=(1, 2, 3), keepdim=True)
+        centred, middle = self._centred(values)
+        deviation, mean = torch.std_mean(self._whitened(centred), dim=(1, 2, 3), keepdim=True)
         whitened = decoded.float().view(values.shape) * deviation + mean
-        amplitudes = (whitened * self.deviation + self.mean).exp() - _LEAST_AMPLITUDE
+        logs = whitened * self.deviation + self.mean + middle
+        amplitudes = logs.exp() - _LEAST_AMPLITUDE
         recorded = torch.fft.fft(values.float()).abs()
         deviation, mean = torch.std_mean(recorded, dim=(1, 2, 3), keepdim=True)
         return ((amplitudes - mean) / deviation.clamp(min=_LEAST_DEVIATION)).flatten(1, 2)
 
-    def _log(self, values: torch.Tensor) -> torch.Tensor:
-        return (torch.fft.fft(values.float()).abs() + _LEAST_AMPLITUDE).log()
+    @staticmethod
+    def _centred(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logarithms of zero mean over every window, and that mean: its loudness."""
+        logs = (torch.fft.fft(values.float()).abs() + _LEAST_AMPLITUDE).log()
+        middle = logs.mean((1, 2, 3), keepdim=True)
+        return logs - middle, middle
 
-    def _whitened(self, values: torch.Tensor) -> torch.Tensor:
-        return (self._log(values) - self.mean) / self.deviation
+    def _whitened(self, centred: torch.Tensor) -> torch.Tensor:
+        return (centred - self.mean) / self.deviation

@@ -10,7 +10,7 @@ from ..methods import METHODS
 from ..model.head_options import KINDS
 from ..settings.config_file import read_overrides
 
-SIZES = ("demo", "base", "large", "huge")
+SIZES = ("demo", "small", "base", "large", "huge")
 
 
 def recipe_parser(text: str) -> argparse.ArgumentParser:

@@ -12,7 +12,6 @@ from tiny_unlabelled import save_unlabelled
 from modeling_mteeg.model.channels import channel_ids
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.checkpoint import CheckpointError
-from modeling_mteeg.training.launch import TrainingError
 from modeling_mteeg.training.stage_one import CollapseError, held_out_codes, mutual_information
 from modeling_mteeg.training.stage_one.held_out_codes import (
     BINS,
@@ -101,7 +100,7 @@ def test_held_out_patches_are_counted_with_band_power_and_electrode(data, tmp_pa
 
 @pytest.mark.parametrize("stop", [2, 5])
 def test_a_late_codebook_is_resumed_to_the_bit(stop, data, tmp_path, monkeypatch):
-    options = {"model__continuous_steps": 4}
+    options = {"model__continuous_steps": 4, "optimization__epochs": 3}
     whole = make_trainer("tokenizer", data, tmp_path / "whole", **options)
     assert whole.steps_per_epoch == 3
     history = finish(whole)
@@ -122,14 +121,21 @@ def test_a_late_codebook_is_resumed_to_the_bit(stop, data, tmp_path, monkeypatch
     assert finish(again) == history
     there, here = outcome(whole), outcome(again)
     assert all(torch.equal(value, here[name]) for name, value in there.items())
-    plain = make_trainer("tokenizer", data, tmp_path / "plain")
+    plain = make_trainer("tokenizer", data, tmp_path / "plain", optimization__epochs=3)
     finish(plain)
     assert not torch.equal(outcome(plain)["codebook.codes"], here["codebook.codes"])
 
 
-def test_codes_that_would_never_start_are_refused(data, tmp_path):
-    with pytest.raises(TrainingError, match=r"fewer than the 6 steps .* found 6"):
-        make_trainer("tokenizer", data, tmp_path, model__continuous_steps=6)
+def test_of_a_short_training_half_has_codes(data, tmp_path, capsys):
+    short = make_trainer("tokenizer", data, tmp_path / "a", model__continuous_steps=100)
+    assert "starts after 3 steps, half of the training" in capsys.readouterr().out
+    assert short.model.config.continuous_steps == 3
+    finish(short)
+    same = make_trainer("tokenizer", data, tmp_path / "b", model__continuous_steps=3)
+    finish(same)
+    assert capsys.readouterr().out == ""
+    there, here = outcome(same), outcome(short)
+    assert all(torch.equal(value, here[name]) for name, value in there.items())
 
 
 # How long --------------------------------------------------------------------------------------

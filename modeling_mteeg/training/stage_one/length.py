@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ...methods.method import TrainingError
 from ..core import TrainingCore
 from ..optimization import CosineSchedule
 from .held_out_codes import CollapseError
@@ -27,9 +26,8 @@ class Length:
     planned, steps_per_epoch : int
     warmup_steps : int
         Of the learning rate.
-    free : int
-        Epochs that begin before this step are no plateau yet: the rate still rises, or there are
-        no codes yet.
+    codes_from : int
+        Steps before codes start.
     most : int
         Epochs on the plateau that do not count, at most.
     """
@@ -37,21 +35,27 @@ class Length:
     planned: int
     steps_per_epoch: int
     warmup_steps: int
-    free: int
+    codes_from: int
     most: int
 
     @classmethod
     def from_options(
         cls, options: StageOneOptimization, steps_per_epoch: int, codes_from: int = 0
     ) -> Length:
-        """Steps are rounded up to whole epochs; codes start after ``codes_from`` steps."""
+        """Steps are rounded up to whole epochs; codes start after ``codes_from`` steps or half."""
         planned = options.epochs or -(-options.steps // steps_per_epoch)
         warmup = options.warmup_steps
         if warmup is None:
             warmup = round(options.warmup_epochs * steps_per_epoch)
         most = -(-options.max_steps_on_plateau // steps_per_epoch)
         warmup = min(warmup, planned * steps_per_epoch)
-        return cls(planned, steps_per_epoch, warmup, max(warmup, codes_from), most)
+        codes_from = min(codes_from, planned * steps_per_epoch // 2)
+        return cls(planned, steps_per_epoch, warmup, codes_from, most)
+
+    @property
+    def free(self) -> int:
+        """Epochs that begin before this step are no plateau yet: the rate rises, or no codes."""
+        return max(self.warmup_steps, self.codes_from)
 
     def schedule(self, lr: float, min_lr: float) -> CosineSchedule:
         """The learning rate of every planned step."""
@@ -86,7 +90,7 @@ class LengthenedTraining(TrainingCore):
     """A training that does epochs on the plateau again, and tells where it ends there."""
 
     codes_from = 0
-    """Steps before codes start."""
+    """Steps before codes start, as the configuration says."""
     remedy: ClassVar[str]
     """What helps off the plateau."""
     plateau_is_fault: ClassVar[bool]
@@ -97,15 +101,9 @@ class LengthenedTraining(TrainingCore):
         """A sentence where held-out ``figures`` are those of the plateau, else nothing."""
 
     def planned_schedule(self) -> CosineSchedule:
-        options, first = self.options, self.codes_from
-        self.length = Length.from_options(options, self.steps_per_epoch, first)
-        schedule = self.length.schedule(options.lr, options.min_lr)
-        if first >= schedule.total_steps:
-            raise TrainingError(
-                f"model.continuous_steps: expected fewer than the {schedule.total_steps} steps of "
-                f"the training, found {first}: the codes would never start."
-            )
-        return schedule
+        options = self.options
+        self.length = Length.from_options(options, self.steps_per_epoch, self.codes_from)
+        return self.length.schedule(options.lr, options.min_lr)
 
     @property
     def repeated(self) -> int:

@@ -11,6 +11,7 @@ from ...data import StepPart
 from ...methods.method import TrainingError
 from ...model.configuration_tokenizer import MteegTokenizerConfig
 from ...model.tokenizer_mteeg import MteegTokenizerModel
+from ..optimization import CosineSchedule
 from .held_out_codes import collapse, sampled_windows
 from .stage_one_config import TokenizerOptions, TokenizerTrainingConfig
 from .step_place import StepPlace
@@ -82,6 +83,16 @@ class TokenizerTrainer(StageOneTrainer):
     def codes_from(self) -> int:
         codebook = self.model.codebook
         return self.model.config.continuous_steps if codebook.is_continuous() else 0
+
+    def planned_schedule(self) -> CosineSchedule:
+        """Of a short training half is without a codebook at most."""
+        schedule = super().planned_schedule()
+        if self.codes_from > self.length.codes_from:
+            if self.accelerator.is_main_process:
+                print(f"the codebook starts after {self.length.codes_from} steps, half of the "
+                      f"training, not model.continuous_steps: {self.codes_from}")  # fmt: skip
+            self.model.config.continuous_steps = self.length.codes_from
+        return schedule
 
     def plateau(self, figures: Mapping[str, float]) -> str:
         return collapse(figures)

@@ -61,11 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = build_student(config.model, tokenizer, config.seed)
         folder = Path(config.output)
         trainer = MaskedTrainer(config, data, model, tokenizer, accelerator, folder)
+        told = trainer.check_tokenizer()
     except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     simulated = any(simulated_folders(config))
     describe_stage_one(config, data, accelerator, "masked pre-training", model, simulated)
+    if told:
+        say(accelerator, told)
     if accelerator.is_main_process:
         note_output(config)
     try:

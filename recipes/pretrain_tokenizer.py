@@ -26,6 +26,7 @@ from modeling_mteeg.training.output_folder import check_output, note_output
 from modeling_mteeg.training.stage_one import (
     TokenizerTrainer,
     TokenizerTrainingConfig,
+    bits_in_words,
     build_tokenizer,
     save_stage_one,
     simulated_folders,
@@ -78,6 +79,8 @@ def show(entry: dict) -> str:
         f"loss {values['loss']:.4f} (amplitude {values['amplitude_loss']:.4f}, phase "
         f"{values['phase_loss']:.4f}, commitment {values['commitment_loss']:.4f})"
     )
+    if "validation" in entry and "codes_used" not in values:
+        return f"{losses}; the codebook has not started"
     if "codes_used" not in values:  # nothing is held out: the training steps' moving count
         return (
             f"{losses}, dead codes {entry['model']['dead_codes']}, perplexity "
@@ -85,7 +88,8 @@ def show(entry: dict) -> str:
         )
     return (
         f"{losses}; held out: {values['codes_used']} codes used, perplexity "
-        f"{values['code_perplexity']:.1f}, the commonest {values['commonest_code']:.1%}"
+        f"{values['code_perplexity']:.1f}, the commonest {values['commonest_code']:.1%}; bits of "
+        f"band power and electrode: {bits_in_words(values)}"
     )
 
 

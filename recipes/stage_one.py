@@ -12,7 +12,7 @@ from modeling_mteeg.settings.plain_json import write_json
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import say, say_resumed
 from modeling_mteeg.training.launch import TrainingError
-from modeling_mteeg.training.stage_one import StageOneConfig, StageOneTrainer, collapse
+from modeling_mteeg.training.stage_one import StageOneConfig, StageOneTrainer
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 SIMULATED = Path("outputs") / "unlabelled_demo"
@@ -40,20 +40,28 @@ def open_data(
 
 def train(trainer: StageOneTrainer, resume: str, show: Callable[[dict], str]) -> None:
     """All epochs that are left, with a checkpoint after each; the weights to save are in the
-    model then."""
+    model then.
+
+    Raises
+    ------
+    CollapseError
+        The tokenizer ends on the plateau, and ``on_collapse`` is ``stop``; its checkpoints stay.
+    """
     accelerator = trainer.accelerator
     if trainer.config.tracker != "none":
         accelerator.init_trackers("tensorboard")
     if trainer.resume(resume):
         say_resumed(trainer)
-    while not trainer.finished:
+    while not trainer.over:
+        planned = trainer.epochs
         trainer.train_epoch()
         entry = trainer.finish_epoch()
         trainer.save_checkpoint()
-        say(accelerator, f"epoch {entry['epoch'] + 1}: {show(entry)}")
-    told = collapse(trainer.progress.history[-1].get("validation", {}))
+        on = "; on the plateau: does not count" if trainer.epochs > planned else ""
+        say(accelerator, f"epoch {entry['epoch'] + 1}: {show(entry)}{on}")
+    if accelerator.is_main_process:
+        write_json(trainer.folder / "history.json", trainer.progress.history)
+    told = trainer.end_on_plateau()
     if told:
         say(accelerator, told)
     trainer.use_average()
-    if accelerator.is_main_process:
-        write_json(trainer.folder / "history.json", trainer.progress.history)

@@ -26,6 +26,12 @@ _USE = (
     ("codes_used", "codes that held-out patches take", "d"),
     ("code_perplexity", "their perplexity", ".1f"),
     ("commonest_code", "share of the commonest code", ".3f"),
+    ("bits_delta", "bits a code tells of delta power, of 3", ".2f"),
+    ("bits_theta", "of theta power", ".2f"),
+    ("bits_alpha", "of alpha power", ".2f"),
+    ("bits_beta", "of beta power", ".2f"),
+    ("bits_gamma", "of gamma power", ".2f"),
+    ("bits_electrode", "of the electrode", ".2f"),
 )
 _CODES = (("dead_codes", "dead codes", "d"), ("perplexity", "perplexity of the codes", ".1f"))
 
@@ -89,7 +95,7 @@ def training(record: Mapping[str, Any]) -> list[str]:
         rows = [("codes that no patch takes", "revived" if model.get("revive_dead") else "kept")]
     rows += [
         ("start", start),
-        ("epochs", str(options.get("epochs"))),
+        ("epochs", str(options.get("epochs") or len(record.get("history") or ()))),
         ("windows a step", str(options.get("batch_size"))),
         ("highest learning rate", str(options.get("lr"))),
         ("seed", str(config.get("seed"))),

@@ -56,7 +56,9 @@ class _Pending:
 class Codebook(nn.Module):
     """Codes of unit length that move by an exponential average (LaBraM, neural tokenizer).
 
-    In training mode every forward is one update, or all within :meth:`one_step` are one.
+    In training mode every forward is one update, or all within :meth:`one_step` are one. In the
+    first ``continuous_steps`` updates the tokens pass on as they are, of unit length, and the codes
+    do not move: encoder and decoder learn to carry what there is before codes have to.
 
     Attributes
     ----------
@@ -78,11 +80,13 @@ class Codebook(nn.Module):
         self.register_buffer("usage", torch.zeros(config.num_codes))
         self.register_buffer("started", torch.tensor(not config.kmeans_start))
         self.register_buffer("updates", torch.tensor(0))
-        self._seen_started = False  # saves reading the flag back from an accelerator every step
+        # Both save reading the buffers back from an accelerator every step.
+        self._seen_started = False
+        self._seen_all_continuous = False
         self._pending: _Pending | None = None
 
     def _load_from_state_dict(self, *args) -> None:
-        self._seen_started = False
+        self._seen_started = self._seen_all_continuous = False
         super()._load_from_state_dict(*args)
 
     def forward(self, tokens: torch.Tensor) -> Quantized:
@@ -102,6 +106,10 @@ class Codebook(nn.Module):
             the step.
         """
         tokens = F.normalize(tokens, dim=-1)
+        if self.is_continuous():
+            if self.training and self._pending is None:
+                self.updates += 1
+            return Quantized(tokens, tokens.new_zeros(()), self.look_up(tokens.detach()))
         if self.training and not self._is_started():
             if self._pending is not None:
                 raise RuntimeError(
@@ -142,7 +150,9 @@ class Codebook(nn.Module):
         self._pending = _Pending(sums, self.codes.new_empty(0, size))
         try:
             yield
-            if self.training:
+            if self.training and self.is_continuous():
+                self.updates += 1
+            elif self.training:
                 self._update(self._pending)
         finally:
             self._pending = None
@@ -162,10 +172,17 @@ class Codebook(nn.Module):
         bool
             Whether there was anything to start.
         """
-        if self._is_started():
+        if self._is_started() or self.is_continuous():
             return False
         self._start(F.normalize(tokens.float(), dim=-1))
         return True
+
+    def is_continuous(self) -> bool:
+        """Whether tokens still pass on as they are; numbers of codes say nothing until then."""
+        if not self._seen_all_continuous:
+            early = bool(self.updates < self.config.continuous_steps)
+            self._seen_all_continuous = not early or self._is_started()
+        return not self._seen_all_continuous
 
     def _is_started(self) -> bool:
         self._seen_started = self._seen_started or bool(self.started)

@@ -37,8 +37,18 @@ class MteegTokenizerConfig(MteegConfig):
         Decay of the codes' moving average, and of their usage.
     commitment_weight : float
         Weight of the commitment loss.
+    amplitude_target : {"linear", "log"}
+        What the decoder tells of amplitudes: as published, standardised over a sample; or their
+        logarithm, every bin standardised over the corpus first
+        (:class:`~modeling_mteeg.model.spectral_targets.LogAmplitudes`).
+    phase_weight : float
+        Weight of the phase loss; 1 as published.
     kmeans_start, kmeans_iterations : bool, int
         Whether the first training step sets the codes by k-means, and how many rounds it takes.
+    continuous_steps : int
+        Training steps before the codebook starts: until then the decoder gets the tokens as they
+        are, of unit length. 0, as published: the codebook is there from the first step. Needs
+        ``kmeans_start``.
     dead_below : float
         A code is dead once its usage, the moving average of tokens a step, is lower than this. At
         0.01 that is fewer than one token in about a hundred steps.
@@ -61,8 +71,11 @@ class MteegTokenizerConfig(MteegConfig):
     code_size: int = 64
     code_decay: float = 0.99
     commitment_weight: float | int = 1.0
+    amplitude_target: str = "linear"
+    phase_weight: float | int = 1.0
     kmeans_start: bool = True
     kmeans_iterations: int = 10
+    continuous_steps: int = 0
     dead_below: float | int = 0.01
     revive_dead: bool = False
 
@@ -70,6 +83,8 @@ class MteegTokenizerConfig(MteegConfig):
         super().__post_init__(**kwargs)
         counts = ("num_decoder_layers", "code_size", "kmeans_iterations")
         self._check(counts, lambda v: v >= 1, "at least 1")
+        self._check(("amplitude_target",), lambda v: v in ("linear", "log"), "linear or log")
+        self._check(("phase_weight", "continuous_steps"), lambda v: v >= 0, "0 or above")
         self._check(("code_decay", "dead_below"), lambda v: 0 <= v < 1, "a number in [0, 1)")
 
     @classmethod

@@ -22,6 +22,7 @@ from .embedding import place_tokens
 from .inputs import batches_of_step
 from .layers import Group, MteegLayer, TemporalEncoder
 from .modeling_mteeg import MteegPreTrainedModel
+from .spectral_targets import LogAmplitudes, spectra
 
 
 @dataclass
@@ -31,13 +32,15 @@ class MteegTokenizerOutput(ModelOutput):
     Parameters
     ----------
     loss : torch.Tensor
-        Scalar, sum of the three below; the commitment weighted by ``commitment_weight``.
+        Scalar, sum of the three below; the commitment weighted by ``commitment_weight``, the phase
+        by ``phase_weight`` (in the sum alone).
     amplitude_loss, phase_loss, commitment_loss : torch.Tensor
         Scalars, means over all patches of the step.
     token_ids : torch.Tensor or tuple of torch.Tensor
         int64, (batch, channels * patches), channel by channel.
     amplitude, phase : torch.Tensor or tuple of torch.Tensor
-        (batch, channels * patches, 200), the decoded spectra, standardised as :func:`spectra` is.
+        (batch, channels * patches, 200), the decoded spectra, standardised as
+        :mod:`~modeling_mteeg.model.spectral_targets` says.
 
     Notes
     -----
@@ -51,33 +54,6 @@ class MteegTokenizerOutput(ModelOutput):
     token_ids: torch.Tensor | tuple[torch.Tensor, ...] | None = None
     amplitude: torch.Tensor | tuple[torch.Tensor, ...] | None = None
     phase: torch.Tensor | tuple[torch.Tensor, ...] | None = None
-
-
-def spectra(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Amplitude and phase of every patch's spectrum, standardised: what the decoder has to tell.
-
-    Parameters
-    ----------
-    values : torch.Tensor
-        (batch, channels, patches, 200).
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Two of (batch, channels * patches, 200), float32: all 200 bins of the discrete Fourier
-        transform, each of zero mean and unit standard deviation over a whole sample. A sample that
-        is flat throughout has zeros.
-    """
-    spectrum = torch.fft.fft(values.float())  # complex, over the 200 samples of each patch
-    # A negative zero, where the transform is real, would turn the phase pi into -pi.
-    phase = torch.atan2(spectrum.imag + 0.0, spectrum.real)
-    return _standardise(spectrum.abs()), _standardise(phase)
-
-
-def _standardise(x: torch.Tensor) -> torch.Tensor:
-    """(batch, channels, patches, bins) to (batch, channels * patches, bins)."""
-    deviation, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
-    return ((x - mean) / deviation.clamp(min=1e-8)).flatten(1, 2)
 
 
 class TokenTransformer(nn.Module):
@@ -132,7 +108,7 @@ class MteegTokenizerModel(MteegPreTrainedModel):
     config_class = MteegTokenizerConfig
     base_model_prefix = "tokenizer"
     # A step moves a code by less than half precision can hold.
-    _keep_in_fp32_modules_strict = ("codebook.codes", "codebook.usage")
+    _keep_in_fp32_modules_strict = ("codebook.codes", "codebook.usage", "log_amplitudes")
 
     def __init__(self, config: MteegTokenizerConfig):
         super().__init__(config)
@@ -145,6 +121,9 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         self.decoder = TokenTransformer(config, config.num_decoder_layers)
         self.amplitude_head = _two_layers(width, config.patch_size)
         self.phase_head = _two_layers(width, config.patch_size)
+        self.log_amplitudes = None
+        if config.amplitude_target == "log":
+            self.log_amplitudes = LogAmplitudes(config.patch_size)
         self.post_init()
 
     @torch.no_grad()
@@ -152,6 +131,9 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         if isinstance(module, TokenTransformer):
             for table in (module.cls_token, module.spatial_embedding, module.temporal_embedding):
                 init.trunc_normal_(table, std=self.config.initializer_range)
+        elif isinstance(module, LogAmplitudes):
+            init.zeros_(module.mean)
+            init.ones_(module.deviation)
         elif isinstance(module, Codebook):
             init.copy_(module.codes, F.normalize(torch.randn_like(module.codes), dim=-1))
             init.zeros_(module.usage)
@@ -191,7 +173,7 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         batches = batches_of_step(groups, given, self.config)
         quantized = self.codebook(self._encode(batches))  # (patches of all groups, code_size)
         amplitude, phase = self._decode(quantized.values, batches)  # (patches of all groups, 200)
-        targets = [spectra(batch["input_values"]) for batch in batches]
+        targets = [self._targets(batch["input_values"]) for batch in batches]
         losses = [
             F.mse_loss(decoded.float(), torch.cat([target[i].flatten(0, 1) for target in targets]))
             for i, decoded in enumerate((amplitude, phase))
@@ -203,7 +185,7 @@ class MteegTokenizerModel(MteegPreTrainedModel):
             return parts[0] if groups is None else parts
 
         return MteegTokenizerOutput(
-            loss=sum(losses) + commitment,
+            loss=losses[0] + self.config.phase_weight * losses[1] + commitment,
             amplitude_loss=losses[0],
             phase_loss=losses[1],
             commitment_loss=commitment,
@@ -260,13 +242,20 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         ValueError
             Inputs of the wrong shape, or no part in any process.
         """
-        if bool(self.codebook.started):
+        if bool(self.codebook.started) or self.codebook.is_continuous():
             return False
         tokens = [self.codebook.codes.new_empty(0, self.config.code_size)]
         for part in parts:
             given = dict.fromkeys(("input_values", "channel_ids"))
             tokens.append(self._encode(batches_of_step(part, given, self.config)))
         return self.codebook.start(torch.cat(tokens))
+
+    def _targets(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the decoder has to tell, two of (batch, channels * patches, 200)."""
+        amplitude, phase = spectra(values)
+        if self.log_amplitudes is not None:
+            amplitude = self.log_amplitudes(values)
+        return amplitude, phase
 
     def _encode(self, batches: Sequence[Mapping]) -> torch.Tensor:
         """Tokens (patches of all groups, code_size) in float32, before they become unit vectors."""

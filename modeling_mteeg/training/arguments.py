@@ -11,7 +11,7 @@ from ..model.head_options import KINDS
 from ..settings.config_file import read_overrides, read_tree
 from .search_grid import SHORT_NAMES, asked_grid
 
-SIZES = ("demo", "base", "large", "huge")
+SIZES = ("demo", "small", "base", "large", "huge")
 
 
 def recipe_parser(text: str) -> argparse.ArgumentParser:

@@ -79,10 +79,14 @@ class TrainingCore(ABC):
         """Set up what depends on the plan; the last thing that a subclass's ``__init__`` does."""
         self.steps_per_epoch = steps_per_epoch
         self.optimizer = optimizer and self.accelerator.prepare_optimizer(optimizer)
-        self.schedule = CosineSchedule.from_options(self.options, steps_per_epoch)
+        self.schedule = self.planned_schedule()
         self.store = CheckpointStore(
             self.folder / "checkpoints", self._identity(), self.config.checkpoint.keep
         )
+
+    def planned_schedule(self) -> CosineSchedule:
+        """The learning rate of every step."""
+        return CosineSchedule.from_options(self.options, self.steps_per_epoch)
 
     # What a training must say ------------------------------------------------------------------
 

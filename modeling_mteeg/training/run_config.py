@@ -52,7 +52,7 @@ class RunConfig(SavedConfig):
         opt = self.optimization
         if opt.min_lr > opt.lr:
             faults.append(f"optimization: min_lr {opt.min_lr:g} is above lr {opt.lr:g}")
-        if opt.warmup_epochs > opt.epochs:
+        if opt.epochs is not None and opt.warmup_epochs > opt.epochs:
             faults.append(f"optimization: {opt.warmup_epochs:g} warmup_epochs are more than "
                           f"{opt.epochs} epochs")  # fmt: skip
         if len(opt.betas) != 2:

@@ -270,3 +270,47 @@ def test_a_token_that_is_not_finite_shows_in_its_code_alone():
     taken = book(tokens).indices[3]
     broken = book.codes.isnan().any(1)
     assert broken[taken] and broken.sum() == 1
+
+
+@pytest.mark.parametrize("in_steps", [False, True])
+def test_tokens_pass_on_until_the_codebook_starts(in_steps):
+    """The first steps leave the codes alone; then it starts as one does at once."""
+    book = codebook(kmeans_start=True, continuous_steps=2)
+    before, tokens = book.codes.clone(), unit_tokens(100).requires_grad_()
+    for step in range(2):
+        assert book.is_continuous() and not book.start(tokens.detach())
+        if in_steps:
+            with book.one_step():
+                found = [book(piece) for piece in (3 * tokens).split(60)]
+        else:
+            found = [book(3 * tokens)]
+        values = torch.cat([part.values for part in found])
+        assert torch.allclose(values, tokens) and found[0].commitment == 0
+        assert torch.equal(book.codes, before) and not book.started and book.updates == step + 1
+    values.sum().backward()
+    assert tokens.grad.abs().sum() > 0
+    tokens, at_once = unit_tokens(100, seed=3), codebook(kmeans_start=True)
+    at_once.updates.fill_(2)
+    assert book.start(tokens) and at_once.start(tokens)
+    for each in (book, at_once):
+        each(tokens)
+    assert not book.is_continuous() and book.started
+    assert all(torch.equal(value, state(at_once)[name]) for name, value in state(book).items())
+
+
+def test_a_trained_codebook_has_no_continuous_steps():
+    trained = codebook(continuous_steps=5)  # as loaded: started, no updates noted
+    assert not trained.is_continuous()
+    assert torch.equal(
+        trained.eval()(unit_tokens(9)).values, codebook().eval()(unit_tokens(9)).values
+    )
+    resumed, waiting = (codebook(kmeans_start=True, continuous_steps=5) for _ in range(2))
+    for _ in range(4):
+        waiting(unit_tokens(50))
+    resumed.load_state_dict(waiting.state_dict())
+    assert resumed.is_continuous() and resumed.updates == 4
+    for book in (waiting, resumed):
+        book(unit_tokens(50))
+        assert not book.is_continuous()
+        book(unit_tokens(50))
+    assert all(torch.equal(value, state(waiting)[name]) for name, value in state(resumed).items())

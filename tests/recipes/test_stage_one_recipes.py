@@ -92,19 +92,37 @@ def test_tokenizer_then_pre_training_then_joint_tuning(recipes, data, tmp_path, 
     assert "license: unknown" in tuned_card and "license: unknown" in task_card
 
 
-def test_a_collapsed_tokenizer_is_told_once_at_the_end(
-    recipes, data, tmp_path, capsys, monkeypatch
-):
+def test_a_collapse_stops_and_loses_nothing(recipes, data, tmp_path, capsys, monkeypatch):
     from modeling_mteeg.training.stage_one import held_out_codes
 
     monkeypatch.setattr(held_out_codes, "LEAST_PERPLEXITY", 100)  # 16 codes cannot reach it
-    words = ["--data", str(data), *SMALL, "--set", "model.num_codes=16"]
-    assert recipes["pretrain_tokenizer"].main([*words, "--output", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    epochs = [number for number, line in enumerate(lines) if line.startswith("epoch ")]
-    told = [number for number, line in enumerate(lines) if line.startswith("COLLAPSED: one code")]
-    assert len(epochs) == 2 and len(told) == 1 and told[0] > epochs[-1]
-    assert all("held out: " in lines[number] for number in epochs)
+    out = tmp_path / "tokenizer"
+    words = ["--data", str(data), *SMALL, "--set", "model.num_codes=16", "--output", str(out)]
+    words += ["--set", "optimization.max_steps_on_plateau=0"]
+    assert recipes["pretrain_tokenizer"].main(words) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: COLLAPSED: one code takes") and shown.err.count("\n") == 1
+    assert "max_steps_on_plateau" in shown.err and "tokenizer_small.yaml" in shown.err
+    lines = [line for line in shown.out.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 2 and all("held out: " in line for line in lines)
+    assert "electrode " in lines[1] and (out / "checkpoints").is_dir()
+    assert len(json.loads((out / "history.json").read_text())) == 2
+    assert not (out / "model").exists()
+
+    more = ["--set", "optimization.max_steps_on_plateau=4"]  # 2 epochs of 2 steps
+    assert recipes["pretrain_tokenizer"].main([*words, *more]) == 1
+    shown = capsys.readouterr()
+    assert "going on at epoch 3" in shown.out and "epoch 3: " in shown.out
+    assert recipes["pretrain_tokenizer"].main([*words, "--set", "on_collapse=continue"]) == 0
+    assert "COLLAPSED: one code" in capsys.readouterr().out and (out / "model").is_dir()
+
+    base = ["--data", str(data), *SMALL, "--tokenizer", str(out / "model")]
+    base += ["--output", str(tmp_path / "base")]
+    assert recipes["pretrain"].main(base) == 2
+    assert f"error: tokenizer {out / 'model'}: COLLAPSED" in capsys.readouterr().err
+    assert not (tmp_path / "base").exists()
+    assert recipes["pretrain"].main([*base, "--set", "on_collapse=continue"]) == 0
+    assert (tmp_path / "base/model/model.safetensors").is_file()
 
 
 def check_tokenizer_card(folder: Path, recordings) -> None:

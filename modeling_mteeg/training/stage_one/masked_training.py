@@ -15,10 +15,17 @@ from ...methods.method import TrainingError
 from ...model.configuration_mteeg import MteegConfig
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
-from .held_out_codes import code_use
+from .held_out_codes import (
+    CollapseError,
+    code_use,
+    collapse,
+    no_better_than_the_commonest,
+)
 from .stage_one_config import MaskedTrainingConfig, StudentOptions
 from .step_place import StepPlace
 from .trainer import StageOneTrainer
+
+_CHECKED_STEPS = 20
 
 
 def build_student(
@@ -37,6 +44,8 @@ def build_student(
     codes = tokenizer.config.num_codes
     settings = {"drop_path_rate": options.drop_path, "mask_ratio": options.mask_ratio}
     if options.init is None:
+        if options.initializer_range is not None:
+            settings["initializer_range"] = options.initializer_range
         config = MteegConfig.from_preset(options.preset, num_codes=codes, **settings)
         return MteegForPreTraining(config)
     try:
@@ -71,6 +80,8 @@ class MaskedTrainer(StageOneTrainer):
 
     model: MteegForPreTraining
     config: MaskedTrainingConfig
+    plateau_is_fault = False  # a base is none the worse for it than random weights
+    remedy = "Train longer, or take another optimization.lr (docs/pretraining.md)."
 
     def __init__(
         self,
@@ -90,11 +101,46 @@ class MaskedTrainer(StageOneTrainer):
     def num_codes(self) -> int:
         return self.tokenizer.config.num_codes
 
+    @property
+    def num_electrodes(self) -> int:
+        return 1 + self.tokenizer.config.num_spatial
+
+    def plateau(self, figures: Mapping[str, float]) -> str:
+        return no_better_than_the_commonest(figures)
+
     def compiled_models(self) -> Sequence[torch.nn.Module]:
         return self.model, self.tokenizer
 
     def _identity(self) -> dict[str, Any]:
         return {**super()._identity(), "tokenizer weights": weights_digest(self.tokenizer)}
+
+    @torch.no_grad()
+    def check_tokenizer(self) -> str:
+        """A sentence where the tokenizer has collapsed, measured here on held-out windows.
+
+        Of the training's own where nothing is held out; ``_CHECKED_STEPS`` steps at most.
+
+        Raises
+        ------
+        CollapseError
+            In its place, where ``on_collapse`` is ``stop``.
+        """
+        split = "validation" if "validation" in self.data else "train"
+        counts, plan = self.no_codes_yet(split), self.plan(0, split)
+        batches = self.batches(split, plan)
+        for step in range(min(plan.num_steps, _CHECKED_STEPS)):
+            part = batches.part(step).to(self.accelerator.device)
+            inputs = [batch.inputs for batch in part.groups]
+            with self.accelerator.autocast():
+                counts.add(part, self.tokenizer.get_codebook_indices(groups=inputs))
+        told = collapse(counts.figures(self.accelerator))
+        if told and self.config.on_collapse == "stop":
+            raise CollapseError(
+                f"tokenizer {self.config.tokenizer}: {told} A backbone would learn to guess that "
+                "code. Train the tokenizer until it uses its codes (docs/pretraining.md), or go on "
+                "all the same with on_collapse: continue."
+            )
+        return told
 
     def run_part(self, part: StepPart, where: StepPlace) -> tuple[torch.Tensor, dict[str, Any]]:
         ratio = self.config.model.mask_ratio
@@ -106,9 +152,11 @@ class MaskedTrainer(StageOneTrainer):
                 for batch, codes in zip(part.groups, labels, strict=True)
             ]
             out = self.model(groups=groups, num_hidden=where.hidden(ratio), return_logits=False)
-        counts = self.label_usage if where.training else self.held_out
-        for codes in labels:
-            counts += torch.bincount(codes.flatten(), minlength=self.num_codes)
+        if where.training:
+            for codes in labels:
+                self.label_usage += torch.bincount(codes.flatten(), minlength=self.num_codes)
+        else:
+            self.held_out.add(part, labels)
         here, whole = where.hidden_in(part, ratio), where.hidden(ratio)
         shares = [number / max(1, of) for number, of in zip(here, whole, strict=True)]
         return out.loss, {

@@ -30,8 +30,18 @@ class UnlabelledOptions:
 
 @dataclasses.dataclass(frozen=True)
 class StageOneOptimization(OptimizationOptions):
-    """Optimiser and schedule; ``ema_decay``: the saved weights are an exponential average."""
+    """Optimiser and schedule.
 
+    Either ``epochs`` or ``steps`` (optimiser steps, rounded up to whole epochs; ``epochs: null``)
+    says how long, and ``warmup_steps`` stands in for ``warmup_epochs``. Epochs that end on the
+    plateau are done again, ``max_steps_on_plateau`` steps at most, rounded up to whole epochs (see
+    ``Length``). ``ema_decay``: the saved weights are an exponential average.
+    """
+
+    epochs: int | None = setting(50, "> 0")
+    steps: int | None = setting(None, "> 0", later=True)
+    warmup_steps: int | None = setting(None, ">= 0", later=True)
+    max_steps_on_plateau: int = setting(0, ">= 0", later=True)
     min_lr: float = setting(1e-5, ">= 0")
     betas: tuple[float, ...] = setting((0.9, 0.98), ">= 0, < 1")
     ema_decay: float | None = setting(None, "> 0, < 1")
@@ -41,8 +51,9 @@ class StageOneOptimization(OptimizationOptions):
 class TokenizerOptions:
     """The neural tokenizer: a preset with random weights, or a folder or Hub id to go on from.
 
-    ``num_codes`` and ``code_size`` replace the preset's; ``revive_dead`` gives codes that no token
-    takes the values of tokens.
+    ``revive_dead`` gives codes that no token takes the values of tokens; the codebook starts after
+    ``continuous_steps`` steps. What is null keeps the value of preset or folder; all are fields of
+    ``MteegTokenizerConfig``.
     """
 
     preset: str | None = setting(None, "tiny|base")
@@ -50,14 +61,23 @@ class TokenizerOptions:
     num_codes: int | None = setting(None, "> 0")
     code_size: int | None = setting(None, "> 0")
     revive_dead: bool = setting(False)
+    continuous_steps: int = setting(0, ">= 0", later=True)
+    commitment_weight: float | None = setting(None, ">= 0", later=True)
+    amplitude_target: str | None = setting(None, "linear|log", later=True)
+    phase_weight: float | None = setting(None, ">= 0", later=True)
+    initializer_range: float | None = setting(None, "> 0", later=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class StudentOptions:
-    """The backbone: a preset with random weights, or a folder or Hub id to go on from."""
+    """The backbone: a preset with random weights, or a folder or Hub id to go on from.
+
+    ``initializer_range`` replaces the preset's deviation of random weights.
+    """
 
     preset: str | None = setting(None, "tiny|base|large|huge")
     init: str | None = setting(None)
+    initializer_range: float | None = setting(None, "> 0", later=True)
     drop_path: float = setting(0.0, ">= 0, < 1")
     mask_ratio: float = setting(0.5, "> 0, < 1")
 
@@ -66,6 +86,8 @@ class StudentOptions:
 class StageOneConfig(RunConfig):
     """What both trainings have in common.
 
+    ``on_collapse``: whether codes of which one takes nearly all held-out patches stop the training
+    with an error, before it (pre-training) or in the end (tokenizer).
     ``compile``: the transformer layers run through ``torch.compile``, which needs a C++ compiler on
     a CPU and Triton on a GPU.
     """
@@ -74,17 +96,24 @@ class StageOneConfig(RunConfig):
     optimization: StageOneOptimization = dataclasses.field(default_factory=StageOneOptimization)
     seed: int = setting(0, ">= 0")
     compile: bool = setting(False)
+    on_collapse: str = setting("stop", "stop|continue", later=True)
     output: str = setting("outputs/stage_one")
 
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "num_processes", "checkpoint.", "data.simulate", "data.folders",
-        "optimization.gradient_accumulation",
+        "optimization.gradient_accumulation", "optimization.max_steps_on_plateau", "on_collapse",
     )  # fmt: skip
 
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
         model, data = self.model, self.data
         check_start(model.preset, model.init, "init", faults)
+        epochs, steps = self.optimization.epochs, self.optimization.steps
+        if (epochs is None) == (steps is None):
+            faults.append(
+                f"optimization: expected either epochs or steps, and null for the other; found "
+                f"epochs: {epochs}, steps: {steps}"
+            )
         if not data.folders and not data.simulate:
             faults.append("data: expected folders (or --data), or simulate: true; found neither")
         if data.folders and data.simulate:
@@ -104,8 +133,10 @@ class TokenizerTrainingConfig(StageOneConfig):
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
         model = self.model
-        if model.init is not None and (model.num_codes, model.code_size) != (None, None):
-            faults.append("model: num_codes and code_size come with init, leave them out")
+        fixed = ("num_codes", "code_size", "amplitude_target", "initializer_range")
+        given = [name for name in fixed if getattr(model, name) is not None]
+        if model.init is not None and given:
+            faults.append(f"model: {', '.join(given)} come with init, leave them out")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +153,8 @@ class MaskedTrainingConfig(StageOneConfig):
 
     def check_together(self, faults: list[str]) -> None:
         super().check_together(faults)
+        if self.model.init is not None and self.model.initializer_range is not None:
+            faults.append("model: initializer_range comes with init, leave it out")
         if not self.tokenizer:
             faults.append(
                 "tokenizer: expected a folder or Hub id (or --tokenizer): train one with "

@@ -18,11 +18,12 @@ from ...data import GroupBatch, ShapePlan, StepPart, UnlabelledBatches, Unlabell
 from ...methods.method import TrainingError
 from ...model.channels import channel_ids
 from ..checkpoint import Checkpoint, CheckpointError
-from ..core import TrainingCore, same_everywhere, step_seed
+from ..core import same_everywhere, step_seed
 from ..optimization import parameter_groups, sum_gradients
 from .compiling import compile_layers
 from .ema import WeightAverage
-from .held_out_codes import code_use
+from .held_out_codes import HeldOutCodes, band_limits
+from .length import LengthenedTraining
 from .sharding import (
     clip,
     gather,
@@ -52,7 +53,7 @@ def stage_one_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return parameter_groups(model, weight_decay, decays)[::-1]
 
 
-class StageOneTrainer(TrainingCore):
+class StageOneTrainer(LengthenedTraining):
     """One training: model, optimiser, schedule, progress and checkpoints.
 
     Parameters
@@ -99,6 +100,7 @@ class StageOneTrainer(TrainingCore):
         if options.ema_decay is not None:
             self.average = WeightAverage(self.trainable(), options.ema_decay)
         self.sums: dict[str, float] = {}
+        self._limits: torch.Tensor | None = None
         self.begin(self.plan(0).num_steps, optimizer)
         for split in self.data:  # do the processes and slices fit?
             self._check_batches(split)
@@ -117,6 +119,11 @@ class StageOneTrainer(TrainingCore):
     @abstractmethod
     def num_codes(self) -> int:
         """Codes of the tokenizer."""
+
+    @property
+    @abstractmethod
+    def num_electrodes(self) -> int:
+        """Rows of the tokenizer's table of electrodes."""
 
     def compiled_models(self) -> Sequence[nn.Module]:
         """Whose layers ``compile`` is about."""
@@ -221,7 +228,8 @@ class StageOneTrainer(TrainingCore):
         if options.clip_norm is not None:
             accelerator.unscale_gradients(self.optimizer)
             norm = float(clip(trainable, options.clip_norm))
-        totals["lr"] = self.schedule.apply(self.optimizer, self.global_step)
+        planned_step = self.global_step - self.repeated * self.steps_per_epoch
+        totals["lr"] = self.schedule.apply(self.optimizer, planned_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -294,10 +302,10 @@ class StageOneTrainer(TrainingCore):
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Mean losses over a split, every patch of equal weight, and how its codes spread.
 
-        See :func:`.held_out_codes.code_use`; all processes together.
+        See :class:`.held_out_codes.HeldOutCodes`; all processes together.
         """
         self.model.eval()
-        self.held_out = torch.zeros(self.num_codes, dtype=torch.int64).to(self.accelerator.device)
+        self.held_out = self.no_codes_yet(split)
         plan = self.plan(0, split)
         batches = self.batches(split, plan)
         sums, patches = {}, 0
@@ -311,7 +319,14 @@ class StageOneTrainer(TrainingCore):
                     sums[name] = sums.get(name, 0.0) + value * share
                 patches += share
         means = {name: value / patches for name, value in sums.items()}
-        return {**means, **code_use(self.accelerator.reduce(self.held_out, reduction="sum"))}
+        return {**means, **self.held_out.figures(self.accelerator)}
+
+    def no_codes_yet(self, split: str) -> HeldOutCodes:
+        """Counts to begin with."""
+        if self._limits is None:
+            self._limits = band_limits(self.data[split])
+        device = self.accelerator.device
+        return HeldOutCodes(self.num_codes, self._limits, self.num_electrodes, device)
 
     def finish_epoch(self) -> dict[str, Any]:
         """Evaluate where there is a validation split, and begin a new epoch.

@@ -52,6 +52,7 @@ from modeling_mteeg.training.joint_training import choose_metrics
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.record import command_line, start_record
 from modeling_mteeg.training.search import check_search
+from modeling_mteeg.training.standing_tasks import settle_encoder
 
 OUTPUT = "outputs/cv"
 
@@ -163,7 +164,10 @@ def method_configs(args: Any, output: Path) -> list[JointConfig]:
         own = {**keys, "method": name, "output": str(output / name)}
         if len(names) > 1 and name in METHODS:
             own |= foreign_sections(METHODS[name])
-        configs.append(JointConfig.load(args.config, own))
+        # A base that has tasks keeps its encoder, unless told otherwise.
+        configs.append(settle_encoder(JointConfig.load(args.config, own))[0])
+    if configs[0].into_base:
+        raise ValueError("into_base: folds leave no task for a base; leave it out.")
     if configs[0].tracker != "none":
         raise ValueError(
             "tracker: a cross-validation has none (every fold leaves a history.json); leave it out."

@@ -128,8 +128,8 @@ class JointConfig(RunConfig):
     (:mod:`modeling_mteeg.training.standing_tasks`). ``into_base`` writes new tasks into the base's
     own folder, too; ``replace_tasks`` lets them take the places of its tasks of the same names.
     ``floor`` sets the commonest class and band power beside the results
-    (:mod:`modeling_mteeg.training.floors`). ``threshold: validation`` chooses the decision threshold
-    of tasks of two classes on validation.
+    (:mod:`modeling_mteeg.training.floors`). ``threshold: validation`` chooses the decision
+    threshold of tasks of two classes on validation.
     """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)

@@ -84,7 +84,7 @@ def no_better_than_the_commonest(figures: Mapping[str, float]) -> str:
     if "accuracy" not in figures:
         return ""
     found = (figures["accuracy"] + figures["accuracy_complement"]) / 2
-    if found > _ABOVE_CHANCE * figures["commonest_code"]:
+    if "commonest_code" not in figures or found > _ABOVE_CHANCE * figures["commonest_code"]:
         return ""
     return (
         f"ON THE PLATEAU: {found:.3f} of the hidden patches' codes are found, and always guessing "

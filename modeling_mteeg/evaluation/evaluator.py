@@ -22,7 +22,7 @@ from ..data.source import WindowSource
 from ..model.task_card import TaskCard
 from .metric_choice import check_metrics
 from .metric_modules import metric_for
-from .metrics import CLASS, PROBABILITY
+from .metrics import CLASS, PROBABILITIES, PROBABILITY
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -210,13 +210,17 @@ def score(predictions: Predictions, card: TaskCard) -> dict[str, float]:
 
 
 def metric_inputs(predictions: Predictions, card: TaskCard) -> dict[str, np.ndarray]:
-    """What metrics are computed from, by their ``wants``, each (n,).
+    """What metrics are computed from, by their ``wants``.
 
-    The probability of the positive class float64 (of more than two classes it means nothing), and
-    the predicted class int64.
+    The probability of the positive class (n,) float64 (of more than two classes it means nothing),
+    the predicted class (n,) int64, and the probabilities of all classes (n, classes) float64.
     """
-    return {PROBABILITY: positive_probability(predictions, card),
-            CLASS: _classes(predictions, card)}  # fmt: skip
+    positive = positive_probability(predictions, card)
+    if card.is_binary:
+        every = np.stack([1 - positive, positive], 1)
+    else:
+        every = torch.from_numpy(predictions.logits).double().softmax(1).numpy()
+    return {PROBABILITY: positive, CLASS: _classes(predictions, card), PROBABILITIES: every}
 
 
 def positive_probability(predictions: Predictions, card: TaskCard) -> np.ndarray:

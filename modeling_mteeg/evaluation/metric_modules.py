@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import evaluate
 import numpy as np
-from datasets import Features, Value
+from datasets import Features, List, Value
 
-from .metrics import METRICS, PROBABILITY, Metric
+from .metrics import METRICS, PROBABILITIES, PROBABILITY, Metric
 
 
 class TaskMetric(evaluate.Metric):
@@ -40,16 +40,18 @@ class TaskMetric(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         if self.metric.wants == PROBABILITY:
-            dtype, meaning = "float64", "probability of the positive class, in [0, 1]"
+            given, meaning = Value("float64"), "probability of the positive class, in [0, 1]"
+        elif self.metric.wants == PROBABILITIES:
+            given, meaning = List(Value("float64")), "probabilities of all classes, in [0, 1]"
         else:
-            dtype, meaning = "int64", "predicted class, 0 or above"
+            given, meaning = Value("int64"), "predicted class, 0 or above"
         return evaluate.MetricInfo(
             description=self.metric.description,
             citation="",
             inputs_description=(
                 f"\n\nArgs:\n    predictions: {meaning}\n    references: true class, 0 or above\n"
             ),
-            features=Features({"predictions": Value(dtype), "references": Value("int64")}),
+            features=Features({"predictions": given, "references": Value("int64")}),
             format=None,  # not "numpy", which would round probabilities to float32
         )
 

@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-PROBABILITY, CLASS = "probability", "class"
-"""What a metric is computed from: the probability of the positive class, or the predicted class."""
+PROBABILITY, CLASS, PROBABILITIES = "probability", "class", "probabilities"
+"""What a metric is computed from: the probability of the positive class, the predicted class, or
+the probabilities of all classes."""
 BESIDE = ("loss", "num_samples")
 """What stands beside the metrics in a task's results, and can be no metric's name."""
 
@@ -48,9 +49,10 @@ class Metric:
         For people: the head of a column.
     function : callable
         Predictions (n,) and references (n,) to a number.
-    wants : {"class", "probability"}
-        What the predictions are: class numbers int64, or the probability of the positive class
-        float64. A metric of probabilities is for two classes.
+    wants : {"class", "probability", "probabilities"}
+        What the predictions are: class numbers int64; the probability of the positive class
+        float64, which is for two classes; or the probabilities of all classes float64, (n,
+        classes).
     needs_two_classes : bool
         Whether it is undefined where the references hold a single class.
     """
@@ -71,7 +73,7 @@ class Metric:
 
         Parameters
         ----------
-        predictions : np.ndarray, (n,)
+        predictions : np.ndarray, (n,), or (n, classes)
             See ``wants``.
         references : np.ndarray, (n,), int64
             True classes.
@@ -105,7 +107,13 @@ class Metric:
         if self.wants == CLASS:
             return f"classes of 0 or above, found {least}" if least < 0 else None
         if not (np.isfinite(predictions).all() and 0 <= least <= most <= 1):
-            return f"the probability of the positive class, found values from {least} to {most}"
+            whose = "the positive class" if self.wants == PROBABILITY else "every class"
+            return f"the probability of {whose}, found values from {least} to {most}"
+        if self.wants == PROBABILITIES:
+            columns = predictions.shape[-1] if predictions.ndim == 2 else 0
+            if references.max() < columns:
+                return None
+            return f"a column for every class, found {columns} and class {references.max()}"
         if references.max() > 1:
             return f"two classes, 0 and 1, found class {references.max()}"
         return None
@@ -133,11 +141,12 @@ def metric(
     Raises
     ------
     ValueError
-        ``wants`` is neither :data:`CLASS` nor :data:`PROBABILITY`, or another module has a metric
-        of that name, or the name is one of :data:`BESIDE`.
+        ``wants`` is none of :data:`CLASS`, :data:`PROBABILITY` and :data:`PROBABILITIES`, or
+        another module has a metric of that name, or the name is one of :data:`BESIDE`.
     """
-    if wants not in (CLASS, PROBABILITY):
-        raise ValueError(f"wants: expected {CLASS!r} or {PROBABILITY!r}, found {wants!r}.")
+    known = (CLASS, PROBABILITY, PROBABILITIES)
+    if wants not in known:
+        raise ValueError(f"wants: expected one of {known}, found {wants!r}.")
 
     def register(function: MetricFunction) -> MetricFunction:
         key = function.__name__
@@ -210,3 +219,10 @@ def weighted_f1(predictions: np.ndarray, references: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
     return f1_score(references, predictions, average="weighted", zero_division=0)
+
+
+@metric("macro AUROC", wants=PROBABILITIES, needs_two_classes=True)
+def macro_auroc(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Mean of the AUROCs of every class that occurs against the rest, for any number of classes."""
+    occur = np.unique(references)
+    return float(np.mean([auroc(predictions[:, one], references == one) for one in occur]))

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", help="tiny, base, large or huge: random weights instead of a base")
     add("--method", help="mteeg (default), linear-probe, hps ... (docs/methods.md)")
     add("--head", help="mean, channels, attention (docs/heads.md)")
+    add("--search", metavar="LR,EPOCHS", help="try a small grid, by validation (docs/splits.md)")
     add("--config", type=Path, default=CONFIG, metavar="FILE.yaml",
         help="how to train (default: recipes/configs/own_task.yaml)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
@@ -123,7 +124,7 @@ def training_words(args: argparse.Namespace, data: Path) -> list[str]:
     """The command line of recipes/joint.py."""
     words = ["--config", str(args.config), "--data", str(data), "--tasks", args.task]
     words += ["--output", str(args.out)]
-    for name in ("base", "method", "head", "seeds"):
+    for name in ("base", "method", "head", "search", "seeds"):
         value = getattr(args, name)
         words += [f"--{name}", value] if value is not None else []
     for pair in [*([f"model.preset={args.preset}"] if args.preset else []), *args.set]:
@@ -137,7 +138,8 @@ def what_comes_next(args: argparse.Namespace, data: Path) -> str:
     """Where pictures and model lie, and the commands that use them."""
     folder = next((path for path in sorted(args.out.glob("seed-*")) if path.is_dir()), args.out)
     model = folder / "model"
-    pictures = [folder / "predictions" / f"{args.task}_confusion.png",
+    pictures = [args.out / "learning_curves.png",
+                folder / "predictions" / f"{args.task}_confusion.png",
                 model / "adapters" / args.task / "curves.png"]  # fmt: skip
     there = [str(picture) for picture in pictures if picture.is_file()]
     lines = [f"pictures: {', '.join(there)}"] if there else []

@@ -145,7 +145,7 @@ def _fold_means(
         for fold in np.unique(fold_of[rows]):
             mine = rows[fold_of[rows] == fold]
             if not entry.needs_two_classes or np.ptp(labels[mine]):
-                values.append(entry.function(predicted[mine], labels[mine]))
+                values.append(entry.resampled(predicted[mine], labels[mine]))
         means.append(np.mean(values) if values else np.nan)
     return np.array(means)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .evaluator import metric_inputs, score
+from .evaluator import confusion_counts, metric_inputs
 from .intervals import PeopleBootstrap
-from .judgement import judge, number_text, range_text, relation_of
+from .judgement import check_same_windows, number_text, range_text, relation_of
 from .metrics import METRICS, DegenerateMetricWarning, title_of
 from .saved_predictions import WindowPredictions
 
@@ -18,7 +18,10 @@ ByFold = Sequence[WindowPredictions]
 
 
 def pooled(by_fold: ByFold) -> WindowPredictions:
-    """The test windows of all folds as one, fold after fold."""
+    """The test windows of all folds as one, fold after fold.
+
+    The card has no split hash and no threshold, for every fold has its own.
+    """
     first = by_fold[0]
     columns = (
         np.concatenate([getattr(said, name) for said in by_fold])
@@ -26,7 +29,7 @@ def pooled(by_fold: ByFold) -> WindowPredictions:
     )
     logits = np.concatenate([said.logits for said in by_fold])
     labels = np.concatenate([said.labels for said in by_fold])
-    card = first.card.replace(split_hash=None)  # every fold has its own
+    card = first.card.replace(split_hash=None, threshold=None)
     return WindowPredictions(logits, labels, card, *columns)
 
 
@@ -52,7 +55,8 @@ def judge_folds(
         fold: what the sentence, ``interval`` and differences are of; ``intervals``: 95 % over
         people of the pooled metrics; ``confusion``; ``floors``: name to ``metrics``,
         ``difference`` and ``relation`` as of :func:`~modeling_mteeg.evaluation.judge`;
-        ``sentence``.
+        ``thresholds`` of every seed and fold, where they were chosen; ``sentence``. Predicted
+        classes are those by the threshold of each fold.
 
     Raises
     ------
@@ -66,86 +70,96 @@ def judge_folds(
     class, is left out of the mean of that draw.
     """
     floors = floors or {}
-    whole = [pooled(by_fold) for by_fold in by_seed]
-    judged = judge(whole, {name: pooled(by_fold) for name, by_fold in floors.items()})
-    card, monitor = whole[0].card, whole[0].card.monitor
-    fold_of = np.repeat(np.arange(len(by_seed[0])), [len(said.labels) for said in by_seed[0]])
-    metrics = _metrics(by_seed, whole)
-    in_folds = all(np.isfinite(metrics[monitor]["by_fold"]))
-    bootstrap = PeopleBootstrap(whole[0].subjects, whole[0].labels)
+    wholes = [pooled(by_fold) for by_fold in (*by_seed, *floors.values())]
+    check_same_windows(wholes)
+    first, folds = wholes[0], len(by_seed[0])
+    card, monitor = first.card, first.card.monitor
+    fold_of = np.repeat(np.arange(folds), [len(said.labels) for said in by_seed[0]])
+    as_one = np.zeros_like(fold_of)
+    metrics = _metrics(by_seed)
+    in_folds = bool(np.isfinite(metrics[monitor]["by_fold"]).all())
+    bootstrap = PeopleBootstrap(first.subjects, first.labels)
 
-    def drawn(by_fold: ByFold) -> np.ndarray:
-        if in_folds:
-            return _fold_means(bootstrap, by_fold, monitor, fold_of)
-        return bootstrap.values(pooled(by_fold), monitor)
+    def drawn(trainings: Sequence[ByFold], metric: str, groups: np.ndarray) -> np.ndarray:
+        return np.mean([_resampled(bootstrap, each, metric, groups) for each in trainings], 0)
 
-    resampled = np.mean([drawn(by_fold) for by_fold in by_seed], 0)
-    which = "mean" if in_folds else "pooled"
-    value = metrics[monitor][which]
+    groups, which = (fold_of, "mean") if in_folds else (as_one, "pooled")
+    over_people = drawn(by_seed, monitor, groups)
     result = {
-        "windows": judged["windows"],
-        "people": judged["people"],
-        "folds": len(by_seed[0]),
+        "windows": len(first.labels),
+        "people": bootstrap.people,
+        "folds": folds,
         "statistic": "mean over folds" if in_folds else "pooled",
         "metrics": metrics,
-        "interval": bootstrap.interval(resampled).to_dict(),
-        "intervals": judged["intervals"],
-        "confusion": judged["confusion"],
+        "interval": bootstrap.interval(over_people).to_dict(),
+        "intervals": {
+            metric: bootstrap.interval(drawn(by_seed, metric, as_one)).to_dict()
+            for metric in card.metrics
+        },
+        "confusion": sum(
+            confusion_counts(said, said.card) for by_fold in by_seed for said in by_fold
+        ).tolist(),
         "floors": {},
     }
     for name, by_fold in floors.items():
-        alone = _metrics([by_fold], [pooled(by_fold)])
-        interval = bootstrap.interval(resampled - drawn(by_fold))
-        difference = {"value": value - alone[monitor][which], **interval.to_dict()}
-        relation = relation_of(interval)
+        alone = _metrics([by_fold])
+        interval = bootstrap.interval(over_people - drawn([by_fold], monitor, groups))
+        value = metrics[monitor][which] - alone[monitor][which]
         result["floors"][name] = {
-            "metrics": alone, "difference": difference, "relation": relation
-        }  # fmt: skip
-    result["sentence"] = _sentence(title_of(card.monitor), monitor, which, result)
+            "metrics": alone,
+            "difference": {"value": value, **interval.to_dict()},
+            "relation": relation_of(interval),
+        }
+    thresholds = [[said.card.threshold for said in by_fold] for by_fold in by_seed]
+    if any(threshold is not None for own in thresholds for threshold in own):
+        result["thresholds"] = thresholds
+    result["sentence"] = _sentence(title_of(monitor), monitor, which, result)
     return result
 
 
-def _metrics(by_seed: Sequence[ByFold], whole: Sequence[WindowPredictions]) -> dict[str, Any]:
+def _inputs(by_fold: ByFold, wants: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a metric is computed from, and the labels, of all folds; classes by each fold's card."""
+    predicted = [metric_inputs(said, said.card)[wants] for said in by_fold]
+    return np.concatenate(predicted), np.concatenate([said.labels for said in by_fold])
+
+
+def _metrics(by_seed: Sequence[ByFold]) -> dict[str, Any]:
     """Every metric by fold, over folds, by seed and pooled."""
-    card = whole[0].card
+    metrics = {}
     with warnings.catch_warnings():  # that a fold holds one class is said in the sentence
         warnings.simplefilter("ignore", DegenerateMetricWarning)
-        scores = [[score(said, said.card) for said in by_fold] for by_fold in by_seed]
-        together = [score(said, card) for said in whole]
-    values = np.array(
-        [[[each[metric] for metric in card.metrics] for each in by_fold] for by_fold in scores]
-    )  # fmt: skip  (seeds, folds, metrics)
-    metrics = {}
-    for number, metric in enumerate(card.metrics):
-        by_fold = values[:, :, number].mean(0)
-        spread = float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None
-        metrics[metric] = {
-            "by_fold": by_fold.tolist(),
-            "mean": float(by_fold.mean()),
-            "std": spread,
-            "by_seed": values[:, :, number].mean(1).tolist(),
-            "pooled": float(np.mean([each[metric] for each in together])),
-        }
+        for name in by_seed[0][0].card.metrics:
+            entry = METRICS[name]
+            values = np.array(
+                [[entry(*_inputs([said], entry.wants)) for said in by_fold] for by_fold in by_seed]
+            )  # fmt: skip  (seeds, folds)
+            together = [entry(*_inputs(by_fold, entry.wants)) for by_fold in by_seed]
+            by_fold = values.mean(0)
+            metrics[name] = {
+                "by_fold": by_fold.tolist(),
+                "mean": float(by_fold.mean()),
+                "std": float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None,
+                "by_seed": values.mean(1).tolist(),
+                "pooled": float(np.mean(together)),
+            }
     return metrics
 
 
-def _fold_means(
-    bootstrap: PeopleBootstrap, by_fold: ByFold, metric: str, fold_of: np.ndarray
+def _resampled(
+    bootstrap: PeopleBootstrap, by_fold: ByFold, metric: str, groups: np.ndarray
 ) -> np.ndarray:
-    """The mean over folds of a metric on every resample, (resamples,)."""
+    """The mean over groups of windows of a metric on every resample, (resamples,)."""
     if bootstrap.missing:
         return np.zeros(0)
     entry = METRICS[metric]
-    inputs = [metric_inputs(said, said.card)[entry.wants] for said in by_fold]
-    predicted = np.concatenate(inputs)
-    labels = np.concatenate([said.labels for said in by_fold])
+    predicted, labels = _inputs(by_fold, entry.wants)
     means = []
     for rows in bootstrap:
         values = []
-        for fold in np.unique(fold_of[rows]):
-            mine = rows[fold_of[rows] == fold]
+        for group in np.unique(groups[rows]):
+            mine = rows[groups[rows] == group]
             if not entry.needs_two_classes or np.ptp(labels[mine]):
-                values.append(entry.function(predicted[mine], labels[mine]))
+                values.append(entry.resampled(predicted[mine], labels[mine]))
         means.append(np.mean(values) if values else np.nan)
     return np.array(means)
 
@@ -170,6 +184,8 @@ def _sentence(title: str, monitor: str, which: str, result: Mapping[str, Any]) -
             continue
         parts.append(f"{floor['relation']} {name} ({number}; difference {difference['value']:+.3f},"
                      f" {range_text(difference['low'], difference['high'])})")  # fmt: skip
+    if "thresholds" in result:
+        parts.append("decision thresholds chosen on validation, in every fold its own")
     if interval.get("missing"):
         parts.append(f"no interval: {interval['missing']}")
     return "; ".join(parts) + "."

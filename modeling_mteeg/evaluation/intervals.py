@@ -98,7 +98,7 @@ class PeopleBootstrap:
             return np.full(len(self._draws), np.nan)
         predicted = metric_inputs(predictions, predictions.card)[entry.wants]
         labels = predictions.labels
-        return np.array([entry.function(predicted[rows], labels[rows]) for rows in self])
+        return np.array([entry.resampled(predicted[rows], labels[rows]) for rows in self])
 
     def interval(self, values: np.ndarray) -> Interval:
         """The interval of what :meth:`values` gave, or of differences or means of such."""

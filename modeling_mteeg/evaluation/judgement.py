@@ -47,16 +47,7 @@ def judge(
         Predictions of different windows.
     """
     first = by_seed[0]
-    for other in (*by_seed, *(floors or {}).values()):
-        same = np.array_equal(first.labels, other.labels) and all(
-            np.array_equal(getattr(first, name), getattr(other, name))
-            for name in ("recordings", "subjects", "onsets_s")
-        )
-        if not same:
-            raise ValueError(
-                f"Task {first.card.name!r}: expected predictions of the same windows, found "
-                f"{len(first.labels)} and {len(other.labels)} that differ."
-            )
+    check_same_windows([*by_seed, *(floors or {}).values()])
     card, bootstrap = first.card, PeopleBootstrap(first.subjects, first.labels)
     resampled = {
         metric: np.mean([bootstrap.values(predictions, metric) for predictions in by_seed], 0)
@@ -90,6 +81,21 @@ def judge(
     over_people = bootstrap.interval(resampled[card.monitor])
     judgement["sentence"] = _sentence(card.monitor, value, over_people, judgement)
     return judgement
+
+
+def check_same_windows(predictions: Sequence[WindowPredictions]) -> None:
+    """Raise ``ValueError`` where predictions are not all of the same windows in the same order."""
+    first = predictions[0]
+    for other in predictions[1:]:
+        same = np.array_equal(first.labels, other.labels) and all(
+            np.array_equal(getattr(first, name), getattr(other, name))
+            for name in ("recordings", "subjects", "onsets_s")
+        )
+        if not same:
+            raise ValueError(
+                f"Task {first.card.name!r}: expected predictions of the same windows, found "
+                f"{len(first.labels)} and {len(other.labels)} that differ."
+            )
 
 
 def relation_of(difference: Interval) -> str:

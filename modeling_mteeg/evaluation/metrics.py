@@ -55,6 +55,9 @@ class Metric:
         classes).
     needs_two_classes : bool
         Whether it is undefined where the references hold a single class.
+    quick : callable, optional
+        Another way to the same number, but for rounding, for the thousands of values behind an
+        interval.
     """
 
     key: str
@@ -62,6 +65,12 @@ class Metric:
     function: MetricFunction
     wants: str = CLASS
     needs_two_classes: bool = False
+    quick: MetricFunction | None = None
+
+    @property
+    def resampled(self) -> MetricFunction:
+        """The function for resamples: ``quick`` where there is one."""
+        return self.quick or self.function
 
     @property
     def description(self) -> str:
@@ -124,13 +133,16 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(
-    title: str, wants: str = CLASS, needs_two_classes: bool = False
+    title: str,
+    wants: str = CLASS,
+    needs_two_classes: bool = False,
+    quick: MetricFunction | None = None,
 ) -> Callable[[MetricFunction], MetricFunction]:
     """Make a function of predictions and references a metric, under the function's name.
 
     Parameters
     ----------
-    title, wants, needs_two_classes
+    title, wants, needs_two_classes, quick
         See :class:`Metric`.
 
     Returns
@@ -159,7 +171,7 @@ def metric(
                 f"There is a metric {key!r} already, in {earlier.function.__module__}: give the "
                 "function another name."
             )
-        METRICS[key] = Metric(key, title, function, wants, needs_two_classes)
+        METRICS[key] = Metric(key, title, function, wants, needs_two_classes, quick)
         return function
 
     return register
@@ -192,17 +204,22 @@ def auc_pr(predictions: np.ndarray, references: np.ndarray) -> float:
     return average_precision_score(references, predictions)
 
 
-@metric("AUROC", wants=PROBABILITY, needs_two_classes=True)
-def auroc(predictions: np.ndarray, references: np.ndarray) -> float:
-    """Area under the receiver operating characteristic."""
+def _area_by_ranks(predictions: np.ndarray, references: np.ndarray) -> float:
+    """AUROC as Mann and Whitney's U, a tenth of :func:`auroc`'s time on hundreds of windows."""
     from scipy.stats import rankdata
 
-    # Mann and Whitney's U of the positives: roc_auc_score gives the same, and its checks take forty
-    # times as long on the hundreds of windows of a fold, of which intervals draw thousands.
     positive = references == 1
     count = int(positive.sum())
     above = rankdata(predictions)[positive].sum() - count * (count + 1) / 2
     return float(above / (count * (len(references) - count)))
+
+
+@metric("AUROC", wants=PROBABILITY, needs_two_classes=True, quick=_area_by_ranks)
+def auroc(predictions: np.ndarray, references: np.ndarray) -> float:
+    """Area under the receiver operating characteristic."""
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(references, predictions)
 
 
 @metric("Cohen's kappa", needs_two_classes=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -83,3 +85,24 @@ def test_seeds_are_averaged_and_a_better_model_is_above_a_worse():
 def test_few_people_have_no_interval_and_it_is_said():
     judged = judge_folds([in_folds(people(4, 20), 2)])
     assert "missing" in judged["interval"] and "4 people" in judged["sentence"]
+
+
+def test_every_fold_has_its_own_threshold():
+    by_fold = in_folds(people(12, 20, effect=0.7), 3)
+    moved = shifted(by_fold, (-2, 0, 2))
+    own = [
+        dataclasses.replace(said, card=said.card.replace(threshold=1 / (1 + np.exp(-offset))))
+        for said, offset in zip(moved, (-2, 0, 2), strict=True)
+    ]
+    plain, judged = judge_folds([by_fold]), judge_folds([own])
+    accuracy = plain["metrics"]["balanced_accuracy"]
+    assert judged["metrics"]["balanced_accuracy"] == accuracy
+    assert judged["confusion"] == plain["confusion"] != judge_folds([moved])["confusion"]
+    assert judged["intervals"]["balanced_accuracy"] == plain["intervals"]["balanced_accuracy"]
+    assert judged["thresholds"] == [[said.card.threshold for said in own]]
+    assert "in every fold its own" in judged["sentence"] and "own" not in plain["sentence"]
+
+
+def test_predictions_of_other_windows_are_refused():
+    with pytest.raises(ValueError, match="the same windows"):
+        judge_folds([in_folds(people(12, 20), 3), in_folds(people(12, 20), 4)])

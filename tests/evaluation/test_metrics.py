@@ -154,6 +154,16 @@ def test_equal_to_scikit_learn(name, seed):
     assert result[name] == pytest.approx(REFERENCE[name](references, predictions), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name].quick])
+def test_the_quick_way_for_resamples_gives_the_same(name):
+    for seed in range(20):
+        predictions, references = example(name, number=5 + 20 * seed, seed=seed)
+        predictions = predictions.round(seed % 3 + 1)  # ties, too
+        if len(set(references)) == 2:
+            value = METRICS[name].resampled(predictions, references)
+            assert value == pytest.approx(REFERENCE[name](references, predictions), abs=1e-12)
+
+
 @pytest.mark.parametrize("name", REFERENCE)
 def test_batches_add_up(name):
     predictions, references = example(name)

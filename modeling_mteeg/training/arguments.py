@@ -112,7 +112,11 @@ def stage_one_overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.data is not None:
         keys |= {"data.folders": args.data, "data.simulate": False}
     if args.init is not None:
-        keys |= {"model.init": args.init, "model.preset": None}
+        # What earlier weights bring along; the command line may still ask for it, and be refused.
+        brought = ["model.initializer_range"]
+        if not hasattr(args, "tokenizer"):
+            brought.append("model.amplitude_target")
+        keys = {**dict.fromkeys(brought), **keys, "model.init": args.init, "model.preset": None}
     return keys
 
 

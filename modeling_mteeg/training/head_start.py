@@ -8,6 +8,7 @@ Pretrained Features and Underperform Out-of-Distribution, 2022).
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -154,7 +155,7 @@ def fit_probe(
     weighting = None if class_weight is None else dict(class_weight)
     sizes = np.array(blocks or (features.shape[1],))
     scale = np.repeat(np.sqrt(sizes.max() / sizes), sizes)  # of every feature, (f,)
-    folds = _folds(subjects)
+    folds = _folds(labels, subjects)
     strength, how = STRENGTHS[2], "one person: no folds to choose by"
     if folds:
         values = [
@@ -169,14 +170,23 @@ def fit_probe(
     return Probe(weight, fit["bias"] - weight @ fit["mean"], f"strength {strength:g}, {how}")
 
 
-def _folds(subjects: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows to fit and rows left out, (n,) each, for up to five parts of the people."""
-    from sklearn.model_selection import GroupKFold
+def _folds(labels: np.ndarray, subjects: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows to fit and rows left out, (n,) each, for up to five parts of the people.
+
+    The classes are spread over the parts, which matters where a person has one class alone.
+    """
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     people = len(set(subjects))
     if people < 2:
         return []
-    return list(GroupKFold(min(FOLDS, people)).split(subjects, groups=subjects))
+    parts = min(FOLDS, people)
+    if np.bincount(labels).max() < parts:  # too few windows to spread
+        return list(GroupKFold(parts).split(subjects, groups=subjects))
+    folds = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
+    with warnings.catch_warnings():  # a class with fewer windows than parts
+        warnings.simplefilter("ignore", UserWarning)
+        return list(folds.split(subjects, labels, subjects))
 
 
 def _held_out(features, labels, folds, card, strength, weighting, scale) -> dict[str, float]:

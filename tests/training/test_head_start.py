@@ -164,8 +164,11 @@ def test_standardisation_is_folded_in_and_a_constant_feature_has_no_weight():
 
 def test_the_strength_is_chosen_over_people(monkeypatch):
     values, labels, subjects = told_apart()
-    for fitted, left_out in head_start._folds(subjects):
+    for fitted, left_out in head_start._folds(labels, subjects):
         assert not set(subjects[fitted]) & set(subjects[left_out])
+    patients = np.repeat(np.arange(8) < 4, 12).astype(int)  # a person has one class alone
+    for _, left_out in head_start._folds(patients, subjects)[:4]:
+        assert len(set(patients[left_out])) == 2 or len(set(subjects[left_out])) == 1
     found = dict.fromkeys(STRENGTHS, 0.5) | {STRENGTHS[4]: 0.9, STRENGTHS[5]: 0.9}
     monkeypatch.setattr(head_start, "_held_out",
                         lambda *a: {CARDS["tuab"].monitor: found[a[4]]})  # fmt: skip

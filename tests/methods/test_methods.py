@@ -153,9 +153,8 @@ def test_an_undefined_monitor_gives_way_to_a_defined_one(corpora, tmp_path):
     config = make_config(tuple(SIZES), method="linear-probe", adapter={})
     method = METHODS["linear-probe"].build(config, {t: c.card for t, c in corpora.items()}, 0)
     trainer = trainer_of(method, config, corpora, tmp_path)
-    for auroc, kappa in ((math.nan, 0.5), (0.9, 0.4), (0.8, math.nan)):
-        trainer.select({"tuab": {"auroc": auroc}, "seed-v": {"cohen_kappa": kappa}}, 0.0)
-        trainer.progress.epoch += 1
+    for epoch, (auroc, kappa) in enumerate([(math.nan, 0.5), (0.9, 0.4), (0.8, math.nan)]):
+        trainer.select({"tuab": {"auroc": auroc}, "seed-v": {"cohen_kappa": kappa}}, 0.0, epoch)
     assert trainer.chosen_epochs() == {"tuab": 1, "seed-v": 0}
 
 
@@ -164,7 +163,7 @@ def test_selection_by_task_needs_parameters_of_tasks(corpora, tmp_path, monkeypa
     method = METHODS["mteeg"].build(config, {t: c.card for t, c in corpora.items()}, 0)
     monkeypatch.setattr(type(method), "selection", "task")
     trainer = trainer_of(method, config, corpora, tmp_path)
-    trainer.select({"tuab": {"auroc": 0.5}, "seed-v": {"cohen_kappa": 0.5}}, 0.5)
+    trainer.select({"tuab": {"auroc": 0.5}, "seed-v": {"cohen_kappa": 0.5}}, 0.5, 0)
     with pytest.raises(TrainingError, match=r"temporal_encoder.*may not share what it trains"):
         trainer.select_best()
 

@@ -206,7 +206,8 @@ def _rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
     """Header and a row a try."""
     yield [*record["grid"], "validation", "epoch", "epochs", "chosen"]
     for each in record["tries"]:
-        epochs = ", ".join(str(number + 1) for number in dict.fromkeys(each["epoch"].values()))
+        numbers = dict.fromkeys(each["epoch"].values())  # -1: the start
+        epochs = ", ".join(str(number + 1) if number >= 0 else "start" for number in numbers)
         values = [str(value) for value in each["values"].values()]
         mark = "*" if each["values"] == record["chosen"] else ""
         yield [*values, f"{each['validation']:.6f}", epochs, str(each["epochs"]), mark]

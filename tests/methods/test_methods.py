@@ -153,13 +153,8 @@ def test_an_undefined_monitor_gives_way_to_a_defined_one(corpora, tmp_path):
     config = make_config(tuple(SIZES), method="linear-probe", adapter={})
     method = METHODS["linear-probe"].build(config, {t: c.card for t, c in corpora.items()}, 0)
     trainer = trainer_of(method, config, corpora, tmp_path)
-    for auroc, kappa in ((math.nan, 0.5), (0.9, 0.4), (0.8, math.nan)):
-        trainer.select(
-            {"tuab": {"auroc": auroc}, "seed-v": {"cohen_kappa": kappa}},
-            0.0,
-            trainer.progress.epoch,
-        )
-        trainer.progress.epoch += 1
+    for epoch, (auroc, kappa) in enumerate([(math.nan, 0.5), (0.9, 0.4), (0.8, math.nan)]):
+        trainer.select({"tuab": {"auroc": auroc}, "seed-v": {"cohen_kappa": kappa}}, 0.0, epoch)
     assert trainer.chosen_epochs() == {"tuab": 1, "seed-v": 0}
 
 

@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = build_parser().parse_args(argv)
     args.words = list(sys.argv[1:] if argv is None else argv)  # what was typed, for records
+    if hasattr(args, "base") and not sys.stderr.isatty():
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # of loading weights: in a file it is noise
     try:
         COMMANDS[args.command].run(args)
     except (OSError, ValueError) as error:

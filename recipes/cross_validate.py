@@ -48,10 +48,10 @@ from modeling_mteeg.training.fold_report import (
     write_folds,
 )
 from modeling_mteeg.training.joint_config import JointConfig
-from modeling_mteeg.training.joint_training import choose_metrics
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.record import command_line, start_record
 from modeling_mteeg.training.search import check_search
+from modeling_mteeg.training.selected_training import choose_metrics
 from modeling_mteeg.training.standing_tasks import settle_encoder
 
 OUTPUT = "outputs/cv"

@@ -52,11 +52,7 @@ from modeling_mteeg.training.final_report import (
 from modeling_mteeg.training.fitted_training import FittedTrainer
 from modeling_mteeg.training.floors import fit_floors
 from modeling_mteeg.training.joint_config import JointConfig
-from modeling_mteeg.training.joint_training import (
-    JointTrainer,
-    SelectedTraining,
-    choose_metrics,
-)
+from modeling_mteeg.training.joint_training import JointTrainer
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.optimization import build_optimizer
 from modeling_mteeg.training.output_folder import check_output, note_output
@@ -69,6 +65,7 @@ from modeling_mteeg.training.results import (
     write_results,
 )
 from modeling_mteeg.training.search import check_search, run_search
+from modeling_mteeg.training.selected_training import SelectedTraining, choose_metrics
 from modeling_mteeg.training.standing_tasks import join_base, settle_encoder
 
 CONFIGS = Path(__file__).resolve().parent / "configs"

@@ -15,7 +15,7 @@ from ..data.source import WindowSource
 from ..methods.method import FittedMethod
 from ..model.task_card import TaskCard
 from .joint_config import JointConfig
-from .joint_training import SelectedTraining
+from .selected_training import SelectedTraining
 
 _WINDOWS = 256
 """Windows whose features are computed at a time."""
@@ -41,7 +41,7 @@ class FittedTrainer(SelectedTraining):
     Parameters
     ----------
     config, corpora, accelerator, seed, folder
-        See :class:`~modeling_mteeg.training.joint_training.SelectedTraining`.
+        See :class:`~modeling_mteeg.training.selected_training.SelectedTraining`.
     method : FittedMethod
     """
 

@@ -24,7 +24,7 @@ from ..methods.band_power import BandPower, BandPowerOptions
 from ..model.task_card import TaskCard
 from .fitted_training import window_features
 from .joint_config import JointConfig
-from .joint_training import is_better
+from .selected_training import is_better
 
 COMMONEST, BAND_POWER = "the commonest class", "log band power"
 FLOOR_NAMES = (COMMONEST, BAND_POWER)

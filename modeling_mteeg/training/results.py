@@ -21,8 +21,8 @@ from ..methods.method import TrainingError
 from ..model.task_card import TaskCard
 from ..settings.plain_json import write_json
 from .joint_config import JointConfig
-from .joint_training import SelectedTraining
 from .record import task_results
+from .selected_training import SelectedTraining
 
 Results = Mapping[str, Mapping[str, float]]
 

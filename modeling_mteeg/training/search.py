@@ -23,9 +23,9 @@ from ..settings.plain_json import write_json, write_text
 from ..settings.schema import ConfigError
 from .console import say
 from .joint_config import JointConfig
-from .joint_training import SelectedTraining, is_better
 from .results import aligned
 from .search_grid import SHORT_NAMES
+from .selected_training import SelectedTraining, is_better
 
 SEARCH, TRY_FILE = "search", "try.json"
 

@@ -30,7 +30,7 @@ from modeling_mteeg.evaluation import score as score_of
 from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.settings.plain_json import plain
-from modeling_mteeg.training import joint_training as loop
+from modeling_mteeg.training import selected_training
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.results import replaced, results_table, summarize
 
@@ -163,7 +163,7 @@ def test_floors_and_pictures_may_be_left_out(joint, data, tmp_path, capsys, monk
 def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):
     """Not the last one: here the first of two is the best."""
     scores = iter([1.0, 0.5])
-    monkeypatch.setattr(loop, "monitor_mean", lambda *results: next(scores))
+    monkeypatch.setattr(selected_training, "monitor_mean", lambda *results: next(scores))
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0
     first, last = json.loads((out / "history.json").read_text())

@@ -14,7 +14,7 @@ from training_program import make_config
 from modeling_mteeg.evaluation import intervals
 from modeling_mteeg.pictures.style import MissingMatplotlibError
 from modeling_mteeg.settings.schema import ConfigError
-from modeling_mteeg.training import final_report
+from modeling_mteeg.training import final_report, selected_training
 from modeling_mteeg.training import joint_training as loop
 from modeling_mteeg.training.search import all_tries, check_search
 from modeling_mteeg.training.search_grid import GRID, asked_grid
@@ -97,9 +97,9 @@ def test_validation_chooses_among_all_settings(whole, joint, data, tmp_path):
 
 
 def test_only_the_chosen_one_is_tested(joint, data, tmp_path, monkeypatch):
-    asked, real = [], loop.SelectedTraining.predict
+    asked, real = [], selected_training.SelectedTraining.predict
     monkeypatch.setattr(
-        loop.SelectedTraining, "predict",
+        selected_training.SelectedTraining, "predict",
         lambda self, split: (asked.append((split, str(self.folder))), real(self, split))[1],
     )  # fmt: skip
     out = tmp_path / "out"

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from modeling_mteeg.data import Corpus, load_corpora
 from modeling_mteeg.methods import METHODS
-from modeling_mteeg.training import checkpoint
+from modeling_mteeg.training import checkpoint, selected_training
 from modeling_mteeg.training import joint_training as loop
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer
@@ -103,7 +103,7 @@ def die_at(place: str, count: int) -> None:
     owner, name = {
         "step": (torch.optim.AdamW, "step"),  # gradients are there, weights not yet moved
         "forward": (loop.JointTrainer, "_losses"),
-        "evaluation": (loop, "evaluate_tasks"),
+        "evaluation": (selected_training, "evaluate_tasks"),
         "tensors": (checkpoint, "save_file"),
         "optimizer": (checkpoint.torch, "save"),
         "rename": (checkpoint.os, "rename"),

@@ -20,8 +20,7 @@ from training_program import (
 
 from modeling_mteeg.data import load_corpora, model_inputs
 from modeling_mteeg.model.modeling_mteeg import task_loss
-from modeling_mteeg.training import core
-from modeling_mteeg.training import joint_training as loop
+from modeling_mteeg.training import core, selected_training
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.launch import TrainingError
 
@@ -271,7 +270,7 @@ def test_a_file_gets_lines_now_and_then_instead_of_a_bar(corpora, tmp_path, capf
 def test_equal_scores_keep_the_earlier_epoch(corpora, tmp_path, monkeypatch):
     trainer = make_trainer(corpora, tmp_path)
     scores = iter([0.25, 0.5, 0.5])
-    monkeypatch.setattr(loop, "monitor_mean", lambda *results: next(scores))
+    monkeypatch.setattr(selected_training, "monitor_mean", lambda *results: next(scores))
     run(trainer)
     assert trainer.progress.best_epoch == 1 and trainer.progress.best_score == 0.5
 

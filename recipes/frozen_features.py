@@ -149,14 +149,14 @@ def held_out_auroc(
 
     if len(np.unique(people)) < folds:
         raise ValueError(f"--folds: expected at most {len(np.unique(people))} people, not {folds}.")
+    # With all components a rotation, which changes no answer, and as many columns as windows.
+    rotation = PCA() if features.shape[1] > len(features) else "passthrough"
     found, outer = [], StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for train, test in outer.split(features, labels, people):
         search = GridSearchCV(
             make_pipeline(
                 StandardScaler(),
-                # All components: a rotation, which changes no answer and leaves few columns where
-                # there are fewer windows than features.
-                PCA(),
+                rotation,
                 LogisticRegression(class_weight="balanced", max_iter=300),
             ),
             {"logisticregression__C": STRENGTHS},

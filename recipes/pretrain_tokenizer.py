@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
         return 2
     simulated = any(simulated_folders(config))
     describe_stage_one(config, data, accelerator, "neural tokenizer", model, simulated)
+    if not config.data.validation:
+        say(accelerator, "nothing is held out (data.validation: 0), so that a collapse of the codes "
+            "goes unseen here")  # fmt: skip
     if accelerator.is_main_process:
         note_output(config)
     try:

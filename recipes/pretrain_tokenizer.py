@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
     simulated = any(simulated_folders(config))
     describe_stage_one(config, data, accelerator, "neural tokenizer", model, simulated)
     if not config.data.validation:
-        say(accelerator, "nothing is held out (data.validation: 0), so that a collapse of the codes "
-            "goes unseen here")  # fmt: skip
+        text = "nothing is held out (data.validation: 0): a collapse of the codes goes unseen here"
+        say(accelerator, text)
     if accelerator.is_main_process:
         note_output(config)
     try:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .shared_arguments import add_base, add_reading, parse_rename
+from .shared_arguments import add_base, add_reading, parse_rename, shows_progress
 
 if TYPE_CHECKING:
     from ..explanation.attribution import ChannelAttribution
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     attribution = explain(
         args.recording, model, task, onsets_s=args.onset, windows=args.windows, label=args.label,
         method=args.method, steps=args.steps, allow_missing=args.allow_missing, rename=rename,
-        unit=args.unit, progress=not args.quiet,
+        unit=args.unit, progress=shows_progress(args),
     )  # fmt: skip
     print(text_of(attribution))
     if args.table:

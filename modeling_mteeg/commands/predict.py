@@ -6,7 +6,7 @@ import argparse
 import warnings
 from typing import Any
 
-from .shared_arguments import add_base, add_reading, parse_rename
+from .shared_arguments import add_base, add_reading, parse_rename, shows_progress
 
 SUMMARY = "predict recordings: events with the probability of every class, annotations, pictures"
 _FORMATS = "EDF, BDF, BrainVision, FIF, CNT, EEGLAB set ...: what MNE reads"
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
             targets,
             model,
             options,
-            progress=not args.quiet,
+            progress=shows_progress(args),
             tell=(lambda text: None) if args.quiet else tqdm.write,
             draw=draw,
         )

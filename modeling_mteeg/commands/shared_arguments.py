@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 
@@ -34,7 +35,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add_rename(parser)
     add("--unit", choices=("uV", "mV", "V"), help="unit that the file's numbers really have")
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress bar (in a file there is none)")
+
+
+def shows_progress(args: argparse.Namespace) -> bool:
+    """Whether a bar is shown: in a terminal, unless ``--quiet`` was given."""
+    return not args.quiet and sys.stderr.isatty()
 
 
 def parse_rename(pairs: Sequence[str]) -> dict[str, str]:

@@ -311,7 +311,7 @@ def _shown(window: _Windows, parts: Sequence[torch.Tensor], what: str) -> Iterab
     if not window.progress:
         return parts
     text = f"attributing, {what}"  # no bar where output is a file
-    return tqdm(parts, desc=text, unit=" passes", leave=False, disable=None)
+    return tqdm(parts, desc=text, unit=" passes", leave=False)
 
 
 @torch.no_grad()

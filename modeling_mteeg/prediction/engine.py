@@ -352,7 +352,7 @@ class _reported:
     def __enter__(self) -> Callable[[float], None]:
         if self.shown:
             total_s = round(self.total_s, 1)  # no bar where output is a file
-            self.bar = tqdm(total=total_s, desc="predicting", unit=" s of EEG", disable=None)
+            self.bar = tqdm(total=total_s, desc="predicting", unit=" s of EEG")
         return self._report
 
     def _report(self, done_s: float) -> None:

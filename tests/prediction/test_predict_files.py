@@ -61,7 +61,10 @@ def rows_of(path):
 # Files -------------------------------------------------------------------------------------------
 
 
-def test_one_recording_and_task_become_events_and_a_sidecar(base, recordings, tmp_path, capsys):
+def test_one_recording_and_task_become_events_and_a_sidecar(
+    base, recordings, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # a bar is for terminals
     out = tmp_path / "new" / "events.tsv"
     assert run(base, recordings[0], "--task", "fists", "--out", out, "--stride", 1.5) == 0
     assert sorted(path.name for path in out.parent.iterdir()) == ["events.json", "events.tsv"]

@@ -53,8 +53,9 @@ def test_both_ways_of_preparing_write_the_same_windows(parts, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:filter_length")
 def test_a_preparation_prints_hours_a_second_and_the_size_that_it_will_have(
-    parts, tmp_path, capsys
+    parts, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # a bar is for terminals
     _, preparation, reading = parts
     preparation.make_recordings(tmp_path / "raw", 5, 2)
     assert run_command(Tuab, ["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]) == 0

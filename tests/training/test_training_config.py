@@ -236,5 +236,5 @@ def test_unknown_metrics_are_named_with_the_nearest():
     assert faults_of(tree) == (
         "monitor.tuab: unknown metric 'aurok' (did you mean 'auroc'?)",
         "metrics.tuev: unknown metric 'f1' (known: balanced_accuracy, auc_pr, auroc, cohen_kappa, "
-        "weighted_f1)",
+        "weighted_f1, macro_auroc)",
     )

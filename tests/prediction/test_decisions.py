@@ -95,6 +95,7 @@ def test_pictures_and_the_page(found):
     assert facts[f"Windows of {HIGH}"] == f"{expected.count(HIGH) / len(expected):.0%}"
 
 
+@pytest.mark.slow
 def test_an_exported_task_carries_it(found, tmp_path):
     model, *_, middle = found
     made = export_onnx(model, TASK, tmp_path / "task.onnx")

@@ -41,6 +41,7 @@ def joint_recipe():
     return module
 
 
+@pytest.mark.slow
 def test_one_subject_is_prepared_trained_evaluated_and_predicted(recordings_dir, tmp_path, capsys):
     raw, data, out = recordings_dir / "eegmmidb", tmp_path / "data", tmp_path / "out"
     arguments = ["--raw", str(raw), "--out", str(data), "--split", "within-subject"]

@@ -176,6 +176,7 @@ def test_a_second_start_does_what_is_missing(raw, tmp_path, monkeypatch):
     assert prepare_unlabelled(raw, out, progress=False) == out
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_writes(raw, tmp_path):
     alone = prepare_unlabelled(raw, tmp_path / "one", progress=False)
     two = prepare_unlabelled(raw, tmp_path / "two", num_proc=2, progress=False)

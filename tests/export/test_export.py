@@ -119,6 +119,7 @@ def test_the_file_and_its_sidecar_say_what_they_are(model, made):
 
 
 @pytest.mark.parametrize("head", [HEADS[3], HEADS[5]], ids=str)
+@pytest.mark.slow
 def test_every_head_is_in_the_file(tmp_path, head):
     """A hidden layer over the mean token of every channel, and over attention."""
     model = model_with_tasks("seed-v", heads={"seed-v": head}, num_hidden_layers=1)

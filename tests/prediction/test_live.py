@@ -244,6 +244,7 @@ def test_wrong_use_is_an_error(model):
         model.eval()
 
 
+@pytest.mark.slow
 def test_an_exported_task_answers_as_the_model_and_must_be_that_task(tmp_path):
     model, signal = model_with_tasks("tuab", num_hidden_layers=1), recording(160, 30.0)
     expected = feed(LivePredictor(model, "tuab", ELECTRODES, 160), signal)

@@ -164,6 +164,7 @@ def test_latency_times_one_answer_for_every_chunk(latency, monkeypatch):
     assert calls["plain forward"](chunk).shape == calls["model"](chunk).shape == (1, 1)
 
 
+@pytest.mark.slow
 def test_latency_prints_every_row(latency):
     threads = torch.get_num_threads()
     text = latency.latency_table("tiny", 2, eeg_s=30.0)

@@ -84,6 +84,7 @@ def test_the_plain_step_has_the_same_labels_loss_and_gradients(part):
         torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_step_trains(part):
     for variant in part.VARIANTS:
         step = part.build(variant, "tiny", 2, CPU)

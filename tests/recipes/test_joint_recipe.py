@@ -248,6 +248,7 @@ def test_no_run_writes_over_the_results_of_another(joint, data, tmp_path, capsys
     assert JointConfig.load(out / "config.yaml").optimization.lr == 1e-3
 
 
+@pytest.mark.slow
 def test_a_seed_may_be_added_to_several(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", "seed-v", "--seeds", "0,1")) == 0

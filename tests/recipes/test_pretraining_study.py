@@ -98,6 +98,7 @@ def test_simulated_data_are_called_so(study, simulated, said, tmp_path):
     assert study.collect(tmp_path, [0], ["random"])["data"] == said
 
 
+@pytest.mark.slow
 def test_a_failing_step_ends_the_study(study, tmp_path, capfd):
     assert study.main(["--output", str(tmp_path), "--epochs", "0"]) == 2
     text = capfd.readouterr().err

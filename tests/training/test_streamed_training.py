@@ -66,6 +66,7 @@ def train_some(trainer, steps: int) -> None:
         run(trainer)
 
 
+@pytest.mark.slow
 def test_weights_of_a_flaky_stream_are_those_of_the_disk(data, local, tmp_path):
     with serving(data) as server:
         server.fault = lambda number, path: "503" if number % 5 == 3 else None
@@ -113,6 +114,7 @@ def model(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safe*")}
 
 
+@pytest.mark.slow
 def test_the_recipe_streams(joint, data, tmp_path, capsys):
     assert joint.main([*SMALL, "--data", str(data), "--output", str(tmp_path / "disk")]) == 0
     with serving(data) as server:

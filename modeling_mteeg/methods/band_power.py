@@ -12,20 +12,18 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from ..cards import RECORD_FILE, write_cards
 from ..model.log_band_power import BANDS_HZ
 from ..model.modeling_mteeg import task_loss
 from ..model.task_card import TaskCard
-from ..settings.plain_json import plain, write_json
 from ..settings.schema import setting
 from .logistic import fit_logistic
 from .method import Batch, FittedMethod
+from .task_files import WEIGHTS_FILE, save_tasks
 
 _SEGMENT_S = 2.0
 _LEAST_POWER = 1e-12  # a flat channel has a logarithm, too
-WEIGHTS_FILE = "weights.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +111,7 @@ class BandPower(FittedMethod):
         record: Mapping[str, Any] | None = None,
     ) -> None:
         """``tasks/<task>`` in the folder holds the task card and the regression."""
-        for task, card in self.cards.items():
-            place = self.task_folder(folder, task)
-            place.mkdir(parents=True)
-            save_file(self._states[task], place / WEIGHTS_FILE)
-            card.replace(results=plain(results[task]), adapter="none").save(place)
-        if record is not None:
-            write_json(folder / RECORD_FILE, record)
-            write_cards(folder)
+        save_tasks(folder, self.cards, self._states, results, record)
 
     @classmethod
     def load(cls, folder: Path, task: str) -> Self:

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from ..cards import RECORD_FILE, write_cards
 from ..model.modeling_mteeg import MteegOutput, task_loss
 from ..model.task_card import TaskCard
-from ..settings.plain_json import plain, write_json
 from ..settings.schema import setting
-from .band_power import WEIGHTS_FILE
 from .method import Batch, GradientMethod, TrainingError
+from .task_files import WEIGHTS_FILE, save_tasks
 
 TEMPORAL_S, POOL_S, STRIDE_S = 0.1, 0.3, 0.06
 """Lengths of the published network: 25, 75 and 15 samples at 250 Hz."""
@@ -132,15 +130,8 @@ class SmallConvNet(GradientMethod):
         record: Mapping[str, Any] | None = None,
     ) -> None:
         """``tasks/<task>`` in the folder holds the task card and the network."""
-        for task, card in self.cards.items():
-            place = self.task_folder(folder, task)
-            place.mkdir(parents=True)
-            state = {name: tensor.cpu() for name, tensor in self.module[task].state_dict().items()}
-            save_file(state, place / WEIGHTS_FILE)
-            card.replace(results=plain(results[task]), adapter="none").save(place)
-        if record is not None:
-            write_json(folder / RECORD_FILE, record)
-            write_cards(folder)
+        states = {task: self.module[task].state_dict() for task in self.cards}
+        save_tasks(folder, self.cards, states, results, record)
 
     @classmethod
     def load(cls, folder: Path, task: str) -> Self:

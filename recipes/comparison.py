@@ -26,7 +26,14 @@ from accelerate.utils import broadcast_object_list
 from joint import fit, simulated, train
 
 from modeling_mteeg.comparison.arguments import comparison_parser, over_common, words
-from modeling_mteeg.comparison.checking import Prepared, check_units, prepare, settled, unfit
+from modeling_mteeg.comparison.checking import (
+    Prepared,
+    check_units,
+    other_tries,
+    prepare,
+    settled,
+    unfit,
+)
 from modeling_mteeg.comparison.finished_rows import (
     check_same_windows,
     read_rows,
@@ -197,7 +204,8 @@ class Run:
             if not mine:
                 say(self.accelerator, "another process is at its tries")
                 return None
-            self.begin_anew(part, folder)
+            if part.row.name in self.again and other_tries(part, corpora):
+                self.begin_anew(part, folder)  # tries that are still right are kept
             said = tuned(part)
             if said is None:
                 corpora = {task: corpora[task] for task in part.tasks}

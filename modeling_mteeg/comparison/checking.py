@@ -31,6 +31,7 @@ from ..training.standing_tasks import settle_encoder
 from .plan_file import Plan, Row
 from .units import (
     MISSING,
+    TUNED,
     Part,
     ResultError,
     differing,
@@ -224,9 +225,10 @@ def check_units(parts: Sequence[Part], prepared: Prepared, again: Sequence[str])
         part = part.without(prepared.gaps)
         if not part.tasks:
             continue
-        hashes = {t: c.card.split_hash for t, c in prepared.corpora[part.fold].items()}
+        corpora = prepared.corpora[part.fold]
+        hashes = {task: corpus.card.split_hash for task, corpus in corpora.items()}
         try:
-            others += _other_tries(part, hashes)
+            others += _told(f"{part}, tries", _differing_tries(part, corpora))
         except ResultError as error:
             damaged.append(str(error))
             continue
@@ -245,17 +247,26 @@ def check_units(parts: Sequence[Part], prepared: Prepared, again: Sequence[str])
     return damaged
 
 
-def _other_tries(part: Part, hashes: Mapping[str, str]) -> list[str]:
+def other_tries(part: Part, corpora: Mapping[str, Corpus]) -> dict[str, tuple[Any, Any]]:
+    """What decides a part's tries and is not what it was: key to (then, now); damage, too."""
+    try:
+        return _differing_tries(part, corpora)
+    except ResultError as error:
+        return {TUNED: (str(error), "readable")}
+
+
+def _differing_tries(part: Part, corpora: Mapping[str, Corpus]) -> dict[str, tuple[Any, Any]]:
     said = tuned(part)
     if said is None:
-        return []
+        return {}
     config = as_then(part, part.folder.glob(f"seed-*/{MISSING}")).tries()
     now = json.loads(json.dumps({**config.identity(), "seed": config.seeds[0]}))
     found = differing_keys(said["identity"], now)
     for task, digest in said["split_hash"].items():
-        if hashes.get(task) != digest:
-            found[f"windows of {task}"] = (digest, hashes.get(task))
-    return _told(f"{part}, tries", found)
+        hashed = corpora[task].card.split_hash if task in corpora else None
+        if hashed != digest:
+            found[f"windows of {task}"] = (digest, hashed)
+    return found
 
 
 def _other_results(

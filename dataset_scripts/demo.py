@@ -41,7 +41,8 @@ def simulate(
     tasks : sequence of str
     size : str
         ``demo``: below 100 MB for the six, enough to train a small model; ``small``: a few seconds
-        a recording, for tests.
+        a recording, for tests; ``people``: more people, in whom classes show more or less, with
+        imperfect electrodes and shorter recordings.
     subjects : int, optional
         Number of subjects (TUAB: per class; TUAB, TUEV, CHB-MIT: for training; SEED-V: sessions)
         instead of the size's own.

@@ -13,7 +13,7 @@ from .simulator.unlabelled import simulate_unlabelled
 from .unlabelled import prepare_unlabelled
 
 
-def simulated_corpora(raw: Path, data: Path, tasks: Sequence[str]) -> None:
+def simulated_corpora(raw: Path, data: Path, tasks: Sequence[str], size: str = "demo") -> None:
     """Simulate corpora in their own file layouts and prepare them; whole ones are kept.
 
     Parameters
@@ -24,11 +24,13 @@ def simulated_corpora(raw: Path, data: Path, tasks: Sequence[str]) -> None:
         Gets the prepared corpora, ``<data>/<task>``.
     tasks : sequence of str
         Those of the paper.
+    size : str
+        Of the simulation, see :func:`dataset_scripts.demo.simulate`.
     """
     missing = [task for task in tasks if not _is_whole(data / task)]
     if missing:
         print(f"Simulating recordings of {', '.join(missing)} in {raw}", flush=True)
-        simulate(raw, tasks=missing)
+        simulate(raw, tasks=missing, size=size)
         prepare_corpora(raw, data, missing)
 
 

@@ -245,7 +245,8 @@ def simulated(config: JointConfig, accelerator: Accelerator) -> Path:
     if accelerator.is_main_process:
         from dataset_scripts.demo_data import simulated_corpora
 
-        simulated_corpora(Path(config.output) / "raw", data, config.data.tasks)
+        raw, size = Path(config.output) / "raw", config.data.simulated_size
+        simulated_corpora(raw, data, config.data.tasks, size)
     accelerator.wait_for_everyone()
     return data
 

@@ -17,6 +17,7 @@ import numpy as np
 from .edf import write_edf
 from .head import FloatArray, Head
 from .jobs import Job
+from .people import Person
 from .signals import Subject, background, band_noise, generator, muscle_burst
 
 RATE_HZ = 256
@@ -28,9 +29,13 @@ DERIVATIONS = tuple(
 )
 """As in most files of the corpus; T8-P8 occurs twice."""
 ELECTRODES = tuple(dict.fromkeys(part for name in DERIVATIONS for part in name.split("-")))
-CASES = {"small": (1, 2, 20, 22), "demo": (1, 2, 3, 4, 5, 20, 21, 22, 23)}
-LENGTH_S = {"small": 60, "demo": 90}
-SEIZURE_S = {"small": (18, 20), "demo": (22, 34)}
+CASES = {
+    "small": (1, 2, 20, 22),
+    "demo": (1, 2, 3, 4, 5, 20, 21, 22, 23),
+    "people": (*range(1, 9), 20, 21, 22, 23),
+}
+LENGTH_S = {"small": 60, "demo": 90, "people": 80}
+SEIZURE_S = {"small": (18, 20), "demo": (22, 34), "people": (18, 22)}
 SAME_SUBJECT = {21: 1}
 OPPOSITE = {"T7": "T8", "F7": "F8", "P7": "P8", "C3": "C4", "F3": "F4"}
 OPPOSITE |= {right: left for left, right in OPPOSITE.items()}
@@ -71,8 +76,10 @@ def write_case(root: Path, case: int, seed: int, size: str) -> float:
     """Write the recordings of a case and its summary."""
     folder = root / f"chb{case:02d}"
     files = plan_files(seed, case, size)
+    human = Person.of(size, seed, "chb-mit", SAME_SUBJECT.get(case, case))
     for index, file in enumerate(files):
-        uv = simulate_signal(seed, case, file)
+        uv = simulate_signal(seed, case, file, human.effect)
+        uv = human.recorded(uv, RATE_HZ, seed, "chb-mit", file.name)
         start = datetime.time(11 + index, 42, 54)
         write_edf(folder / file.name, uv, DERIVATIONS, RATE_HZ, start_time=start)
     text = summary(files, numbered=case % 2 == 0)
@@ -109,8 +116,8 @@ def person(seed: int, case: int) -> tuple[Subject, str]:
     return subject, str(rng.choice(FOCI))
 
 
-def simulate_signal(seed: int, case: int, file: File) -> FloatArray:
-    """EEG (23 derivations, samples) in microvolt."""
+def simulate_signal(seed: int, case: int, file: File, effect: float = 1.0) -> FloatArray:
+    """EEG (23 derivations, samples) in microvolt; ``effect`` is a factor on seizures."""
     subject, focus = person(seed, case)
     rng = generator(seed, "chb-mit", case, file.name)
     head = Head(ELECTRODES)
@@ -118,7 +125,7 @@ def simulate_signal(seed: int, case: int, file: File) -> FloatArray:
     uv = background(rng, head, subject, samples, RATE_HZ)
     _add_distractors(uv, rng, head)
     for start, end in file.seizures:
-        _add_seizure(uv, rng, head, focus, start * RATE_HZ, end * RATE_HZ)
+        _add_seizure(uv, rng, head, focus, start * RATE_HZ, end * RATE_HZ, effect)
     index = {name: row for row, name in enumerate(ELECTRODES)}
     pairs = [name.split("-") for name in DERIVATIONS]
     bipolar = uv[[index[a] for a, _ in pairs]] - uv[[index[b] for _, b in pairs]]
@@ -143,7 +150,13 @@ def _add_distractors(uv: FloatArray, rng: np.random.Generator, head: Head) -> No
 
 
 def _add_seizure(
-    uv: FloatArray, rng: np.random.Generator, head: Head, focus: str, start: int, stop: int
+    uv: FloatArray,
+    rng: np.random.Generator,
+    head: Head,
+    focus: str,
+    start: int,
+    stop: int,
+    effect: float,
 ) -> None:
     """A rhythm that slows from about 8 to 3 Hz, grows, and spreads from its focus."""
     progress = np.linspace(0.0, 1.0, stop - start)
@@ -154,7 +167,7 @@ def _add_seizure(
     rhythm = np.sin(phase) + (0.2 + 0.5 * progress) * np.sin(2.0 * phase + 0.7)
     rhythm *= 1.0 + 0.15 * band_noise(rng, 1, stop - start, RATE_HZ, 0.5, 0.3)[0]
     size_uv = 20.0 + rng.uniform(60.0, 120.0) * np.minimum(1.0, 1.4 * progress)
-    wave = size_uv * rhythm
+    wave = effect * size_uv * rhythm
     spread = np.minimum(1.0, 1.3 * progress)
     part, delay = uv[:, start:stop], round(0.03 * RATE_HZ)
     head.place(part, focus, wave, 0.5)

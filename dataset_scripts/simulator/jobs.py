@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-SIZES = ("small", "demo")
-"""``small`` is for tests: every split of every protocol is there, and little more."""
+SIZES = ("small", "demo", "people")
+"""``small`` is for tests: every split of every protocol is there, and little more.
+``people`` has more people with shorter recordings, who differ
+(:mod:`dataset_scripts.simulator.people`)."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from .edf import write_edf
 from .head import FloatArray, Head
 from .jobs import Job
+from .people import Person
 from .signals import Subject, background, band_noise, blink, generator
 from .signals import smooth_steps as smooth
 
@@ -32,8 +33,8 @@ LABELS = tuple(
 """As in the corpus."""
 CHANNELS = tuple(label.replace(".", "").upper() for label in LABELS)
 RUNS = {4: "hands", 6: "pairs", 8: "hands", 10: "pairs", 12: "hands", 14: "pairs"}
-SUBJECTS = {"small": 2, "demo": 8}
-CUES = {"small": 4, "demo": 6}
+SUBJECTS = {"small": 2, "demo": 8, "people": 26}
+CUES = {"small": 4, "demo": 6, "people": 2}
 """Cues a run, every other one T0 (rest)."""
 CUE_S = 4.1
 REST = "rest"
@@ -60,17 +61,19 @@ def plan(root: Path, seed: int, size: str, subjects: int | None = None) -> list[
     for number in range(1, 1 + (subjects or SUBJECTS[size])):
         for run in RUNS:
             path = root / f"S{number:03d}" / f"S{number:03d}R{run:02d}.edf"
-            jobs.append(Job(path.stem, partial(write_run, path, number, run, seed, CUES[size])))
+            jobs.append(Job(path.stem, partial(write_run, path, number, run, seed, size)))
     return jobs
 
 
-def write_run(path: Path, number: int, run: int, seed: int, cues: int) -> float:
+def write_run(path: Path, number: int, run: int, seed: int, size: str) -> float:
     """Write one run as EDF+ with its cues."""
     rng = generator(seed, "physionet-mi", number, run)
-    codes = draw_cues(rng, cues)
+    codes = draw_cues(rng, CUES[size])
     meanings = {"T0": REST, **MEANINGS[RUNS[run]]}
     subject = Subject.draw(generator(seed, "physionet-mi", number))
-    uv = simulate_signal(rng, subject, [meanings[code] for code in codes])
+    person = Person.of(size, seed, "physionet-mi", number)
+    uv = simulate_signal(rng, subject, [meanings[code] for code in codes], person.effect)
+    uv = person.recorded(uv, RATE_HZ, seed, "physionet-mi", path.stem)
     annotations = [(round(i * CUE_S, 1), CUE_S, code) for i, code in enumerate(codes)]
     write_edf(path, uv, LABELS, RATE_HZ, annotations=annotations)
     return uv.shape[1] / RATE_HZ
@@ -85,8 +88,13 @@ def draw_cues(rng: np.random.Generator, count: int) -> list[str]:
     return [code for movement in shuffled for code in ("T0", movement)]
 
 
-def simulate_signal(rng: np.random.Generator, subject: Subject, labels: list[str]) -> FloatArray:
-    """EEG (64, samples) in microvolt; whole seconds, ``labels`` one per cue."""
+def simulate_signal(
+    rng: np.random.Generator, subject: Subject, labels: list[str], effect: float = 1.0
+) -> FloatArray:
+    """EEG (64, samples) in microvolt; whole seconds, ``labels`` one per cue.
+
+    ``effect`` is a factor on the logarithm of what a movement changes.
+    """
     head = Head(CHANNELS)
     samples = math.ceil(len(labels) * CUE_S) * RATE_HZ
     # The eyes are open: the posterior rhythm is weak, the sensorimotor ones are not.
@@ -97,7 +105,7 @@ def simulate_signal(rng: np.random.Generator, subject: Subject, labels: list[str
     for index, label in enumerate(labels):
         # The rhythm gives way about 0.3 s after the cue.
         first, last = ((index + shift) * CUE_S + 0.3 for shift in (0, 1))
-        factors = np.array(GAINS[label]) * np.exp(rng.normal(0.0, 0.1, len(SITES)))
+        factors = np.array(GAINS[label]) ** effect * np.exp(rng.normal(0.0, 0.1, len(SITES)))
         gains[:, round(first * RATE_HZ) : round(last * RATE_HZ)] = factors[:, None]
     mu_hz = subject.alpha_hz + 1.2
     size_uv = subject.alpha_uv + 18.0

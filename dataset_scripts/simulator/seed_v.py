@@ -19,6 +19,7 @@ import numpy as np
 from .cnt import write_cnt
 from .head import FloatArray, Head
 from .jobs import Job
+from .people import Person
 from .signals import Subject, background, band_noise, blink, generator
 from .signals import smooth_steps as smooth
 
@@ -35,9 +36,13 @@ _LATER = (2, 1, 3, 0, 4, 4, 0, 3, 2, 1, 3, 4, 1, 2, 0)
 LABELS = {1: (4, 1, 3, 2, 0) * 3, 2: _LATER, 3: _LATER}
 """Emotion of every trial by session (facts of the corpus)."""
 DATES = {1: "20180804", 2: "20180811", 3: "20180818"}
-SESSIONS = {"small": ((1, 1),), "demo": ((1, 1), (2, 2), (3, 3), (4, 1))}
+SESSIONS = {
+    "small": ((1, 1),),
+    "demo": ((1, 1), (2, 2), (3, 3), (4, 1)),
+    "people": tuple((number, 1 + (number - 1) % 3) for number in range(1, 9)),
+}
 """(subject, session) pairs that are written."""
-TRIAL_S = {"small": 1.0, "demo": 4.0}
+TRIAL_S = {"small": 1.0, "demo": 4.0, "people": 2.0}
 GAP_S = 0.1
 LEAD_S = 0.5
 LOCAL_SOURCES = 40
@@ -72,7 +77,9 @@ def plan(root: Path, seed: int, size: str, subjects: int | None = None) -> list[
     jobs = [Job("trial times", partial(_write_times, root, times))]
     for subject, session in pairs:
         path = root / f"{subject}_{session}_{DATES[session]}.cnt"
-        jobs.append(Job(path.stem, partial(write_recording, path, subject, session, seed, times)))
+        jobs.append(
+            Job(path.stem, partial(write_recording, path, subject, session, seed, times, size))
+        )
     return jobs
 
 
@@ -90,19 +97,24 @@ def _write_times(root: Path, times: dict[str, list[float]]) -> float:
 
 
 def write_recording(
-    path: Path, subject: int, session: int, seed: int, times: dict[str, list[float]]
+    path: Path, subject: int, session: int, seed: int, times: dict[str, list[float]], size: str
 ) -> float:
     """Write one session as a Neuroscan file."""
-    uv = simulate_signal(seed, subject, session, times)
+    person = Person.of(size, seed, "seed-v", subject)
+    uv = simulate_signal(seed, subject, session, times, person.effect)
+    uv = person.recorded(uv, RATE_HZ, seed, "seed-v", path.stem)
     events = [(round(start * RATE_HZ), 1 + trial) for trial, start in enumerate(times["start"])]
     write_cnt(path, uv, CHANNELS, RATE_HZ, events, Head(CHANNELS).positions)
     return uv.shape[1] / RATE_HZ
 
 
 def simulate_signal(
-    seed: int, subject: int, session: int, times: dict[str, list[float]]
+    seed: int, subject: int, session: int, times: dict[str, list[float]], effect: float = 1.0
 ) -> FloatArray:
-    """EEG and the four further channels (66, samples) in microvolt."""
+    """EEG and the four further channels (66, samples) in microvolt.
+
+    ``effect`` is a factor on the logarithm of what an emotion changes.
+    """
     head = Head(CHANNELS)
     person = Subject.draw(generator(seed, "seed-v", subject))
     rng = generator(seed, "seed-v", subject, session)
@@ -113,7 +125,7 @@ def simulate_signal(
     uv = background(rng, head, awake, samples, RATE_HZ, line_hz=50.0)
     gains = np.ones((len(SOURCES), samples))
     for trial, (start, end) in enumerate(zip(times["start"], times["end"], strict=True)):
-        factors = np.array(GAINS[EMOTIONS[LABELS[session][trial]]])
+        factors = np.array(GAINS[EMOTIONS[LABELS[session][trial]]]) ** effect
         factors *= np.exp(rng.normal(0.0, 0.12, len(factors)))
         first, last = round((start - GAP_S / 2) * RATE_HZ), round((end + GAP_S / 2) * RATE_HZ)
         gains[:, first:last] = factors[:, None]

@@ -14,6 +14,7 @@ import numpy as np
 from .edf import Extra, write_annotations, write_edf
 from .head import FloatArray
 from .jobs import Job
+from .people import Person
 from .signals import Subject, band_noise, blink, coloured_noise, generator, k_complex, spindle
 
 RATE_HZ = 100
@@ -23,18 +24,21 @@ LABELS = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
 NIGHTS = {
     "small": "W2 12 23 31 41 R2 M1 W1 ?1",
     "demo": "W4 13 26 32 42 23 R5 M1 12 23 32 R2 W2 ?1",
+    "people": "W2 12 23 31 41 R3 ?1",
 }
-RECORDINGS = {"small": 5, "demo": 10}
+RECORDINGS = {"small": 5, "demo": 10, "people": 30}
+NIGHTS_EACH = {"small": 2, "demo": 2, "people": 1}
 SCORERS = "CHJV"
 TEXTS = {"M": "Movement time"}
 
 
 def plan(root: Path, seed: int, size: str, subjects: int | None = None) -> list[Job]:
-    """One job per night, two nights a subject."""
-    count = 2 * subjects if subjects else RECORDINGS[size]
+    """One job per night, two nights a subject, or one at size ``people``."""
+    each = NIGHTS_EACH[size]
+    count = each * subjects if subjects else RECORDINGS[size]
     jobs = []
     for index in range(count):
-        night = f"SC4{index // 2:02d}{index % 2 + 1}"
+        night = f"SC4{index // each:02d}{index % each + 1}"
         jobs.append(Job(night, partial(write_night, root / "sleep-cassette", night, seed, size)))
     return jobs
 
@@ -55,7 +59,9 @@ def write_night(folder: Path, night: str, seed: int, size: str) -> float:
     rng = generator(seed, "sleep-edf", night)
     subject = Subject.draw(generator(seed, "sleep-edf", night[:5]))
     epochs = stage_epochs(rng, size)
-    uv = simulate_signal(rng, subject, epochs)
+    person = Person.of(size, seed, "sleep-edf", night[:5])
+    uv = simulate_signal(rng, subject, epochs, person.effect)
+    uv = person.recorded(uv, RATE_HZ, seed, "sleep-edf", night)
     slow = _slow_channels(rng, epochs)
     write_edf(folder / f"{night}E0-PSG.edf", uv, LABELS, RATE_HZ, extras=slow)
     scorer = SCORERS[int(rng.integers(len(SCORERS)))]
@@ -76,29 +82,37 @@ def _hypnogram(epochs: list[str]) -> list[tuple[float, float, str]]:
     return runs
 
 
-def simulate_signal(rng: np.random.Generator, subject: Subject, epochs: list[str]) -> FloatArray:
-    """Fpz-Cz, Pz-Oz and horizontal EOG, (3, samples) in microvolt."""
+def simulate_signal(
+    rng: np.random.Generator, subject: Subject, epochs: list[str], effect: float = 1.0
+) -> FloatArray:
+    """Fpz-Cz, Pz-Oz and horizontal EOG, (3, samples) in microvolt.
+
+    ``effect`` is a factor on what is typical of a stage.
+    """
     length = EPOCH_S * RATE_HZ
     samples = length * len(epochs)
     common = coloured_noise(rng, 3, samples, RATE_HZ, subject.slope)
     uv = common * np.array([[9.0], [7.0], [9.0]], np.float32)
     uv += rng.standard_normal(uv.shape, dtype=np.float32) * subject.noise_uv
     for index, stage in enumerate(epochs):
-        _add_stage(uv[:, index * length : (index + 1) * length], rng, subject, stage)
+        part = uv[:, index * length : (index + 1) * length]
+        _add_stage(part, rng, subject, stage, effect)
     return uv * subject.amplitude
 
 
-def _add_stage(uv: FloatArray, rng: np.random.Generator, subject: Subject, stage: str) -> None:
+def _add_stage(
+    uv: FloatArray, rng: np.random.Generator, subject: Subject, stage: str, effect: float
+) -> None:
     """Add what is typical of a stage to one epoch (3, samples)."""
     samples = uv.shape[1]
 
     def rhythm(row: int, centre_hz: float, width_hz: float, size_uv: float) -> None:
-        uv[row] += size_uv * band_noise(rng, 1, samples, RATE_HZ, centre_hz, width_hz)[0]
+        uv[row] += effect * size_uv * band_noise(rng, 1, samples, RATE_HZ, centre_hz, width_hz)[0]
 
     def scatter(row: int, wave: FloatArray, factor: float = 1.0) -> None:
         start = int(rng.integers(0, samples - len(wave)))
-        uv[row, start : start + len(wave)] += factor * wave
-        uv[2, start : start + len(wave)] += 0.3 * wave
+        uv[row, start : start + len(wave)] += effect * factor * wave
+        uv[2, start : start + len(wave)] += effect * 0.3 * wave
 
     if stage in "W?M":
         rhythm(1, subject.alpha_hz, 0.6, rng.uniform(0.25, 1.1) * subject.alpha_uv)

@@ -15,13 +15,14 @@ import numpy as np
 from .edf import write_edf
 from .head import Head
 from .jobs import Job, tuh_subject
+from .people import Person
 from .signals import Subject, background, band_noise, blink, generator
 
 CHANNELS = tuple("FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split())
-LENGTH_S = {"small": 20, "demo": 50}
-TRAIN_SUBJECTS = {"small": 5, "demo": 9}
+LENGTH_S = {"small": 20, "demo": 50, "people": 30}
+TRAIN_SUBJECTS = {"small": 5, "demo": 9, "people": 12}
 """Per class."""
-EVAL_SUBJECTS = {"small": 1, "demo": 3}
+EVAL_SUBJECTS = {"small": 1, "demo": 3, "people": 6}
 FOCI = ("T3", "T4", "F7", "F8", "T5", "T6")
 
 
@@ -35,26 +36,29 @@ def plan(root: Path, seed: int, size: str, subjects: int | None = None) -> list[
             label = ("normal", "abnormal")[index % 2]
             name = tuh_subject(first + index)
             folder = root / "edf" / part / label / "01_tcp_ar"
-            write = partial(write_recording, folder, name, label, seed, LENGTH_S[size])
+            write = partial(write_recording, folder, name, label, seed, size)
             jobs.append(Job(name, write))
     return jobs
 
 
-def write_recording(folder: Path, name: str, label: str, seed: int, length_s: int) -> float:
+def write_recording(folder: Path, name: str, label: str, seed: int, size: str) -> float:
     """Write ``<name>_s001_t000.edf``; half of the subjects at 250, half at 256 Hz."""
-    rng = generator(seed, "tuab", name)
+    rng, length_s = generator(seed, "tuab", name), LENGTH_S[size]
+    person = Person.of(size, seed, "tuab", name)
     rate_hz = float(rng.choice((250, 256)))
     reference = "LE" if rng.random() < 0.25 else "REF"
-    uv = simulate_signal(rng, label == "abnormal", round(length_s * rate_hz), rate_hz)
+    samples = round(length_s * rate_hz)
+    uv = simulate_signal(rng, label == "abnormal", samples, rate_hz, person.effect)
+    uv = person.recorded(uv, rate_hz, seed, "tuab", name)
     labels = [f"EEG {channel}-{reference}" for channel in CHANNELS]
     write_edf(folder / f"{name}_s001_t000.edf", uv, labels, rate_hz)
     return float(length_s)
 
 
 def simulate_signal(
-    rng: np.random.Generator, abnormal: bool, samples: int, rate_hz: float
+    rng: np.random.Generator, abnormal: bool, samples: int, rate_hz: float, effect: float = 1.0
 ) -> np.ndarray:
-    """EEG (23, samples) in microvolt."""
+    """EEG (23, samples) in microvolt; ``effect`` is a factor on the slowing."""
     head = Head(CHANNELS)
     subject = Subject.draw(rng)
     if abnormal:
@@ -65,7 +69,7 @@ def simulate_signal(
         )
     uv = background(rng, head, subject, samples, rate_hz)
     if abnormal:
-        _add_slowing(uv, rng, head, rate_hz)
+        _add_slowing(uv, rng, head, rate_hz, effect)
     else:  # drowsiness: a little theta is normal
         theta = band_noise(rng, 1, samples, rate_hz, rng.uniform(4.5, 6.2), 0.7)[0]
         head.place(uv, "Cz", rng.uniform(0.0, 8.0) * theta, 0.8)
@@ -75,12 +79,14 @@ def simulate_signal(
     return uv * subject.amplitude
 
 
-def _add_slowing(uv: np.ndarray, rng: np.random.Generator, head: Head, rate_hz: float) -> None:
+def _add_slowing(
+    uv: np.ndarray, rng: np.random.Generator, head: Head, rate_hz: float, effect: float
+) -> None:
     """Theta and delta, generalised or focal."""
     samples = uv.shape[1]
     delta = band_noise(rng, 3, samples, rate_hz, rng.uniform(1.6, 2.8), 0.7)
     theta = band_noise(rng, 3, samples, rate_hz, rng.uniform(4.5, 6.2), 0.7)
-    severity = rng.uniform(0.65, 1.3)
+    severity = effect * rng.uniform(0.65, 1.3)
     if rng.random() < 0.6:
         for site, slow, faster in zip(("Fz", "C3", "C4"), delta, theta, strict=True):
             head.place(uv, site, severity * (12.0 * slow + 9.0 * faster), 0.8)

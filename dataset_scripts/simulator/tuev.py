@@ -14,6 +14,7 @@ import numpy as np
 from .edf import write_edf
 from .head import FloatArray, Head
 from .jobs import Job, tuh_subject
+from .people import Person
 from .signals import (
     Subject,
     background,
@@ -26,9 +27,9 @@ from .signals import (
 from .tuab import CHANNELS
 
 LABELS = ("SPSW", "GPED", "PLED", "EYEM", "ARTF", "BCKG")
-TRAIN_SUBJECTS = {"small": 5, "demo": 12}
-EVAL_SUBJECTS = {"small": 1, "demo": 3}
-BLOCK_S = {"small": 6, "demo": 9}
+TRAIN_SUBJECTS = {"small": 5, "demo": 12, "people": 14}
+EVAL_SUBJECTS = {"small": 1, "demo": 3, "people": 6}
+BLOCK_S = {"small": 6, "demo": 9, "people": 6}
 """Length of the stretch of one kind of event."""
 EVENT_S = 1.0
 INTERVAL_S = 1.4
@@ -53,14 +54,16 @@ def plan(root: Path, seed: int, size: str, subjects: int | None = None) -> list[
         paths.append(root / "edf" / "train" / name / f"{name}_00000001.edf")
     for index in range(evaluation):
         paths.append(root / "edf" / "eval" / f"{index:03d}" / f"bckg_{index:03d}_a_.edf")
-    return [Job(path.stem, partial(write_recording, path, seed, BLOCK_S[size])) for path in paths]
+    return [Job(path.stem, partial(write_recording, path, seed, size)) for path in paths]
 
 
-def write_recording(path: Path, seed: int, block_s: int) -> float:
+def write_recording(path: Path, seed: int, size: str) -> float:
     """Write one EDF file and its ``.rec``."""
     rng = generator(seed, "tuev", path.stem)
     rate_hz = float(rng.choice((250, 256)))
-    uv, rows = simulate_signal(rng, block_s, rate_hz)
+    person = Person.of(size, seed, "tuev", path.stem)
+    uv, rows = simulate_signal(rng, BLOCK_S[size], rate_hz, person.effect)
+    uv = person.recorded(uv, rate_hz, seed, "tuev", path.stem)
     write_edf(path, uv, [f"EEG {channel}-REF" for channel in CHANNELS], rate_hz)
     lines = [f"{channel},{start:.1f},{end:.1f},{code}\n" for channel, start, end, code in rows]
     path.with_suffix(".rec").write_text("".join(lines), "ascii", newline="\n")
@@ -68,9 +71,12 @@ def write_recording(path: Path, seed: int, block_s: int) -> float:
 
 
 def simulate_signal(
-    rng: np.random.Generator, block_s: int, rate_hz: float
+    rng: np.random.Generator, block_s: int, rate_hz: float, effect: float = 1.0
 ) -> tuple[FloatArray, list[tuple[int, float, float, int]]]:
-    """EEG (23, samples) in microvolt, and the rows of the ``.rec`` file in order of time."""
+    """EEG (23, samples) in microvolt, and the rows of the ``.rec`` file in order of time.
+
+    ``effect`` is a factor on the events.
+    """
     head = Head(CHANNELS)
     subject = Subject.draw(rng)
     uv = background(rng, head, subject, round(len(LABELS) * block_s * rate_hz), rate_hz)
@@ -80,11 +86,12 @@ def simulate_signal(
         side = str(rng.choice(("left", "right")))
         site = str(rng.choice(SIDES[side]))
         if label in ("GPED", "PLED"):
-            _add_periodic(uv, rng, head, rate_hz, (start_s, start_s + block_s), label, site)
+            span_s = (start_s, start_s + block_s)
+            _add_periodic(uv, rng, head, rate_hz, span_s, label, site, effect)
         where = {"GPED": "all", "EYEM": "front"}.get(label, side)
         at = start_s + 0.5
         while at + EVENT_S <= start_s + block_s:
-            _add_event(uv, rng, head, rate_hz, at, label, site)
+            _add_event(uv, rng, head, rate_hz, at, label, site, effect)
             # Some events are marked on two derivations: two rows, two samples.
             marked = rng.choice(DERIVATIONS[where], 1 + int(rng.random() < 0.15), replace=False)
             rows += [(int(c), at, at + EVENT_S, int(kind) + 1) for c in sorted(marked)]
@@ -100,10 +107,11 @@ def _add_periodic(
     span_s: tuple[float, float],
     label: str,
     site: str,
+    effect: float,
 ) -> None:
     """Discharges at about 1 Hz through a stretch: everywhere (GPED) or on one side (PLED)."""
     period_s = rng.uniform(0.8, 1.2)
-    size_uv = rng.uniform(80.0, 140.0)
+    size_uv = effect * rng.uniform(80.0, 140.0)
     at = span_s[0] + rng.uniform(0.0, 0.4)
     while at + 0.4 < span_s[1]:
         wave = periodic_discharge(rate_hz, size_uv * rng.uniform(0.8, 1.2), rng)
@@ -123,21 +131,22 @@ def _add_event(
     at_s: float,
     label: str,
     site: str,
+    effect: float,
 ) -> None:
     """One event of a second; background and periodic discharges add nothing here."""
     start = round((at_s + rng.uniform(0.05, 0.3)) * rate_hz)
     if label == "SPSW":
-        wave = spike_and_wave(rate_hz, rng.uniform(140.0, 240.0), rng)
+        wave = spike_and_wave(rate_hz, effect * rng.uniform(140.0, 240.0), rng)
         head.place_event(uv, site, wave, start, 0.55)
     elif label == "EYEM":
         if rng.random() < 0.7:
-            wave = blink(rate_hz, rng.uniform(110.0, 220.0), rng.uniform(0.3, 0.5))
+            wave = blink(rate_hz, effect * rng.uniform(110.0, 220.0), rng.uniform(0.3, 0.5))
             head.place_event(uv, "Fpz", wave, start, 0.5)
         else:  # a glance to one side: opposite signs at F7 and F8
-            wave = blink(rate_hz, rng.uniform(60.0, 120.0), 0.6) * rng.choice((-1.0, 1.0))
+            wave = effect * blink(rate_hz, rng.uniform(60.0, 120.0), 0.6) * rng.choice((-1.0, 1.0))
             head.place_event(uv, "F7", wave, start, 0.4)
             head.place_event(uv, "F8", -wave, start, 0.4)
     elif label == "ARTF":
         for name in rng.choice(("T3", "T4", "F7", "F8", "FP1", "FP2"), 3, replace=False):
-            wave = muscle_burst(rng, rate_hz, 0.8, rng.uniform(25.0, 60.0))
+            wave = effect * muscle_burst(rng, rate_hz, 0.8, rng.uniform(25.0, 60.0))
             head.place_event(uv, str(name), wave, start, 0.3)

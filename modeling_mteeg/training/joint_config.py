@@ -64,6 +64,8 @@ class DataOptions:
 
     ``folder`` may be a URL (``hf://datasets/me/eeg``, ``s3://bucket/eeg``) and may hold ``{task}``
     in place of ``<folder>/<task>``. URLs are streamed; ``streaming`` does so from a folder too.
+    ``simulated_size`` is that of :func:`dataset_scripts.demo.simulate`: ``people`` has more of
+    them, who differ more.
 
     ``split`` with ``split_seed``, ``fold`` and ``validation_share``, and ``labels`` (task to new
     class to the stored classes that it joins), choose among the stored windows
@@ -74,6 +76,7 @@ class DataOptions:
     streaming: bool = setting(False)
     tasks: tuple[str, ...] = setting(TASKS)
     simulate: bool = setting(False)
+    simulated_size: str = setting("demo", "small|demo|people", later=True)
     split: str = setting("corpus", later=True)
     split_seed: int = setting(0, ">= 0", later=True)
     fold: int | None = setting(None, ">= 0", later=True)
@@ -156,6 +159,7 @@ class JointConfig(RunConfig):
     # The list of seeds is outside, since a checkpoint belongs to one of them.
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
+        "data.simulated_size",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
         "threshold",
         "into_base", "replace_tasks",

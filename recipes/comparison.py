@@ -43,8 +43,8 @@ from modeling_mteeg.comparison.finished_rows import (
 from modeling_mteeg.comparison.listing import listing
 from modeling_mteeg.comparison.measuring import Measured
 from modeling_mteeg.comparison.merging import merge
-from modeling_mteeg.comparison.plain_table import plain_table
 from modeling_mteeg.comparison.plan_file import NOTE, Plan, load_plan
+from modeling_mteeg.comparison.result_text import write_results
 from modeling_mteeg.comparison.unit_files import finish, note_tuned
 from modeling_mteeg.comparison.units import (
     TUNING,
@@ -108,12 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number, part in enumerate(parts):
         say(accelerator, f"\n{number + 1} of {len(parts)}: {part}")
         run.part(part)
-    failed = list(dict.fromkeys([*damaged, *run.failed]))
-    code = 0
+    failed, code = [*damaged, *run.failed], 0
     if accelerator.is_main_process:
-        code = table(plan, args.add)
-        for line in failed:
-            print(f"error: {line}", file=sys.stderr)
+        code = table(plan, args.add, failed)
     accelerator.end_training()
     return 1 if failed else code
 
@@ -130,16 +127,16 @@ def begin(plan: Plan, rows: Sequence[Any], prepared: Prepared) -> None:
         print(f"left out: {gap}")
 
 
-def table(plan: Plan, added: Sequence[Path]) -> int:
-    """Write and print what the finished trainings say; 1 where a file is damaged."""
-    damaged: list[str] = []
-    rows = read_rows(plan.output, plan, damaged)
+def table(plan: Plan, added: Sequence[Path], failed: Sequence[str] = ()) -> int:
+    """Write and print what the finished trainings say; 1 where something failed or is damaged."""
+    failed = list(failed)
+    rows = read_rows(plan.output, plan, failed)
     check_same_windows(rows)
-    text = plain_table(with_others(rows, added))
-    print(f"\n{text}\n{unfinished(plan, rows)}")
-    for line in damaged:
+    text = write_results(plan, with_others(rows, added))
+    print(f"\n{text}\n\n{unfinished(plan, rows)}")
+    for line in dict.fromkeys(failed):
         print(f"error: {line}", file=sys.stderr)
-    return 1 if damaged else 0
+    return 1 if failed else 0
 
 
 @dataclasses.dataclass
@@ -187,7 +184,6 @@ class Run:
             done = part.tasks and all(finished(part.unit_folder(seed)) for seed in part.seeds)
         except ResultError as error:
             say(self.accelerator, f"{error}; --again {part.row.name} begins it anew")
-            self.failed.append(f"{error}; --again {part.row.name} begins it anew")
             done = False
         done = agreed(self.accelerator, bool(done))
         if done:
@@ -204,7 +200,7 @@ class Run:
             if not mine:
                 say(self.accelerator, "another process is at its tries")
                 return None
-            if part.row.name in self.again and other_tries(part, corpora):
+            if part.row.name in self.again and other_tries(part, self.prepared):
                 self.begin_anew(part, folder)  # tries that are still right are kept
             said = tuned(part)
             if said is None:
@@ -215,7 +211,7 @@ class Run:
                                      "auto")  # fmt: skip
                 told["seconds"] = round(time.monotonic() - began, 2)  # of this start of them
                 if self.accelerator.is_main_process:
-                    note_tuned(folder, config, told, corpora)
+                    note_tuned(folder, config, told, corpora, self.prepared.start(config))
                 self.accelerator.wait_for_everyone()
                 said = tuned(part)
         say(self.accelerator, f"chosen on validation: {said['chosen']}")

@@ -25,7 +25,6 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from joint import fit, simulated, train
 
-from modeling_mteeg.comparison.arguments import comparison_parser, over_common, words
 from modeling_mteeg.comparison.checking import (
     Prepared,
     check_units,
@@ -34,6 +33,8 @@ from modeling_mteeg.comparison.checking import (
     settled,
     unfit,
 )
+from modeling_mteeg.comparison.comparison_arguments import comparison_parser, over_common, words
+from modeling_mteeg.comparison.comparison_plan import NOTE, Plan, load_plan
 from modeling_mteeg.comparison.finished_rows import (
     check_same_windows,
     read_rows,
@@ -42,8 +43,7 @@ from modeling_mteeg.comparison.finished_rows import (
 )
 from modeling_mteeg.comparison.listing import listing
 from modeling_mteeg.comparison.measuring import Measured
-from modeling_mteeg.comparison.merging import merge
-from modeling_mteeg.comparison.plan_file import NOTE, Plan, load_plan
+from modeling_mteeg.comparison.merged_folders import merge
 from modeling_mteeg.comparison.result_text import write_results
 from modeling_mteeg.comparison.unit_files import finish, note_tuned
 from modeling_mteeg.comparison.units import (
@@ -139,17 +139,22 @@ def table(plan: Plan, added: Sequence[Path], failed: Sequence[str] = ()) -> int:
     return 1 if failed else 0
 
 
-@dataclasses.dataclass
 class Run:
-    """What all trainings of one start of the recipe share."""
+    """What all trainings of one start of the recipe share; ``failed`` says what went wrong."""
 
-    plan: Plan
-    prepared: Prepared
-    accelerator: Accelerator
-    data: str | Path
-    command: str
-    again: Sequence[str]
-    failed: list[str] = dataclasses.field(default_factory=list)
+    def __init__(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        accelerator: Accelerator,
+        data: str | Path,
+        command: str,
+        again: Sequence[str],
+    ) -> None:
+        self.plan, self.prepared, self.accelerator = plan, prepared, accelerator
+        self.data, self.command, self.again = data, command, again
+        self.failed: list[str] = []
+        self._anew: set[Path] = set()
 
     def part(self, part: Part) -> None:
         """Everything that is not done of a row's task (or tasks) and fold: tries, then seeds."""
@@ -263,8 +268,6 @@ class Run:
             if self.accelerator.is_main_process:
                 forget(folder)
             self.accelerator.wait_for_everyone()
-
-    _anew: set[Path] = dataclasses.field(default_factory=set)
 
     @contextmanager
     def claim(self, folder: Path) -> Iterator[bool]:

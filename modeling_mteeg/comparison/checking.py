@@ -26,7 +26,7 @@ from ..methods.labram import start_model
 from ..training.joint_config import JointConfig
 from ..training.selected_training import choose_metrics
 from ..training.standing_tasks import settle_encoder
-from .plan_file import Plan, Row
+from .comparison_plan import Plan, Row
 from .units import (
     MISSING,
     TUNED,

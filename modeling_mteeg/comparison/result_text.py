@@ -10,7 +10,7 @@ import numpy as np
 
 from ..evaluation import WindowPredictions, score
 from ..training.results import aligned
-from .plan_file import Plan
+from .comparison_plan import Plan
 from .row_results import RowResults
 from .units import claimed
 

@@ -31,7 +31,7 @@ from ..settings.schema import ConfigError
 from ..training.joint_config import JointConfig
 from ..training.output_folder import NOTE, differing_keys
 from ..training.search_grid import SHORT_NAMES
-from .plan_file import Row
+from .comparison_plan import Row
 
 JOINT = "joint"
 DONE, MISSING = "unit.json", "missing.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..training.results import replaced
 from .checking import as_then
-from .plan_file import Plan, Row
+from .comparison_plan import Plan, Row
 from .units import (
     DONE,
     MISSING,

@@ -105,9 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
     run = Run(plan, prepared, accelerator, data, command_line(__file__, argv), again)
-    for number, part in enumerate(parts):
-        say(accelerator, f"\n{number + 1} of {len(parts)}: {part}")
-        run.part(part)
+    try:
+        for number, part in enumerate(parts):
+            say(accelerator, f"\n{number + 1} of {len(parts)}: {part}")
+            run.part(part)
+    except StreamError as error:  # started again it goes on
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     failed, code = [*damaged, *run.failed], 0
     if accelerator.is_main_process:
         code = table(plan, args.add, failed)
@@ -177,8 +181,6 @@ class Run:
             chosen = self.tune(part, corpora)
             for seed in part.seeds if chosen is not None else ():
                 self.unit(part, seed, corpora, chosen)
-        except StreamError:
-            raise
         except (CheckpointError, TrainingError, ValueError) as error:
             self.failed.append(f"{part}: {error}")
             say(self.accelerator, f"not finished: {error}")

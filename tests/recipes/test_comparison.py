@@ -11,7 +11,8 @@ import yaml
 from recipe_modules import load_recipe
 from tiny_people import CARD, save_people
 
-from modeling_mteeg.comparison import result_text
+from modeling_mteeg.cards import writing
+from modeling_mteeg.comparison import measuring, result_text
 from modeling_mteeg.comparison.comparison_plan import load_plan
 from modeling_mteeg.comparison.finished_rows import read_rows
 from modeling_mteeg.comparison.units import claimed
@@ -24,7 +25,7 @@ TASKS = ["eegmat", "adhd"]
 ROWS = [
     {"name": "MTEEG", "method": "mteeg"},
     {"name": "a network each", "group": "single-task", "method": "shallow-convnet",
-     "separate": True},
+     "separate": True, "seeds": [0]},
     {"name": "band power", "group": "floor", "method": "band-power"},
 ]  # fmt: skip
 
@@ -39,8 +40,8 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 50)
         patch.setattr(final_report, "draw_confusion", no_picture)
-        patch.setattr(result_text, "write_results",
-                      lambda plan, rows: result_text.plain_table(rows))  # fmt: skip
+        patch.setattr(writing, "_draw", lambda *args: False)
+        patch.setattr(measuring, "_forget_peak", lambda: True)  # half a second each
         yield
 
 
@@ -120,7 +121,7 @@ def test_every_training_leaves_all_that_numbers_are_made_of(whole):
     for row in rows:
         assert not row.missing and set(row.tested) == set(TASKS)
         for task, by_seed in row.tested.items():
-            assert set(by_seed) == {0, 1}
+            assert set(by_seed) == ({0} if row.name == "a network each" else {0, 1})
             windows = {"eegmat": 24, "adhd": 28}[task]
             assert all(len(said.labels) == windows for (said,) in by_seed.values())
             for seed, facts in row.facts[task].items():
@@ -137,8 +138,8 @@ def test_the_learning_rate_that_validation_chose_is_the_one_that_trains(whole):
         best = max(said["tries"], key=lambda each: each["validation"])
         assert said["seed"] == 100 and said["chosen"] == best["values"]
         assert [each["values"]["lr"] for each in said["tries"]] == [3e-4, 1e-3]
-        for seed in (0, 1):
-            done = json.loads((place.parents[1] / f"seed-{seed}/unit.json").read_text())
+        for file in place.parents[1].glob("seed-*/unit.json"):
+            done = json.loads(file.read_text())
             assert done["settings"]["optimization"]["lr"] == best["values"]["lr"]
             assert done["settings"]["optimization"]["epochs"] == 2, "only tries are shorter"
             assert done["tuning"]["chosen"] == best["values"]
@@ -177,7 +178,7 @@ def test_results_of_other_settings_are_refused_and_kept(recipe, copied, capsys):
     said = capsys.readouterr().err
     assert "optimization.batch_size (there 48, now 24)" in said
     assert "adapter.rank (there 2, now 4)" in said and "--again" in said
-    assert "band power" in said and "a network each, adhd, seed 1" in said
+    assert "band power" in said and "a network each, adhd, seed 0" in said
     assert predictions(out) == before
 
 
@@ -202,7 +203,7 @@ def test_a_damaged_file_is_named_and_trained_anew_when_asked(recipe, copied, nam
     said = capsys.readouterr()
     assert str(place) in said.err and "--again a network each" in said.out
     assert place.read_bytes() == b"{", "nothing is overwritten without being asked for"
-    assert "seed 0: a file is damaged" in said.out and said.out.count("finished already") == 4
+    assert "adhd: a file is damaged" in said.out and said.out.count("finished already") == 4
     assert recipe.main([*words, "--again", "a network each"]) == 0
     assert predictions(out) == before
 
@@ -220,7 +221,7 @@ def test_a_task_that_cannot_be_tested_leaves_a_gap(recipe, data, tmp_path, capsy
     lacking = tmp_path / "data"
     shutil.copytree(data, lacking)
     shutil.rmtree(lacking / "adhd/test")
-    path = file(tmp_path, lacking, tune={})
+    path = file(tmp_path, lacking, ROWS[1:], tune={})
     assert recipe.main(["--config", str(path), "--seeds", "0"]) == 0
     said = capsys.readouterr().out
     assert "left out: task adhd has no split test" in said
@@ -293,8 +294,7 @@ def test_a_killed_one_goes_on_to_the_same_bits(recipe, data, whole, tmp_path, mo
     class Killed(BaseException):
         pass
 
-    path = changed(file(tmp_path, data), optimization={})
-    words = ["--config", str(path), "--set", "checkpoint.every_steps=1"]
+    words = ["--config", str(file(tmp_path, data)), "--set", "checkpoint.every_steps=1"]
     real, steps = loop.JointTrainer.train_step, []
 
     def counted(self, *args):

@@ -329,9 +329,9 @@ def test_shards_on_two_machines_are_the_whole(recipe, data, whole, tmp_path, cap
     assert "not finished" not in capsys.readouterr().out
     assert predictions(tmp_path / "all") == predictions(whole.parent / "out")
     assert recipe.main([*merge, *map(str, folders)]) == 0, "once more takes nothing"
-    place = next(folders[0].rglob("unit.json"))
+    place = next(tmp_path.glob("machine-*/rows/MTEEG/joint/fold-0/seed-0/unit.json"))
     place.write_text(place.read_text().replace('"adapter.rank": 2', '"adapter.rank": 3'))
-    (tmp_path / "all" / place.relative_to(folders[0])).unlink()
+    (unit(tmp_path / "all") / "unit.json").unlink()
     assert recipe.main([*merge, *map(str, folders)]) == 2
     assert "adapter.rank (there 3, in the plan 2)" in capsys.readouterr().err
 

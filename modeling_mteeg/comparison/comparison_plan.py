@@ -16,10 +16,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..methods import METHODS, FittedMethod
+from ..methods import METHODS, FittedMethod, Method
 from ..settings.config_file import SavedConfig, flatten, put_over, read_tree
 from ..settings.schema import ConfigError, nearest, setting
 from ..training.joint_config import JointConfig, foreign_sections
@@ -53,7 +54,7 @@ class RowOptions:
     ``config`` is a YAML file of a joint training, beside this one, whose keys come between
     ``common`` and the row's own ``set`` (data, seeds and what else belongs to all rows excepted).
     ``separate``: a training, and so a model, for every task. ``grid`` is tried in place of
-    ``tune.grid``.
+    ``tune.grid``. ``tuned: false``: nothing is tried, as of an ablation, which changes one thing.
     """
 
     name: str = setting("")
@@ -64,6 +65,7 @@ class RowOptions:
     separate: bool = setting(False)
     seeds: tuple[int, ...] | None = setting(None, ">= 0")
     grid: dict[str, tuple[Any, ...]] = setting({})
+    tuned: bool = setting(True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +152,19 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A comparison whose rows have all been checked."""
+    """A comparison whose rows have all been checked.
+
+    Parameters
+    ----------
+    config : ComparisonConfig
+    rows : tuple of Row
+    left_out : dict of str to str
+        Names of other rows of the file to why they cannot be here: a package is not installed.
+    """
 
     config: ComparisonConfig
     rows: tuple[Row, ...]
+    left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def output(self) -> Path:
@@ -172,6 +183,9 @@ class Plan:
         ValueError
             There is no such row.
         """
+        for name in names or ():
+            if name in self.left_out:
+                raise ValueError(f"{option}: row {name!r}: {self.left_out[name]}")
         known = [row.name for row in self.rows]
         unknown = [name for name in names or () if name not in known]
         if unknown:
@@ -203,18 +217,24 @@ def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = N
     config = ComparisonConfig.load(path, {"output": output} if output else None)
     config = dataclasses.replace(config, common=put_over(config.common, over_common, "common"))
     faults = list(_common_faults(config))
-    rows = []
+    rows, left_out = [], {}
     for place, options in enumerate(config.rows):
+        reason = _not_installed(options)
+        if reason:
+            left_out[options.name] = reason
+            continue
         own: list[str] = []
         row = _row(config, options, place, path.parent, own)
         faults += [f"row {options.name!r}: {fault}" for fault in own]
         rows.append(row)
-    faults = _told_once(faults, len(config.rows))
+    if not rows and not faults:
+        faults += [f"row {name!r}: {reason}" for name, reason in left_out.items()]
+    faults = _told_once(faults, len(rows))
     if not faults:
         faults += _budget_faults([row for row in rows if row.tries])
     if faults:
         raise ConfigError(str(path), faults)
-    return Plan(config, tuple(rows))
+    return Plan(config, tuple(rows), left_out)
 
 
 def _told_once(faults: Sequence[str], rows: int) -> list[str]:
@@ -292,6 +312,14 @@ def _row(
     return Row(options, place, checked, tries)
 
 
+def _not_installed(options: RowOptions) -> str | None:
+    """Why the model of another package, such as ``braindecode:EEGNet``, cannot be here."""
+    package, colon, _ = (options.method or "").partition(":")
+    if not colon or package not in Method.families or find_spec(package) is not None:
+        return None
+    return f"{package} is not installed: pip install 'modeling-mteeg[{package}]'"
+
+
 def _unknown(method: str) -> str:
     """What is said of a method that there is not."""
     try:
@@ -332,7 +360,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _tries(tune: TuneOptions, options: RowOptions, config: JointConfig) -> JointConfig | None:
     """The configuration of a row's tries, with its grid as ``search``."""
     grid = options.grid or tune.grid
-    if not grid or issubclass(METHODS[config.method], FittedMethod):  # it tries its own settings
+    fitted = issubclass(METHODS[config.method], FittedMethod)  # it tries its own settings
+    if fitted or not grid or not options.tuned:
         return None
     flat = flatten(config.to_dict())
     values: dict[str, list[Any]] = {}

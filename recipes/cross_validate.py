@@ -27,7 +27,7 @@ from modeling_mteeg.data import (
     training_mixes,
     view_corpora,
 )
-from modeling_mteeg.methods import METHODS, FittedMethod, Method
+from modeling_mteeg.methods import METHODS
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import describe_joint, say
@@ -47,7 +47,7 @@ from modeling_mteeg.training.fold_report import (
     missing_text,
     write_folds,
 )
-from modeling_mteeg.training.joint_config import JointConfig
+from modeling_mteeg.training.joint_config import JointConfig, foreign_sections
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.record import command_line, start_record
 from modeling_mteeg.training.search import check_search
@@ -163,7 +163,7 @@ def method_configs(args: Any, output: Path) -> list[JointConfig]:
     for name in names:
         own = {**keys, "method": name, "output": str(output / name)}
         if len(names) > 1 and name in METHODS:
-            own |= foreign_sections(METHODS[name])
+            own |= {section: {} for section in foreign_sections(METHODS[name])}
         # A base that has tasks keeps its encoder, unless told otherwise.
         configs.append(settle_encoder(JointConfig.load(args.config, own))[0])
     if configs[0].into_base:
@@ -175,14 +175,6 @@ def method_configs(args: Any, output: Path) -> list[JointConfig]:
     if configs[0].data.fold is not None:
         raise ValueError("data.fold: a cross-validation runs all folds; leave it out.")
     return configs
-
-
-def foreign_sections(method: type[Method]) -> dict[str, Any]:
-    """Sections of a configuration that are about the other methods, emptied for this one."""
-    sections = [] if method.has_adapters else ["adapter"]
-    sections += [] if method.has_heads else ["head", "heads"]
-    sections += ["search"] if issubclass(method, FittedMethod) else []  # it tries its own settings
-    return {section: {} for section in sections}
 
 
 def corpora_of(config: JointConfig, stored: Mapping[str, Corpus], fold: int) -> dict[str, Corpus]:

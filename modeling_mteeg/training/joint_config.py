@@ -10,7 +10,7 @@ from ..data.mixing import SamplingRule
 from ..data.remote import is_url
 from ..data.split_rules import SplitError, SplitRule
 from ..evaluation.metrics import METRICS
-from ..methods import METHODS, FittedMethod
+from ..methods import METHODS, FittedMethod, Method
 from ..model.adapter_options import AdapterOptions
 from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
@@ -248,3 +248,11 @@ class JointConfig(RunConfig):
             faults.append(f"into_base: expected one seed, found {len(self.seeds)}")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             faults.append(f"seeds: expected different numbers, found {list(self.seeds)}")
+
+
+def foreign_sections(method: type[Method]) -> tuple[str, ...]:
+    """Sections of a configuration that are about other methods than this one."""
+    sections = () if method.has_adapters else ("adapter",)
+    sections += () if method.has_heads else ("head", "heads")
+    # what is fitted at once tries its own settings
+    return sections + (("search",) if issubclass(method, FittedMethod) else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,7 @@ def check_output(config: RunConfig, seeds_apart: bool = False) -> None:
 
 def _differing(earlier: RunConfig, now: RunConfig, seeds_apart: bool) -> dict[str, tuple[Any, Any]]:
     """Keys that decide the trained numbers, with both values, where they are not the same."""
-    first, second = earlier.identity(), now.identity()
-    keys = sorted(first.keys() | second.keys())
-    pairs = {key: (first.get(key, "absent"), second.get(key, "absent")) for key in keys}
-    differing = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    differing = differing_keys(earlier.identity(), now.identity())
     before, after = getattr(earlier, "seeds", ()), getattr(now, "seeds", ())
     then, seeds = set(before), set(after)
     # a single seed lies in the folder itself, where they are not apart
@@ -67,6 +65,13 @@ def _differing(earlier: RunConfig, now: RunConfig, seeds_apart: bool) -> dict[st
     if then != seeds and not added:
         differing["seeds"] = (list(before), list(after))
     return differing
+
+
+def differing_keys(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys of two identities with both values, where they are not the same."""
+    pairs = {key: (then.get(key, "absent"), now.get(key, "absent"))
+             for key in sorted(then.keys() | now.keys())}  # fmt: skip
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def note_output(config: RunConfig) -> Path:

@@ -1,0 +1,359 @@
+"""The YAML file of a comparison: what all rows have in common, and every row in a few lines.
+
+```yaml
+common: {...}          # keys of a joint training (JointConfig): data, model, optimization ...
+tune: {grid: {lr: [x0.3, x1, x3]}, seed: 100, set: {optimization.epochs: 5}}
+rows:
+  - {name: MTEEG, method: mteeg}
+  - {name: rank 4, group: ablation, method: mteeg, set: {adapter.rank: 4}}
+  - {name: BIOT, group: single-task, config: biot.yaml, separate: true}
+report: {...}          # figures and claims
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..methods import METHODS, FittedMethod
+from ..settings.config_file import SavedConfig, flatten, put_over, read_tree
+from ..settings.schema import ConfigError, nearest, setting
+from ..training.joint_config import JointConfig, foreign_sections
+from ..training.search import all_tries, budget_of
+from ..training.search_grid import SHORT_NAMES, grid_faults
+from .row_results import GROUPS
+
+OF_ALL_ROWS = (
+    "data", "seeds", "monitor", "metrics", "threshold", "output", "tracker", "num_processes",
+    "mixed_precision", "checkpoint", "floor", "search", "into_base", "replace_tasks",
+)  # fmt: skip
+"""Sections that a row cannot change: the same windows, metrics and seeds for every one."""
+OF_ONE_ROW = ("method", "method_options")
+NOT_HERE = {
+    "search": "use tune, which no final seed takes part in",
+    "into_base": "a row leaves no task for a base",
+    "replace_tasks": "a row leaves no task for a base",
+    "tracker": "every row leaves a history.json",
+    "output": "use output beside common",
+}
+NOTE = "comparison.yaml"
+"""In the output folder: the plan of whoever began last."""
+_FACTOR = re.compile(r"x(\d+(?:\.\d+)?(?:e-?\d+)?)")
+
+
+@dataclasses.dataclass(frozen=True)
+class RowOptions:
+    """A row as it stands in the file.
+
+    ``config`` is a YAML file of a joint training, beside this one, whose keys come between
+    ``common`` and the row's own ``set`` (data, seeds and what else belongs to all rows excepted).
+    ``separate``: a training, and so a model, for every task. ``grid`` is tried in place of
+    ``tune.grid``.
+    """
+
+    name: str = setting("")
+    group: str = setting(GROUPS[0], "|".join(GROUPS))
+    method: str | None = setting(None)
+    config: str | None = setting(None)
+    set: dict[str, Any] = setting({})
+    separate: bool = setting(False)
+    seeds: tuple[int, ...] | None = setting(None, ">= 0")
+    grid: dict[str, tuple[Any, ...]] = setting({})
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneOptions:
+    """What every row chooses on validation, with a seed that no final training has.
+
+    A value ``x0.3`` is that many times the row's own. ``set`` is put over a try's configuration.
+    """
+
+    grid: dict[str, tuple[Any, ...]] = setting({})
+    seed: int = setting(100, ">= 0")
+    set: dict[str, Any] = setting({})
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonConfig(SavedConfig):
+    """The file; ``report`` belongs to what makes tables and figures."""
+
+    common: dict[str, Any] = setting({})
+    rows: tuple[RowOptions, ...] = setting(())
+    tune: TuneOptions = dataclasses.field(default_factory=TuneOptions)
+    keep_models: bool = setting(True)
+    report: dict[str, Any] = setting({})
+    output: str = setting("outputs/comparison")
+
+    def check_together(self, faults: list[str]) -> None:
+        """Names: there, not twice, and folders of their own."""
+        if not self.rows:
+            faults.append("rows: expected at least one, found none")
+        seen: dict[str, str] = {}
+        for number, row in enumerate(self.rows):
+            folder = folder_name(row.name)
+            if not folder.strip("_."):
+                faults.append(f"rows[{number}].name: expected a name, found {row.name!r}")
+            elif folder.lower() in seen:
+                faults.append(f"rows[{number}].name: {row.name!r} has the same folder as "
+                              f"{seen[folder.lower()]!r}")  # fmt: skip
+            seen.setdefault(folder.lower(), row.name)
+
+
+def folder_name(name: str) -> str:
+    """Of a row: what no folder's name can hold is replaced."""
+    return "".join(c if c.isalnum() or c in "=,.-+_" else "_" for c in name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row whose configuration has been checked.
+
+    Parameters
+    ----------
+    options : RowOptions
+    place : int
+        In the file, from 0.
+    config : JointConfig
+        Of all tasks; ``output`` is the row's folder.
+    tries : JointConfig or None
+        The same with the grid as its ``search`` and the seed of the tries; None: nothing is tried.
+    tasks : tuple of str
+        In the comparison's order.
+    """
+
+    options: RowOptions
+    place: int
+    config: JointConfig
+    tries: JointConfig | None
+
+    @property
+    def name(self) -> str:
+        return self.options.name
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.config.data.tasks
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.output)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as it stands in the file, without what it leaves open."""
+        return {k: v for k, v in dataclasses.asdict(self.options).items() if v not in (None, {})}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A comparison whose rows have all been checked."""
+
+    config: ComparisonConfig
+    rows: tuple[Row, ...]
+
+    @property
+    def output(self) -> Path:
+        return Path(self.config.output)
+
+    @property
+    def first(self) -> JointConfig:
+        """Any row's configuration: data, split and how it runs are the same in all."""
+        return self.rows[0].config
+
+    def chosen(self, names: Sequence[str] | None, option: str = "--only") -> tuple[Row, ...]:
+        """The rows of these names, in the file's order; all without any.
+
+        Raises
+        ------
+        ValueError
+            There is no such row.
+        """
+        known = [row.name for row in self.rows]
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise ValueError(
+                f"{option}: there is no row "
+                + ", ".join(f"{name!r}{nearest(name, known)}" for name in unknown)
+            )
+        return tuple(row for row in self.rows if not names or row.name in names)
+
+
+def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = None) -> Plan:
+    """Read and check a comparison.
+
+    Parameters
+    ----------
+    path : Path
+    over_common : mapping
+        Dotted keys that are put over ``common``; what a row says itself stands.
+    output : str, optional
+        In place of the file's.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ConfigError
+        All faults of all rows.
+    """
+    config = ComparisonConfig.load(path, {"output": output} if output else None)
+    faults = list(_common_faults(config, over_common))
+    rows = []
+    for place, options in enumerate(config.rows):
+        own: list[str] = []
+        row = _row(config, options, place, path.parent, over_common, own)
+        for fault in own:
+            text = f"row {options.name!r}: {fault}"
+            if fault not in faults:  # of common: once, not for every row
+                faults.append(text)
+        rows.append(row)
+    faults = _told_once(faults, len(config.rows))
+    if not faults:
+        faults += _budget_faults([row for row in rows if row.tries])
+    if faults:
+        raise ConfigError(str(path), faults)
+    return Plan(config, tuple(rows))
+
+
+def _told_once(faults: Sequence[str], rows: int) -> list[str]:
+    """A fault that every row has is one of ``common``."""
+    texts = [re.sub(r"^row '.*?': ", "", fault) for fault in faults]
+    told: list[str] = []
+    for fault, text in zip(faults, texts, strict=True):
+        everywhere = rows > 1 and texts.count(text) == rows
+        line = f"common: {text}" if everywhere and text != fault else fault
+        if line not in told:
+            told.append(line)
+    return told
+
+
+def _common_faults(config: ComparisonConfig, over: Mapping[str, Any]) -> Iterator[str]:
+    common = put_over(config.common, over, "common")
+    for key in OF_ONE_ROW:
+        if key in common:
+            yield f"common.{key}: belongs to a row"
+    for key, remedy in NOT_HERE.items():
+        if common.get(key) and common[key] != "none":
+            yield f"common.{key}: {remedy}"
+    data = common.get("data")
+    if isinstance(data, Mapping) and data.get("fold") is not None:
+        yield "common.data.fold: a comparison runs all folds; leave it out"
+    yield from (f"tune.grid: {fault}" for fault in grid_faults(config.tune.grid))
+    for section in ("data", "seeds", "output", "monitor", "metrics"):
+        for key in config.tune.set:
+            if key.partition(".")[0] == section:
+                yield f"tune.set.{key}: tries must have the same windows and the same metric"
+
+
+def _row(
+    config: ComparisonConfig,
+    options: RowOptions,
+    place: int,
+    beside: Path,
+    over: Mapping[str, Any],
+    faults: list[str],
+) -> Row | None:
+    """A row's configuration, or None after noting what is wrong with it."""
+    own = _own_file(options, beside, faults)
+    method = options.method or own.pop("method", None)
+    if method is None:
+        faults.append("expected a method, found none")
+        return None
+    own.pop("method", None)
+    if method not in METHODS:
+        faults.append(f"unknown method {method!r}{nearest(method, METHODS)}")
+        return None
+    for key in options.set:
+        if key.partition(".")[0] in (*OF_ALL_ROWS, "method"):
+            faults.append(f"set.{key}: belongs to common, since it is the same for every row")
+    common = put_over(config.common, over, "common")
+    foreign = foreign_sections(METHODS[method])
+    common = {key: value for key, value in common.items() if key not in foreign}
+    seeds = options.seeds or common.get("seeds", (0,))
+    tree = put_over(_merged(common, own), {
+        **options.set, "method": method, "seeds": list(seeds) if options.seeds else seeds,
+        "output": str(Path(config.output) / "rows" / folder_name(options.name)),
+    }, options.name)  # fmt: skip
+    try:
+        checked = JointConfig.build(tree)
+    except ConfigError as error:
+        faults += error.faults
+        return None
+    if config.tune.seed in checked.seeds and (options.grid or config.tune.grid):
+        faults.append(f"tune.seed: expected one that is not among the final seeds "
+                      f"{list(checked.seeds)}, found {config.tune.seed}")  # fmt: skip
+    try:
+        tries = _tries(config.tune, options, checked)
+        if tries is not None:
+            all_tries(tries, config.tune.seed, Path(tries.output))
+    except ConfigError as error:
+        faults += [f"tune: {fault}" for fault in error.faults]
+        return None
+    return Row(options, place, checked, tries)
+
+
+def _own_file(options: RowOptions, beside: Path, faults: list[str]) -> dict[str, Any]:
+    """What a row's ``config`` file says, without what belongs to all rows."""
+    if options.config is None:
+        return {}
+    try:
+        tree, twice = read_tree(beside / options.config)
+    except (FileNotFoundError, ConfigError) as error:
+        faults.append(f"config: {error}")
+        return {}
+    faults += [f"{options.config}: {fault}" for fault in twice]
+    tree = tree if isinstance(tree, dict) else {}
+    return {key: value for key, value in tree.items() if key not in OF_ALL_ROWS}
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` put over ``below``, section by section; a start replaces another start."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            low = dict(merged[key])
+            if key == "model" and ({"preset", "base"} & value.keys()):
+                low = {k: v for k, v in low.items() if k not in ("preset", "base")}
+            merged[key] = _merged(low, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _tries(tune: TuneOptions, options: RowOptions, config: JointConfig) -> JointConfig | None:
+    """The configuration of a row's tries, with its grid as ``search``."""
+    grid = options.grid or tune.grid
+    if not grid or issubclass(METHODS[config.method], FittedMethod):  # it tries its own settings
+        return None
+    flat = flatten(config.to_dict())
+    values: dict[str, list[Any]] = {}
+    for name, asked in grid.items():
+        mine = flat.get(SHORT_NAMES.get(name, name))
+        values[name] = [_times(name, value, mine) for value in asked]
+    changes = {**tune.set, "search": values, "seeds": [tune.seed]}
+    return JointConfig.build(config.to_dict(), changes, "tune")
+
+
+def _times(name: str, value: Any, mine: Any) -> Any:
+    """``x0.3`` as that many times the row's own value."""
+    match = _FACTOR.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        return value
+    if isinstance(mine, bool) or not isinstance(mine, (int, float)):
+        raise ConfigError("tune", [f"grid.{name}: {value} of what is no number: {mine!r}"])
+    product = float(f"{float(match[1]) * mine:.4g}")
+    return round(product) if isinstance(mine, int) else product
+
+
+def _budget_faults(rows: Sequence[Row]) -> Iterator[str]:
+    """Rows that would get other budgets for their tries than most."""
+    budgets = {
+        row.name: budget_of(all_tries(row.tries, row.tries.seeds[0], row.folder))["tries"]
+        for row in rows
+    }
+    if len(set(budgets.values())) > 1:
+        shown = ", ".join(f"{name}: {number}" for name, number in budgets.items())
+        yield f"tune: expected the same number of tries for every row, found {shown}"

@@ -1,0 +1,313 @@
+"""The trainings of a comparison: where each lies, which belong together, who does which.
+
+```
+OUTPUT/comparison.yaml                           the plan of whoever began last
+OUTPUT/splits/fold-0/<task>.parquet              which window is in which part, where it was chosen
+OUTPUT/rows/<row>/row.json                       the row as it stands in the plan
+OUTPUT/rows/<row>/<part>/fold-0/tuning/          tries: search/<try>/, tuning.tsv; tuning.json: done
+OUTPUT/rows/<row>/<part>/fold-0/seed-0/          a training as recipes/joint.py leaves it
+                                                 unit.json, written last: done
+                                                 missing.json in its place: why it is not
+```
+
+A part is ``joint``, or a task where a row has a training for each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..methods.method import TrainingError
+from ..settings.config_file import put_over
+from ..settings.plain_json import write_json
+from ..settings.schema import ConfigError
+from ..training.joint_config import JointConfig
+from ..training.output_folder import NOTE, differing_keys
+from ..training.search_grid import SHORT_NAMES
+from .plan_file import Row
+
+JOINT = "joint"
+DONE, MISSING = "unit.json", "missing.json"
+TUNING, TUNED, TUNED_TABLE = "tuning", "tuning.json", "tuning.tsv"
+ROW_FILE = "row.json"
+_SHARD = re.compile(r"(\d+)/(\d+)")
+_BY_TASK = ("sampling", "monitor", "metrics", "heads")
+_BY_TASK_OF = {"optimization": ("task_weights", "class_weights"), "data": ("labels",)}
+
+
+class ResultError(TrainingError):
+    """A file of a result that cannot be read, or is not the one that was written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A row's trainings of one fold that share their tries: every seed.
+
+    Parameters
+    ----------
+    row : Row
+    tasks : tuple of str
+        One where the row has a training for each.
+    fold : int
+    folds : int
+        How many there are; 1 where the split has none.
+    seeds : tuple of int
+        Those that this process is to train.
+    """
+
+    row: Row
+    tasks: tuple[str, ...]
+    fold: int
+    folds: int
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.tasks[0] if self.row.options.separate else JOINT
+
+    @property
+    def folder(self) -> Path:
+        return part_folder(self.row.folder, self.name, self.fold)
+
+    def without(self, tasks: Sequence[str]) -> Part:
+        """The same with fewer tasks."""
+        return dataclasses.replace(self, tasks=tuple(t for t in self.tasks if t not in tasks))
+
+    def unit_folder(self, seed: int) -> Path:
+        return self.folder / f"seed-{seed}"
+
+    def training(self, seed: int, chosen: Mapping[str, Any] | None = None) -> JointConfig:
+        """The configuration of one seed, with the values that were ``chosen`` of a grid."""
+        keys = {SHORT_NAMES.get(name, name): value for name, value in (chosen or {}).items()}
+        return self._settled(self.row.config, seed, self.unit_folder(seed), keys)
+
+    def tries(self) -> JointConfig | None:
+        """The configuration of the tries; None: the row has none."""
+        if self.row.tries is None:
+            return None
+        return self._settled(self.row.tries, self.row.tries.seeds[0], self.folder / TUNING, {})
+
+    def _settled(
+        self, config: JointConfig, seed: int, folder: Path, keys: Mapping[str, Any]
+    ) -> JointConfig:
+        own = {
+            "seeds": [seed], "output": str(folder), "floor": False,
+            "data.tasks": list(self.tasks), "data.fold": self.fold if self.folds > 1 else None,
+        }  # fmt: skip
+        return JointConfig.build(put_over(of_tasks(config.to_dict(), self.tasks), keys, ""), own)
+
+    def __str__(self) -> str:
+        fold = f", fold {self.fold}" if self.folds > 1 else ""
+        return f"{self.row.name}{f', {self.name}' if self.row.options.separate else ''}{fold}"
+
+
+def part_folder(row: Path, part: str, fold: int) -> Path:
+    """Where the trainings of a row's part and fold lie."""
+    return row / part / f"fold-{fold}"
+
+
+def of_tasks(tree: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    """A configuration's tree without what it says of other tasks by name."""
+    tree = dict(tree)
+    kept = lambda by_task: {t: v for t, v in by_task.items() if t in tasks}  # noqa: E731
+    for section in _BY_TASK:
+        tree[section] = kept(tree[section])
+    for section, keys in _BY_TASK_OF.items():
+        tree[section] = dict(tree[section])
+        for key in keys:
+            if isinstance(tree[section][key], Mapping):
+                tree[section][key] = kept(tree[section][key])
+    return tree
+
+
+def all_parts(rows: Sequence[Row], folds: int, shard: str | None = None) -> list[Part]:
+    """Every training, those first that all rows have: fold by fold, row by row.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    folds : int
+    shard : str, optional
+        ``2/4``: the second of four shares. What has its own tries is dealt out as a whole; seeds
+        without tries one by one.
+
+    Raises
+    ------
+    ValueError
+        It is no shard.
+    """
+    dealt: list[Part] = []
+    for row in rows:
+        groups = [(task,) for task in row.tasks] if row.options.separate else [row.tasks]
+        seeds = [row.config.seeds] if row.tries else [(seed,) for seed in row.config.seeds]
+        dealt += [Part(row, tasks, fold, folds, some)
+                  for fold in range(folds) for tasks in groups for some in seeds]  # fmt: skip
+    if shard is not None:
+        match = _SHARD.fullmatch(shard)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError(f"--shard: expected 1/4 to 4/4 or the like, found {shard!r}.")
+        dealt = dealt[int(match[1]) - 1 :: int(match[2])]
+    return dealt
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A JSON file of a unit.
+
+    Raises
+    ------
+    ResultError
+        It is damaged.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"expected keys and values, found {type(found).__name__}")
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path} is damaged: {error}") from error
+    return found
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """What a finished unit says of itself, its files being there in full; None: not finished.
+
+    Raises
+    ------
+    ResultError
+        A file is damaged, gone, or has another length than it had.
+    """
+    if not (folder / DONE).is_file():
+        return None
+    said = read_result(folder / DONE)
+    try:
+        for name, file in said["files"].items():
+            size = (folder / name).stat().st_size if (folder / name).is_file() else None
+            if size != file["bytes"]:
+                found = "none" if size is None else f"{size:,}"
+                raise ResultError(
+                    f"{folder / name} is damaged: expected {file['bytes']:,} bytes, found {found}"
+                )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ResultError(f"{folder / DONE} is damaged: no {error}") from error
+    return said
+
+
+def tuned(part: Part) -> dict[str, Any] | None:
+    """What the tries of a part chose, or None: not tried yet, or nothing to try.
+
+    Raises
+    ------
+    ResultError
+        The file is damaged.
+    """
+    path = part.folder / TUNING / TUNED
+    if part.row.tries is None or not path.is_file():
+        return None
+    said = read_result(path)
+    if not isinstance(said.get("chosen"), dict) or not isinstance(said.get("identity"), dict):
+        raise ResultError(f"{path} is damaged: no chosen values in it")
+    return said
+
+
+def differing(
+    config: JointConfig,
+    said: Mapping[str, Any] | None,
+    hashes: Mapping[str, str] | None = None,
+    start: str | None = None,
+) -> dict[str, tuple[Any, Any]]:
+    """Keys that decide a unit's numbers and are not what they were: key to (then, now).
+
+    Parameters
+    ----------
+    config : JointConfig
+        Now.
+    said : mapping or None
+        Of a finished unit; None: what ``config.yaml`` in the folder says of a begun one.
+    hashes : mapping of str to str, optional
+        Hash of the windows and parts of every task, now.
+    start : str, optional
+        Fingerprint of the weights that are begun from, now.
+    """
+    folder = Path(config.output)
+    if said is None:
+        if not (folder / NOTE).is_file():
+            return {}
+        try:
+            then = JointConfig.load(folder / NOTE)
+        except ConfigError as error:
+            return {NOTE: (error.faults, "readable")}
+        return differing_keys(then.identity(), config.identity())
+    found = differing_keys(said["identity"], json.loads(json.dumps(config.identity())))
+    for task in said["split_hash"]:
+        if hashes and hashes.get(task) != said["split_hash"][task]:
+            found[f"windows of {task}"] = (said["split_hash"][task], hashes.get(task))
+    if start and said.get("start_fingerprint") not in (None, start):
+        found["weights of model.base"] = (said["start_fingerprint"][:12], start[:12])
+    return found
+
+
+def note_missing(part: Part, seed: int, reasons: Mapping[str, str]) -> None:
+    """Say in a unit's folder why it has no results of tasks; without reasons, forget earlier ones.
+
+    A row's other tasks have folders of their own, where it has a training for each.
+    """
+    path = part.unit_folder(seed) / MISSING
+    if reasons:
+        write_json(path, {task: " ".join(why.split()) for task, why in reasons.items()})
+    else:
+        path.unlink(missing_ok=True)
+
+
+def note_row(row: Row, folds: int) -> None:
+    """Write ``row.json``: the row, and which tasks, seeds and folds it is to have.
+
+    Tasks and seeds of an earlier start are kept where the row has a training for each.
+    """
+    path, tasks, seeds = row.folder / ROW_FILE, list(row.tasks), list(row.config.seeds)
+    if path.is_file():
+        try:
+            there = read_result(path)
+            seeds = [*there["seeds"], *(s for s in seeds if s not in there["seeds"])]
+            if row.options.separate:
+                tasks = [*there["tasks"], *(t for t in tasks if t not in there["tasks"])]
+        except (ResultError, KeyError):
+            pass  # it says nothing that is not known now
+    write_json(path, {
+        "row": row.to_dict(), "name": row.name, "group": row.options.group, "place": row.place,
+        "method": row.config.method, "separate": row.options.separate, "tasks": tasks,
+        "seeds": seeds, "folds": folds,
+    })  # fmt: skip
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Hold a unit's or tuning's folder while it is worked at; false: another process does.
+
+    The system frees it when the process ends, however.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def forget(folder: Path) -> None:
+    """Remove what a unit or its tries left, so that it begins anew."""
+    (folder / DONE).unlink(missing_ok=True)  # first: a kill leaves nothing that looks finished
+    (folder / TUNED).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 
 from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
+from .published_sharing import build_sharing
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_file.name}", __name__)
@@ -26,4 +27,5 @@ __all__ = [
     "Method",
     "TaskOutput",
     "TrainingError",
+    "build_sharing",
 ]

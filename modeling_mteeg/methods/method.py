@@ -121,10 +121,20 @@ class Method(ABC):
     def facts(self) -> dict[str, Any]:
         """What a model card tells of the method, beside what every training is told of.
 
-        ``method_title`` and ``method_source`` in words; subclasses add ``trainable_parameters``
-        and what else there is to tell.
+        ``method_title`` and ``method_source`` in words, and ``parameters`` of
+        :meth:`parameter_counts`; subclasses add ``trainable_parameters`` and what else there is to
+        tell.
         """
-        return {"method_title": self.title, "method_source": self.source}
+        return {
+            "method_title": self.title,
+            "method_source": self.source,
+            "parameters": self.parameter_counts(),
+        }
+
+    @abstractmethod
+    def parameter_counts(self) -> dict[str, Any]:
+        """Numbers of weights: ``total`` and ``trained`` (of all tasks together), and
+        ``run_for_one_task`` (by task, those that its windows meet)."""
 
     @abstractmethod
     def save(
@@ -209,9 +219,22 @@ class GradientMethod(Method):
         """What a checkpoint must have been made with, beside configuration, data and weights."""
         return {}
 
+    def parameter_counts(self) -> dict[str, Any]:
+        """By :meth:`task_of`: a task's windows meet what is its own and what several share."""
+        sizes = [(self.task_of(name), p.numel(), p.requires_grad)
+                 for name, p in self.module.named_parameters()]  # fmt: skip
+        return {
+            "total": sum(size for _, size, _ in sizes),
+            "trained": sum(size for _, size, trained in sizes if trained),
+            "run_for_one_task": {
+                task: sum(size for owner, size, _ in sizes if owner in (None, task))
+                for task in self.cards
+            },
+        }
+
     def facts(self) -> dict[str, Any]:
-        trained = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
-        return {**super().facts(), "trainable_parameters": trained}
+        facts = super().facts()
+        return {**facts, "trainable_parameters": facts["parameters"]["trained"]}
 
 
 class FittedMethod(Method):
@@ -221,7 +244,20 @@ class FittedMethod(Method):
     needs_model: ClassVar[bool] = False
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "candidates": [str(value) for value in self.candidates]}
+        facts = super().facts()
+        candidates = [str(value) for value in self.candidates]
+        trained = facts["parameters"]["trained"]
+        return {**facts, "candidates": candidates, "trainable_parameters": trained}
+
+    def parameter_counts(self) -> dict[str, Any]:
+        """Of what is fitted; before that, nothing."""
+        by_task = {task: self.fitted_weights(task) for task in self.cards}
+        total = sum(by_task.values())
+        return {"total": total, "trained": total, "run_for_one_task": by_task}
+
+    def fitted_weights(self, task: str) -> int:
+        """Number of a task's weights."""
+        return sum(tensor.numel() for tensor in self.state(task).values())
 
     @property
     @abstractmethod

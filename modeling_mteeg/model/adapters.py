@@ -137,6 +137,16 @@ class AdapterMixin:
     def _insert(self, card: TaskCard, options: AdapterOptions) -> None:
         """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
         name = card.name
+        self.insert_adapter(name, options)
+        head = TaskHead(card, self.config.hidden_size, self.config.initializer_range)
+        self.heads[name] = head.to(device=self.device).train(self.training)
+        self.tasks[name] = card
+
+    def insert_adapter(self, name: str, options: AdapterOptions) -> None:
+        """Put a fresh adapter into the transformer's layers, without a task: no card and no head.
+
+        What it is for is :meth:`MteegModel.encode`. ``requires_grad`` of all else stays as it is.
+        """
         if options.layers:
             from .lora import adapter_layers, inject
 
@@ -149,9 +159,6 @@ class AdapterMixin:
                     # A base in half precision has adapters in full precision, as its heads.
                     wide = torch.promote_types(weight.dtype, torch.float32)
                     part[name].to(device=self.device, dtype=wide)
-        head = TaskHead(card, self.config.hidden_size, self.config.initializer_range)
-        self.heads[name] = head.to(device=self.device).train(self.training)
-        self.tasks[name] = card
         self.adapter_options[name] = options
 
     @contextmanager

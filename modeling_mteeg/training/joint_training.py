@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ..cards.sections import parameters_text
 from ..data.loading import Corpus, JointBatches
 from ..methods.method import GradientMethod
 from ..model.modeling_mteeg import task_loss
@@ -64,10 +65,11 @@ class JointTrainer(SelectedTraining):
         return self.method.module
 
     def describe(self) -> str:
-        trained = self.method.facts()["trainable_parameters"]
+        counts = self.method.parameter_counts()
         steps = count(self.steps_per_epoch, "step")
         return "\n  ".join(
-            [f"{trained:,} trainable parameters, {steps} an epoch",
+            [f"{counts['trained']:,} trainable parameters, {steps} an epoch",
+             f"parameters: {parameters_text(counts)}",
              *(f"{name}: {text}" for name, text in self.settings().items())]
         )  # fmt: skip
 

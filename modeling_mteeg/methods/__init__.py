@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 
 from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
+from .single_network import WindowError, build_single_task
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_file.name}", __name__)
@@ -26,4 +27,6 @@ __all__ = [
     "Method",
     "TaskOutput",
     "TrainingError",
+    "WindowError",
+    "build_single_task",
 ]

@@ -13,6 +13,7 @@ import pkgutil
 
 from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
 from .published_sharing import build_sharing
+from .single_network import WindowError, build_single_task
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_file.name}", __name__)
@@ -28,4 +29,6 @@ __all__ = [
     "TaskOutput",
     "TrainingError",
     "build_sharing",
+    "WindowError",
+    "build_single_task",
 ]

@@ -95,6 +95,12 @@ class Method(ABC):
             )
 
     @classmethod
+    def refusal(cls, config: Any, card: TaskCard) -> str:
+        """Why the method cannot learn a task under a configuration (``JointConfig``), such as
+        windows that are too short for a network; empty: it can. Cheap, nothing is kept of it."""
+        return ""
+
+    @classmethod
     def keeps_base(cls, config: Any) -> bool:
         """Whether a training leaves all weights of the base as they are, so that the tasks that
         stand on it stay right."""
@@ -212,8 +218,22 @@ class GradientMethod(Method):
         return 1
 
     def task_of(self, name: str) -> str | None:
-        """The only task that a parameter serves; None: several share it."""
+        """The only task that a parameter or buffer serves; None: several share it."""
         return None
+
+    def running(self) -> dict[str, torch.Tensor]:
+        """Buffers that training moves beside the parameters, by name, as batch normalisation does.
+
+        They are selected, saved in checkpoints and, over several processes, averaged with each
+        step. By default those that a state dict has.
+        """
+        parameters = dict(self.module.named_parameters(remove_duplicate=False))
+        state = self.module.state_dict(keep_vars=True)
+        return {name: tensor for name, tensor in state.items() if name not in parameters}
+
+    def settings(self) -> dict[str, str]:
+        """What a training's description, record and cards say of this one, in words."""
+        return {}
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have been made with, beside configuration, data and weights."""

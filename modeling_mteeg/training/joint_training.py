@@ -21,7 +21,7 @@ from .class_weights import class_weights, weights_text
 from .core import count, same_everywhere, step_seed
 from .head_start import start_heads
 from .joint_config import JointConfig
-from .optimization import sum_gradients
+from .optimization import average_running, sum_gradients
 from .passes import split_passes
 from .selected_training import SelectedTraining
 
@@ -108,21 +108,22 @@ class JointTrainer(SelectedTraining):
             settings["augmentation"] = self.config.augmentation.describe()
         if options.patience:
             settings["patience"] = count(options.patience, "epoch")
-        return settings | super().settings()
+        return self.method.settings() | settings | super().settings()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that are trained, by name."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
-    trained_tensors = trainable
+    def trained_tensors(self) -> dict[str, torch.Tensor]:
+        return {**self.trainable(), **self.method.running()}
 
     def tensors_of(self, task: str) -> dict[str, torch.Tensor]:
-        return {n: p for n, p in self.trainable().items() if self.method.task_of(n) == task}
+        return {n: t for n, t in self.trained_tensors().items() if self.method.task_of(n) == task}
 
     def put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self.trainable().items():
-                parameter.copy_(tensors[name])
+            for name, tensor in self.trained_tensors().items():
+                tensor.copy_(tensors[name])
 
     def _identity(self) -> dict[str, Any]:
         digest = hashlib.sha256()
@@ -177,6 +178,7 @@ class JointTrainer(SelectedTraining):
         rate = self.schedule.apply(self.optimizer, self.global_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        average_running(self.method.running().values(), self.accelerator)
         weights = torch.tensor([counts.get(task, 0) for task in self.tasks], device=losses.device)
         self.loss_sums += losses * weights
         self._losses_of_step, self._rate = losses, rate

@@ -104,7 +104,7 @@ def test_the_card_tells_the_method_and_no_other_one(name, runs):
         card = ModelCard(text)
         assert ("lora" in card.data.tags) == (name == "mteeg")
         assert "eeg" in card.data.tags and card.data.to_dict()["model-index"]
-    without = dict.fromkeys(("band-power", "shallow-convnet"))
+    without = {name: None for name in METHODS if not METHODS[name].needs_model}
     encoder = {"linear-probe": "| temporal encoder | frozen |", **without}.get(
         name, "| temporal encoder | trained |"
     )

@@ -205,6 +205,10 @@ class GradientMethod(Method):
         """The only task that a parameter serves; None: several share it."""
         return None
 
+    def settings(self) -> dict[str, str]:
+        """What a training is told to begin with and its results have, in words: by default none."""
+        return {}
+
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have been made with, beside configuration, data and weights."""
         return {}

@@ -232,9 +232,8 @@ class AdapterMixin:
         if self.adapter_options[name].layers:
             from .lora import remove
 
-            gone = self._pairs_of(name)
-            for other in self.tasks:
-                gone -= self._pairs_of(other) if other != name else set()
+            others = [task for task in self.tasks if task != name]
+            gone = self._pairs_of(name).difference(*map(self._pairs_of, others))
             with self._keeping_trainable():  # peft makes another adapter its active one
                 remove(self, name, gone, merge)
             for pair in gone:

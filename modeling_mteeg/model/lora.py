@@ -28,6 +28,8 @@ from .layers import Route
 
 Slices = tuple[tuple[int, int, int], ...]
 """Rows of a call: ``(first row, row after the last, number of the adapter or -1)``."""
+Factors = tuple[torch.Tensor, torch.Tensor]
+"""A (rank, in) and B (out, rank)."""
 
 
 def merging_pays(rows: int, d_in: int, d_out: int, dtype: torch.dtype) -> bool:
@@ -175,11 +177,8 @@ class RoutedLoraLinear(PeftLoraLinear):
         """The pairs that ``adapter`` is made of."""
         return self.parts.get(adapter, (adapter,))
 
-    def folded(self, adapter: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A (blocks * rank, in) and B (out, rank) of an adapter as one pair, not yet scaled.
-
-        The rank is the sum of those of its pairs.
-        """
+    def _stacked(self, adapter: str) -> Factors:
+        """A of an adapter's pairs below each other, B beside each other, not yet weighed."""
         pairs = self.pairs_of(adapter)
         if adapter not in self.parts:
             return self.lora_A[adapter].weight, self.lora_B[adapter].weight
@@ -193,22 +192,28 @@ class RoutedLoraLinear(PeftLoraLinear):
             # rsLoRA scales by the root of the rank, and the ranks add up: B takes the difference.
             ratio = self.scaling[pair] / self.factor[adapter]
             parts.append(b if ratio == 1.0 else b * ratio)
-        b = torch.cat(parts, 1)  # (out, sum of ranks)
+        return a, torch.cat(parts, 1)  # (out, sum of ranks)
+
+    def one_pair(self, adapter: str, stacked: dict[Any, Factors] | None = None) -> Factors:
+        """A (rank, in) and B (out, rank) as peft has them, not yet scaled.
+
+        The rank is the sum of those of the adapter's pairs. ``stacked`` keeps what other tasks with
+        the same pairs have use for; give the same mapping for all of a call.
+        """
+        stacked, pairs = {} if stacked is None else stacked, self.pairs_of(adapter)
+        if pairs not in stacked:
+            stacked[pairs] = self._stacked(adapter)
+        a, b = stacked[pairs]
         if adapter in self.lora_mix:
             weight = self.lora_mix[adapter].weight  # (pairs,), each for the columns of its pair
             b = b * weight[:, None].expand(-1, b.shape[1] // len(pairs)).flatten()
-        return a, b
-
-    def one_pair(self, adapter: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A (rank, in) and B (out, rank) as peft has them, not yet scaled."""
-        a, b = self.folded(adapter)
-        blocks = self.blocks.get(self.pairs_of(adapter)[0], 1)
+        blocks = self.blocks.get(pairs[0], 1)
         # Separate pairs are one with a block-diagonal B, (out, blocks * rank).
         return a, torch.block_diag(*b.chunk(blocks)) if blocks > 1 else b
 
-    def factors(self, adapter: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def factors(self, adapter: str, stacked: dict[Any, Factors] | None = None) -> Factors:
         """A (rank, in) and scaled B (out, rank), whose product is the adapter's weight change."""
-        a, b = self.one_pair(adapter)
+        a, b = self.one_pair(adapter, stacked)
         scaling = self.factor[adapter] if adapter in self.factor else self.scaling[adapter]
         return a, b if scaling == 1.0 else b * scaling
 
@@ -271,7 +276,9 @@ class RoutedLoraLinear(PeftLoraLinear):
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
         bias = None if bias is None else bias.to(dtype)
-        factors = [factor.to(dtype) for name in names for factor in self.factors(name)]
+        stacked: dict[Any, Factors] = {}
+        pairs = (self.factors(name, stacked) for name in names)
+        factors = [factor.to(dtype) for pair in pairs for factor in pair]
         return _RoutedLinear.apply(x.to(dtype), weight.to(dtype), bias, slices, *factors)
 
     def _plain_forward(self, x: torch.Tensor, slices: Slices, names: list[str]) -> torch.Tensor:
@@ -318,13 +325,11 @@ def compose(model: nn.Module, task: str, options: AdapterSharing) -> None:
         layer.compose(task, pairs, plain.factor_of(name.rpartition(".")[2]), options.mixed)
 
 
-def remove(
-    model: nn.Module, adapter: str, pairs: Collection[str] | None = None, merge: bool = False
-) -> None:
+def remove(model: nn.Module, adapter: str, pairs: Collection[str], merge: bool = False) -> None:
     """Take an adapter out of its layers, adding it to their weights first if ``merge``.
 
-    ``pairs`` are those that go with it (by default the adapter's own, of its name): others of its
-    pairs stay for other tasks. A layer without any pair left becomes the plain linear layer again.
+    ``pairs`` are those of its pairs that go with it, since no other task has them. A layer without
+    any pair left becomes the plain linear layer again.
     """
     for name, layer in adapter_layers(model, adapter).items():
         if merge:
@@ -338,7 +343,7 @@ def remove(
         with warnings.catch_warnings():
             # peft's own active adapter plays no part here: routes name the adapters.
             warnings.filterwarnings("ignore", message="Adapter .* was active")
-            for pair in (adapter,) if pairs is None else pairs:
+            for pair in pairs:
                 layer.blocks.pop(pair, None)
                 layer.delete_adapter(pair)
         if not layer.lora_A:

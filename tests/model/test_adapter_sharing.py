@@ -229,6 +229,8 @@ def test_borders_between_the_ways_to_share():
     for model in (pool, both):
         found = logits_of(model)
         assert all(torch.allclose(found[task], expected[task], **CLOSE) for task in TWO)
+    one = [model_with_tasks("tuab", options={"sharing": way}) for way in ("own", "shared")]
+    assert torch.equal(logits_of(one[0])["tuab"], logits_of(one[1])["tuab"])  # the same start, too
     own = tiny_model()
     for task in TWO:
         own.add_adapter(task, card=CARDS[task], sharing="own")

@@ -232,7 +232,7 @@ class GradientMethod(Method):
         return {name: tensor for name, tensor in state.items() if name not in parameters}
 
     def settings(self) -> dict[str, str]:
-        """What a training's description, record and cards say of this one, in words."""
+        """What a training is told to begin with and its results have, in words: by default none."""
         return {}
 
     def identity(self) -> dict[str, Any]:

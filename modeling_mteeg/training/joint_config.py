@@ -11,7 +11,7 @@ from ..data.remote import is_url
 from ..data.split_rules import SplitError, SplitRule
 from ..evaluation.metrics import METRICS
 from ..methods import METHODS, FittedMethod, Method
-from ..model.adapter_options import AdapterOptions
+from ..model.adapter_sharing import AdapterSharing
 from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
@@ -123,6 +123,7 @@ class JointOptimization(OptimizationOptions):
 class JointConfig(RunConfig):
     """A whole joint training. The YAML files in ``recipes/configs`` have these keys.
 
+    ``adapter.sharing`` says what adapters of several tasks share (docs/adapter_sharing.md).
     ``head`` is every task's, ``heads`` has, by task, one in place of it (docs/heads.md).
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
     ``search`` has, by short name or dotted key, values of which validation chooses
@@ -139,7 +140,7 @@ class JointConfig(RunConfig):
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
-    adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
+    adapter: AdapterSharing = dataclasses.field(default_factory=AdapterSharing)
     head: HeadChoice = dataclasses.field(default_factory=HeadChoice)
     heads: dict[str, HeadChoice] = setting({}, later=True)
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)

@@ -97,7 +97,7 @@ class JointTrainer(SelectedTraining):
         return gone_on
 
     def settings(self) -> dict[str, str]:
-        options, settings = self.options, {}
+        options, settings = self.options, self.method.settings()
         if options.head_start == "probe":
             settings["head start"] = "linear probe of the start's features"
         if self.class_weights:

@@ -17,6 +17,7 @@ from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
 from .augmentation import AugmentationOptions
 from .class_weights import class_weight_faults
+from .gradient_comparison import GradientOptions
 from .run_config import OptimizationOptions, RunConfig, check_start
 from .search_grid import grid_faults
 
@@ -140,6 +141,7 @@ class JointConfig(RunConfig):
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     sampling: dict[str, SamplingRule] = setting({})
+    gradients: GradientOptions = dataclasses.field(default_factory=GradientOptions)
     method: str = setting("mteeg")
     method_options: dict[str, Any] = setting({}, later=True)
     search: dict[str, tuple[Any, ...]] = setting({}, later=True)
@@ -157,7 +159,7 @@ class JointConfig(RunConfig):
     OUTSIDE: ClassVar[tuple[str, ...]] = (
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
-        "threshold",
+        "threshold", "gradients.",
         "into_base", "replace_tasks",
     )  # fmt: skip
 

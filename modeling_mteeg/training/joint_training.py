@@ -18,6 +18,7 @@ from ..model.modeling_mteeg import task_loss
 from .augmentation import augmented
 from .class_weights import class_weights, weights_text
 from .core import count, same_everywhere, step_seed
+from .gradient_comparison import GradientComparison
 from .head_start import start_heads
 from .joint_config import JointConfig
 from .optimization import sum_gradients
@@ -56,6 +57,8 @@ class JointTrainer(SelectedTraining):
         self.class_weights = {task: w.to(accelerator.device) for task, w in weights.items()}
         self._rates_hz = {task: card.rate_hz for task, card in self.cards.items()}
         same_everywhere(method.module, accelerator)
+        every = config.gradients.every_steps
+        self.conflicts = GradientComparison(method, self.tasks, every) if every else None
         self.begin(self.plan(0).num_steps, optimizer)
 
     @property
@@ -106,6 +109,8 @@ class JointTrainer(SelectedTraining):
             settings["augmentation"] = self.config.augmentation.describe()
         if options.patience:
             settings["patience"] = count(options.patience, "epoch")
+        if self.conflicts:
+            settings["gradients of tasks"] = self.conflicts.describe()
         return settings | super().settings()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -187,16 +192,20 @@ class JointTrainer(SelectedTraining):
         self.model.train()
         weights, accelerator = self.options.task_weights, self.accelerator
         losses = torch.zeros(len(self.tasks), device=accelerator.device)
+        compared = self.conflicts and self.conflicts.due(self.global_step)
         for part, batches in enumerate(parts):
             if not batches:
                 continue
             where = (self.seed, self.global_step, part, accelerator.process_index)
-            torch.manual_seed(step_seed(*where))
             if self.config.augmentation:
                 batches = augmented(
                     self._on_device(batches), self.config.augmentation, self._rates_hz, where
                 )
-            for passed in split_passes(batches, self.options.max_tokens, self.method.tokens):
+            torch.manual_seed(step_seed(*where))
+            if compared:
+                self.conflicts.add(batches, counts, self._losses, self._passes, self._loss_scale)
+                torch.manual_seed(step_seed(*where))  # as if nothing had been drawn
+            for passed in self._passes(batches):
                 total = 0.0
                 for task, loss in self._losses(passed).items():
                     # of the task's mean over the whole step, whoever has the other samples
@@ -205,7 +214,19 @@ class JointTrainer(SelectedTraining):
                     losses[self.tasks.index(task)] += loss.detach() * share
                 accelerator.backward(total)
         sum_gradients(self.trainable().values(), accelerator)
+        if compared:
+            place = self.progress.epoch, self.global_step
+            told = self.conflicts.finish(*place, counts, accelerator, self._loss_scale)
+            accelerator.log(told, step=self.global_step)
         return accelerator.reduce(losses, reduction="sum")
+
+    def _passes(self, batches: Batches) -> list[Batches]:
+        return split_passes(batches, self.options.max_tokens, self.method.tokens)
+
+    @property
+    def _loss_scale(self) -> float:
+        scaler = self.accelerator.scaler  # of float16
+        return 1.0 if scaler is None else scaler.get_scale()
 
     def _on_device(self, batches: Batches) -> dict[str, dict[str, torch.Tensor]]:
         device = self.accelerator.device

@@ -25,6 +25,7 @@ from ..evaluation import (
 from ..methods.method import Method, TrainingError
 from .checkpoint import Checkpoint
 from .core import TrainingCore
+from .gradient_comparison import GradientComparison
 from .joint_config import JointConfig
 
 
@@ -87,6 +88,7 @@ class SelectedTraining(TrainingCore):
         self.start: dict[str, Any] | None = None
         """Validation before the first step, where the start is a candidate, too."""
         self.loss_sums = torch.zeros(len(self.tasks), device=accelerator.device)
+        self.conflicts: GradientComparison | None = None
 
     def plan(self, epoch: int) -> EpochPlan:
         """Which samples stand in which part of which step of an epoch."""
@@ -282,6 +284,8 @@ class SelectedTraining(TrainingCore):
             extra["best_of_task"] = {task: list(best) for task, best in self.best_of_task.items()}
         if self.start:
             extra["start"] = self.start
+        if self.conflicts:
+            extra["conflicts"] = self.conflicts.measurements
         return Checkpoint(
             progress=self.progress,
             trainable=self.trained_tensors(),
@@ -297,5 +301,7 @@ class SelectedTraining(TrainingCore):
         self.best = checkpoint.best
         self.loss_sums.copy_(torch.tensor(checkpoint.extra["loss_sums"]))
         self.start = checkpoint.extra.get("start")
+        if self.conflicts:
+            self.conflicts.measurements = checkpoint.extra.get("conflicts", [])
         chosen = checkpoint.extra.get("best_of_task", {})
         self.best_of_task = {task: (best[0], best[1]) for task, best in chosen.items()}

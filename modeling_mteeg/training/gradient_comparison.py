@@ -149,9 +149,7 @@ class GradientComparison:
                     cosine = flat_dots[row + j] / (norms[n] * norms[m] * scale**2)
                     cosines[n][m] = cosines[m][n] = cosine
             row += i + 1
-        self.measurements.append(
-            {"epoch": epoch, "step": step, "cosines": cosines, "norms": norms}
-        )
+        self.measurements.append({"epoch": epoch, "step": step, "cosines": cosines, "norms": norms})
         return self._values(cosines)
 
     def _values(self, cosines: Sequence[Sequence[float | None]]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from ..data.loading import Corpus, JointBatches
 from ..methods.method import GradientMethod
 from ..model.modeling_mteeg import task_loss
 from .augmentation import augmented
+from .balancing import UncertaintyWeights
 from .class_weights import class_weights, weights_text
 from .core import count, same_everywhere, step_seed
 from .gradient_comparison import GradientComparison
@@ -57,6 +58,10 @@ class JointTrainer(SelectedTraining):
         self.class_weights = {task: w.to(accelerator.device) for task, w in weights.items()}
         self._rates_hz = {task: card.rate_hz for task, card in self.cards.items()}
         same_everywhere(method.module, accelerator)
+        self.uncertainty = None
+        if config.balancing.rule == "uncertainty":
+            self.uncertainty = UncertaintyWeights(self.tasks, accelerator.device)
+            optimizer.add_param_group(self.uncertainty.group(config.balancing.lr_scale))
         every = config.gradients.every_steps
         self.conflicts = GradientComparison(method, self.tasks, every) if every else None
         self.begin(self.plan(0).num_steps, optimizer)
@@ -109,13 +114,16 @@ class JointTrainer(SelectedTraining):
             settings["augmentation"] = self.config.augmentation.describe()
         if options.patience:
             settings["patience"] = count(options.patience, "epoch")
+        if self.uncertainty:
+            settings["balancing"] = self.uncertainty.describe()
         if self.conflicts:
             settings["gradients of tasks"] = self.conflicts.describe()
         return settings | super().settings()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """The parameters that are trained, by name."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        """The parameters that are trained, by name; weights of losses, too, where learned."""
+        found = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return found | (self.uncertainty.parameters if self.uncertainty else {})
 
     trained_tensors = trainable
 
@@ -176,7 +184,9 @@ class JointTrainer(SelectedTraining):
         """
         losses = self.compute_gradients(parts, counts)
         if self.options.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.trainable().values(), self.options.clip_norm)
+            # Weights of losses are no part of it: the bound is that of the model's gradient.
+            model = [p for p in self.model.parameters() if p.requires_grad]
+            self.accelerator.clip_grad_norm_(model, self.options.clip_norm)
         rate = self.schedule.apply(self.optimizer, self.global_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -210,8 +220,10 @@ class JointTrainer(SelectedTraining):
                 for task, loss in self._losses(passed).items():
                     # of the task's mean over the whole step, whoever has the other samples
                     share = len(passed[task]["labels"]) / counts[task]
-                    total = total + loss * (share * weights.get(task, 1.0))
                     losses[self.tasks.index(task)] += loss.detach() * share
+                    if self.uncertainty:
+                        loss = self.uncertainty.weighted(task, loss)
+                    total = total + loss * (share * weights.get(task, 1.0))
                 accelerator.backward(total)
         sum_gradients(self.trainable().values(), accelerator)
         if compared:
@@ -247,6 +259,12 @@ class JointTrainer(SelectedTraining):
                                self.class_weights[task])
                 for task, output in outputs.items()
             }  # fmt: skip
+
+    def balance(
+        self, entry: Mapping[str, Any], drawn: Mapping[str, int]
+    ) -> dict[str, dict[str, float]]:
+        learned = {"loss_weights": self.uncertainty.weights()} if self.uncertainty else {}
+        return super().balance(entry, drawn) | learned
 
     def values(self) -> dict[str, float]:
         losses = zip(self.tasks, self._losses_of_step.tolist(), strict=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from ..data.loading import Corpus, training_mixes
 from ..data.mixing import EpochPlan
@@ -23,6 +24,7 @@ from ..evaluation import (
     predict_task,
 )
 from ..methods.method import Method, TrainingError
+from .balancing import ProgressRule
 from .checkpoint import Checkpoint
 from .core import TrainingCore
 from .gradient_comparison import GradientComparison
@@ -82,6 +84,11 @@ class SelectedTraining(TrainingCore):
         self.corpora = {task: corpora[task] for task in self.tasks}
         self.cards = {task: corpora[task].card for task in self.tasks}
         self.mixes = training_mixes(self.corpora, config.sampling_of(self.tasks))
+        fixed = {mix.name: mix.drawn for mix in self.mixes}
+        following = config.balancing.rule == "progress"
+        self.progress_rule = (
+            ProgressRule(config.balancing, fixed, self.cards) if following else None
+        )
         self.best: dict[str, torch.Tensor] | None = None
         self.best_of_task: dict[str, tuple[float, int]] = {}
         """Highest monitor and its epoch, of every task, where each is selected by itself."""
@@ -91,7 +98,13 @@ class SelectedTraining(TrainingCore):
         self.conflicts: GradientComparison | None = None
 
     def plan(self, epoch: int) -> EpochPlan:
-        """Which samples stand in which part of which step of an epoch."""
+        """Which samples stand in which part of which step of an epoch.
+
+        With the rule ``progress`` that depends on the epochs before it, which must be done.
+        """
+        numbers = None
+        if self.progress_rule and epoch:
+            numbers = self.progress.history[epoch - 1]["next_samples"]
         return EpochPlan(
             self.mixes,
             batch_size=self.options.batch_size,
@@ -99,6 +112,7 @@ class SelectedTraining(TrainingCore):
             epoch=epoch,
             world_size=self.accelerator.num_processes,
             slices=self.options.gradient_accumulation,
+            numbers=numbers,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -178,13 +192,31 @@ class SelectedTraining(TrainingCore):
             **({"start": self.start} if self.start and not self.progress.epoch else {}),
         }
         self.select(validation, score, self.progress.epoch)
+        balance = self.balance(entry, drawn)
+        entry |= balance
         log = {f"validation/{task}/{metric}": value for task, values in validation.items()
                for metric, value in values.items()}  # fmt: skip
         self.loss_sums.zero_()
+        log |= {f"{what}/{task}": value for what, values in balance.items()
+                for task, value in values.items()}  # fmt: skip
         self.end_epoch(entry, {**log, "validation/score": score})
         if self.finished and self.progress.epoch < self.epochs:
             entry["stopped"] = f"no better validation score for {self.options.patience} epochs"
         return entry
+
+    def balance(
+        self, entry: Mapping[str, Any], drawn: Mapping[str, int]
+    ) -> dict[str, dict[str, float]]:
+        """What balances the tasks, by task: what the epoch had, and what the next one has."""
+        if not self.progress_rule:
+            return {}
+        numbers = [self.progress_rule.next_samples([*self.progress.history, entry])]
+        # The plan must be the same everywhere, to the last sample: one process says it.
+        broadcast_object_list(numbers)
+        return {
+            "samples": {task: drawn[task] for task in self.tasks},
+            "next_samples": {task: numbers[0][task] for task in self.tasks},
+        }
 
     def keep_start(self) -> None:
         """Make the weights before the first step the first candidate."""
@@ -258,11 +290,14 @@ class SelectedTraining(TrainingCore):
 
     def settings(self) -> dict[str, str]:
         """What was set beyond a plain training, for its record and cards, in words."""
-        history = self.progress.history
+        history, settings = self.progress.history, {}
+        if self.progress_rule:
+            settings["balancing"] = self.progress_rule.describe(history)
         if history and "stopped" in history[-1]:
-            return {"stopped": f"after epoch {len(history)} of {self.epochs}: "
-                               f"{history[-1]['stopped']}"}  # fmt: skip
-        return {}
+            settings["stopped"] = (
+                f"after epoch {len(history)} of {self.epochs}: {history[-1]['stopped']}"
+            )
+        return settings
 
     @abstractmethod
     def describe(self) -> str:

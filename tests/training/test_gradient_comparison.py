@@ -111,7 +111,8 @@ def test_a_gradient_of_zero_has_no_direction():
 def test_cosines_are_those_of_every_task_s_mean_loss(corpora, tmp_path, method, parts):
     trainer = make_trainer(
         corpora, tmp_path, method=method, adapter={}, model__drop_path=0.0,
-        gradients__every_steps=1, optimization__gradient_accumulation=parts, optimization__max_tokens=40 * parts,
+        gradients__every_steps=1, optimization__gradient_accumulation=parts,
+        optimization__max_tokens=40 * parts,
     )  # fmt: skip
     fill_adapters(trainer)
     step_gradients(trainer)

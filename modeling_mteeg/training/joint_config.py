@@ -16,7 +16,9 @@ from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
 from .augmentation import AugmentationOptions
+from .balancing import BalancingOptions, balancing_faults
 from .class_weights import class_weight_faults
+from .gradient_comparison import GradientOptions
 from .run_config import OptimizationOptions, RunConfig, check_start
 from .search_grid import grid_faults
 
@@ -126,6 +128,8 @@ class JointConfig(RunConfig):
     ``adapter.sharing`` says what adapters of several tasks share (docs/adapter_sharing.md).
     ``head`` is every task's, ``heads`` has, by task, one in place of it (docs/heads.md).
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
+    ``balancing`` goes beyond the fixed fractions of ``sampling``, and ``gradients`` compares those
+    of the tasks (docs/balancing.md).
     ``search`` has, by short name or dotted key, values of which validation chooses
     (:mod:`modeling_mteeg.training.search`).
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
@@ -146,6 +150,8 @@ class JointConfig(RunConfig):
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     sampling: dict[str, SamplingRule] = setting({})
+    balancing: BalancingOptions = dataclasses.field(default_factory=BalancingOptions)
+    gradients: GradientOptions = dataclasses.field(default_factory=GradientOptions)
     method: str = setting("mteeg")
     method_options: dict[str, Any] = setting({}, later=True)
     search: dict[str, tuple[Any, ...]] = setting({}, later=True)
@@ -164,7 +170,7 @@ class JointConfig(RunConfig):
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
         "data.simulated_size",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
-        "threshold",
+        "threshold", "gradients.",
         "into_base", "replace_tasks",
     )  # fmt: skip
 
@@ -238,6 +244,7 @@ class JointConfig(RunConfig):
             check_start(self.model.preset, self.model.base, "base", faults)
         read_section(method.Options, self.method_options, "method_options", faults)
         faults.extend(method.check(self))
+        faults.extend(balancing_faults(self.balancing, self.method, data.tasks))
         faults.extend(grid_faults(self.search))
         if self.search and issubclass(method, FittedMethod):
             faults.append(f"search: {self.method} is fitted at once and tries its own settings; "

@@ -52,7 +52,7 @@ class RowOptions:
     ``config`` is a YAML file of a joint training, beside this one, whose keys come between
     ``common`` and the row's own ``set`` (data, seeds and what else belongs to all rows excepted).
     ``separate``: a training, and so a model, for every task. ``grid`` is tried in place of
-    ``tune.grid``.
+    ``tune.grid``. ``tuned: false``: nothing is tried, as of an ablation, which changes one thing.
     """
 
     name: str = setting("")
@@ -63,6 +63,7 @@ class RowOptions:
     separate: bool = setting(False)
     seeds: tuple[int, ...] | None = setting(None, ">= 0")
     grid: dict[str, tuple[Any, ...]] = setting({})
+    tuned: bool = setting(True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,7 +327,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _tries(tune: TuneOptions, options: RowOptions, config: JointConfig) -> JointConfig | None:
     """The configuration of a row's tries, with its grid as ``search``."""
     grid = options.grid or tune.grid
-    if not grid or issubclass(METHODS[config.method], FittedMethod):  # it tries its own settings
+    if not grid or not options.tuned or issubclass(METHODS[config.method], FittedMethod):  # it tries its own settings
         return None
     flat = flatten(config.to_dict())
     values: dict[str, list[Any]] = {}

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import nn
 
+from ..conversion.checkpoint_reader import read_checkpoint
+from ..model.channels import clean_name
+from ..model.task_card import TaskCard
 from ..settings.schema import setting
+from .method import TrainingError
 from .single_network import SingleNetworkMethod, SingleTaskNetwork
 from .sinusoids import SinusoidalPositions
 
 FRAME, HOP = 200, 100
 BINS = FRAME // 2 + 1
+PUBLISHED_CHANNELS = (
+    "FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2 "
+    "FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2 C3-A2 C4-A1"
+).split()
+"""Of the rows of the published encoders, which have the first 16 or all 18."""
+_LATER_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +136,7 @@ class BIOTNetwork(SingleTaskNetwork):
     """As in BIOT's repository: encoder, ELU, a linear layer."""
 
     name = "biot"
+    Options = BIOTOptions
 
     def __init__(self, channels: int, samples: int, outputs: int, options: BIOTOptions) -> None:
         super().__init__(channels, samples, outputs)
@@ -143,6 +157,13 @@ class BIOTNetwork(SingleTaskNetwork):
         return self.classifier.clshead(self.biot(signal))
 
 
+@dataclasses.dataclass(frozen=True)
+class BIOTMethodOptions(BIOTOptions):
+    """Also a file of a published encoder to start from."""
+
+    checkpoint: str | None = setting(None)
+
+
 class BIOT(SingleNetworkMethod):
     """From random weights, or from a published encoder."""
 
@@ -152,5 +173,83 @@ class BIOT(SingleNetworkMethod):
         "BIOT (Yang, Westover, Sun, BIOT: Biosignal Transformer for cross-data learning in the "
         "wild, 2023)"
     )
-    Options = BIOTOptions
+    Options = BIOTMethodOptions
     Network = BIOTNetwork
+    _start: dict[str, str] | None = None
+
+    @classmethod
+    def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:
+        method = super().build(config, cards, seed)
+        if method.options.checkpoint:
+            method._start_from(method.options.checkpoint)
+        return method
+
+    def _start_from(self, path: str) -> None:
+        """Put a published encoder into every task's network."""
+        try:
+            checkpoint = read_checkpoint(path)
+            taken = {
+                task: load_encoder(self.module[task], card.channels, checkpoint.state_dict)
+                for task, card in self.cards.items()
+            }
+        except ValueError as error:  # of the file, or of what it holds
+            raise TrainingError(f"method_options.checkpoint: {path}: {error}") from error
+        told = [
+            f"{task} {found} of {len(self.cards[task].channels)}" for task, found in taken.items()
+        ]
+        self._start = {
+            "sha256": checkpoint.sha256(),
+            "words": f"the published encoder {Path(path).name}; of channels' rows: "
+            f"{', '.join(told)}, the others afresh, as the last layer",
+        }
+
+    def settings(self) -> dict[str, str]:
+        return {"start": self._start["words"]} if self._start else {}
+
+    def identity(self) -> dict[str, Any]:
+        return {"start": self._start["sha256"]} if self._start else {}
+
+
+def load_encoder(
+    network: BIOTNetwork, channels: Sequence[str], state: Mapping[str, torch.Tensor]
+) -> int:
+    """Put a published encoder into a network; its last layer stays as it is.
+
+    Parameters
+    ----------
+    network : BIOTNetwork
+    channels : sequence of str
+        Of its windows, in their order.
+    state : mapping of str to torch.Tensor
+        Of the encoder alone, names without ``biot.``; a row of ``channel_tokens`` for each of the
+        first 16 or all 18 of :data:`PUBLISHED_CHANNELS`.
+
+    Returns
+    -------
+    int
+        How many channels have a published row; the others' rows stay as they are.
+
+    Raises
+    ------
+    ValueError
+        It is no such encoder, or one of other sizes.
+    """
+    name, width = "channel_tokens.weight", network.biot.channel_tokens.embedding_dim
+    published = state.get(name)
+    shape = tuple(published.shape) if isinstance(published, torch.Tensor) else None
+    if shape not in ((16, width), (18, width)):
+        raise ValueError(
+            f"expected a BIOT encoder with {name} of shape (16, {width}) or (18, {width}), found "
+            f"{shape or 'none'} among {len(state)} entries"
+        )
+    places = {channel: row for row, channel in enumerate(PUBLISHED_CHANNELS[: shape[0]])}
+    rows, found = network.biot.channel_tokens.weight.detach().clone(), 0
+    for number, channel in enumerate(channels):
+        electrodes = (_LATER_NAMES.get(part, part) for part in clean_name(channel).split("-"))
+        row = places.get("-".join(electrodes))
+        if row is not None:
+            rows[number], found = published[row], found + 1
+    last = {key: t for key, t in network.state_dict().items() if key.startswith("classifier.")}
+    encoder = {f"biot.{key}": t for key, t in state.items() if key != "index"}  # of its own rows
+    network.load_published({**last, **encoder, f"biot.{name}": rows})
+    return found

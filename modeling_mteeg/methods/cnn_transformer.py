@@ -40,6 +40,7 @@ class CNNTransformerNetwork(FrontNetwork):
     """
 
     name = "cnn-transformer"
+    Options = CNNTransformerOptions
 
     def __init__(
         self, channels: int, samples: int, outputs: int, options: CNNTransformerOptions
@@ -76,5 +77,4 @@ class CNNTransformer(SingleNetworkMethod):
         "CNN-Transformer (Peh, Yao, Dauwels, Transformer convolutional neural networks for "
         "automated artifact detection in scalp EEG, 2022), as BIOT's authors measured it"
     )
-    Options = CNNTransformerOptions
     Network = CNNTransformerNetwork

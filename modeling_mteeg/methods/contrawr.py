@@ -13,6 +13,7 @@ class ContraWRNetwork(FrontNetwork):
     """Of PyHealth's model of the same name window, activation and depth are others."""
 
     name = "contrawr"
+    Options = FrontOptions
 
     def __init__(self, channels: int, samples: int, outputs: int, options: FrontOptions) -> None:
         super().__init__(channels, samples, outputs, options.widths)
@@ -31,5 +32,4 @@ class ContraWR(SingleNetworkMethod):
         "ContraWR (Yang et al., Self-supervised electroencephalogram representation learning for "
         "automatic sleep staging, 2023), its supervised network as BIOT's authors measured it"
     )
-    Options = FrontOptions
     Network = ContraWRNetwork

@@ -30,6 +30,7 @@ class FFCLNetwork(FrontNetwork):
     """
 
     name = "ffcl"
+    Options = FFCLOptions
 
     def __init__(self, channels: int, samples: int, outputs: int, options: FFCLOptions) -> None:
         super().__init__(channels, samples, outputs, options.widths)
@@ -65,5 +66,4 @@ class FFCL(SingleNetworkMethod):
         "FFCL (Li et al., Motor imagery EEG classification algorithm based on CNN-LSTM feature "
         "fusion network, 2022), as BIOT's authors measured it"
     )
-    Options = FFCLOptions
     Network = FFCLNetwork

@@ -54,8 +54,11 @@ class Method(ABC):
     """
 
     by_name: ClassVar[dict[str, type[Method]]] = {}
+    families: ClassVar[dict[str, type[Method]]] = {}
     names: ClassVar[tuple[str, ...]] = ()
     """What a configuration calls it; empty: not to be chosen, a base of others."""
+    prefix: ClassVar[str] = ""
+    """Of a family, whose members ``prefix:name`` :meth:`member` makes; empty: it is none."""
     Options: ClassVar[type] = NoOptions
     """Dataclass of the ``method_options`` of a configuration."""
     selection: ClassVar[str] = "mean"
@@ -76,6 +79,8 @@ class Method(ABC):
         super().__init_subclass__(**keywords)
         for name in cls.names:
             Method.by_name[name] = cls
+        if "prefix" in cls.__dict__:
+            Method.families[cls.prefix] = cls
 
     def __init__(self, cards: Mapping[str, TaskCard]) -> None:
         self.cards = dict(cards)
@@ -93,6 +98,17 @@ class Method(ABC):
             yield (
                 f"head: method {config.method} has no heads of a LaBraM; leave head and heads out"
             )
+
+    @classmethod
+    def member(cls, name: str) -> type[Method]:
+        """The method of a family that has a name.
+
+        Raises
+        ------
+        LookupError
+            There is none; what there is, or what to install.
+        """
+        raise NotImplementedError(f"{cls.__name__} is no family of methods.")
 
     @classmethod
     def refusal(cls, config: Any, card: TaskCard) -> str:

@@ -83,6 +83,8 @@ class SingleTaskNetwork(nn.Module):
 
     name: ClassVar[str] = ""
     """Of its method, for messages."""
+    Options: ClassVar[type]
+    """Dataclass of its sizes."""
 
     def __init__(self, channels: int, samples: int, outputs: int) -> None:
         super().__init__()
@@ -202,8 +204,8 @@ def _listed(names: Sequence[str]) -> str:
 class SingleNetworkMethod(GradientMethod):
     """A network a task.
 
-    A subclass has ``names``, ``title``, ``Options`` and ``Network``, which is called with channels,
-    samples, outputs and the options; or it overrides :meth:`network_of`.
+    A subclass has ``names``, ``title``, and ``Network`` or :meth:`network_of`; ``Options`` are the
+    network's unless it says others.
 
     Attributes
     ----------
@@ -213,10 +215,12 @@ class SingleNetworkMethod(GradientMethod):
 
     selection = "task"
     needs_model = False
-    Network: ClassVar[type[nn.Module]]
-    scaling: ClassVar[str] = (
-        "every channel of a window over the 95 % quantile of its absolute values"
-    )
+    Network: ClassVar[type[SingleTaskNetwork]]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "Network" in cls.__dict__ and "Options" not in cls.__dict__:
+            cls.Options = cls.Network.Options
 
     def __init__(
         self, cards: Mapping[str, TaskCard], networks: Mapping[str, nn.Module], options: Any
@@ -240,25 +244,11 @@ class SingleNetworkMethod(GradientMethod):
     def refusal(cls, config: Any, card: TaskCard) -> str:
         try:
             with torch.random.fork_rng(devices=()):
-                cls._checked_network(card, cls.options_from(config.method_options), config.method)
+                options = options_from(cls.Options, config.method_options, config.method)
+                cls._checked_network(card, options, config.method)
         except TrainingError as error:
             return str(error)
         return ""
-
-    @classmethod
-    def options_from(cls, options: Mapping[str, Any]) -> Any:
-        """``Options`` of plain values, as a configuration has them.
-
-        Raises
-        ------
-        ValueError
-            Unknown keys, or wrong values.
-        """
-        faults: list[str] = []
-        read = read_section(cls.Options, options, "", faults)
-        if faults:
-            raise ValueError(f"{cls.__name__}: {'; '.join(faults)}")
-        return read
 
     @classmethod
     def _checked_network(cls, card: TaskCard, options: Any, name: str) -> nn.Module:
@@ -283,7 +273,8 @@ class SingleNetworkMethod(GradientMethod):
             settings that cut the batches of a network with batch normalisation.
         """
         chosen = {task: cards[task].replace(results=None) for task in config.data.tasks}
-        options, networks = cls.options_from(config.method_options), {}
+        options = options_from(cls.Options, config.method_options, config.method)
+        networks = {}
         for task, card in chosen.items():
             torch.manual_seed(seed)
             networks[task] = cls._checked_network(card, options, config.method)
@@ -337,7 +328,7 @@ class SingleNetworkMethod(GradientMethod):
             write_json(self.task_folder(folder, task) / NETWORK_FILE, self.saved_options())
 
     def saved_options(self) -> dict[str, Any]:
-        """What :meth:`options_from` makes the options of."""
+        """What :func:`options_from` makes the options of."""
         return dataclasses.asdict(self.options)
 
     @classmethod
@@ -352,7 +343,23 @@ class SingleNetworkMethod(GradientMethod):
     @classmethod
     def load_options(cls, place: Path, weights: Mapping[str, torch.Tensor]) -> Any:
         """The options that :meth:`save` has left in a task's folder."""
-        return cls.options_from(json.loads((place / NETWORK_FILE).read_text("utf-8")))
+        given = json.loads((place / NETWORK_FILE).read_text("utf-8"))
+        return options_from(cls.Options, given, str(place / NETWORK_FILE))
+
+
+def options_from(kind: type, given: Mapping[str, Any], where: str) -> Any:
+    """A dataclass of plain values, as a configuration or a file has them.
+
+    Raises
+    ------
+    ValueError
+        Unknown keys, or wrong values.
+    """
+    faults: list[str] = []
+    read = read_section(kind, given, where, faults)
+    if faults:
+        raise ValueError("; ".join(faults))
+    return read
 
 
 def samples_of(card: TaskCard) -> int:
@@ -415,19 +422,12 @@ def build_single_task(
     WindowError
         A ``ValueError``: the network cannot take such windows.
     """
-    known = {
-        key: method.Network
-        for key, method in Method.by_name.items()
-        if issubclass(method, SingleNetworkMethod)
-        and issubclass(getattr(method, "Network", nn.Module), SingleTaskNetwork)
-    }
+    networks = {key: getattr(method, "Network", None) for key, method in Method.by_name.items()}
+    known = {key: network for key, network in networks.items() if network is not None}
     if name not in known:
-        raise ValueError(
-            f"name: expected one of {', '.join(sorted(known))}, found {name!r}"
-            f"{nearest(name, known)}."
-        )
+        raise ValueError(f"name: unknown network {name!r}{nearest(name, known)}.")
     for key, value in {"channels": channels, "samples": samples, "outputs": outputs}.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{key}: expected a whole number of 1 or more, found {value!r}.")
-    options = Method.by_name[name].options_from(sizes)
+    options = options_from(known[name].Options, sizes, name)
     return known[name](channels, samples, outputs, options)

@@ -59,6 +59,7 @@ class SPaRCNetNetwork(SingleTaskNetwork):
     """
 
     name = "sparcnet"
+    Options = SPaRCNetOptions
 
     def __init__(self, channels: int, samples: int, outputs: int, options: SPaRCNetOptions) -> None:
         super().__init__(channels, samples, outputs)
@@ -104,5 +105,4 @@ class SPaRCNet(SingleNetworkMethod):
         "rhythmic and periodic patterns during EEG interpretation, 2023), as BIOT's authors "
         "measured it"
     )
-    Options = SPaRCNetOptions
     Network = SPaRCNetNetwork

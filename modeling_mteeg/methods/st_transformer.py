@@ -118,6 +118,7 @@ class STTransformerNetwork(SingleTaskNetwork):
     """As in BIOT's repository, names and their spelling too."""
 
     name = "st-transformer"
+    Options = STTransformerOptions
 
     def __init__(
         self, channels: int, samples: int, outputs: int, options: STTransformerOptions
@@ -149,5 +150,4 @@ class STTransformer(SingleNetworkMethod):
         "ST-Transformer (Song et al., Transformer-based spatial-temporal feature learning for EEG "
         "decoding, 2021), as BIOT's authors measured it"
     )
-    Options = STTransformerOptions
     Network = STTransformerNetwork

@@ -191,9 +191,9 @@ class JointConfig(RunConfig):
 
     def check_names(self, tree: Mapping[str, Any], faults: list[str]) -> None:
         """The method, and tasks: well formed, not twice; sections speak of known tasks only."""
-        if self.method not in METHODS:
-            faults.append(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}"
-                          f"{nearest(self.method, METHODS)}")  # fmt: skip
+        fault = METHODS.fault(self.method)
+        if fault:
+            faults.append(f"method: {fault}")
         tasks = self.data.tasks
         if not tasks:
             faults.append("data.tasks: expected at least one task, found none")

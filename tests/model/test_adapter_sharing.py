@@ -202,6 +202,8 @@ def test_ranks_add_up_in_the_saved_configuration(tmp_path):
         written = json.loads((folder / "adapter_config.json").read_text())
         assert written["r"] == rank and written["rank_pattern"] == pattern
         assert written["lora_alpha"] == rank  # scaling 1
+        asked = AdapterSharing(**options).to_peft()
+        assert (asked.r, asked.rank_pattern) == (rank, pattern)
 
 
 def copied(source: MteegModel, target: MteegModel, names: dict[str, str]) -> MteegModel:

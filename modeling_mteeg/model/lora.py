@@ -120,8 +120,8 @@ def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, o
 class MixWeights(nn.Module):
     """How much of every pair a task takes, in one layer: ``weight`` (pairs,), free numbers.
 
-    They start as shares, drawn evenly from all there are: with equal ones all pairs would follow the
-    same sum over the tasks, and learn much the same (docs/adapter_sharing.md).
+    They start as shares, drawn evenly from all there are: with equal ones all pairs would follow
+    the same sum over the tasks, and learn much the same (docs/adapter_sharing.md).
     """
 
     def __init__(self, pairs: int, like: torch.Tensor):

@@ -18,8 +18,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from .adapter_options import MAX_RANK, AdapterOptions
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 WAYS = ("own", "shared", "shared+own", "pool")
 EXPERTS = 4
@@ -114,6 +118,10 @@ class AdapterSharing(AdapterOptions):
         pairs = self.pairs("own").values()
         ranks = {layer: sum(pair.rank_of(layer) for pair in pairs) for layer in self.layers}
         return dataclasses.replace(self._one(), rank=ranks or self.rank)
+
+    def to_peft(self) -> LoraConfig:
+        """peft's configuration of what is saved."""
+        return self.plain().to_peft()
 
     def describe_sharing(self) -> str:
         """How tasks share, in words."""

@@ -118,11 +118,16 @@ def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, o
 
 
 class MixWeights(nn.Module):
-    """How much of every pair a task takes, in one layer: ``weight`` (pairs,), free numbers."""
+    """How much of every pair a task takes, in one layer: ``weight`` (pairs,), free numbers.
+
+    They start as shares, drawn evenly from all there are: with equal ones all pairs would follow
+    the same sum over the tasks, and learn much the same (docs/adapter_sharing.md).
+    """
 
     def __init__(self, pairs: int, like: torch.Tensor):
         super().__init__()
-        self.weight = nn.Parameter(like.new_full((pairs,), 1 / pairs))
+        drawn = like.new_empty(pairs).exponential_()  # a Dirichlet distribution's, of ones
+        self.weight = nn.Parameter(drawn / drawn.sum())
 
 
 class RoutedLoraLinear(PeftLoraLinear):
@@ -163,7 +168,7 @@ class RoutedLoraLinear(PeftLoraLinear):
     def compose(self, task: str, pairs: Sequence[str], factor: float, mixed: bool) -> None:
         """Make a task's adapter of ``pairs`` that are here, to be multiplied by ``factor``.
 
-        ``mixed``: each pair counts by a weight of the task, 1 / len(pairs) at the start.
+        ``mixed``: each pair counts by a weight of the task.
         """
         self.parts[task], self.factor[task] = tuple(pairs), factor
         if mixed:

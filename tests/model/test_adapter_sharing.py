@@ -148,16 +148,17 @@ def test_weights_of_a_pool_move_although_b_starts_at_zero():
         model.add_adapter(task, card=CARDS[task], sharing="pool")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.01, weight_decay=0)
-    weights = {task: [layer.lora_mix[task].weight for layer in adapter_layers(model, task).values()]
-               for task in TWO}  # fmt: skip
-    start = torch.full((4,), 0.25)
+    weights = [layer.lora_mix[task].weight for task in TWO
+               for layer in adapter_layers(model, task).values()]  # fmt: skip
+    start = [weight.detach().clone() for weight in weights]
+    assert all(weight.sum() == pytest.approx(1) and weight.min() > 0 for weight in start)
+    assert len({tuple(weight.tolist()) for weight in start}) == len(start) == 16
     for moved in (False, True):  # B moves first, as it does before A in any LoRA
         sum(out.loss for out in model(tasks=batches(*TWO)).values()).backward()
         optimizer.step()
         optimizer.zero_grad()
-        assert all((not torch.equal(w, start)) == moved for task in TWO for w in weights[task])
-    pairs = zip(*(weights[task] for task in TWO), strict=True)
-    assert not any(torch.equal(first, second) for first, second in pairs)
+        pairs = zip(weights, start, strict=True)
+        assert {torch.equal(now, before) for now, before in pairs} == {not moved}
 
 
 @pytest.mark.parametrize("options", SHARED, ids=str)
@@ -202,6 +203,8 @@ def test_ranks_add_up_in_the_saved_configuration(tmp_path):
         written = json.loads((folder / "adapter_config.json").read_text())
         assert written["r"] == rank and written["rank_pattern"] == pattern
         assert written["lora_alpha"] == rank  # scaling 1
+        asked = AdapterSharing(**options).to_peft()
+        assert (asked.r, asked.rank_pattern) == (rank, pattern)
 
 
 def copied(source: MteegModel, target: MteegModel, names: dict[str, str]) -> MteegModel:
@@ -224,7 +227,7 @@ def test_borders_between_the_ways_to_share():
     for task in TWO:
         pool.add_adapter(task, card=CARDS[task], sharing="pool", experts=1)
         both.add_adapter(task, card=CARDS[task], sharing="shared+own")
-    copied(shared, pool, {"_shared": "_expert_0"})  # one expert, whose weight starts at 1
+    copied(shared, pool, {"_shared": "_expert_0"})  # one expert, its weight 1 from the start
     copied(shared, both, {"_shared": "_shared"})  # own B zero
     for model in (pool, both):
         found = logits_of(model)

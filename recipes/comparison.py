@@ -25,8 +25,16 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from joint import fit, simulated, train
 
-from modeling_mteeg.comparison.arguments import comparison_parser, over_common, words
-from modeling_mteeg.comparison.checking import Prepared, check_units, prepare, settled, unfit
+from modeling_mteeg.comparison.checking import (
+    Prepared,
+    check_units,
+    other_tries,
+    prepare,
+    settled,
+    unfit,
+)
+from modeling_mteeg.comparison.comparison_arguments import comparison_parser, over_common, words
+from modeling_mteeg.comparison.comparison_plan import NOTE, Plan, load_plan
 from modeling_mteeg.comparison.finished_rows import (
     check_same_windows,
     read_rows,
@@ -35,9 +43,8 @@ from modeling_mteeg.comparison.finished_rows import (
 )
 from modeling_mteeg.comparison.listing import listing
 from modeling_mteeg.comparison.measuring import Measured
-from modeling_mteeg.comparison.merging import merge
-from modeling_mteeg.comparison.plain_table import plain_table
-from modeling_mteeg.comparison.plan_file import NOTE, Plan, load_plan
+from modeling_mteeg.comparison.merged_folders import merge
+from modeling_mteeg.comparison.result_text import write_results
 from modeling_mteeg.comparison.unit_files import finish, note_tuned
 from modeling_mteeg.comparison.units import (
     TUNING,
@@ -98,15 +105,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
     run = Run(plan, prepared, accelerator, data, command_line(__file__, argv), again)
-    for number, part in enumerate(parts):
-        say(accelerator, f"\n{number + 1} of {len(parts)}: {part}")
-        run.part(part)
-    failed = list(dict.fromkeys([*damaged, *run.failed]))
-    code = 0
+    try:
+        for number, part in enumerate(parts):
+            say(accelerator, f"\n{number + 1} of {len(parts)}: {part}")
+            run.part(part)
+    except StreamError as error:  # started again it goes on
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    failed, code = [*damaged, *run.failed], 0
     if accelerator.is_main_process:
-        code = table(plan, args.add)
-        for line in failed:
-            print(f"error: {line}", file=sys.stderr)
+        code = table(plan, args.add, failed)
     accelerator.end_training()
     return 1 if failed else code
 
@@ -123,29 +131,34 @@ def begin(plan: Plan, rows: Sequence[Any], prepared: Prepared) -> None:
         print(f"left out: {gap}")
 
 
-def table(plan: Plan, added: Sequence[Path]) -> int:
-    """Write and print what the finished trainings say; 1 where a file is damaged."""
-    damaged: list[str] = []
-    rows = read_rows(plan.output, plan, damaged)
+def table(plan: Plan, added: Sequence[Path], failed: Sequence[str] = ()) -> int:
+    """Write and print what the finished trainings say; 1 where something failed or is damaged."""
+    failed = list(failed)
+    rows = read_rows(plan.output, plan, failed)
     check_same_windows(rows)
-    text = plain_table(with_others(rows, added))
-    print(f"\n{text}\n{unfinished(plan, rows)}")
-    for line in damaged:
+    text = write_results(plan, with_others(rows, added))
+    print(f"\n{text}\n\n{unfinished(plan, rows)}")
+    for line in dict.fromkeys(failed):
         print(f"error: {line}", file=sys.stderr)
-    return 1 if damaged else 0
+    return 1 if failed else 0
 
 
-@dataclasses.dataclass
 class Run:
-    """What all trainings of one start of the recipe share."""
+    """What all trainings of one start of the recipe share; ``failed`` says what went wrong."""
 
-    plan: Plan
-    prepared: Prepared
-    accelerator: Accelerator
-    data: str | Path
-    command: str
-    again: Sequence[str]
-    failed: list[str] = dataclasses.field(default_factory=list)
+    def __init__(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        accelerator: Accelerator,
+        data: str | Path,
+        command: str,
+        again: Sequence[str],
+    ) -> None:
+        self.plan, self.prepared, self.accelerator = plan, prepared, accelerator
+        self.data, self.command, self.again = data, command, again
+        self.failed: list[str] = []
+        self._anew: set[Path] = set()
 
     def part(self, part: Part) -> None:
         """Everything that is not done of a row's task (or tasks) and fold: tries, then seeds."""
@@ -168,8 +181,6 @@ class Run:
             chosen = self.tune(part, corpora)
             for seed in part.seeds if chosen is not None else ():
                 self.unit(part, seed, corpora, chosen)
-        except StreamError:
-            raise
         except (CheckpointError, TrainingError, ValueError) as error:
             self.failed.append(f"{part}: {error}")
             say(self.accelerator, f"not finished: {error}")
@@ -180,7 +191,6 @@ class Run:
             done = part.tasks and all(finished(part.unit_folder(seed)) for seed in part.seeds)
         except ResultError as error:
             say(self.accelerator, f"{error}; --again {part.row.name} begins it anew")
-            self.failed.append(f"{error}; --again {part.row.name} begins it anew")
             done = False
         done = agreed(self.accelerator, bool(done))
         if done:
@@ -197,7 +207,8 @@ class Run:
             if not mine:
                 say(self.accelerator, "another process is at its tries")
                 return None
-            self.begin_anew(part, folder)
+            if part.row.name in self.again and other_tries(part, self.prepared):
+                self.begin_anew(part, folder)  # tries that are still right are kept
             said = tuned(part)
             if said is None:
                 corpora = {task: corpora[task] for task in part.tasks}
@@ -207,7 +218,7 @@ class Run:
                                      "auto")  # fmt: skip
                 told["seconds"] = round(time.monotonic() - began, 2)  # of this start of them
                 if self.accelerator.is_main_process:
-                    note_tuned(folder, config, told, corpora)
+                    note_tuned(folder, config, told, corpora, self.prepared.start(config))
                 self.accelerator.wait_for_everyone()
                 said = tuned(part)
         say(self.accelerator, f"chosen on validation: {said['chosen']}")
@@ -259,8 +270,6 @@ class Run:
             if self.accelerator.is_main_process:
                 forget(folder)
             self.accelerator.wait_for_everyone()
-
-    _anew: set[Path] = dataclasses.field(default_factory=set)
 
     @contextmanager
     def claim(self, folder: Path) -> Iterator[bool]:

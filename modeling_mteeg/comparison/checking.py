@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,12 @@ from ..data.split_rules import SplitRule
 from ..methods import METHODS, GradientMethod, TrainingError
 from ..methods.labram import start_model
 from ..training.joint_config import JointConfig
-from ..training.output_folder import differing_keys
 from ..training.selected_training import choose_metrics
 from ..training.standing_tasks import settle_encoder
-from .plan_file import Plan, Row
+from .comparison_plan import Plan, Row
 from .units import (
     MISSING,
+    TUNED,
     Part,
     ResultError,
     differing,
@@ -61,6 +60,10 @@ class Prepared:
     @property
     def folds(self) -> int:
         return len(self.corpora)
+
+    def hashes(self, fold: int) -> dict[str, str]:
+        """Of the windows and parts of every task."""
+        return {task: corpus.card.split_hash for task, corpus in self.corpora[fold].items()}
 
     def start(self, config: JointConfig) -> str | None:
         """Fingerprint of the weights that a training begins from; None: random ones, or none."""
@@ -224,15 +227,14 @@ def check_units(parts: Sequence[Part], prepared: Prepared, again: Sequence[str])
         part = part.without(prepared.gaps)
         if not part.tasks:
             continue
-        hashes = {t: c.card.split_hash for t, c in prepared.corpora[part.fold].items()}
         try:
-            others += _other_tries(part, hashes)
+            others += _told(f"{part}, tries", _differing_tries(part, prepared))
         except ResultError as error:
             damaged.append(str(error))
             continue
         for seed in part.seeds:
             try:
-                others += _other_results(part, seed, hashes, prepared)
+                others += _other_results(part, seed, prepared)
             except ResultError as error:
                 damaged.append(str(error))
     if others:
@@ -245,30 +247,31 @@ def check_units(parts: Sequence[Part], prepared: Prepared, again: Sequence[str])
     return damaged
 
 
-def _other_tries(part: Part, hashes: Mapping[str, str]) -> list[str]:
+def other_tries(part: Part, prepared: Prepared) -> dict[str, tuple[Any, Any]]:
+    """What decides a part's tries and is not what it was: key to (then, now); damage, too."""
+    try:
+        return _differing_tries(part, prepared)
+    except ResultError as error:
+        return {TUNED: (str(error), "readable")}
+
+
+def _differing_tries(part: Part, prepared: Prepared) -> dict[str, tuple[Any, Any]]:
     said = tuned(part)
     if said is None:
-        return []
+        return {}
     config = as_then(part, part.folder.glob(f"seed-*/{MISSING}")).tries()
-    now = json.loads(json.dumps({**config.identity(), "seed": config.seeds[0]}))
-    found = differing_keys(said["identity"], now)
-    for task, digest in said["split_hash"].items():
-        if hashes.get(task) != digest:
-            found[f"windows of {task}"] = (digest, hashes.get(task))
-    return _told(f"{part}, tries", found)
+    return differing(config, said, prepared.hashes(part.fold), prepared.start(config))
 
 
-def _other_results(
-    part: Part, seed: int, hashes: Mapping[str, str], prepared: Prepared
-) -> list[str]:
+def _other_results(part: Part, seed: int, prepared: Prepared) -> list[str]:
     folder = part.unit_folder(seed)
     said, chosen = finished(folder), tuned(part)
     if part.row.tries is not None and chosen is None and said is not None:
         return [f"{part}, seed {seed}: trained without the tries of tune that there are now"]
     part = as_then(part, [folder / MISSING])
     config = part.training(seed, (chosen or {}).get("chosen"))
-    return _told(f"{part}, seed {seed}",
-                 differing(config, said, hashes, prepared.start(config)))  # fmt: skip
+    found = differing(config, said, prepared.hashes(part.fold), prepared.start(config))
+    return _told(f"{part}, seed {seed}", found)
 
 
 def as_then(part: Part, notes: Iterable[Path]) -> Part:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..evaluation import PredictionFileError, WindowPredictions, read_predictions
 from ..training.final_report import PREDICTIONS
-from .plan_file import Plan
+from .comparison_plan import Plan
 from .row_results import RowResults
 from .unit_files import HISTORY
 from .units import (
@@ -72,7 +72,7 @@ def _planned(row: Any, note: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _read_row(folder: Path, note: Mapping[str, Any], damaged: list[str] | None) -> RowResults:
-    from .plan_file import folder_name
+    from .comparison_plan import folder_name
 
     place = folder / "rows" / folder_name(note["name"])
     tested: dict[str, dict[int, list[WindowPredictions]]] = {}

@@ -10,8 +10,8 @@ from ..data.split_rules import SplitRule
 from ..training.results import aligned
 from ..training.search import all_tries, budget_of
 from .checking import count_folds
+from .comparison_plan import Plan, Row
 from .measuring import estimate
-from .plan_file import Plan, Row
 from .units import Part, ResultError, all_parts, finished, tuned
 
 _TRIES = "tries of "

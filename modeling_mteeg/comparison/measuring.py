@@ -42,11 +42,10 @@ class Measured:
         self.began = time.time()
         if accelerator.is_main_process:
             write_json(folder / STRETCHES, {**self.before, "began": self.began})
-        gc.collect()
+        self.alone = _forget_peak()
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        self.alone = _forget_peak()
 
     def _earlier(self) -> dict[str, Any]:
         """Seconds and memory of the stretches before this one."""
@@ -84,6 +83,7 @@ def _forget_peak() -> bool:
 
     Memory that earlier trainings freed and the C library kept is returned first.
     """
+    gc.collect()
     if not sys.platform.startswith("linux"):
         return False
     try:

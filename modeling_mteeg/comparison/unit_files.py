@@ -89,7 +89,11 @@ def finish(
 
 
 def note_tuned(
-    folder: Path, config: JointConfig, told: Mapping[str, Any], corpora: Mapping[str, Corpus]
+    folder: Path,
+    config: JointConfig,
+    told: Mapping[str, Any],
+    corpora: Mapping[str, Corpus],
+    start: str | None,
 ) -> None:
     """Write ``tuning.json`` of finished tries, and remove what nothing goes on from.
 
@@ -102,13 +106,17 @@ def note_tuned(
     told : mapping
         Of :func:`~modeling_mteeg.training.search.run_search`.
     corpora : mapping of str to Corpus
+    start : str or None
+        Fingerprint of the weights that they began from.
     """
     os.replace(folder / f"{SEARCH}.tsv", folder / TUNED_TABLE)
     for checkpoints in [folder / "checkpoints", *folder.glob(f"{SEARCH}/*/checkpoints")]:
         shutil.rmtree(checkpoints, ignore_errors=True)
     identity = {**config.identity(), "seed": config.seeds[0]}
     hashes = {task: corpus.card.split_hash for task, corpus in corpora.items()}
-    write_json(folder / TUNED, {**told, "split_hash": hashes, "identity": identity})
+    write_json(folder / TUNED, {
+        **told, "split_hash": hashes, "start_fingerprint": start, "identity": identity,
+    })  # fmt: skip
 
 
 def _seen(path: Path) -> dict[str, Any]:
@@ -117,9 +125,12 @@ def _seen(path: Path) -> dict[str, Any]:
 
 
 def _parameters(record: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """``total``, ``trained``, ``run`` for one task, as far as the method tells them."""
+    """``total`` and ``trained`` of the training's tasks together, ``run`` for this one; as far as
+    the method tells them."""
     told = record.get("parameters")
     if isinstance(told, Mapping):
-        return dict(told[task] if isinstance(told.get(task), Mapping) else told)
+        by_task = told.get("run_for_one_task", {})
+        return {"total": told.get("total"), "trained": told.get("trained"),
+                "run": by_task.get(task)}  # fmt: skip
     trained = record.get("trainable_parameters")
     return {} if trained is None else {"trained": trained}

@@ -31,7 +31,7 @@ from ..settings.schema import ConfigError
 from ..training.joint_config import JointConfig
 from ..training.output_folder import NOTE, differing_keys
 from ..training.search_grid import SHORT_NAMES
-from .plan_file import Row
+from .comparison_plan import Row
 
 JOINT = "joint"
 DONE, MISSING = "unit.json", "missing.json"
@@ -128,7 +128,7 @@ def of_tasks(tree: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
 
 
 def all_parts(rows: Sequence[Row], folds: int, shard: str | None = None) -> list[Part]:
-    """Every training, those first that all rows have: fold by fold, row by row.
+    """Every training, row by row.
 
     Parameters
     ----------
@@ -228,14 +228,15 @@ def differing(
     config : JointConfig
         Now.
     said : mapping or None
-        Of a finished unit; None: what ``config.yaml`` in the folder says of a begun one.
+        Of a finished unit or finished tries; None: what ``config.yaml`` in the folder says of a
+        begun one.
     hashes : mapping of str to str, optional
         Hash of the windows and parts of every task, now.
     start : str, optional
         Fingerprint of the weights that are begun from, now.
     """
-    folder = Path(config.output)
     if said is None:
+        folder = Path(config.output)
         if not (folder / NOTE).is_file():
             return {}
         try:
@@ -243,12 +244,18 @@ def differing(
         except ConfigError as error:
             return {NOTE: (error.faults, "readable")}
         return differing_keys(then.identity(), config.identity())
-    found = differing_keys(said["identity"], json.loads(json.dumps(config.identity())))
+    identity = config.identity()
+    if "seed" in said["identity"]:  # of tries
+        identity["seed"] = config.seeds[0]
+    found = differing_keys(said["identity"], json.loads(json.dumps(identity)))
     for task in said["split_hash"]:
         if hashes and hashes.get(task) != said["split_hash"][task]:
             found[f"windows of {task}"] = (said["split_hash"][task], hashes.get(task))
-    if start and said.get("start_fingerprint") not in (None, start):
-        found["weights of model.base"] = (said["start_fingerprint"][:12], start[:12])
+    then = said.get("start_fingerprint")
+    if start and then == start:
+        found.pop("model.base", None)  # the same weights in another place
+    elif start and then:
+        found["weights of model.base"] = (then[:12], start[:12])
     return found
 
 

@@ -34,6 +34,7 @@ OF_ALL_ROWS = (
 """Sections that a row cannot change: the same windows, metrics and seeds for every one."""
 OF_ONE_ROW = ("method", "method_options")
 NOT_HERE = {
+    "floor": "floors are rows here: band-power, linear-probe",
     "search": "use tune, which no final seed takes part in",
     "into_base": "a row leaves no task for a base",
     "replace_tasks": "a row leaves no task for a base",
@@ -201,15 +202,13 @@ def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = N
         All faults of all rows.
     """
     config = ComparisonConfig.load(path, {"output": output} if output else None)
-    faults = list(_common_faults(config, over_common))
+    config = dataclasses.replace(config, common=put_over(config.common, over_common, "common"))
+    faults = list(_common_faults(config))
     rows = []
     for place, options in enumerate(config.rows):
         own: list[str] = []
-        row = _row(config, options, place, path.parent, over_common, own)
-        for fault in own:
-            text = f"row {options.name!r}: {fault}"
-            if fault not in faults:  # of common: once, not for every row
-                faults.append(text)
+        row = _row(config, options, place, path.parent, own)
+        faults += [f"row {options.name!r}: {fault}" for fault in own]
         rows.append(row)
     faults = _told_once(faults, len(config.rows))
     if not faults:
@@ -231,13 +230,13 @@ def _told_once(faults: Sequence[str], rows: int) -> list[str]:
     return told
 
 
-def _common_faults(config: ComparisonConfig, over: Mapping[str, Any]) -> Iterator[str]:
-    common = put_over(config.common, over, "common")
+def _common_faults(config: ComparisonConfig) -> Iterator[str]:
+    common = config.common
     for key in OF_ONE_ROW:
         if key in common:
             yield f"common.{key}: belongs to a row"
     for key, remedy in NOT_HERE.items():
-        if common.get(key) and common[key] != "none":
+        if common.get(key) not in (None, False, "none", {}):
             yield f"common.{key}: {remedy}"
     data = common.get("data")
     if isinstance(data, Mapping) and data.get("fold") is not None:
@@ -254,7 +253,6 @@ def _row(
     options: RowOptions,
     place: int,
     beside: Path,
-    over: Mapping[str, Any],
     faults: list[str],
 ) -> Row | None:
     """A row's configuration, or None after noting what is wrong with it."""
@@ -265,14 +263,13 @@ def _row(
         return None
     own.pop("method", None)
     if method not in METHODS:
-        faults.append(f"unknown method {method!r}{nearest(method, METHODS)}")
+        faults.append(_unknown(method))
         return None
     for key in options.set:
         if key.partition(".")[0] in (*OF_ALL_ROWS, "method"):
             faults.append(f"set.{key}: belongs to common, since it is the same for every row")
-    common = put_over(config.common, over, "common")
     foreign = foreign_sections(METHODS[method])
-    common = {key: value for key, value in common.items() if key not in foreign}
+    common = {key: value for key, value in config.common.items() if key not in foreign}
     seeds = options.seeds or common.get("seeds", (0,))
     tree = put_over(_merged(common, own), {
         **options.set, "method": method, "seeds": list(seeds) if options.seeds else seeds,
@@ -294,6 +291,15 @@ def _row(
         faults += [f"tune: {fault}" for fault in error.faults]
         return None
     return Row(options, place, checked, tries)
+
+
+def _unknown(method: str) -> str:
+    """What is said of a method that there is not."""
+    try:
+        JointConfig.build({"method": method, "model": {"preset": "tiny"}, "data": {"folder": "."}})
+    except ConfigError as error:
+        return error.faults[0]
+    raise ValueError(f"{method!r} is a method of METHODS after all")
 
 
 def _own_file(options: RowOptions, beside: Path, faults: list[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..training.results import replaced
 from .checking import as_then
-from .plan_file import Plan, Row
+from .comparison_plan import Plan, Row
 from .units import (
     DONE,
     MISSING,
@@ -47,15 +47,17 @@ def merge(plan: Plan, folders: Sequence[str | Path]) -> list[str]:
         Something there is damaged, of other data or settings, or differs from what is here; nothing
         of any folder was taken then.
     """
-    found, faults = [], []
+    found, faults, notes = [], [], []
     for folder in map(Path, folders):
         if not list(folder.glob(f"rows/*/{ROW_FILE}")):
             raise FileNotFoundError(f"{folder}: no comparison there; expected rows/*/{ROW_FILE}.")
-        found.append((folder, _takable(plan, folder, faults)))
+        found.append((folder, _takable(plan, folder, faults, notes)))
     faults += _other_windows(plan, [source for _, taken in found for source, _ in taken])
     if faults:
         raise ResultError("nothing was merged:" + "".join(f"\n  - {fault}" for fault in faults))
     lines = []
+    for row, folds in notes:
+        note_row(row, folds)
     for folder, taken in found:
         for source, target in taken:
             with claimed(target) as mine:
@@ -70,7 +72,9 @@ def merge(plan: Plan, folders: Sequence[str | Path]) -> list[str]:
     return lines
 
 
-def _takable(plan: Plan, folder: Path, faults: list[str]) -> list[tuple[Path, Path]]:
+def _takable(
+    plan: Plan, folder: Path, faults: list[str], notes: list[tuple[Row, int]]
+) -> list[tuple[Path, Path]]:
     """Folders of finished units and tries there that are not here: (there, here)."""
     taken = []
     for row in plan.rows:
@@ -79,20 +83,20 @@ def _takable(plan: Plan, folder: Path, faults: list[str]) -> list[tuple[Path, Pa
             continue
         try:
             note = read_result(there / ROW_FILE)
-            note_row(row, note["folds"])
+            notes.append((row, note["folds"]))
         except (ResultError, KeyError) as error:
             faults.append(str(error))
             continue
         for place in sorted(there.glob("*/fold-*/*")):
             try:
-                if _is_new(plan, row, note, place, there):
+                if _is_new(row, place, there):
                     taken.append((place, row.folder / place.relative_to(there)))
             except ResultError as error:
                 faults.append(str(error))
     return taken
 
 
-def _is_new(plan: Plan, row: Row, note: dict, place: Path, there: Path) -> bool:
+def _is_new(row: Row, place: Path, there: Path) -> bool:
     """Whether a unit's or tries' folder is to be copied.
 
     Raises
@@ -103,12 +107,12 @@ def _is_new(plan: Plan, row: Row, note: dict, place: Path, there: Path) -> bool:
     here = row.folder / place.relative_to(there)
     name = DONE if place.name.startswith("seed-") else TUNED
     if place.name.startswith("seed-") and not (place / DONE).is_file():
-        return (place / MISSING).is_file() and not here.exists()
+        return sorted(p.name for p in place.glob("*")) == [MISSING] and not here.exists()
     if not (place / name).is_file():
         return False
     said = finished(place) if name == DONE else read_result(place / TUNED)
     if name == DONE:
-        _check_unit(plan, row, note, place, there, said)
+        _check_unit(row, place, said)
     if not (here / name).is_file():
         return True
     mine = read_result(here / name)
@@ -118,7 +122,7 @@ def _is_new(plan: Plan, row: Row, note: dict, place: Path, there: Path) -> bool:
     return False
 
 
-def _check_unit(plan: Plan, row: Row, note: dict, place: Path, there: Path, said: dict) -> None:
+def _check_unit(row: Row, place: Path, said: dict) -> None:
     tasks = (place.parts[-3],) if row.options.separate else row.tasks
     if not set(tasks) <= set(row.tasks) or said["seed"] not in row.config.seeds:
         raise ResultError(f"{place}: no such task or seed in this plan")

@@ -1,4 +1,4 @@
-"""A plain table of rows and tasks: the monitor metric, mean and deviation over seeds."""
+"""What a comparison prints: its report, written once more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,24 @@ import numpy as np
 
 from ..evaluation import WindowPredictions, score
 from ..training.results import aligned
+from .comparison_plan import Plan
 from .row_results import RowResults
+from .units import claimed
+
+
+def write_results(plan: Plan, rows: Sequence[RowResults]) -> str:
+    """Write the report of what is finished into ``report/``; returns what is worth printing."""
+    if not any(row.tested for row in rows):
+        return "nothing is finished yet"
+    folder = plan.output / "report"
+    with claimed(folder) as mine:
+        if not mine:
+            return f"another process is writing {folder}: --table writes it once more"
+        try:
+            from .report import ReportPlan, write_report
+        except ImportError:
+            return plain_table(rows)
+        return write_report(rows, folder, ReportPlan.read(plan.config.report))
 
 
 def plain_table(rows: Sequence[RowResults]) -> str:

@@ -101,7 +101,8 @@ def _draw_panel(axes: Axes, panel: Panel, numbers: bool) -> None:
         spread = known.std(ddof=1) if len(known) > 1 else 0.0
         axes.errorbar(place, means[-1], spread, fmt="none", ecolor=COLOURS[0], capsize=3, lw=1.2)
         axes.plot(np.full(len(known), place + 0.16), known, ".", color=GREY, ms=4)
-    axes.plot(places, means, "-" if numbers else "", marker="o", ms=6, color=COLOURS[0], lw=1.4)
+    line = "-" if numbers else "none"
+    axes.plot(places, means, ls=line, marker="o", ms=6, color=COLOURS[0], lw=1.4)
     if len(means) > 1:
         best = int(np.argmax(means))
         axes.plot(places[best], means[best], "o", ms=11, mfc="none", mec=COLOURS[1], mew=1.5)

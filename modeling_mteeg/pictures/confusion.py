@@ -82,18 +82,20 @@ def draw_confusions(
     """
     columns = min(_COLUMNS, len(counts))
     rows = math.ceil(len(counts) / columns)
-    side = min(2.6, max(1.45, 0.3 * len(labels)))
-    figure = figure_class()(
-        figsize=(max(5.0, 1.9 + columns * (side + 0.25)), 1.5 + rows * (side + 0.45)),
-        layout="constrained",
-    )
-    grid = figure.subplots(rows, columns, squeeze=False)
+    side = min(2.6, max(1.5, 0.3 * len(labels)))
+    left, right, top, bottom, gap = 1.3, 1.0, 0.7, 1.35, 0.35  # inches
+    size = (left + right + columns * (side + gap), top + bottom + rows * (side + gap))
+    figure = figure_class()(figsize=size)  # laid out by hand: with 30 matrices four times as fast
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={
+        "left": left / size[0], "right": 1 - right / size[0], "top": 1 - top / size[1],
+        "bottom": bottom / size[1], "wspace": gap / side, "hspace": gap / side,
+    })  # fmt: skip
     names = [short_name(label, 14) for label in labels]
     for number, (axes, (name, matrix)) in enumerate(zip(grid.flat, counts.items(), strict=False)):
         matrix = np.asarray(matrix)
         shares = matrix / matrix.sum(1, keepdims=True).clip(1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set_title(short_name(name, 24), fontsize=8)
+        axes.set_title(short_name(name, 28), fontsize=7, pad=3)
         axes.set_xticks(range(len(names)), [])
         axes.set_yticks(range(len(names)), names if number % columns == 0 else [], fontsize=7)
         if number + columns >= len(counts):
@@ -104,9 +106,12 @@ def draw_confusions(
                           fontsize=7, color="white" if share > 0.5 else "black")  # fmt: skip
     for axes in grid.flat[len(counts) :]:
         axes.set_axis_off()
-    figure.suptitle(title or "Confusion matrices", fontsize=10)
-    figure.supylabel("true", fontsize=9)
-    figure.supxlabel("predicted", fontsize=9)
-    figure.colorbar(image, ax=grid, label="share of the true class", shrink=min(1.0, 1.8 / rows),
-                    aspect=25, pad=0.01)  # fmt: skip
+    figure.suptitle(title or "Confusion matrices", fontsize=10, x=0.02, ha="left",
+                    y=1 - 0.12 / size[1], va="top")  # fmt: skip
+    figure.supylabel("true", fontsize=9, x=0.2 / size[0])
+    figure.supxlabel("predicted", fontsize=9, y=0.15 / size[1])
+    bar = figure.add_axes((1 - 0.75 / size[0], bottom / size[1], 0.12 / size[0],
+                           min(2.5, size[1] - top - bottom) / size[1]))  # fmt: skip
+    figure.colorbar(image, cax=bar).set_label("share of the true class", fontsize=8)
+    bar.tick_params(labelsize=7)
     return figure

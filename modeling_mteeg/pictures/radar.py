@@ -60,9 +60,10 @@ def draw_radar(
     lowest = np.asarray(lowest, float)
     highest = np.array([_highest(numbers[:, axis], lowest[axis]) for axis in range(count)])
     lines = math.ceil(len(values) / 3)
-    figure = figure_class()(figsize=(8.2, 7.4 + 0.24 * lines))
-    bottom = (0.75 + 0.24 * lines) / figure.get_figheight()
-    axes = figure.add_axes((0.2, bottom + 0.08, 0.6, 0.9 - bottom - 0.17), projection="polar")
+    figure = figure_class()(figsize=(8.4, 6.9 + 0.24 * lines))
+    height, below = figure.get_figheight(), 1.2 + 0.24 * lines  # inches; of legend and remark
+    axes = figure.add_axes((0.2, below / height, 0.6, 1 - (below + 1.0) / height),
+                           projection="polar")  # fmt: skip
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
     _draw_frame(axes, angles)
     shares = np.clip((numbers - lowest) / (highest - lowest), 0, 1)
@@ -82,8 +83,8 @@ def draw_radar(
         )  # fmt: skip
     figure.suptitle(title, fontsize=11, y=0.985)
     figure.legend(loc="lower center", ncols=3, fontsize=8, frameon=False,
-                  bbox_to_anchor=(0.5, 0.4 / figure.get_figheight()))  # fmt: skip
-    figure.text(0.5, 0.12 / figure.get_figheight(), remark, fontsize=8, color=GREY, ha="center")
+                  bbox_to_anchor=(0.5, 0.4 / height))  # fmt: skip
+    figure.text(0.5, 0.15 / height, remark, fontsize=8, color=GREY, ha="center")
     return figure
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...evaluation import Interval
 from .differences import MEAN, Difference, Differences
-from .report_plan import AXES, ReportPlan, in_list
+from .report_plan import AXES, ROLES, ReportPlan, in_list
 from .row_scores import Scored
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not shown", "not tested"
@@ -156,13 +156,16 @@ def tested(difference: Difference, bound: float = 0.0) -> Tested:
 
 
 def together(verdicts: Iterable[str]) -> str:
-    """Of all: holds where each does, does not where any does not, else not shown."""
-    known = [verdict for verdict in verdicts if verdict != UNTESTED]
-    if not known:
-        return UNTESTED
-    if FAILS in known:
+    """Of all: holds where each does, does not where any does not, else not shown.
+
+    A part that was not tested keeps the whole from holding.
+    """
+    verdicts = set(verdicts)
+    if FAILS in verdicts:
         return FAILS
-    return HOLDS if all(verdict == HOLDS for verdict in known) else OPEN
+    if verdicts <= {UNTESTED}:
+        return UNTESTED
+    return HOLDS if verdicts == {HOLDS} else OPEN
 
 
 def test_claims(scored: Scored, differences: Differences, plan: ReportPlan) -> list[Claim]:
@@ -179,11 +182,10 @@ def test_claims(scored: Scored, differences: Differences, plan: ReportPlan) -> l
         ]
         claims += [tester.of_definition(definition) for definition in _OWN_DEFINITIONS]
         claims += [tester.scratch(), tester.ablation("start", figures.get("start", {})),
-                   tester.each("adaptive", "adaptive balancing", "A rule that follows the tasks' "
-                               "progress is above fixed fractions",
-                               "fixed" if "fixed" in roles else "mteeg"),
-                   tester.each("sharing", "other ways of sharing", "Another way of sharing "
-                               "adapters is above own adapters", "mteeg")]  # fmt: skip
+                   *tester.each("adaptive", "adaptive balancing", "fixed fractions of the tasks",
+                                "fixed" if "fixed" in roles else "mteeg"),
+                   *tester.each("sharing", "ways of sharing", "an own adapter for each task",
+                                "mteeg")]  # fmt: skip
     return claims
 
 
@@ -209,6 +211,7 @@ class _Tester:
             notes += why
             if first and second:
                 pairs.append((first, second))
+        complete = len(pairs) == len(definition.against)
         comparable = self.plan.comparable if definition.comparable else ()
         levels = self.scored.tasks if definition.level else comparable
         statement = definition.statement
@@ -217,7 +220,8 @@ class _Tester:
             statement += f" (level on {', '.join(named)})"
         if levels and pairs:
             notes.append(f"Level: not lower by more than {self.plan.margin:g}.")
-        return self._claim(definition.key, statement, definition.source, pairs, notes, levels)
+        source = definition.source
+        return self._claim(definition.key, statement, source, pairs, notes, levels, complete)
 
     def ablation(self, axis: str, values: Mapping[Any, str]) -> Claim:
         """The claimed value of an axis against each of the others."""
@@ -232,7 +236,8 @@ class _Tester:
         there = {value: row for value, row in rows.items() if row in self._names}
         pairs = [(rows[best], row) for value, row in there.items()
                  if value != best and best in there]  # fmt: skip
-        return self._claim(key, statement, source, pairs, notes)
+        complete = len(there) == len(rows)
+        return self._claim(key, statement, source, pairs, notes, complete=complete)
 
     def scratch(self) -> Claim:
         """MTEEG against the model from random weights that reached most, task by task."""
@@ -240,6 +245,7 @@ class _Tester:
         first, notes = self._row("mteeg")
         rows, why = self._rows("scratch")
         notes += why
+        complete = not why
         tests, mean_of = [], {}
         for task in self.scored.tasks if first else ():
             reached = {row: self._mean(row, task) for row in rows}
@@ -255,14 +261,20 @@ class _Tester:
             tests.append(tested(min(mean_of, key=lambda mean: mean.value)))
             notes.append("The best is chosen by its test value, task by task, which makes the "
                          f"claim harder; of {', '.join(rows)}.")  # fmt: skip
-        return self._made(key, statement, _OURS, tests, notes)
+        return self._made(key, statement, _OURS, tests, notes, complete)
 
-    def each(self, role: str, key: str, statement: str, against: str) -> Claim:
-        """Every row of a role against one."""
+    def each(self, role: str, key: str, other: str, against: str) -> list[Claim]:
+        """A claim for every row of a role, that it is above one row."""
         second, notes = self._row(against)
         rows, why = self._rows(role)
-        pairs = [(row, second) for row in rows] if second else []
-        return self._claim(key, statement, _OURS, pairs, notes + why)
+        if not rows:
+            return [self._claim(key, f"{ROLES[role].capitalize()} are above {other}", _OURS, [],
+                                notes + why)]  # fmt: skip
+        return [
+            self._claim(f"{key}: {row}", f"{row} is above {other}", _OURS,
+                        [(row, second)] if second else [], notes)
+            for row in rows
+        ]  # fmt: skip
 
     def parameters(self) -> Claim:
         """Trained parameters of MTEEG for all tasks beside those of one LaBraM."""
@@ -291,7 +303,7 @@ class _Tester:
 
     def _claim(
         self, key: str, statement: str, source: str, pairs: Sequence[tuple[str, str]],
-        notes: Sequence[str], levels: Sequence[str] = (),
+        notes: Sequence[str], levels: Sequence[str] = (), complete: bool = True,
     ) -> Claim:  # fmt: skip
         """Tests of pairs of rows on every task and in the mean; ``levels``: tasks of the margin."""
         tests = []
@@ -303,17 +315,19 @@ class _Tester:
             everywhere = bool(levels) and set(self.scored.tasks) <= set(levels)
             mean = self.differences.in_the_mean(first, second, self.plan.metric)
             tests.append(tested(mean, -self.plan.margin if everywhere else 0.0))
-        return self._made(key, statement, source, tests, notes)
+        return self._made(key, statement, source, tests, notes, complete)
 
     def _made(
-        self, key: str, statement: str, source: str, tests: Sequence[Tested], notes: Sequence[str]
-    ) -> Claim:
+        self, key: str, statement: str, source: str, tests: Sequence[Tested],
+        notes: Sequence[str], complete: bool,
+    ) -> Claim:  # fmt: skip
+        """``complete``: all rows that the claim is about are there, without which none holds."""
         by_task = {
             task: together(test.verdict for test in tests if test.difference.task == task)
             for task in self.scored.tasks
         }
         by_task = {task: verdict for task, verdict in by_task.items() if tests}
-        verdict = together(by_task.values())
+        verdict = together([*by_task.values(), *([] if complete else [UNTESTED])])
         return Claim(key, statement + self.suffix, source, tuple(tests), by_task, verdict,
                      tuple(notes))  # fmt: skip
 

@@ -21,15 +21,16 @@ Every difference below is of {metric}, the first row less the second, on the sam
 
 - **Over people**: 95 % percentile interval of {resamples:,} resamples. People are drawn with all
   their windows, the same draws for both rows; a window is not a sample. With fewer than {least}
-  people there is no interval. In the mean over tasks the people of every task are drawn by
-  themselves. It speaks of other people and the same trained weights.
+  people there is no interval, and such a task is left out of the mean over tasks, in which the
+  people of every task are drawn by themselves. It speaks of other people and the same weights.
 - **Over seeds**: 95 % interval of the paired t test over seeds (seed by seed, n - 1 degrees of
-  freedom). It speaks of other seeds and the same people. {seeds}
+  freedom), and its two-sided p of no difference. It speaks of other seeds and the same people.
+  {seeds}
 - **Holds**: both intervals are above 0 (where rows are said to be level: above minus {margin:g}).
   **Does not hold**: both are below. **Not shown**: anything else, also where one of the two tests
   cannot be made. It does not mean that the rows are equal.
-- A claim holds where it holds on every task that was tested. The mean over tasks stands beside it
-  and does not decide.
+- A claim holds where it holds on every task and against every row that it names; a row or a result
+  that is missing keeps it from holding. The mean over tasks stands beside it and does not decide.
 - Nothing is corrected for the number of tests ({tests} below): some intervals of 95 % miss."""
 
 
@@ -86,14 +87,10 @@ def _test_row(test: Tested) -> list[str]:
     rows = f"{found.first} less {found.second}"
     if found.missing:
         return [found.task, rows, "", "", "", "", "", "", "", verdict]
-    people, seeds = interval_text(found.over_people), found.seeds
-    if found.task == MEAN and found.interval_value is not None:
-        people += (
-            f" (of {found.interval_value:+.3f}, the mean over {', '.join(found.interval_tasks)})"
-        )
-    task = found.task
+    people, seeds, task = interval_text(found.over_people), found.seeds, found.task
     if task == MEAN:
-        task = f"mean over {len(found.tasks)} tasks"
+        task = f"mean over {len(found.tasks)} {'tasks' if len(found.tasks) > 1 else 'task'}"
+        task += f" (without {', '.join(found.left_out)})" if found.left_out else ""
     note = f" ({seeds.note})" if seeds.note else ""
     return [
         task, rows, _number(found.value), people, str(found.people), f"{found.windows:,}",
@@ -124,9 +121,10 @@ def _number(value: float) -> str:
 
 
 def _seeds_text(scored: Scored) -> str:
-    counts = sorted({len(scores.seeds) for scores in scored.scores.values()})
+    counts = sorted({len(scores.seeds) for scores in scored.scores.values()
+                     if scores.group != "floor"})  # fmt: skip
     if not counts:
-        return "There are no results."
+        return "There are no results of trainings."
     if counts == [1]:
         return "There is one seed here: no such test can be made, so nothing is shown."
     number = " or ".join(map(str, counts))

@@ -99,8 +99,8 @@ def _cost(by_seed: Mapping[int, Mapping[str, Any]]) -> Row:
 
 DIFFERENCES = (
     "first", "second", "task", "metric", "difference", "low_people", "high_people",
-    "no_interval_people", "interval_tasks", "interval_value", "people", "windows", "low_seeds",
-    "high_seeds", "no_interval_seeds", "p_seeds", "seeds", "seeds_above", "pairing",
+    "no_interval_people", "mean_over", "people", "windows", "low_seeds", "high_seeds",
+    "no_interval_seeds", "p_seeds", "seeds", "seeds_above", "pairing",
 )  # fmt: skip
 
 
@@ -122,8 +122,7 @@ def difference_rows(scored: Scored, differences: Differences, claims: Iterable[C
                 "first": first, "second": second, "task": each.task, "metric": each.metric,
                 "difference": each.value, "low_people": over.low, "high_people": over.high,
                 "no_interval_people": over.missing,
-                "interval_tasks": " ".join(each.interval_tasks),
-                "interval_value": each.interval_value, "people": each.people,
+                "mean_over": " ".join(each.tasks), "people": each.people,
                 "windows": each.windows, "low_seeds": seeds.interval.low,
                 "high_seeds": seeds.interval.high, "no_interval_seeds": seeds.interval.missing,
                 "p_seeds": seeds.p, "seeds": len(seeds.differences), "seeds_above": seeds.above,

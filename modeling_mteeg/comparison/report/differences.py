@@ -68,10 +68,9 @@ class Difference:
     over_people : Interval
     missing : str
         Why there is no difference at all.
-    tasks, interval_tasks : tuple of str
-        Of a mean: its tasks, and those with an interval over people, of which ``over_people`` is.
-    interval_value : float or None
-        Of a mean whose ``interval_tasks`` are not all of its tasks: the mean over these.
+    tasks, left_out : tuple of str
+        Of a mean: the tasks that it is over, and those that both rows have and that have no
+        interval over people.
     """
 
     first: str
@@ -85,8 +84,7 @@ class Difference:
     over_people: Interval
     missing: str = ""
     tasks: tuple[str, ...] = ()
-    interval_tasks: tuple[str, ...] = ()
-    interval_value: float | None = None
+    left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -156,9 +154,9 @@ class Differences:
 
         Notes
         -----
-        People of every task are drawn by themselves. Tasks without an interval of their own (fewer
-        than five people) have no part in the interval of the mean: ``interval_tasks`` says which
-        have, ``interval_value`` is the mean over these.
+        People of every task are drawn by themselves. Tasks without an interval over people (fewer
+        than five people) are left out, so that both tests are of one number; where no task has
+        one, the mean is over all and has no such interval either.
         """
         found = {}
         for task in tasks or self.scored.tasks:
@@ -170,14 +168,19 @@ class Differences:
             nothing = SeedTest((), Interval(missing=why))
             return Difference(first, second, MEAN, metric, float("nan"), nothing, 0, 0,
                               Interval(missing=why), why)  # fmt: skip
+        drawn = {task: pair[2] for task, pair in found.items() if self._has_interval(task, pair[2])}
+        left_out = tuple(task for task in found if task not in drawn) if drawn else ()
+        found = {task: pair for task, pair in found.items() if task not in left_out}
         value = float(np.mean([np.mean(test.differences) for _, test, _ in found.values()]))
-        interval, of_tasks, interval_value = self._interval_of_mean(found)
         return Difference(
             first, second, MEAN, metric, value, self._seeds_of_mean(found),
             sum(scores.people for scores, _, _ in found.values()),
             sum(scores.windows for scores, _, _ in found.values()),
-            interval, "", tuple(found), of_tasks, interval_value,
+            self._interval_of_mean(drawn), "", tuple(found), left_out,
         )  # fmt: skip
+
+    def _has_interval(self, task: str, resampled: np.ndarray) -> bool:
+        return self._people(task)[0].interval(resampled).low is not None
 
     @staticmethod
     def _seeds_of_mean(found: dict[str, Any]) -> SeedTest:
@@ -187,26 +190,17 @@ class Differences:
             return SeedTest((), Interval(missing="the tasks have different seeds"))
         return paired_t(np.mean([test.differences for test in tests], 0), tests[0].note)
 
-    def _interval_of_mean(self, found: dict[str, Any]) -> tuple[Interval, tuple, float | None]:
-        usable = {
-            task: resampled
-            for task, (_, _, resampled) in found.items()
-            if not self._people(task)[0].missing and np.isfinite(resampled).all()
-        }
-        if not usable:
-            return Interval(missing="no task has an interval over people"), (), None
-        length, drawn = min(map(len, usable.values())), []
+    def _interval_of_mean(self, drawn: dict[str, np.ndarray]) -> Interval:
+        if not drawn:
+            return Interval(missing="no task has an interval over people")
+        length, mixed = min(map(len, drawn.values())), []
         for number, task in enumerate(self.scored.tasks):
-            if task in usable:  # draws of two tasks in one order would not be independent
-                order = np.random.default_rng([1, number]).permutation(len(usable[task]))
-                drawn.append(usable[task][order][:length])
+            if task in drawn:  # draws of two tasks in one order would not be independent
+                order = np.random.default_rng([1, number]).permutation(len(drawn[task]))
+                mixed.append(drawn[task][order][:length])
         tail = 50 * (1 - LEVEL)
-        low, high = np.percentile(np.mean(drawn, 0), [tail, 100 - tail])
-        interval = Interval(float(low), float(high))
-        if len(usable) == len(found):
-            return interval, tuple(usable), None
-        value = float(np.mean([np.mean(found[task][1].differences) for task in usable]))
-        return interval, tuple(usable), value
+        low, high = np.percentile(np.mean(mixed, 0), [tail, 100 - tail])
+        return Interval(float(low), float(high))
 
     def _pair(
         self, first: str, second: str, task: str, metric: str

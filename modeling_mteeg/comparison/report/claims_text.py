@@ -169,8 +169,9 @@ def _conflicts(row: RowResults) -> Iterable[Mapping[str, Any]]:
 def conflict_cells(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """The cells of a row, the mean over its trainings."""
     tasks = list(found[0]["tasks"])
-    matrices = [np.array(one["mean_cosine"], float) for one in found if list(one["tasks"]) == tasks]
-    mean = np.nanmean(matrices, 0)
+    same = [one for one in found if list(one["tasks"]) == tasks]
+    matrices = np.ma.masked_invalid([np.array(one["mean_cosine"], float) for one in same])
+    mean = matrices.mean(0).filled(np.nan)
     below = np.tril_indices(len(tasks), -1)
     pairs = mean[below]
     known = np.isfinite(pairs)

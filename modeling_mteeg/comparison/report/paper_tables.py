@@ -107,7 +107,7 @@ def make_tables(scored: Scored) -> list[Table]:
 
 def _table(scored: Scored, number: int, tasks: Sequence[str]) -> Table:
     notes: list[str] = []
-    columns = [(task, metric) for task in tasks for metric in scored.metrics(task)]
+    columns = [(task, metric) for task in tasks for metric in _columns(scored, task)]
     blocks = []
     for group in GROUPS:
         rows = [row.name for row in scored.rows if row.group == group]
@@ -123,10 +123,15 @@ def _table(scored: Scored, number: int, tasks: Sequence[str]) -> Table:
             TableRow(row, _seeds(scored, row, tasks), _count(trained_parameters(scored, row)),
                      tuple(cells)) for row, cells in by_row.items()
         )))  # fmt: skip
-    heads = [(task, tuple(map(title_of, scored.metrics(task))), task_text(scored, task))
+    heads = [(task, tuple(map(title_of, _columns(scored, task))), task_text(scored, task))
              for task in tasks]  # fmt: skip
     return Table(number, tuple(heads), tuple(blocks), tuple(notes),
                  tuple(_remarks(scored, tasks, blocks)))  # fmt: skip
+
+
+def _columns(scored: Scored, task: str) -> list[str]:
+    """A task's metrics; one column for the gaps of a task that no row has."""
+    return scored.metrics(task) or ["no results"]
 
 
 def _cell(scored: Scored, row: str, task: str, metric: str, notes: list[str]) -> Cell:

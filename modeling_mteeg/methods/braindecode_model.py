@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -74,9 +75,15 @@ class BraindecodeMethod(SingleNetworkMethod):
         except Exception as error:  # whatever a model says of what it cannot take
             found = f"{type(error).__name__}: {error}"
         else:
-            if isinstance(logits, torch.Tensor) and logits.shape == (2, card.num_outputs):
+            if not isinstance(logits, torch.Tensor) or logits.shape != (2, card.num_outputs):
+                found = f"an output of {_shape_text(logits)}, not (windows, {card.num_outputs})"
+            elif not logits.isfinite().all():  # as of places of channels that are not known
+                found = "outputs that are no numbers"
+            else:
                 return network.train()
-            found = f"an output of {_shape_text(logits)}, not (windows, {card.num_outputs})"
+        nowhere = _channels_nowhere(card) if "chs_info" in given else []
+        if nowhere:
+            found += f" (channels without a place in the 10-05 system: {', '.join(nowhere)})"
         raise WindowError(
             f"braindecode's {cls.model.__name__} cannot take {shape[0]} channels x {shape[1]} "
             f"samples at {card.rate_hz:g} Hz with {card.num_outputs} outputs: {found}"
@@ -148,6 +155,11 @@ def _channel_info(card: TaskCard) -> list[dict[str, Any]]:
     info = mne.create_info(list(card.channels), card.rate_hz, "eeg")
     info.set_montage("standard_1005", match_case=False, on_missing="ignore", verbose="error")
     return info["chs"]
+
+
+def _channels_nowhere(card: TaskCard) -> list[str]:
+    places = {channel["ch_name"]: channel["loc"][:3] for channel in _channel_info(card)}
+    return [name for name, place in places.items() if not np.isfinite(place).all()]
 
 
 def _shape_text(value: Any) -> str:

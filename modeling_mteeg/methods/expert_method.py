@@ -115,11 +115,7 @@ class ExpertMethod(GradientMethod):
             experts = [first, *(start_model(config.model) for _ in range(number - 1))]
         else:
             experts = copies(first, number, tied=kind != "full")
-        for expert in experts:
-            expert.requires_grad_(kind == "full")
-        first.temporal_encoder.requires_grad_(
-            kind == "full" or (kind == "lora" and trains_encoder(config))
-        )
+        choose_trained(experts, kind, kind == "lora" and trains_encoder(config))
         torch.manual_seed(seed)  # heads and gates do not depend on how the experts came about
         adapter = config.adapter if kind == "lora" else None
         return cls(assemble(experts, options.shared, chosen, options.own, adapter), kind, adapter)
@@ -203,6 +199,7 @@ class ExpertMethod(GradientMethod):
             "expert": self.expert,
             "tied": len({id(e.cls_token) for e in self.module.all_experts()}) == 1,
             "adapter": self.adapter.to_dict() if self.adapter else None,
+            "train_temporal_encoder": self.facts()["train_temporal_encoder"],
         })  # fmt: skip
         states = {task: self._state(task, weights) for task in self.cards}
         save_tasks(folder, self.cards, states, results, record)
@@ -228,21 +225,26 @@ class ExpertMethod(GradientMethod):
         """
         place = folder / FOLDER
         sizes = json.loads((place / SIZES_FILE).read_text("utf-8"))
-        config, kind = MteegConfig.from_pretrained(place), sizes["expert"]
+        card = TaskCard.load(cls.task_folder(folder, task))
+        config = MteegConfig.from_pretrained(place)
         adapter = AdapterOptions(**sizes["adapter"]) if sizes["adapter"] else None
-        card, shared, own = (
-            TaskCard.load(cls.task_folder(folder, task)),
-            sizes["shared"],
-            sizes["own"],
-        )
-        experts = copies(MteegModel(config), shared + own[task], tied=kind == "lora")
-        network = assemble(experts, shared, {task: card}, own[task], adapter)
+        shared, own = sizes["shared"], sizes["own"][task]
+        experts = copies(MteegModel(config), shared + own, sizes["tied"])
+        choose_trained(experts, sizes["expert"], sizes["train_temporal_encoder"])
+        network = assemble(experts, shared, {task: card}, own, adapter)
         state = dict(load_file(place / WEIGHTS_FILE))
         for name, tensor in load_file(cls.task_folder(folder, task) / WEIGHTS_FILE).items():
             part = name.partition(".")[0] + "."
             state[_PARTS.get(part, part).format(task) + name.removeprefix(part)] = tensor
         fill(dict(network.named_parameters()), state, str(folder))
         return cls(network, sizes["expert"], adapter)
+
+
+def choose_trained(experts: list[MteegModel], kind: str, encoder: bool) -> None:
+    """Freeze what experts of a kind leave as it is; ``encoder``: but for the temporal encoder."""
+    for expert in experts:
+        expert.requires_grad_(kind == "full")
+        expert.temporal_encoder.requires_grad_(kind == "full" or encoder)
 
 
 def assemble(

@@ -29,7 +29,7 @@ def method_card(
         "Results": parts.results(tasks),
         "Data": parts.data(tasks),
         "Training": parts.training(training, has_picture),
-        **parts.closing(bool(simulated), training, backbone=False),
+        **parts.closing(bool(simulated), training, backbone=parts.has_backbone(training)),
     }
     return parts.whole_card(
         method_header(training, tasks, title, license_id),

@@ -41,6 +41,11 @@ def is_mteeg(record: Mapping[str, Any]) -> bool:
     return record.get("method", "mteeg") == "mteeg"
 
 
+def has_backbone(record: Mapping[str, Any]) -> bool:
+    """Whether a training was one of a LaBraM: it then says what became of its temporal encoder."""
+    return record.get("train_temporal_encoder") is not None
+
+
 def closing(
     simulated: bool, record: Mapping[str, Any], backbone: bool = True
 ) -> dict[str, list[str]]:
@@ -218,6 +223,7 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
         *([("tried, one an epoch", ", ".join(tried))] if tried else []),
         *_search(mapping(record.get("search"))),
         ("trained parameters", grouped(record.get("trainable_parameters"))),
+        *_all_parameters(mapping(record.get("parameters"))),
         ("seed of these weights", str(record.get("seed"))),
         ("weights kept", kept),
         *((str(name), str(text)) for name, text in mapping(record.get("settings")).items()),
@@ -228,6 +234,24 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     if has_picture:
         parts.append(f"![Loss and validation over the epochs]({CURVES_FILE})")
     return parts
+
+
+def _all_parameters(counts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row, where they are recorded."""
+    text = parameters_text(counts)
+    return [("all parameters", text)] if text else []
+
+
+def parameters_text(counts: Mapping[str, Any]) -> str:
+    """``1,234 in all, 56 trained, 78 run for one task``, of a method's counts; empty: none."""
+    run = [number for number in mapping(counts.get("run_for_one_task")).values()
+           if finite(number) is not None]  # fmt: skip
+    if not run:
+        return ""
+    least, most = min(run), max(run)
+    one = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    total, trained = grouped(counts.get("total")), grouped(counts.get("trained"))
+    return f"{total} in all, {trained} trained, {one} run for one task"
 
 
 def _search(search: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -91,3 +91,17 @@ def encoder_prefixes(keys: Iterable[str]) -> list[str]:
         for start in starts
         if (not start or start.endswith(".")) and any(start + conv in keys for conv in _FIRST_CONV)
     ]
+
+
+_PUBLISHED = compiled(
+    (r"spatial_embedding", "pos_embed"),
+    (r"temporal_embedding", "time_embed"),
+    (r"temporal_encoder\.(.*)", r"patch_embed.\1"),
+    (r"layers\.(\d+)\.attention\.(.*)", r"blocks.\1.attn.\2"),
+    (r"layers\.(\d+)\.(.*)", r"blocks.\1.\2"),
+)
+
+
+def published_key(key: str) -> str:
+    """The published name, within the encoder, of a weight of MteegModel's base."""
+    return first_match(_PUBLISHED, key) or key

@@ -158,22 +158,40 @@ class TaskMix:
         negatives = int(np.count_nonzero(np.asarray(self.labels) == 0))
         return self.size - negatives, _part(self.negative_fraction, negatives)
 
-    def draw(self, seed: int, epoch: int) -> np.ndarray:
-        """Rows of the epoch in their order, (drawn,) int64, none twice.
+    def draw(self, seed: int, epoch: int, number: int | None = None) -> np.ndarray:
+        """Rows of the epoch in their order, (number,) int64.
 
-        Depends on (seed, epoch, task) only, not on the other tasks.
+        Depends on (seed, epoch, task, number) only, not on the other tasks, and a smaller number
+        gives the beginning of what a larger one does.
+
+        Parameters
+        ----------
+        seed, epoch : int
+        number : int, optional
+            How many, in place of :attr:`drawn`, which has none twice. Where the pool has fewer, it
+            is gone through again in another order, so that no sample comes an (n + 1)-th time
+            before all came n times; of the negatives of ``negative_fraction`` every pass has the
+            next ones, so that the classes keep their ratio.
         """
+        number = self.drawn if number is None else whole_number("number", number, 1)
         # The task enters by its name, not by its number: another task beside it changes nothing.
         task = zlib.crc32(self.name.encode("utf-8"))
         source = np.random.Philox(np.random.SeedSequence([seed, epoch, task]))
-        if self.negative_fraction == 1:
-            pool = np.arange(self.size)
-        else:
+        kept, drawn = np.arange(self.size), self._pool_sizes()[1]
+        if self.negative_fraction < 1:
             labels = np.asarray(self.labels)
-            negatives = shuffled(np.flatnonzero(labels == 0), source)[: self._pool_sizes()[1]]
-            pool = np.concatenate([np.flatnonzero(labels != 0), negatives])
-        # The first `drawn` of a random order are a draw without replacement, in random order.
-        return shuffled(pool, source)[: self.drawn]
+            negatives = shuffled(np.flatnonzero(labels == 0), source)
+            kept = np.flatnonzero(labels != 0)
+        passes, left = [], number
+        while left > 0:
+            pool = kept
+            if drawn:
+                turn = (len(passes) * drawn + np.arange(drawn)) % len(negatives)
+                pool = np.concatenate([kept, negatives[turn]])
+            # The first of a random order are a draw without replacement, in random order.
+            passes.append(shuffled(pool, source)[:left])
+            left -= len(passes[-1])
+        return np.concatenate(passes)
 
 
 def _part(fraction: float, number: int) -> int:
@@ -220,20 +238,23 @@ class EpochPlan:
     slices : int
         Parts into which a process splits its share of a step, to bound memory; the parts of a step
         belong to one optimizer step.
+    numbers : mapping of str to int, optional
+        Samples of every task in the epoch, in place of the mixes' own ``drawn``; those above a
+        task's samples come again (:meth:`TaskMix.draw`).
 
     Attributes
     ----------
     tasks : tuple of str
         Task names, sorted.
     num_steps : int
-        Steps of the epoch, the same in every epoch.
+        Steps of the epoch, the same in every epoch that has as many samples in all.
     drawn : dict of str to int
         Samples of each task in the epoch.
 
     Raises
     ------
     ValueError
-        No task, a task twice, or a number out of range.
+        No task, a task twice, numbers of other tasks, or a number out of range.
 
     Notes
     -----
@@ -250,6 +271,7 @@ class EpochPlan:
         epoch: int = 0,
         world_size: int = 1,
         slices: int = 1,
+        numbers: Mapping[str, int] | None = None,
     ) -> None:
         self.mixes = tuple(sorted(mixes, key=lambda mix: mix.name))
         self.tasks = tuple(mix.name for mix in self.mixes)
@@ -259,7 +281,11 @@ class EpochPlan:
         self.seed, self.epoch = whole_number("seed", seed, 0), whole_number("epoch", epoch, 0)
         self.world_size = whole_number("world_size", world_size, 1)
         self.slices = whole_number("slices", slices, 1)
-        drawn = np.array([mix.drawn for mix in self.mixes], np.int64)
+        if numbers is None:
+            numbers = {mix.name: mix.drawn for mix in self.mixes}
+        elif set(numbers) != set(self.tasks):
+            raise ValueError(f"numbers: expected {self.tasks}, found {sorted(numbers)}.")
+        drawn = np.array([whole_number(t, numbers[t], 1) for t in self.tasks], np.int64)
         self.drawn: dict[str, int] = dict(zip(self.tasks, drawn.tolist(), strict=True))
         self.num_steps = -(-int(drawn.sum()) // self.batch_size)  # rounded up
         # The steps are hands that the samples are dealt to: the same number of every task, give or
@@ -269,7 +295,8 @@ class EpochPlan:
         spread = np.argsort(np.arange(self.num_steps) * GOLDEN_RATIO % 1.0, kind="stable")
         self._counts = dealt[spread]  # (steps, tasks): samples of each task in each step
         self._ends = np.cumsum(self._counts, axis=0)  # (steps, tasks): where a step's share ends
-        self._orders = [mix.draw(self.seed, self.epoch) for mix in self.mixes]  # rows, by task
+        # Rows, by task, in the order in which they are used.
+        self._orders = [mix.draw(self.seed, self.epoch, numbers[mix.name]) for mix in self.mixes]
 
     def counts(self, step: int, steps: int = 1) -> dict[str, int]:
         """Samples of each task in ``steps`` steps from ``step`` on, over all processes and slices.

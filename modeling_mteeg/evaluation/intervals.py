@@ -63,12 +63,14 @@ class PeopleBootstrap:
     people : int
     missing : str
         Why there can be no interval; empty where there can.
+    person : np.ndarray, (n,), int64
+        Number of the person of every window, in the order of the names.
     """
 
     def __init__(self, subjects: np.ndarray, labels: np.ndarray) -> None:
         names, person = np.unique(np.asarray(subjects, str), return_inverse=True)
         classes, label = np.unique(labels, return_inverse=True)
-        self.people = len(names)
+        self.people, self.person = len(names), person
         self._classes = len(classes)
         self._rows = [np.flatnonzero(person == number) for number in range(self.people)]
         draws = np.random.default_rng(0).integers(0, self.people, (RESAMPLES, self.people))
@@ -88,6 +90,14 @@ class PeopleBootstrap:
         """The windows of every resample that is used, (m,) row numbers."""
         for draw in self._draws:
             yield np.concatenate([self._rows[person] for person in draw])
+
+    @property
+    def weights(self) -> np.ndarray:
+        """How often each person was drawn, (resamples, people) int64, of the resamples used."""
+        rows = np.arange(len(self._draws))[:, None]
+        counts = np.zeros((len(self._draws), self.people), np.int64)
+        np.add.at(counts, (rows, self._draws), 1)
+        return counts
 
     def values(self, predictions: WindowPredictions, metric: str) -> np.ndarray:
         """A metric on every resample, (resamples,); empty where no interval can be."""

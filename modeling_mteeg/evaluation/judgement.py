@@ -137,3 +137,8 @@ def number_text(value: float) -> str:
 def range_text(low: float, high: float) -> str:
     """``0.512 to 0.730``."""
     return f"{low:.3f} to {high:.3f}"
+
+
+def people_text(number: int) -> str:
+    """``1 person``, ``12 people``."""
+    return f"{number:,} {'person' if number == 1 else 'people'}"

@@ -3,7 +3,9 @@
 A file of this room that defines a subclass of :class:`~modeling_mteeg.methods.method.Method` with
 ``names`` is a method: those names are what ``method:`` of a configuration and ``--method`` take.
 Nothing else names it. ``method.py`` says what it must offer, ``labram.py`` is what methods on one
-LaBraM share.
+LaBraM share, ``single_network.py`` those of one network a task. A family of methods, whose names
+begin with a prefix and a colon, is a subclass with ``prefix``; its members are made as they are
+asked for.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ import importlib
 import pkgutil
 
 from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
+from .published_sharing import build_sharing
+from .method_table import MethodTable
+from .single_network import WindowError, build_single_task
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_file.name}", __name__)
 
-METHODS: dict[str, type[Method]] = dict(sorted(Method.by_name.items()))
-"""Every method by the names it answers to."""
+METHODS = MethodTable(sorted(Method.by_name.items()))
+"""Every method by the names it answers to; members of families are found, but not listed."""
 
 __all__ = [
     "FittedMethod",
@@ -26,4 +31,7 @@ __all__ = [
     "Method",
     "TaskOutput",
     "TrainingError",
+    "build_sharing",
+    "WindowError",
+    "build_single_task",
 ]

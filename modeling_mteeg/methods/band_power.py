@@ -100,9 +100,12 @@ class BandPower(FittedMethod):
     def load_state(self, task: str, state: Mapping[str, torch.Tensor]) -> None:
         self._states[task] = dict(state)
 
-    def facts(self) -> dict[str, Any]:
-        fitted = sum(s["weight"].numel() + s["bias"].numel() for s in self._states.values())
-        return {**super().facts(), "trainable_parameters": fitted}
+    def fitted_weights(self, task: str) -> int:
+        """Of the regression; before it is fitted by the card's channels (0 where it has none)."""
+        state, card = self._states[task], self.cards[task]
+        fitted = state["weight"].numel() + state["bias"].numel()
+        features = len(card.channels) * len(BANDS_HZ)
+        return fitted or (card.num_outputs * (features + 1) if features else 0)
 
     def save(
         self,

@@ -44,11 +44,7 @@ class LabramMethod(GradientMethod):
         torch.manual_seed(seed)
         model = start_model(config.model)
         torch.manual_seed(seed)  # adapters and heads do not depend on how the base came about
-        for task in config.data.tasks:
-            try:
-                card = cards[task].replace(results=None, head=config.head_of(task, cards[task]))
-            except TaskCardError as error:  # a head that the data's channels do not allow
-                raise TrainingError(f"head: {error}") from error
+        for task, card in cards_with_heads(config, cards).items():
             model.add_adapter(task, card=card, options=cls.adapter_options(config))
         cls.choose_trained(model, config)
         return cls(model)
@@ -97,30 +93,13 @@ class LabramMethod(GradientMethod):
         LaBraM's fine-tuning counts the same way: temporal encoder, class token and embedding tables
         are 0, the final normalisation and the head ``num_layers + 1``.
         """
-        if name.startswith(("temporal_encoder.", *_EMBEDDINGS)):
-            return 0
-        match = _LAYER.search(name)
-        if match:
-            return int(match[1]) + 1
-        if name.startswith(("fc_norm.", "heads.")):
-            return self.depths
-        raise ValueError(
-            f"Parameter {name!r}: expected one of the temporal encoder, the embeddings, the "
-            "layers, fc_norm or the heads; say in LabramMethod.depth which depth it has."
-        )
+        return depth_in_labram(name, self.depths)
 
     def decays(self, name: str, parameter: torch.Tensor) -> bool:
-        """Matrices and kernels decay, embedding tables do not, as in LaBraM's fine-tuning."""
-        table = name.startswith(_EMBEDDINGS) or name.endswith(".query")  # of an attention head
-        return parameter.ndim > 1 and not table
+        return decays_in_labram(name, parameter)
 
     def identity(self) -> dict[str, Any]:
-        """Heads other than the paper's: a configuration may leave the choice to the package."""
-        return {
-            f"head of {task}": card.head.to_dict()
-            for task, card in self.cards.items()
-            if card.head != PLAIN_HEAD
-        }
+        return chosen_heads(self.cards)
 
     def facts(self) -> dict[str, Any]:
         trained = {p.requires_grad for p in self.module.temporal_encoder.parameters()}
@@ -164,6 +143,54 @@ class LabramMethod(GradientMethod):
         model = MteegModel.from_pretrained(folder)
         model.load_adapter(task)
         return cls(model)
+
+
+def depth_in_labram(name: str, depths: int) -> int:
+    """Depth of a parameter of a :class:`MteegModel`; ``depths`` is that of the heads."""
+    if name.startswith(("temporal_encoder.", *_EMBEDDINGS)):
+        return 0
+    match = _LAYER.search(name)
+    if match:
+        return int(match[1]) + 1
+    if name.startswith(("fc_norm.", "heads.")):
+        return depths
+    raise ValueError(
+        f"Parameter {name!r}: expected one of the temporal encoder, the embeddings, the layers, "
+        "fc_norm or the heads; say in depth_in_labram which depth it has."
+    )
+
+
+def decays_in_labram(name: str, parameter: torch.Tensor) -> bool:
+    """Matrices and kernels decay, embedding tables do not, as in LaBraM's fine-tuning."""
+    table = name.startswith(_EMBEDDINGS) or name.endswith(".query")  # of an attention head
+    return parameter.ndim > 1 and not table
+
+
+def chosen_heads(cards: Mapping[str, TaskCard]) -> dict[str, Any]:
+    """Heads other than the paper's: a configuration may leave the choice to the package."""
+    return {
+        f"head of {task}": card.head.to_dict()
+        for task, card in cards.items()
+        if card.head != PLAIN_HEAD
+    }
+
+
+def cards_with_heads(config: Any, cards: Mapping[str, TaskCard]) -> dict[str, TaskCard]:
+    """The tasks of a configuration (``JointConfig``), with the heads that it chooses.
+
+    Raises
+    ------
+    TrainingError
+        A head that the data's channels do not allow.
+    """
+    chosen = {}
+    for task in config.data.tasks:
+        try:
+            head = config.head_of(task, cards[task])
+            chosen[task] = cards[task].replace(results=None, head=head)
+        except TaskCardError as error:
+            raise TrainingError(f"head: {error}") from error
+    return chosen
 
 
 def start_model(options: Any) -> MteegModel:

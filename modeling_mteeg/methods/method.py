@@ -54,8 +54,11 @@ class Method(ABC):
     """
 
     by_name: ClassVar[dict[str, type[Method]]] = {}
+    families: ClassVar[dict[str, type[Method]]] = {}
     names: ClassVar[tuple[str, ...]] = ()
     """What a configuration calls it; empty: not to be chosen, a base of others."""
+    prefix: ClassVar[str] = ""
+    """Of a family, whose members ``prefix:name`` :meth:`member` makes; empty: it is none."""
     Options: ClassVar[type] = NoOptions
     """Dataclass of the ``method_options`` of a configuration."""
     selection: ClassVar[str] = "mean"
@@ -76,6 +79,8 @@ class Method(ABC):
         super().__init_subclass__(**keywords)
         for name in cls.names:
             Method.by_name[name] = cls
+        if "prefix" in cls.__dict__:
+            Method.families[cls.prefix] = cls
 
     def __init__(self, cards: Mapping[str, TaskCard]) -> None:
         self.cards = dict(cards)
@@ -93,6 +98,23 @@ class Method(ABC):
             yield (
                 f"head: method {config.method} has no heads of a LaBraM; leave head and heads out"
             )
+
+    @classmethod
+    def member(cls, name: str) -> type[Method]:
+        """The method of a family that has a name.
+
+        Raises
+        ------
+        LookupError
+            There is none; what there is, or what to install.
+        """
+        raise NotImplementedError(f"{cls.__name__} is no family of methods.")
+
+    @classmethod
+    def refusal(cls, config: Any, card: TaskCard) -> str:
+        """Why the method cannot learn a task under a configuration (``JointConfig``), such as
+        windows that are too short for a network; empty: it can. Cheap, nothing is kept of it."""
+        return ""
 
     @classmethod
     def keeps_base(cls, config: Any) -> bool:
@@ -121,10 +143,20 @@ class Method(ABC):
     def facts(self) -> dict[str, Any]:
         """What a model card tells of the method, beside what every training is told of.
 
-        ``method_title`` and ``method_source`` in words; subclasses add ``trainable_parameters``
-        and what else there is to tell.
+        ``method_title`` and ``method_source`` in words, and ``parameters`` of
+        :meth:`parameter_counts`; subclasses add ``trainable_parameters`` and what else there is to
+        tell.
         """
-        return {"method_title": self.title, "method_source": self.source}
+        return {
+            "method_title": self.title,
+            "method_source": self.source,
+            "parameters": self.parameter_counts(),
+        }
+
+    @abstractmethod
+    def parameter_counts(self) -> dict[str, Any]:
+        """Numbers of weights: ``total`` and ``trained`` (of all tasks together), and
+        ``run_for_one_task`` (by task, those that its windows meet)."""
 
     @abstractmethod
     def save(
@@ -202,16 +234,43 @@ class GradientMethod(Method):
         return 1
 
     def task_of(self, name: str) -> str | None:
-        """The only task that a parameter serves; None: several share it."""
+        """The only task that a parameter or buffer serves; None: several share it."""
         return None
+
+    def running(self) -> dict[str, torch.Tensor]:
+        """Buffers that training moves beside the parameters, by name, as batch normalisation does.
+
+        They are selected, saved in checkpoints and, over several processes, averaged with each
+        step. By default those that a state dict has.
+        """
+        parameters = dict(self.module.named_parameters(remove_duplicate=False))
+        state = self.module.state_dict(keep_vars=True)
+        return {name: tensor for name, tensor in state.items() if name not in parameters}
+
+    def settings(self) -> dict[str, str]:
+        """What a training is told to begin with and its results have, in words: by default none."""
+        return {}
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have been made with, beside configuration, data and weights."""
         return {}
 
+    def parameter_counts(self) -> dict[str, Any]:
+        """By :meth:`task_of`: a task's windows meet what is its own and what several share."""
+        sizes = [(self.task_of(name), p.numel(), p.requires_grad)
+                 for name, p in self.module.named_parameters()]  # fmt: skip
+        return {
+            "total": sum(size for _, size, _ in sizes),
+            "trained": sum(size for _, size, trained in sizes if trained),
+            "run_for_one_task": {
+                task: sum(size for owner, size, _ in sizes if owner in (None, task))
+                for task in self.cards
+            },
+        }
+
     def facts(self) -> dict[str, Any]:
-        trained = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
-        return {**super().facts(), "trainable_parameters": trained}
+        facts = super().facts()
+        return {**facts, "trainable_parameters": facts["parameters"]["trained"]}
 
 
 class FittedMethod(Method):
@@ -221,7 +280,20 @@ class FittedMethod(Method):
     needs_model: ClassVar[bool] = False
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "candidates": [str(value) for value in self.candidates]}
+        facts = super().facts()
+        candidates = [str(value) for value in self.candidates]
+        trained = facts["parameters"]["trained"]
+        return {**facts, "candidates": candidates, "trainable_parameters": trained}
+
+    def parameter_counts(self) -> dict[str, Any]:
+        """Of what is fitted; before that, nothing."""
+        by_task = {task: self.fitted_weights(task) for task in self.cards}
+        total = sum(by_task.values())
+        return {"total": total, "trained": total, "run_for_one_task": by_task}
+
+    def fitted_weights(self, task: str) -> int:
+        """Number of a task's weights."""
+        return sum(tensor.numel() for tensor in self.state(task).values())
 
     @property
     @abstractmethod

@@ -38,8 +38,9 @@ def save_tasks(
     for task, card in cards.items():
         place = Method.task_folder(folder, task)
         place.mkdir(parents=True)
-        save_file({name: tensor.cpu() for name, tensor in states[task].items()},
-                  place / WEIGHTS_FILE)  # fmt: skip
+        # Copies, since tensors may be views of one another, which safetensors refuses.
+        state = {name: tensor.cpu().contiguous().clone() for name, tensor in states[task].items()}
+        save_file(state, place / WEIGHTS_FILE)
         card.replace(results=plain(results[task]), adapter="none").save(place)
     if record is not None:
         write_json(folder / RECORD_FILE, record)

@@ -179,6 +179,11 @@ class AdapterOptions:
         # An int where the number is whole: the files then hold what peft itself writes.
         return int(alpha) if float(alpha).is_integer() else alpha
 
+    def factor_of(self, layer: str) -> float:
+        """What the product B A of ``layer`` is multiplied by, in the figures of peft."""
+        rank = self.rank_of(layer)
+        return self._alpha(layer, 1) / (rank if self.kind == "lora" else math.sqrt(rank))
+
     def to_peft(self) -> LoraConfig:
         """peft's configuration, in the form that is saved beside the adapter.
 

@@ -51,7 +51,7 @@ class AdapterSavingMixin:
     # A checkpoint of transformers' Trainer holds tasks too, a folder of masked pre-training the
     # layers that predict codes; the base in either is loaded without them.
     _keys_to_ignore_on_load_unexpected = (
-        *(r"\.lora_[AB]\.", r"^heads\."),
+        *(r"\.lora_(?:[AB]|mix)\.", r"^heads\."),
         *(r"^mask_token$", r"^norm\.", r"^lm_head\."),
     )
 
@@ -139,17 +139,23 @@ class AdapterSavingMixin:
         head = {HEAD + key: value.cpu().contiguous() for key, value in head.items()}
         if not self.adapter_options[name].layers:
             return head
-        from .lora import export_state
+        from .lora_state import export_state
 
         return {**export_state(self, name), **head}
 
     def load_adapter_state_dict(self, name: str, state: dict[str, torch.Tensor]) -> None:
         """Fill a task that the model holds from :meth:`adapter_state_dict`; all must fit."""
         card = self.tasks[self._known_task(name)]
+        if name in self.adapter_sharing:
+            raise ValueError(
+                f"Task {name!r} shares its adapter ({self.adapter_sharing[name].sharing}), so "
+                f"tensors of one task cannot be put into it: delete_adapter({name!r}), and load "
+                "the task again, which has an adapter of its own then."
+            )
         lora, head = split_state(state)
         self._check_head(card, {HEAD + key: tuple(head[key].shape) for key in head})
         if self.adapter_options[name].layers:
-            from .lora import import_state
+            from .lora_state import import_state
 
             import_state(self, name, lora, self.adapter_options[name])
         elif lora:
@@ -305,7 +311,7 @@ class AdapterSavingMixin:
         try:
             self._check_head(card, head)
             if options.layers:
-                from .lora import check_shapes
+                from .lora_state import check_shapes
 
                 check_shapes(self, card.name, lora, options)
         except ValueError as error:

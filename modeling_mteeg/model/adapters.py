@@ -14,16 +14,23 @@ import torch
 from torch import nn
 
 from .adapter_options import HEAD_ALONE, AdapterOptions
+from .adapter_sharing import AdapterSharing, is_shared
 from .task_card import TaskCard, check_task_name
 from .task_head import TaskHead
 
 
-def task_of(name: str) -> str | None:
-    """The task that a parameter belongs to by its name; None: the base."""
+def _owner_of(name: str) -> str | None:
+    """The task, or the pair of several tasks, that a parameter is of; None: the base."""
     parts = name.split(".")
     if parts[0] == "heads":  # heads.TASK.weight, heads.TASK.hidden.weight
         return parts[1]
     return parts[-2] if ".lora_" in name else None  # layers.0.mlp.fc1.lora_A.TASK.weight
+
+
+def task_of(name: str) -> str | None:
+    """The only task that a parameter serves, by its name; None: the base, or a shared adapter."""
+    owner = _owner_of(name)
+    return None if owner is None or is_shared(owner) else owner
 
 
 class AdapterMixin:
@@ -34,7 +41,9 @@ class AdapterMixin:
     tasks : dict of str to TaskCard
         Cards of the tasks the model holds, in the order they came.
     adapter_options : dict of str to AdapterOptions
-        Of every task.
+        Of every task, as it is saved: one adapter, whatever it is made of.
+    adapter_sharing : dict of str to AdapterSharing
+        Of the tasks whose adapters are not theirs alone.
     active_adapter : str or None
         Task whose adapter and head a plain call uses; None: the base alone.
     adapter_sources : dict of str to str
@@ -47,6 +56,7 @@ class AdapterMixin:
         self.tasks: dict[str, TaskCard] = {}
         self.active_adapter: str | None = None
         self.adapter_options: dict[str, AdapterOptions] = {}
+        self.adapter_sharing: dict[str, AdapterSharing] = {}
         self.adapter_sources: dict[str, str] = {}
         self._loaded_digests: dict[str, str] = {}  # of the tensors of tasks loaded from disk
 
@@ -92,7 +102,8 @@ class AdapterMixin:
         **fields
             Options of the adapter, by the names of :class:`AdapterOptions`: ``rank`` (8; by kind
             of layer ``{"attention": 4, "feed-forward": 16}``), ``scaling``, ``dropout``,
-            ``location``, ``separate_qkv``, ``kind``. Further fields of :class:`TaskCard`:
+            ``location``, ``separate_qkv``, ``kind``; and of :class:`AdapterSharing`: ``sharing``
+            (``"own"``), ``shared_rank``, ``experts``. Further fields of :class:`TaskCard`:
             ``channels``, ``window_s``, ``head`` (``"channels"``, or a mapping of options) ...
 
         Returns
@@ -102,20 +113,24 @@ class AdapterMixin:
         Raises
         ------
         ValueError
-            A bad or taken name, unknown options, or a card that contradicts itself.
+            A bad or taken name, unknown options, a card that contradicts itself, or an adapter
+            that is shared in another way than those of the model's other tasks.
         """
         check_task_name(name)
         if name in self.tasks:
             raise ValueError(
                 f"Task {name!r} is already there; choose another name or delete_adapter({name!r})."
             )
-        single = {key: fields.pop(key) for key in AdapterOptions.names() if key in fields}
+        single = {key: fields.pop(key) for key in AdapterSharing.names() if key in fields}
         card = self._make_card(name, labels, card, fields)
         if options is not None and single:
             raise ValueError(f"Give options or single ones, not both; found {sorted(single)}.")
-        options = AdapterOptions(**single) if options is None else options
+        options = AdapterSharing(**single) if options is None else options
         if not isinstance(options, AdapterOptions):
             raise ValueError(f"options: expected AdapterOptions, found {type(options).__name__}.")
+        if not isinstance(options, AdapterSharing):
+            options = AdapterSharing(**options.to_dict())
+        self._check_sharing(options)
         card = card.replace(adapter="lora" if options.layers else "none", base=None)
         self._insert(card, options)
         self.active_adapter = name
@@ -134,25 +149,59 @@ class AdapterMixin:
             raise ValueError(f"Give a card or its fields, not both; found {sorted(card_fields)}.")
         return card if card.name == name else card.replace(name=name)
 
-    def _insert(self, card: TaskCard, options: AdapterOptions) -> None:
-        """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
-        name = card.name
-        if options.layers:
-            from .lora import adapter_layers, inject
+    def _check_sharing(self, options: AdapterSharing) -> None:
+        """Raise where the pairs that a new task wants are here with other options."""
+        for task, held in self.adapter_sharing.items():
+            same = options.sharing == held.sharing and options.pairs("") == held.pairs("")
+            if options.sharing != "own" and not same:
+                raise ValueError(
+                    f"sharing: expected the options of task {task!r}, since a model has one shared "
+                    f"adapter or pool ({held.to_dict()}), found {options.to_dict()}. Give these, "
+                    "or sharing='own'."
+                )
 
-            with self._keeping_trainable():  # peft freezes all but the newest adapter
-                inject(self, name, options)
-            for layer in adapter_layers(self, name).values():
-                layer.train(self.training)  # new modules start in training mode, dropout on
-                for part in (layer.lora_A, layer.lora_B):
-                    weight = part[name].weight.requires_grad_(True)
-                    # A base in half precision has adapters in full precision, as its heads.
-                    wide = torch.promote_types(weight.dtype, torch.float32)
-                    part[name].to(device=self.device, dtype=wide)
+    def _insert(self, card: TaskCard, options: AdapterSharing | AdapterOptions) -> None:
+        """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
+        name, plain = card.name, options
+        if isinstance(options, AdapterSharing):
+            plain = options.plain()
+            if options.sharing != "own":
+                self.adapter_sharing[name] = options
+        self.insert_adapter(name, plain)
         head = TaskHead(card, self.config.hidden_size, self.config.initializer_range)
         self.heads[name] = head.to(device=self.device).train(self.training)
         self.tasks[name] = card
+
+    def insert_adapter(self, name: str, options: AdapterOptions) -> None:
+        """Put a fresh adapter into the transformer's layers, without a task: no card and no head.
+
+        What it is for is :meth:`MteegModel.encode`. ``requires_grad`` of all else stays as it is.
+        """
+        if options.layers:
+            self._insert_pairs(name, options)
         self.adapter_options[name] = options
+
+    def _insert_pairs(self, name: str, plain: AdapterOptions) -> None:
+        """Put the low-rank pairs of a task's adapter into the layers, those that are not there."""
+        from .lora import adapter_layers, compose, inject
+
+        shared = self.adapter_sharing.get(name)
+        pairs = {name: plain} if shared is None else shared.pairs(name)
+        new = [pair for pair in pairs if not adapter_layers(self, pair)]
+        with self._keeping_trainable():  # peft freezes all but the newest adapter
+            for pair in new:
+                inject(self, pair, pairs[pair])
+        for pair in new:
+            for layer in adapter_layers(self, pair).values():
+                for part in (layer.lora_A, layer.lora_B):
+                    weight = part[pair].weight.requires_grad_(True)
+                    # A base in half precision has adapters in full precision, as its heads.
+                    wide = torch.promote_types(weight.dtype, torch.float32)
+                    part[pair].to(device=self.device, dtype=wide)
+        if shared is not None:
+            compose(self, name, shared)
+        for layer in adapter_layers(self, name).values():
+            layer.train(self.training)  # new modules start in training mode, dropout on
 
     @contextmanager
     def _keeping_trainable(self) -> Iterator[None]:
@@ -190,14 +239,23 @@ class AdapterMixin:
         if self.adapter_options[name].layers:
             from .lora import remove
 
+            others = [task for task in self.tasks if task != name]
+            gone = self._pairs_of(name).difference(*map(self._pairs_of, others))
             with self._keeping_trainable():  # peft makes another adapter its active one
-                remove(self, name, merge=merge)
-            self.peft_config.pop(name, None)
+                remove(self, name, gone, merge)
+            for pair in gone:
+                self.peft_config.pop(pair, None)
+        self.adapter_sharing.pop(name, None)
         del self.heads[name], self.tasks[name], self.adapter_options[name]
         self.adapter_sources.pop(name, None)
         self._loaded_digests.pop(name, None)
         if self.active_adapter == name:
             self.active_adapter = None
+
+    def _pairs_of(self, name: str) -> set[str]:
+        """The low-rank pairs that a task's adapter is made of."""
+        shared = self.adapter_sharing.get(name)
+        return {name} if shared is None else set(shared.pairs(name))
 
     def merge_and_unload(self, name: str) -> AdapterMixin:
         """Add one task's adapter to the weights and drop all others, in place.
@@ -230,7 +288,8 @@ class AdapterMixin:
         Parameters
         ----------
         tasks : iterable of str, optional
-            Tasks whose adapter and head are trained; default: all.
+            Tasks whose adapter and head are trained; default: all. What they share with others is
+            trained, too, and moves these.
         temporal_encoder : bool, optional
             Whether the shared temporal encoder is trained (paper, section 3.3: yes). Default: yes,
             unless the model holds tasks that were loaded from disk.
@@ -258,11 +317,12 @@ class AdapterMixin:
             )
         if temporal_encoder is None:
             temporal_encoder = not self._loaded_digests
+        owners = set(tasks).union(*map(self._pairs_of, tasks))
         trained = []
         for name, parameter in self.named_parameters():
-            owner = task_of(name)
+            owner = _owner_of(name)
             if owner is not None:
-                wanted = owner in tasks
+                wanted = owner in owners
             else:
                 wanted = temporal_encoder and name.startswith("temporal_encoder.")
             parameter.requires_grad_(wanted or everything)

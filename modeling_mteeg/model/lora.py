@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -23,10 +23,13 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .adapter_options import AdapterOptions
+from .adapter_sharing import AdapterSharing
 from .layers import Route
 
 Slices = tuple[tuple[int, int, int], ...]
 """Rows of a call: ``(first row, row after the last, number of the adapter or -1)``."""
+Factors = tuple[torch.Tensor, torch.Tensor]
+"""A (rank, in) and B (out, rank)."""
 
 
 def merging_pays(rows: int, d_in: int, d_out: int, dtype: torch.dtype) -> bool:
@@ -114,12 +117,29 @@ def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, o
         torch.addmm(bias, x, weight.t(), out=out)
 
 
+class MixWeights(nn.Module):
+    """How much of every pair a task takes, in one layer: ``weight`` (pairs,), free numbers.
+
+    They start as shares, drawn evenly from all there are: with equal ones all pairs would follow
+    the same sum over the tasks, and learn much the same (docs/adapter_sharing.md).
+    """
+
+    def __init__(self, pairs: int, like: torch.Tensor):
+        super().__init__()
+        drawn = like.new_empty(pairs).exponential_()  # a Dirichlet distribution's, of ones
+        self.weight = nn.Parameter(drawn / drawn.sum())
+
+
 class RoutedLoraLinear(PeftLoraLinear):
     """peft's LoRA layer whose adapters act on the rows that a route gives them.
 
     Notes
     -----
     f(x) = W0 x + B_p A_p x + b0 for the rows of task p (paper, section 3.3).
+
+    A task's adapter is its own pair A, B, or made of pairs that other tasks have, too
+    (:mod:`modeling_mteeg.model.adapter_sharing`): a sum of products is one product, of the A below
+    each other and the B beside each other, so all that follows knows one pair a task.
     """
 
     takes_route = True
@@ -127,6 +147,9 @@ class RoutedLoraLinear(PeftLoraLinear):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.blocks: dict[str, int] = {}
+        self.parts: dict[str, tuple[str, ...]] = {}
+        self.factor: dict[str, float] = {}
+        self.lora_mix = nn.ModuleDict()
 
     def separate(self, adapter: str, blocks: int) -> None:
         """Give every one of ``blocks`` equal parts of the output its own low-rank pair.
@@ -142,28 +165,90 @@ class RoutedLoraLinear(PeftLoraLinear):
         for part in new.weight.detach().chunk(blocks):  # each (rank, in), as peft draws it
             nn.init.kaiming_uniform_(part, a=5**0.5)
 
-    def factors(self, adapter: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def compose(self, task: str, pairs: Sequence[str], factor: float, mixed: bool) -> None:
+        """Make a task's adapter of ``pairs`` that are here, to be multiplied by ``factor``.
+
+        ``mixed``: each pair counts by a weight of the task.
+        """
+        self.parts[task], self.factor[task] = tuple(pairs), factor
+        if mixed:
+            self.lora_mix[task] = MixWeights(len(pairs), self.lora_A[pairs[0]].weight)
+
+    def carries(self, adapter: str) -> bool:
+        """Whether ``adapter`` is a pair of this layer, or made of some."""
+        return adapter in self.lora_A or adapter in self.parts
+
+    def pairs_of(self, adapter: str) -> tuple[str, ...]:
+        """The pairs that ``adapter`` is made of."""
+        return self.parts.get(adapter, (adapter,))
+
+    def _stacked(self, adapter: str) -> Factors:
+        """A of an adapter's pairs below each other, B beside each other, not yet weighed."""
+        pairs = self.pairs_of(adapter)
+        if adapter not in self.parts:
+            return self.lora_A[adapter].weight, self.lora_B[adapter].weight
+        blocks = self.blocks.get(pairs[0], 1)
+        # Block by block, so that separate q, k, v stay separate: (blocks, sum of ranks, in).
+        parts = [self.lora_A[pair].weight.unflatten(0, (blocks, -1)) for pair in pairs]
+        a = torch.cat(parts, 1).flatten(0, 1)
+        parts = []
+        for pair in pairs:
+            b = self.lora_B[pair].weight  # (out, rank of the pair)
+            # rsLoRA scales by the root of the rank, and the ranks add up: B takes the difference.
+            ratio = self.scaling[pair] / self.factor[adapter]
+            parts.append(b if ratio == 1.0 else b * ratio)
+        return a, torch.cat(parts, 1)  # (out, sum of ranks)
+
+    def one_pair(self, adapter: str, stacked: dict[Any, Factors] | None = None) -> Factors:
+        """A (rank, in) and B (out, rank) as peft has them, not yet scaled.
+
+        The rank is the sum of those of the adapter's pairs. ``stacked`` keeps what other tasks with
+        the same pairs have use for; give the same mapping for all of a call.
+        """
+        stacked, pairs = {} if stacked is None else stacked, self.pairs_of(adapter)
+        if pairs not in stacked:
+            stacked[pairs] = self._stacked(adapter)
+        a, b = stacked[pairs]
+        if adapter in self.lora_mix:
+            weight = self.lora_mix[adapter].weight  # (pairs,), each for the columns of its pair
+            b = b * weight[:, None].expand(-1, b.shape[1] // len(pairs)).flatten()
+        blocks = self.blocks.get(pairs[0], 1)
+        # Separate pairs are one with a block-diagonal B, (out, blocks * rank).
+        return a, torch.block_diag(*b.chunk(blocks)) if blocks > 1 else b
+
+    def factors(self, adapter: str, stacked: dict[Any, Factors] | None = None) -> Factors:
         """A (rank, in) and scaled B (out, rank), whose product is the adapter's weight change."""
-        a, b = self.lora_A[adapter].weight, self.lora_B[adapter].weight
-        if adapter in self.blocks:
-            b = torch.block_diag(*b.chunk(self.blocks[adapter]))  # (out, blocks * rank)
-        scaling = self.scaling[adapter]
+        a, b = self.one_pair(adapter, stacked)
+        scaling = self.factor[adapter] if adapter in self.factor else self.scaling[adapter]
         return a, b if scaling == 1.0 else b * scaling
 
     def _slices(self, route: Route, rows: int) -> tuple[Slices, list[str]]:
         """Cover all rows: those of adapters in this layer, and the plain ones between."""
         slices, names, last = [], [], 0
         for adapter, start, stop in route:
-            if adapter not in self.lora_A:
+            if not self.carries(adapter):
                 continue
             if start > last:  # rows of no adapter, or of one that is not in this layer
                 slices.append((last, start, -1))
+            elif names and self._same(names[-1], adapter):  # tasks that share all they have
+                slices[-1] = (slices[-1][0], stop, len(names) - 1)
+                last = stop
+                continue
             slices.append((start, stop, len(names)))
             names.append(adapter)
             last = stop
         if last < rows:
             slices.append((last, rows, -1))
         return tuple(slices), names
+
+    def _same(self, first: str, second: str) -> bool:
+        """Whether two tasks have the very same adapter."""
+        mixed = first in self.lora_mix or second in self.lora_mix
+        return not mixed and self.pairs_of(first) == self.pairs_of(second)
+
+    def _dropout(self, adapter: str) -> nn.Module:
+        """What drops inputs of an adapter; one mask for all its pairs."""
+        return self.lora_dropout[self.pairs_of(adapter)[0]]
 
     def forward(self, x: torch.Tensor, route: Route = ()) -> torch.Tensor:
         """Apply the layer.
@@ -186,7 +271,7 @@ class RoutedLoraLinear(PeftLoraLinear):
         if not names:
             return base(x)
         dropout = self.training and any(
-            isinstance(self.lora_dropout[name], nn.Dropout) for name in names
+            isinstance(self._dropout(name), nn.Dropout) for name in names
         )
         trained = any(parameter.requires_grad for parameter in base.parameters())
         if dropout or trained or torch.compiler.is_compiling():
@@ -196,7 +281,9 @@ class RoutedLoraLinear(PeftLoraLinear):
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
         bias = None if bias is None else bias.to(dtype)
-        factors = [factor.to(dtype) for name in names for factor in self.factors(name)]
+        stacked: dict[Any, Factors] = {}
+        pairs = (self.factors(name, stacked) for name in names)
+        factors = [factor.to(dtype) for pair in pairs for factor in pair]
         return _RoutedLinear.apply(x.to(dtype), weight.to(dtype), bias, slices, *factors)
 
     def _plain_forward(self, x: torch.Tensor, slices: Slices, names: list[str]) -> torch.Tensor:
@@ -207,7 +294,7 @@ class RoutedLoraLinear(PeftLoraLinear):
             part = self.base_layer(rows)  # (slice, out)
             if n >= 0:
                 a, b = self.factors(names[n])
-                rows = self.lora_dropout[names[n]](rows)
+                rows = self._dropout(names[n])(rows)
                 part = part + F.linear(F.linear(rows, a.to(rows.dtype)), b.to(rows.dtype))
             parts.append(part)
         return torch.cat(parts)
@@ -232,14 +319,22 @@ def adapter_layers(model: nn.Module, adapter: str) -> dict[str, RoutedLoraLinear
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, RoutedLoraLinear) and adapter in module.lora_A
+        if isinstance(module, RoutedLoraLinear) and module.carries(adapter)
     }
 
 
-def remove(model: nn.Module, adapter: str, merge: bool = False) -> None:
+def compose(model: nn.Module, task: str, options: AdapterSharing) -> None:
+    """Make a task's adapter of pairs that :func:`inject` has put into the layers."""
+    pairs, plain = tuple(options.pairs(task)), options.plain()
+    for name, layer in adapter_layers(model, pairs[0]).items():
+        layer.compose(task, pairs, plain.factor_of(name.rpartition(".")[2]), options.mixed)
+
+
+def remove(model: nn.Module, adapter: str, pairs: Collection[str], merge: bool = False) -> None:
     """Take an adapter out of its layers, adding it to their weights first if ``merge``.
 
-    A layer without any adapter left becomes the plain linear layer again.
+    ``pairs`` are those of its pairs that go with it, since no other task has them. A layer without
+    any pair left becomes the plain linear layer again.
     """
     for name, layer in adapter_layers(model, adapter).items():
         if merge:
@@ -247,101 +342,15 @@ def remove(model: nn.Module, adapter: str, merge: bool = False) -> None:
             with torch.no_grad():
                 weight = layer.base_layer.weight
                 weight.add_((b.double() @ a.double()).to(weight.dtype))
-        layer.blocks.pop(adapter, None)
+        for known in (layer.parts, layer.factor, layer.lora_mix):
+            if adapter in known:
+                del known[adapter]
         with warnings.catch_warnings():
             # peft's own active adapter plays no part here: routes name the adapters.
             warnings.filterwarnings("ignore", message="Adapter .* was active")
-            layer.delete_adapter(adapter)
+            for pair in pairs:
+                layer.blocks.pop(pair, None)
+                layer.delete_adapter(pair)
         if not layer.lora_A:
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, layer.base_layer)
-
-
-def _name_in_file(layer: str, part: str) -> str:
-    """Name of ``lora_A`` or ``lora_B`` of a layer in peft's files."""
-    return f"base_model.model.{layer}.{part}.weight"
-
-
-def export_state(model: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
-    """Tensors of an adapter under the names of peft's file format, contiguous, on the CPU."""
-    state = {}
-    for name, layer in adapter_layers(model, adapter).items():
-        a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-        if adapter in layer.blocks:
-            b = torch.block_diag(*b.chunk(layer.blocks[adapter]))
-        for part, tensor in (("lora_A", a), ("lora_B", b)):
-            state[_name_in_file(name, part)] = tensor.detach().cpu().contiguous()
-    return state
-
-
-def check_shapes(
-    model: nn.Module,
-    adapter: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    options: AdapterOptions,
-) -> None:
-    """Whether tensors of these shapes are an adapter of ``options`` for a model; nothing is made.
-
-    Raises
-    ------
-    ValueError
-        Tensors are missing, left over or of another shape; the first ones are named.
-    """
-    expected = {}
-    for name, layer in model.named_modules():
-        target, layer = name.rpartition(".")[2], getattr(layer, "base_layer", layer)
-        if isinstance(layer, nn.Linear) and target in options.layers:
-            rank = options.rank_in_file(target)
-            expected[_name_in_file(name, "lora_A")] = (rank, layer.in_features)
-            expected[_name_in_file(name, "lora_B")] = (layer.out_features, rank)
-    faults = [f"missing {key}" for key in expected if key not in shapes]
-    faults += [f"unexpected {key}" for key in shapes if key not in expected]
-    faults += [
-        f"{key}: expected {shape}, found {shapes[key]}"
-        for key, shape in expected.items()
-        if key in shapes and shapes[key] != shape
-    ]
-    _raise_faults(adapter, faults)
-
-
-def _raise_faults(adapter: str, faults: list[str]) -> None:
-    """Raise ``ValueError`` with the first of the faults, if there are any."""
-    if faults:
-        shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
-        raise ValueError(f"Adapter {adapter!r} does not fit this model: {shown}.")
-
-
-def import_state(
-    model: nn.Module, adapter: str, state: dict[str, torch.Tensor], options: AdapterOptions
-) -> None:
-    """Fill an adapter from :func:`export_state`'s tensors; all must be there and fit.
-
-    Raises
-    ------
-    ValueError
-        Tensors are missing, left over or of another shape; the first ones are named.
-    """
-    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    check_shapes(model, adapter, shapes, options)
-    filled, faults = [], []
-    for name, layer in adapter_layers(model, adapter).items():
-        for part in ("lora_A", "lora_B"):
-            key = _name_in_file(name, part)
-            tensor = state[key]
-            if part == "lora_B" and adapter in layer.blocks:
-                tensor = _diagonal_blocks(key, tensor, layer.blocks[adapter], faults)
-            filled.append((getattr(layer, part)[adapter].weight, tensor))
-    _raise_faults(adapter, faults)
-    with torch.no_grad():
-        for target, tensor in filled:
-            target.copy_(tensor)
-
-
-def _diagonal_blocks(key: str, b: torch.Tensor, blocks: int, faults: list[str]) -> torch.Tensor:
-    """(out, rank) from a block-diagonal (out, blocks * rank)."""
-    rank = b.shape[1] // blocks
-    rows = [part.split(rank, dim=1) for part in b.chunk(blocks)]  # blocks of (out / blocks, rank)
-    compact = torch.cat([row[j] for j, row in enumerate(rows)])  # those on the diagonal
-    if not torch.equal(torch.block_diag(*compact.chunk(blocks)), b):
-        faults.append(f"{key}: expected a block-diagonal matrix of {blocks} blocks")
-    return compact

@@ -287,6 +287,29 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         output = self._encode(inputs, False, False)[name]
         return self.heads[name].features(*self._read_by_heads(output, batch))
 
+    def encode(
+        self, batches: Mapping[str, Mapping[str, torch.Tensor]], adapter: str | None = None
+    ) -> dict[str, MteegOutput]:
+        """Features of several batches in one pass, all by the base or all by one adapter.
+
+        Parameters
+        ----------
+        batches : mapping
+            Any name to a mapping with ``input_values`` and ``channel_ids`` as for :meth:`forward`.
+        adapter : str, optional
+            An adapter of this model; None: the base alone.
+
+        Returns
+        -------
+        dict of str to MteegOutput
+            Features by the names of the batches, without logits.
+        """
+        if adapter is not None and adapter not in self.adapter_options:
+            raise ValueError(
+                f"adapter: expected one of {list(self.adapter_options)}, found {adapter!r}."
+            )
+        return self._encode(batches, False, False, dict.fromkeys(batches, adapter))
+
     def _read_by_heads(self, output: MteegOutput, batch: Mapping) -> tuple:
         """The arguments of :meth:`TaskHead.forward` for a task's output and inputs."""
         tokens, pooled = output.last_hidden_state, output.pooler_output
@@ -314,9 +337,16 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         return inputs
 
     def _encode(
-        self, inputs: Mapping[str | None, Mapping], hidden_states: bool, attentions: bool
+        self,
+        inputs: Mapping[str | None, Mapping],
+        hidden_states: bool,
+        attentions: bool,
+        adapters: Mapping[str, str | None] | None = None,
     ) -> dict[str | None, MteegOutput]:
-        """One pass of the backbone over every task's batch, laid end to end."""
+        """One pass of the backbone over every task's batch, laid end to end.
+
+        ``adapters`` names the adapter of every batch where that is not its task's own.
+        """
         matrices = self.temporal_encoder.matrices()  # once for all tasks
         parts, groups, route, start = [], [], [], 0
         embedded: dict[tuple[int, int], torch.Tensor] = {}  # by the objects that were given
@@ -328,9 +358,13 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
             tokens = embedded[key]  # (batch, 1 + channels * patches, width)
             groups.append(Group(*tokens.shape[:2]))
             parts.append(tokens.flatten(0, 1))  # (batch * tokens, width)
-            if name is not None:  # the rows of the base alone have no adapter
-                route.append((name, start, start + groups[-1].rows))
-            start += groups[-1].rows
+            adapter = name if adapters is None else adapters[name]
+            stop = start + groups[-1].rows
+            if route and adapter == route[-1][0]:  # one run of rows, one product
+                route[-1] = (adapter, route[-1][1], stop)
+            elif adapter is not None:  # the rows of the base alone have no adapter
+                route.append((adapter, start, stop))
+            start = stop
         x = torch.cat(parts) if len(parts) > 1 else parts[0]  # (rows of all tasks, width)
         if self.training and not x.requires_grad and not torch.compiler.is_compiling():
             # Reentrant checkpointing gives parameters in a layer no gradient if its input has none.

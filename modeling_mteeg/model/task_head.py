@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .channel_order import ChannelOrder
 from .channels import channel_ids as rows_of
-from .head_options import CHANNELS_ADVICE
 from .log_band_power import LogBandPower
 from .task_card import PATCH_S, TaskCard
 
@@ -47,8 +47,7 @@ class TaskHead(nn.Linear):
             self.query = nn.Parameter(torch.empty(options.queries, hidden_size))
             nn.init.trunc_normal_(self.query, std=std)
         if options.kind == "channels":
-            rows = torch.from_numpy(rows_of(card.channels, card.bipolar))  # (channels, 2)
-            self.register_buffer("channel_ids", rows, persistent=False)
+            self.order = ChannelOrder(card, "head")
         if options.band_power:
             patch_size = round(card.rate_hz * PATCH_S)
             self.log_band_power = LogBandPower(patch_size, card.rate_hz, card.scale_uv)
@@ -59,7 +58,7 @@ class TaskHead(nn.Linear):
         if not same or self.options.kind != "channels":
             return same
         rows = torch.from_numpy(rows_of(card.channels, card.bipolar))
-        return torch.equal(rows, self.channel_ids.cpu())
+        return torch.equal(rows, self.order.channel_ids[0].cpu())
 
     def extra_repr(self) -> str:
         text = f"head {self.options.describe()}, {self.out_features} outputs"
@@ -74,10 +73,18 @@ class TaskHead(nn.Linear):
         norm: nn.LayerNorm,
         input_values: torch.Tensor,
     ) -> torch.Tensor:
-        """Logits (batch, outputs); arguments as of :meth:`features`."""
-        read = self.features(tokens, pooled, channel_ids, norm, input_values)
-        features = self._dropped(read)
-        return F.linear(features, self.weight, self.bias)
+        """Logits (batch, outputs); arguments as of :meth:`read`."""
+        return self.logits(self.read(tokens, pooled, channel_ids, norm, input_values))
+
+    def logits(self, read: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, outputs) of what :meth:`read` gave."""
+        return F.linear(self._dropped(self.layers(read)), self.weight, self.bias)
+
+    def layers(self, read: torch.Tensor) -> torch.Tensor:
+        """What the output layer gets, (batch, ``in_features``), of what :meth:`read` gave."""
+        if self.options.hidden is None:
+            return read
+        return F.gelu(self.hidden(self._dropped(read)))
 
     def features(
         self,
@@ -87,7 +94,18 @@ class TaskHead(nn.Linear):
         norm: nn.LayerNorm,
         input_values: torch.Tensor,
     ) -> torch.Tensor:
-        """What the output layer gets.
+        """What the output layer gets, (batch, ``in_features``); arguments as of :meth:`read`."""
+        return self.layers(self.read(tokens, pooled, channel_ids, norm, input_values))
+
+    def read(
+        self,
+        tokens: torch.Tensor,
+        pooled: torch.Tensor,
+        channel_ids: torch.Tensor,
+        norm: nn.LayerNorm,
+        input_values: torch.Tensor,
+    ) -> torch.Tensor:
+        """What the head's first linear layer gets.
 
         Parameters
         ----------
@@ -105,24 +123,19 @@ class TaskHead(nn.Linear):
         Returns
         -------
         torch.Tensor
-            (batch, ``in_features``), in the head's dtype.
+            (batch, features), in the head's dtype.
 
         Raises
         ------
         ValueError
-            A ``channels`` head, and the window's channels are not those of the task. On an
-            accelerator in training and in compiled graphs nothing can be raised without waiting for
-            values; the features are NaN instead.
+            A ``channels`` head, and the window's channels are not those of the task. Where nothing
+            can be raised (:class:`channel_order.ChannelOrder`) the features are NaN instead.
         """
         if self.options.kind == "channels":
-            read = self._by_channel(tokens, channel_ids, norm, input_values)
-        elif self.options.kind == "attention":
-            read = self._attended(tokens, norm)
-        else:
-            read = pooled.to(self.weight.dtype)
-        if self.options.hidden is None:
-            return read
-        return F.gelu(self.hidden(self._dropped(read)))
+            return self._by_channel(tokens, channel_ids, norm, input_values)
+        if self.options.kind == "attention":
+            return self._attended(tokens, norm)
+        return pooled.to(self.weight.dtype)
 
     def shares(self, tokens: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
         """Share of every patch token in what is read, (batch, channels * patches), sum 1.
@@ -156,17 +169,11 @@ class TaskHead(nn.Linear):
         input_values: torch.Tensor,
     ) -> torch.Tensor:
         """(batch, the card's channels * (width, then bands)), in the card's order."""
-        ours = self.channel_ids  # (own, 2)
-        same = channel_ids[..., None, :, :].to(ours.device) == ours[:, None]
-        same = same.all(-1)  # (own, channels), or with a leading batch axis
-        # Every own channel is there, and there is no other one.
-        fits = same.any(-1).all(-1) & same.any(-2).all(-1)  # () or (batch,)
-        if self._may_ask(channel_ids) and not bool(fits.all()):
-            raise ValueError(self._misfit(same))
+        # Of every own channel its place: (own,) or (batch, own); whether all are there.
+        place, fits = self.order(channel_ids)
         batch, _, width = tokens.shape
         count = channel_ids.shape[-2]
         means = norm(tokens[:, 1:].reshape(batch, count, -1, width).mean(2))  # over patches
-        place = same.to(torch.int64).argmax(-1)  # of every own channel: (own,) or (batch, own)
         place = place.expand(batch, -1)[..., None]  # (batch, own, 1)
         read = [means]
         if self.options.band_power:
@@ -182,27 +189,3 @@ class TaskHead(nn.Linear):
         )
         # Where nothing can be raised: never an answer from channels that are not the task's.
         return read.masked_fill(~fits.reshape(-1, 1), torch.nan)
-
-    def _may_ask(self, channel_ids: torch.Tensor) -> bool:
-        """Whether values may be read back: from an accelerator a training would wait for them."""
-        if torch.compiler.is_compiling():
-            return False
-        return not self.training or (
-            channel_ids.device.type == self.channel_ids.device.type == "cpu"
-        )
-
-    def _misfit(self, same: torch.Tensor) -> str:
-        """What is wrong with the first window that does not have the card's channels."""
-        same = same.reshape(-1, *same.shape[-2:])  # (batch, own, channels)
-        fits = same.any(2).all(1) & same.any(1).all(1)
-        same = same[int(torch.nonzero(~fits)[0, 0])]
-        there, known = same.any(1).tolist(), same.any(0).tolist()
-        absent = [name for name, found in zip(self.channels, there, strict=True) if not found]
-        text = (
-            f"Task {self.task!r}: its head has weights of its own for every channel, so that it "
-            f"needs exactly its {len(there)} channels, in any order; found {len(known)}"
-        )
-        text += f", without {', '.join(absent)}" if absent else ""
-        if not all(known):
-            text += f", {len(known) - sum(known)} of them unknown to it"
-        return text + f". {CHANNELS_ADVICE}"

@@ -41,7 +41,10 @@ def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
     add("--streaming", action="store_true", help="fetch windows by byte range from a folder too")
     add("--tasks", help="tasks, separated by commas")
     add("--base", help="folder or Hub id of the base, instead of a preset")
-    add("--method", help=f"what is trained: {', '.join(METHODS)} (docs/methods.md)")
+    add(
+        "--method",
+        help=f"what is trained: {', '.join(METHODS)}, braindecode:MODEL (docs/methods.md)",
+    )
     add("--head", help=f"what the tasks' heads read: auto, {', '.join(KINDS)} (docs/heads.md)")
     add("--seeds", help="whole numbers, separated by commas")
     add("--search", help=f"try a small grid, by validation: of {', '.join(SHORT_NAMES)}, with the "

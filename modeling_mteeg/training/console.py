@@ -93,6 +93,12 @@ def epoch_line(
     line = told(f"epoch {entry['epoch'] + 1}", entry, best_epoch == entry["epoch"])
     if "start" in entry:
         line = told("start", entry["start"], best_epoch == -1) + "\n" + line
+    balanced = {"next_samples": ("samples in the next epoch", ","),
+                "loss_weights": ("weights of losses", ".3f")}  # fmt: skip
+    for key, (what, form) in balanced.items():
+        if key in entry:
+            values = "  ".join(f"{task} {value:{form}}" for task, value in entry[key].items())
+            line += f"\n  {what}: {values}"
     return f"{line}\nstopped: {entry['stopped']}" if "stopped" in entry else line
 
 

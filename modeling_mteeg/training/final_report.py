@@ -22,6 +22,7 @@ from ..evaluation import (
     score,
     scores_by_subject,
 )
+from ..evaluation.judgement import people_text
 from ..model.task_card import TaskCard
 from ..pictures.confusion import draw_confusion
 from ..pictures.learning_curves import draw_learning_curves
@@ -142,11 +143,6 @@ def save_learning_curves(
     with suppress(MissingMatplotlibError):
         return save_figure(draw_learning_curves(histories, chosen, cards), path)
     return None
-
-
-def people_text(number: int) -> str:
-    """``1 person``, ``12 people``."""
-    return f"{number:,} {'person' if number == 1 else 'people'}"
 
 
 def judgements_text(

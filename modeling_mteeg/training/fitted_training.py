@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from ..cards.sections import parameters_text
 from ..data.loading import Corpus, model_inputs
 from ..data.source import WindowSource
 from ..methods.method import FittedMethod
@@ -68,7 +69,8 @@ class FittedTrainer(SelectedTraining):
     def describe(self) -> str:
         tried = ", ".join(map(str, self.method.candidates))
         unused = "optimization and augmentation do not apply"
-        return f"fitted at once, an epoch for each of {tried}; {unused}"
+        counts = parameters_text(self.method.parameter_counts())
+        return f"fitted at once, an epoch for each of {tried}; {unused}\n  parameters: {counts}"
 
     def windows_before(self, step: int) -> tuple[int, int]:
         drawn = [self.plan(0).drawn[task] for task in self.tasks]

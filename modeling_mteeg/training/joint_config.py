@@ -11,12 +11,14 @@ from ..data.remote import is_url
 from ..data.split_rules import SplitError, SplitRule
 from ..evaluation.metrics import METRICS
 from ..methods import METHODS, FittedMethod, Method
-from ..model.adapter_options import AdapterOptions
+from ..model.adapter_sharing import AdapterSharing
 from ..model.head_options import KINDS, HeadOptions
 from ..model.task_card import TASK_NAME, TaskCard
 from ..settings.schema import nearest, read_section, setting
 from .augmentation import AugmentationOptions
+from .balancing import BalancingOptions, balancing_faults
 from .class_weights import class_weight_faults
+from .gradient_comparison import GradientOptions
 from .run_config import OptimizationOptions, RunConfig, check_start
 from .search_grid import grid_faults
 
@@ -104,7 +106,8 @@ class JointOptimization(OptimizationOptions):
     ``class_weights`` is ``balanced``, or by task ``balanced`` or a number for every class
     (:mod:`modeling_mteeg.training.class_weights`). ``patience`` ends a training after so many
     epochs without a better validation score. ``head_start: probe`` begins with every head fitted to
-    the start's features (:mod:`modeling_mteeg.training.head_start`).
+    the start's features (:mod:`modeling_mteeg.training.head_start`). ``optimizer: adam`` adds the
+    decay to the gradient.
     """
 
     eval_batch_size: int = setting(64, "> 0")
@@ -115,14 +118,18 @@ class JointOptimization(OptimizationOptions):
     class_weights: Any = setting(None, later=True)
     patience: int | None = setting(None, "> 0", later=True)
     head_start: str = setting("random", "random|probe", later=True)
+    optimizer: str = setting("adamw", "adamw|adam", later=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class JointConfig(RunConfig):
     """A whole joint training. The YAML files in ``recipes/configs`` have these keys.
 
+    ``adapter.sharing`` says what adapters of several tasks share (docs/adapter_sharing.md).
     ``head`` is every task's, ``heads`` has, by task, one in place of it (docs/heads.md).
     ``method`` names a file of :mod:`modeling_mteeg.methods`; ``method_options`` are its own.
+    ``balancing`` goes beyond the fixed fractions of ``sampling``, and ``gradients`` compares those
+    of the tasks (docs/balancing.md).
     ``search`` has, by short name or dotted key, values of which validation chooses
     (:mod:`modeling_mteeg.training.search`).
     ``monitor`` names, by task, the metric that selects the model, and ``metrics`` those that are
@@ -137,12 +144,14 @@ class JointConfig(RunConfig):
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
-    adapter: AdapterOptions = dataclasses.field(default_factory=AdapterOptions)
+    adapter: AdapterSharing = dataclasses.field(default_factory=AdapterSharing)
     head: HeadChoice = dataclasses.field(default_factory=HeadChoice)
     heads: dict[str, HeadChoice] = setting({}, later=True)
     optimization: JointOptimization = dataclasses.field(default_factory=JointOptimization)
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     sampling: dict[str, SamplingRule] = setting({})
+    balancing: BalancingOptions = dataclasses.field(default_factory=BalancingOptions)
+    gradients: GradientOptions = dataclasses.field(default_factory=GradientOptions)
     method: str = setting("mteeg")
     method_options: dict[str, Any] = setting({}, later=True)
     search: dict[str, tuple[Any, ...]] = setting({}, later=True)
@@ -161,7 +170,7 @@ class JointConfig(RunConfig):
         "output", "tracker", "seeds", "num_processes", "checkpoint.", "data.simulate",
         "data.simulated_size",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
-        "threshold",
+        "threshold", "gradients.",
         "into_base", "replace_tasks",
     )  # fmt: skip
 
@@ -182,9 +191,9 @@ class JointConfig(RunConfig):
 
     def check_names(self, tree: Mapping[str, Any], faults: list[str]) -> None:
         """The method, and tasks: well formed, not twice; sections speak of known tasks only."""
-        if self.method not in METHODS:
-            faults.append(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}"
-                          f"{nearest(self.method, METHODS)}")  # fmt: skip
+        fault = METHODS.fault(self.method)
+        if fault:
+            faults.append(f"method: {fault}")
         tasks = self.data.tasks
         if not tasks:
             faults.append("data.tasks: expected at least one task, found none")
@@ -235,6 +244,7 @@ class JointConfig(RunConfig):
             check_start(self.model.preset, self.model.base, "base", faults)
         read_section(method.Options, self.method_options, "method_options", faults)
         faults.extend(method.check(self))
+        faults.extend(balancing_faults(self.balancing, self.method, data.tasks))
         faults.extend(grid_faults(self.search))
         if self.search and issubclass(method, FittedMethod):
             faults.append(f"search: {self.method} is fitted at once and tries its own settings; "

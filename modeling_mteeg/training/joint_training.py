@@ -12,15 +12,18 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ..cards.sections import parameters_text
 from ..data.loading import Corpus, JointBatches
 from ..methods.method import GradientMethod
 from ..model.modeling_mteeg import task_loss
 from .augmentation import augmented
+from .balancing import UncertaintyWeights
 from .class_weights import class_weights, weights_text
 from .core import count, same_everywhere, step_seed
+from .gradient_comparison import GradientComparison
 from .head_start import start_heads
 from .joint_config import JointConfig
-from .optimization import sum_gradients
+from .optimization import average_running, sum_gradients
 from .passes import split_passes
 from .selected_training import SelectedTraining
 
@@ -56,6 +59,12 @@ class JointTrainer(SelectedTraining):
         self.class_weights = {task: w.to(accelerator.device) for task, w in weights.items()}
         self._rates_hz = {task: card.rate_hz for task, card in self.cards.items()}
         same_everywhere(method.module, accelerator)
+        self.uncertainty = None
+        if config.balancing.rule == "uncertainty":
+            self.uncertainty = UncertaintyWeights(self.tasks, accelerator.device)
+            optimizer.add_param_group(self.uncertainty.group(config.balancing.lr_scale))
+        every = config.gradients.every_steps
+        self.conflicts = GradientComparison(method, self.tasks, every) if every else None
         self.begin(self.plan(0).num_steps, optimizer)
 
     @property
@@ -64,10 +73,11 @@ class JointTrainer(SelectedTraining):
         return self.method.module
 
     def describe(self) -> str:
-        trained = self.method.facts()["trainable_parameters"]
+        counts = self.method.parameter_counts()
         steps = count(self.steps_per_epoch, "step")
         return "\n  ".join(
-            [f"{trained:,} trainable parameters, {steps} an epoch",
+            [f"{counts['trained']:,} trainable parameters, {steps} an epoch",
+             f"parameters: {parameters_text(counts)}",
              *(f"{name}: {text}" for name, text in self.settings().items())]
         )  # fmt: skip
 
@@ -95,7 +105,7 @@ class JointTrainer(SelectedTraining):
         return gone_on
 
     def settings(self) -> dict[str, str]:
-        options, settings = self.options, {}
+        options, settings = self.options, self.method.settings()
         if options.head_start == "probe":
             settings["head start"] = "linear probe of the start's features"
         if self.class_weights:
@@ -106,21 +116,27 @@ class JointTrainer(SelectedTraining):
             settings["augmentation"] = self.config.augmentation.describe()
         if options.patience:
             settings["patience"] = count(options.patience, "epoch")
-        return settings | super().settings()
+        if self.uncertainty:
+            settings["balancing"] = self.uncertainty.describe()
+        if self.conflicts:
+            settings["gradients of tasks"] = self.conflicts.describe()
+        return self.method.settings() | settings | super().settings()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """The parameters that are trained, by name."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        """The parameters that are trained, by name; weights of losses, too, where learned."""
+        found = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return found | (self.uncertainty.parameters if self.uncertainty else {})
 
-    trained_tensors = trainable
+    def trained_tensors(self) -> dict[str, torch.Tensor]:
+        return {**self.trainable(), **self.method.running()}
 
     def tensors_of(self, task: str) -> dict[str, torch.Tensor]:
-        return {n: p for n, p in self.trainable().items() if self.method.task_of(n) == task}
+        return {n: t for n, t in self.trained_tensors().items() if self.method.task_of(n) == task}
 
     def put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self.trainable().items():
-                parameter.copy_(tensors[name])
+            for name, tensor in self.trained_tensors().items():
+                tensor.copy_(tensors[name])
 
     def _identity(self) -> dict[str, Any]:
         digest = hashlib.sha256()
@@ -171,10 +187,13 @@ class JointTrainer(SelectedTraining):
         """
         losses = self.compute_gradients(parts, counts)
         if self.options.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.trainable().values(), self.options.clip_norm)
+            # Weights of losses are no part of it: the bound is that of the model's gradient.
+            model = [p for p in self.model.parameters() if p.requires_grad]
+            self.accelerator.clip_grad_norm_(model, self.options.clip_norm)
         rate = self.schedule.apply(self.optimizer, self.global_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        average_running(self.method.running().values(), self.accelerator)
         weights = torch.tensor([counts.get(task, 0) for task in self.tasks], device=losses.device)
         self.loss_sums += losses * weights
         self._losses_of_step, self._rate = losses, rate
@@ -187,25 +206,43 @@ class JointTrainer(SelectedTraining):
         self.model.train()
         weights, accelerator = self.options.task_weights, self.accelerator
         losses = torch.zeros(len(self.tasks), device=accelerator.device)
+        compared = self.conflicts and self.conflicts.due(self.global_step)
         for part, batches in enumerate(parts):
             if not batches:
                 continue
             where = (self.seed, self.global_step, part, accelerator.process_index)
-            torch.manual_seed(step_seed(*where))
             if self.config.augmentation:
                 batches = augmented(
                     self._on_device(batches), self.config.augmentation, self._rates_hz, where
                 )
-            for passed in split_passes(batches, self.options.max_tokens, self.method.tokens):
+            torch.manual_seed(step_seed(*where))
+            if compared:
+                self.conflicts.add(batches, counts, self._losses, self._passes, self._loss_scale)
+                torch.manual_seed(step_seed(*where))  # as if nothing had been drawn
+            for passed in self._passes(batches):
                 total = 0.0
                 for task, loss in self._losses(passed).items():
                     # of the task's mean over the whole step, whoever has the other samples
                     share = len(passed[task]["labels"]) / counts[task]
-                    total = total + loss * (share * weights.get(task, 1.0))
                     losses[self.tasks.index(task)] += loss.detach() * share
+                    if self.uncertainty:
+                        loss = self.uncertainty.weighted(task, loss)
+                    total = total + loss * (share * weights.get(task, 1.0))
                 accelerator.backward(total)
         sum_gradients(self.trainable().values(), accelerator)
+        if compared:
+            place = self.progress.epoch, self.global_step
+            told = self.conflicts.finish(*place, counts, accelerator, self._loss_scale)
+            accelerator.log(told, step=self.global_step)
         return accelerator.reduce(losses, reduction="sum")
+
+    def _passes(self, batches: Batches) -> list[Batches]:
+        return split_passes(batches, self.options.max_tokens, self.method.tokens)
+
+    @property
+    def _loss_scale(self) -> float:
+        scaler = self.accelerator.scaler  # of float16
+        return 1.0 if scaler is None else scaler.get_scale()
 
     def _on_device(self, batches: Batches) -> dict[str, dict[str, torch.Tensor]]:
         device = self.accelerator.device
@@ -226,6 +263,12 @@ class JointTrainer(SelectedTraining):
                                self.class_weights[task])
                 for task, output in outputs.items()
             }  # fmt: skip
+
+    def balance(
+        self, entry: Mapping[str, Any], drawn: Mapping[str, int]
+    ) -> dict[str, dict[str, float]]:
+        learned = {"loss_weights": self.uncertainty.weights()} if self.uncertainty else {}
+        return super().balance(entry, drawn) | learned
 
     def values(self) -> dict[str, float]:
         losses = zip(self.tasks, self._losses_of_step.tolist(), strict=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast
 
 from ..methods import GradientMethod
 from .joint_config import JointOptimization
@@ -68,8 +69,14 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def build_optimizer(method: GradientMethod, options: JointOptimization) -> torch.optim.AdamW:
-    """AdamW over :func:`parameter_groups` (LaBraM's fine-tuning; facts on MTEEG's are open)."""
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+
+
+def build_optimizer(method: GradientMethod, options: JointOptimization) -> torch.optim.Optimizer:
+    """AdamW over :func:`parameter_groups` (LaBraM's fine-tuning; facts on MTEEG's are open).
+
+    Or Adam, which adds the decay to the gradient, as the single-task models were trained.
+    """
     groups = parameter_groups(
         method.module,
         options.weight_decay,
@@ -78,7 +85,7 @@ def build_optimizer(method: GradientMethod, options: JointOptimization) -> torch
         method.depths,
         options.layer_decay,
     )
-    return torch.optim.AdamW(groups, lr=options.lr, betas=tuple(options.betas))
+    return OPTIMIZERS[options.optimizer](groups, lr=options.lr, betas=tuple(options.betas))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +97,7 @@ class CosineSchedule:
     Parameters
     ----------
     lr, min_lr : float
-        Peak and final learning rate.
+        Peak and final learning rate; equal where the schedule is ``constant``.
     warmup_steps, total_steps : int
         The peak is reached with step ``warmup_steps - 1``, ``min_lr`` with the last one.
 
@@ -109,7 +116,8 @@ class CosineSchedule:
     def from_options(cls, options: OptimizationOptions, steps_per_epoch: int) -> CosineSchedule:
         """The schedule of ``options.epochs`` epochs of ``steps_per_epoch`` optimiser steps."""
         warmup = round(options.warmup_epochs * steps_per_epoch)
-        return cls(options.lr, options.min_lr, warmup, options.epochs * steps_per_epoch)
+        last = options.lr if options.schedule == "constant" else options.min_lr
+        return cls(options.lr, last, warmup, options.epochs * steps_per_epoch)
 
     def at(self, step: int) -> float:
         """Learning rate of optimiser step ``step``, counted from 0 over the whole training."""
@@ -178,3 +186,29 @@ def _sum_bucket(bucket: list[torch.nn.Parameter], accelerator: Any) -> None:
         stop = start + parameter.numel()
         parameter.grad.copy_(flat[start:stop].view_as(parameter.grad))
         start = stop
+
+
+@torch.no_grad()
+def average_running(tensors: Iterable[torch.Tensor], accelerator: Any) -> None:
+    """Put the mean over processes into running statistics; counters are the first process's.
+
+    Every process must call this with the same tensors.
+
+    Notes
+    -----
+    Running statistics are sums of what batches had, weighted; so their mean after every step is
+    that of running on apart and averaging in the end, and every checkpoint has it.
+    """
+    if accelerator.num_processes == 1:
+        return
+    tensors = list(tensors)
+    for tensor in tensors:
+        if not tensor.is_floating_point():
+            tensor.copy_(broadcast(tensor))
+    moved = [tensor for tensor in tensors if tensor.is_floating_point()]
+    if moved:
+        flat = torch.cat([tensor.reshape(-1) for tensor in moved])
+        flat = accelerator.reduce(flat, reduction="mean")
+        parts = flat.split([tensor.numel() for tensor in moved])
+        for tensor, part in zip(moved, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))

@@ -20,6 +20,7 @@ from ..evaluation.metrics import BESIDE, in_order, title_of
 from ..methods.method import TrainingError
 from ..model.task_card import TaskCard
 from ..settings.plain_json import write_json
+from .conflict_record import save_conflicts
 from .joint_config import JointConfig
 from .record import task_results
 from .selected_training import SelectedTraining
@@ -54,7 +55,8 @@ def save_training(
     trainer : SelectedTraining
         Finished, with the selected weights in it.
     folder : Path
-        What the method saves replaces an earlier one; ``history.json`` goes beside it.
+        What the method saves replaces an earlier one; ``history.json`` goes beside it, and where
+        gradients were compared ``conflicts.json`` with its picture.
     record : mapping
         Of :func:`modeling_mteeg.training.record.start_record`.
     test : mapping
@@ -84,6 +86,9 @@ def save_training(
     with replaced(folder) as place:
         trainer.method.save(place, results, record)
     write_json(folder.parent / "history.json", history)
+    simulated = any(card.simulated for card in trainer.cards.values())
+    title = f"{record['method']}, seed {trainer.seed}{', simulated data' if simulated else ''}: "
+    save_conflicts(folder.parent, trainer.conflicts, title)
     epochs = ", ".join(f"{epoch + 1} for {task}" for task, epoch in chosen.items())
     print(f"saved {folder}, selected epoch {record['epoch'] + 1 if together else epochs}")
     return folder

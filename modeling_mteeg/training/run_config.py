@@ -15,7 +15,8 @@ class OptimizationOptions:
 
     ``batch_size`` counts the samples of one optimiser step over all processes and parts, so that
     neither their number nor ``gradient_accumulation`` (parts of a process's share, one after the
-    other, which bound memory) changes the samples or gradients of a step.
+    other, which bound memory) changes the samples or gradients of a step. ``schedule: constant``
+    stays at ``lr`` after the warm-up, whatever ``min_lr``.
     """
 
     epochs: int = setting(50, "> 0")
@@ -27,6 +28,7 @@ class OptimizationOptions:
     weight_decay: float = setting(0.05, ">= 0")
     betas: tuple[float, ...] = setting((0.9, 0.999), ">= 0, < 1")
     clip_norm: float | None = setting(None, "> 0")
+    schedule: str = setting("cosine", "cosine|constant", later=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ class RunConfig(SavedConfig):
 
     def check_together(self, faults: list[str]) -> None:
         opt = self.optimization
-        if opt.min_lr > opt.lr:
+        if opt.schedule == "cosine" and opt.min_lr > opt.lr:
             faults.append(f"optimization: min_lr {opt.min_lr:g} is above lr {opt.lr:g}")
         if opt.epochs is not None and opt.warmup_epochs > opt.epochs:
             faults.append(f"optimization: {opt.warmup_epochs:g} warmup_epochs are more than "

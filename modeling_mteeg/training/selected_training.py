@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from ..data.loading import Corpus, training_mixes
 from ..data.mixing import EpochPlan
@@ -23,8 +24,10 @@ from ..evaluation import (
     predict_task,
 )
 from ..methods.method import Method, TrainingError
+from .balancing import ProgressRule
 from .checkpoint import Checkpoint
 from .core import TrainingCore
+from .gradient_comparison import GradientComparison
 from .joint_config import JointConfig
 
 
@@ -81,15 +84,27 @@ class SelectedTraining(TrainingCore):
         self.corpora = {task: corpora[task] for task in self.tasks}
         self.cards = {task: corpora[task].card for task in self.tasks}
         self.mixes = training_mixes(self.corpora, config.sampling_of(self.tasks))
+        fixed = {mix.name: mix.drawn for mix in self.mixes}
+        following = config.balancing.rule == "progress"
+        self.progress_rule = (
+            ProgressRule(config.balancing, fixed, self.cards) if following else None
+        )
         self.best: dict[str, torch.Tensor] | None = None
         self.best_of_task: dict[str, tuple[float, int]] = {}
         """Highest monitor and its epoch, of every task, where each is selected by itself."""
         self.start: dict[str, Any] | None = None
         """Validation before the first step, where the start is a candidate, too."""
         self.loss_sums = torch.zeros(len(self.tasks), device=accelerator.device)
+        self.conflicts: GradientComparison | None = None
 
     def plan(self, epoch: int) -> EpochPlan:
-        """Which samples stand in which part of which step of an epoch."""
+        """Which samples stand in which part of which step of an epoch.
+
+        With the rule ``progress`` that depends on the epochs before it, which must be done.
+        """
+        numbers = None
+        if self.progress_rule and epoch:
+            numbers = self.progress.history[epoch - 1]["next_samples"]
         return EpochPlan(
             self.mixes,
             batch_size=self.options.batch_size,
@@ -97,6 +112,7 @@ class SelectedTraining(TrainingCore):
             epoch=epoch,
             world_size=self.accelerator.num_processes,
             slices=self.options.gradient_accumulation,
+            numbers=numbers,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -176,13 +192,31 @@ class SelectedTraining(TrainingCore):
             **({"start": self.start} if self.start and not self.progress.epoch else {}),
         }
         self.select(validation, score, self.progress.epoch)
+        balance = self.balance(entry, drawn)
+        entry |= balance
         log = {f"validation/{task}/{metric}": value for task, values in validation.items()
                for metric, value in values.items()}  # fmt: skip
         self.loss_sums.zero_()
+        log |= {f"{what}/{task}": value for what, values in balance.items()
+                for task, value in values.items()}  # fmt: skip
         self.end_epoch(entry, {**log, "validation/score": score})
         if self.finished and self.progress.epoch < self.epochs:
             entry["stopped"] = f"no better validation score for {self.options.patience} epochs"
         return entry
+
+    def balance(
+        self, entry: Mapping[str, Any], drawn: Mapping[str, int]
+    ) -> dict[str, dict[str, float]]:
+        """What balances the tasks, by task: what the epoch had, and what the next one has."""
+        if not self.progress_rule:
+            return {}
+        numbers = [self.progress_rule.next_samples([*self.progress.history, entry])]
+        # The plan must be the same everywhere, to the last sample: one process says it.
+        broadcast_object_list(numbers)
+        return {
+            "samples": {task: drawn[task] for task in self.tasks},
+            "next_samples": {task: numbers[0][task] for task in self.tasks},
+        }
 
     def keep_start(self) -> None:
         """Make the weights before the first step the first candidate."""
@@ -256,11 +290,14 @@ class SelectedTraining(TrainingCore):
 
     def settings(self) -> dict[str, str]:
         """What was set beyond a plain training, for its record and cards, in words."""
-        history = self.progress.history
+        history, settings = self.progress.history, {}
+        if self.progress_rule:
+            settings["balancing"] = self.progress_rule.describe(history)
         if history and "stopped" in history[-1]:
-            return {"stopped": f"after epoch {len(history)} of {self.epochs}: "
-                               f"{history[-1]['stopped']}"}  # fmt: skip
-        return {}
+            settings["stopped"] = (
+                f"after epoch {len(history)} of {self.epochs}: {history[-1]['stopped']}"
+            )
+        return settings
 
     @abstractmethod
     def describe(self) -> str:
@@ -282,6 +319,8 @@ class SelectedTraining(TrainingCore):
             extra["best_of_task"] = {task: list(best) for task, best in self.best_of_task.items()}
         if self.start:
             extra["start"] = self.start
+        if self.conflicts:
+            extra["conflicts"] = self.conflicts.measurements
         return Checkpoint(
             progress=self.progress,
             trainable=self.trained_tensors(),
@@ -297,5 +336,7 @@ class SelectedTraining(TrainingCore):
         self.best = checkpoint.best
         self.loss_sums.copy_(torch.tensor(checkpoint.extra["loss_sums"]))
         self.start = checkpoint.extra.get("start")
+        if self.conflicts:
+            self.conflicts.measurements = checkpoint.extra.get("conflicts", [])
         chosen = checkpoint.extra.get("best_of_task", {})
         self.best_of_task = {task: (best[0], best[1]) for task, best in chosen.items()}

@@ -226,3 +226,50 @@ def test_sampling_rules_report_all_faults_at_once():
 def test_wrong_numbers_are_errors(make):
     with pytest.raises((ValueError, IndexError), match=r"expected|needs|two classes"):
         make()
+
+
+def classes(size):
+    return (np.arange(size) % 5 == 0).astype(np.int64)  # a fifth is positive
+
+
+@pytest.mark.parametrize("changes", [{}, {"fraction": 0.1}, {"negative_fraction": 0.3}])
+def test_any_number_is_drawn_in_passes_over_what_is_there(changes):
+    mix = TaskMix("tuab", 100, labels=classes(100), **changes)
+    own, pool = mix.draw(5, 2), 100 if "negative_fraction" not in changes else 20 + 24
+    assert np.array_equal(mix.draw(5, 2, mix.drawn), own)
+    longest = mix.draw(5, 2, 5 * pool + 3)
+    for number in (1, 7, pool, pool + 1, 3 * pool):
+        rows = mix.draw(5, 2, number)
+        assert np.array_equal(rows, longest[:number]), "the beginning of a longer draw"
+    for start in range(0, 5 * pool, pool):
+        rows = longest[start : start + pool]
+        assert len(set(rows.tolist())) == pool, "none twice in a pass"
+        assert mix.labels[rows].sum() == 20, "the ratio of the classes stays"
+        if start:
+            assert not np.array_equal(rows, longest[:pool])
+    times = np.bincount(longest[: 5 * pool], minlength=100)
+    for label in (0, 1):
+        one = times[mix.labels == label]
+        assert one.max() - one.min() <= 1, "none comes again before all of its class came"
+    with pytest.raises(ValueError, match="number"):
+        mix.draw(5, 2, 0)
+
+
+def test_a_plan_with_given_numbers_has_these():
+    numbers = {"tuab": 300, "tuev": 400, "seed-v": 1, "sleep-edf": 100}
+    plan = EpochPlan(mixes(), 64, seed=1, epoch=3, numbers=numbers)
+    assert plan.drawn == numbers and plan.num_steps == -(-sum(numbers.values()) // 64)
+    for task, number in numbers.items():
+        rows = np.concatenate([step[task] for step in steps_of(plan)])
+        assert len(rows) == number
+        times = np.bincount(rows, minlength=SIZES[task])
+        assert times.max() - times.min() <= 1
+    two = EpochPlan(mixes(), 64, seed=1, epoch=3, world_size=2, numbers=numbers)
+    assert equal_steps(steps_of(plan), steps_of(two))
+    own = {mix.name: mix.drawn for mix in mixes()}
+    assert equal_steps(
+        steps_of(EpochPlan(mixes(), 64, numbers=own)), steps_of(EpochPlan(mixes(), 64))
+    )
+    for wrong in ({**numbers, "tuab": 0}, {"tuab": 3}, {**numbers, "other": 1}):
+        with pytest.raises(ValueError, match=r"tuab: expected|numbers: expected"):
+            EpochPlan(mixes(), 64, numbers=wrong)

@@ -90,7 +90,7 @@ def test_rank_by_kind_goes_from_yaml_to_folder_card_and_stock_peft(tmp_path):
     written = json.loads((folder / "adapter_config.json").read_text())
     assert (written["r"], written["lora_alpha"]) == (4, 4)
     assert written["rank_pattern"] == written["alpha_pattern"] == {"qkv": 12, "fc1": 16, "fc2": 16}
-    assert read_adapter_config(folder) == config.adapter
+    assert read_adapter_config(folder) == config.adapter.plain()
     row = "rank 4 in attention, 16 in feed-forward, separate q, k, v"
     assert row in (folder / "README.md").read_text("utf-8")
 

@@ -31,6 +31,7 @@ from transformers import AutoModel
 from modeling_mteeg import MteegModel, TaskCard, channel_ids
 from modeling_mteeg.hub.publication import read_publication
 from modeling_mteeg.model.adapter_files import AdapterError
+from modeling_mteeg.model.channel_order import ChannelOrder
 from modeling_mteeg.model.head_options import PLAIN_HEAD, HeadOptions
 from modeling_mteeg.model.log_band_power import BANDS_HZ, LogBandPower
 from modeling_mteeg.model.task_card import TaskCardError
@@ -262,7 +263,7 @@ def test_other_channels_are_refused(task, what, training):
 def test_where_nothing_can_be_raised_the_answer_is_no_number(what, monkeypatch):
     """On an accelerator in training, and in graphs."""
     model = model_with_tasks("seed-v", heads=BY_CHANNEL)
-    monkeypatch.setattr(TaskHead, "_may_ask", lambda *_: False)
+    monkeypatch.setattr(ChannelOrder, "_may_ask", lambda *_: False)
     wrong = model(**others("seed-v")[what], task="seed-v").logits.isnan().all(1)
     assert wrong.tolist() == ([False, True, False] if what == "one sample" else [True] * 3)
     assert not model(**inputs_of("seed-v"), task="seed-v").logits.isnan().any()

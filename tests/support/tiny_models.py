@@ -62,7 +62,10 @@ def randomize(model: MteegModel, *tasks: str, seed: int = 1) -> None:
     torch.manual_seed(seed)
     for task in tasks or model.tasks:
         for layer in adapter_layers(model, task).values():
-            nn.init.normal_(layer.lora_B[task].weight, std=0.1)
+            for pair in layer.pairs_of(task):
+                nn.init.normal_(layer.lora_B[pair].weight, std=0.1)
+            if task in layer.lora_mix:
+                nn.init.normal_(layer.lora_mix[task].weight)
         nn.init.normal_(model.heads[task].weight, std=0.2)
         nn.init.normal_(model.heads[task].bias, std=0.2)
 
@@ -127,11 +130,11 @@ def changed(model: nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
 
 
 def belongs_to(name: str, task: str) -> bool:
-    """Whether a parameter is the task's own: its head, or its A and B."""
+    """Whether a parameter is the task's own: its head, its A and B, its weights of a pool."""
     parts = name.split(".")
     if parts[0] == "heads":  # heads.TASK.weight, heads.TASK.hidden.weight
         return parts[1] == task
-    return ("lora_A" in parts or "lora_B" in parts) and parts[-2] == task
+    return not {"lora_A", "lora_B", "lora_mix"}.isdisjoint(parts) and parts[-2] == task
 
 
 def gradients(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -26,6 +26,7 @@ from ..settings.schema import ConfigError, nearest, setting
 from ..training.joint_config import JointConfig, foreign_sections
 from ..training.search import all_tries, budget_of
 from ..training.search_grid import SHORT_NAMES, grid_faults
+from .report import ReportPlan
 from .row_results import GROUPS
 
 OF_ALL_ROWS = (
@@ -158,12 +159,15 @@ class Plan:
     ----------
     config : ComparisonConfig
     rows : tuple of Row
+    report : ReportPlan
+        What the tables, figures and claims are of.
     left_out : dict of str to str
         Names of other rows of the file to why they cannot be here: a package is not installed.
     """
 
     config: ComparisonConfig
     rows: tuple[Row, ...]
+    report: ReportPlan
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -227,6 +231,7 @@ def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = N
         row = _row(config, options, place, path.parent, own)
         faults += [f"row {options.name!r}: {fault}" for fault in own]
         rows.append(row)
+    report = _report(config, faults)
     if not rows and not faults:
         faults += [f"row {name!r}: {reason}" for name, reason in left_out.items()]
     faults = _told_once(faults, len(rows))
@@ -234,7 +239,17 @@ def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = N
         faults += _budget_faults([row for row in rows if row.tries])
     if faults:
         raise ConfigError(str(path), faults)
-    return Plan(config, tuple(rows), left_out)
+    return Plan(config, tuple(rows), report, left_out)
+
+
+def _report(config: ComparisonConfig, faults: list[str]) -> ReportPlan:
+    try:
+        report = ReportPlan.read(config.report)
+    except ConfigError as error:
+        faults += error.faults
+        return ReportPlan()
+    report.check_rows([row.name for row in config.rows], faults)
+    return report
 
 
 def _told_once(faults: Sequence[str], rows: int) -> list[str]:

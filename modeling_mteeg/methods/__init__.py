@@ -14,8 +14,8 @@ import importlib
 import pkgutil
 
 from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
-from .published_sharing import build_sharing
 from .method_table import MethodTable
+from .published_sharing import build_sharing
 from .single_network import WindowError, build_single_task
 
 for _file in pkgutil.iter_modules(__path__):

@@ -54,18 +54,21 @@ def read_rows(
         A file is damaged.
     """
     notes = [read_result(path) for path in sorted(Path(folder).glob(f"rows/*/{ROW_FILE}"))]
-    by_name, left_out = {note["name"]: note for note in notes}, []
-    if plan is not None:
-        notes = [_planned(row, by_name.get(row.name)) for row in plan.rows]
-        left_out = [
-            RowResults(options.name, options.group, {}, {},
-                       dict.fromkeys(plan.first.data.tasks, plan.left_out[options.name]), {})
-            for options in plan.config.rows if options.name in plan.left_out
-        ]  # fmt: skip
-    elif not notes:
+    by_name = {note["name"]: note for note in notes}
+    if plan is None and not notes:
         raise FileNotFoundError(f"{folder}: no comparison there; expected rows/*/{ROW_FILE}.")
-    notes.sort(key=lambda note: (note["place"], note["name"]))
-    return [_read_row(Path(folder), note, damaged) for note in notes] + left_out
+    if plan is None:
+        notes.sort(key=lambda note: (note["place"], note["name"]))
+        return [_read_row(Path(folder), note, damaged) for note in notes]
+    planned, rows = {row.name: row for row in plan.rows}, []
+    for options in plan.config.rows:
+        if options.name in plan.left_out:
+            missing = dict.fromkeys(plan.first.data.tasks, plan.left_out[options.name])
+            rows.append(RowResults(options.name, options.group, {}, {}, missing, {}))
+        else:
+            note = _planned(planned[options.name], by_name.get(options.name))
+            rows.append(_read_row(Path(folder), note, damaged))
+    return rows
 
 
 def _planned(row: Any, note: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def listing(plan: Plan, rows: Sequence[Row], shard: str | None = None) -> str:
     total = f"left: {duration(left)} of one process, as far as it was measured"
     if unknown:
         total += f"; {unknown} not known yet, since nothing is finished"
+    notes += [f"{name}: {why}" for name, why in plan.left_out.items()]
     return "\n".join([*aligned(lines, text_columns=3), total, *notes])
 
 

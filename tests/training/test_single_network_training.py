@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 from launching import succeed
 from places import ROOT
 from safetensors.torch import load_file, save_file
@@ -20,6 +21,7 @@ from modeling_mteeg.methods.biot import PUBLISHED_CHANNELS, BIOTNetwork, BIOTOpt
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.optimization import CosineSchedule, average_running, build_optimizer
+from modeling_mteeg.training.record import start_record
 
 SIZES = {"tuab": (16, 8, 7), "seed-v": (27, 9, 9)}
 SMALL = {"method": "contrawr", "method_options": {"widths": [2, 2, 2, 2]}, "adapter": {}}
@@ -228,8 +230,11 @@ def test_published_encoders_are_taken_rows_by_the_names_of_channels(rows, suffix
                 assert torch.equal(tensor, before[name])
             elif "channel_tokens" not in name:
                 assert torch.equal(tensor, state[name.removeprefix("biot.")]), name
-    told = method.settings()["start"]
-    assert f"tuab {3 if rows == 18 else 2} of 4, sleep-edf 0 of 2, the others afresh" in told
+    told = method.settings()["published encoder"]
+    assert f"tuab {3 if rows == 18 else 2} of 4, sleep-edf 0 of 2; the others" in told
+    record = start_record(config, {}, "data", Accelerator(cpu=True), "")
+    assert record["start"] == f"weights of encoder.{suffix}" and not record["only_simulated"]
+    assert start_record(plain, {}, "data", Accelerator(cpu=True), "")["only_simulated"]
     assert method.identity() and not fresh.identity() and not fresh.settings()
 
 

@@ -199,12 +199,16 @@ class BIOT(SingleNetworkMethod):
         ]
         self._start = {
             "sha256": checkpoint.sha256(),
-            "words": f"the published encoder {Path(path).name}; of channels' rows: "
-            f"{', '.join(told)}, the others afresh, as the last layer",
+            "words": f"{Path(path).name}, with rows for these of the channels: "
+            f"{', '.join(told)}; the others and the last layer afresh",
         }
 
+    @classmethod
+    def start_file(cls, config: Any) -> str | None:
+        return config.method_options.get("checkpoint")
+
     def settings(self) -> dict[str, str]:
-        return {"start": self._start["words"]} if self._start else {}
+        return {"published encoder": self._start["words"]} if self._start else {}
 
     def identity(self) -> dict[str, Any]:
         return {"start": self._start["sha256"]} if self._start else {}

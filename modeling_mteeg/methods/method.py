@@ -117,6 +117,11 @@ class Method(ABC):
         return ""
 
     @classmethod
+    def start_file(cls, config: Any) -> str | None:
+        """A file of weights that a training starts from, other than a base; None: there is none."""
+        return None
+
+    @classmethod
     def keeps_base(cls, config: Any) -> bool:
         """Whether a training leaves all weights of the base as they are, so that the tasks that
         stand on it stay right."""

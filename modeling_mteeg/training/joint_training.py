@@ -193,7 +193,8 @@ class JointTrainer(SelectedTraining):
         rate = self.schedule.apply(self.optimizer, self.global_step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        average_running(self.method.running().values(), self.accelerator)
+        if self.accelerator.num_processes > 1:
+            average_running(self.method.running().values(), self.accelerator)
         weights = torch.tensor([counts.get(task, 0) for task in self.tasks], device=losses.device)
         self.loss_sums += losses * weights
         self._losses_of_step, self._rate = losses, rate

@@ -199,8 +199,6 @@ def average_running(tensors: Iterable[torch.Tensor], accelerator: Any) -> None:
     Running statistics are sums of what batches had, weighted; so their mean after every step is
     that of running on apart and averaging in the end, and every checkpoint has it.
     """
-    if accelerator.num_processes == 1:
-        return
     tensors = list(tensors)
     for tensor in tensors:
         if not tensor.is_floating_point():

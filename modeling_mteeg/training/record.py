@@ -210,14 +210,18 @@ def start_record(
     command: str,
 ) -> dict[str, Any]:
     """What is known of a joint training before it trains, the same for every seed."""
-    base = config.model.base
+    base, method = config.model.base, METHODS[config.method]
     preset = f"size {config.model.preset!r}, random weights"
-    start = base or (preset if METHODS[config.method].needs_model else "no earlier weights")
+    start = base or (preset if method.needs_model else "no earlier weights")
+    file = method.start_file(config)
+    if file:
+        start = f"weights of {Path(file).name}"
     simulated = [corpus.card.simulated for corpus in corpora.values()]
-    kept = kept_tasks(METHODS[config.method], config)
+    kept = kept_tasks(method, config)
     beside = [task for task in kept if task not in corpora]  # not those that are replaced
     return {
         **run_record(config, accelerator, command, simulated, base),
+        **({"only_simulated": False} if file else {}),  # nobody knows what a file has learned from
         "method": config.method,
         "start": start,
         "start_kind": "base" if base else "random",

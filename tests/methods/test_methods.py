@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from huggingface_hub import ModelCard
 from places import ROOT
+from published_networks import TINY
 from recipe_modules import load_recipe
 from safetensors.torch import load_file
 from tiny_corpora import CARDS, save_corpora
@@ -47,17 +48,33 @@ def corpora(data):
     return load_corpora(data, tuple(SIZES))
 
 
-@pytest.fixture(scope="module")
-def runs(data, tmp_path_factory):
-    """What the recipe left of every method."""
-    joint, folders = load_recipe("joint"), {}
-    for name in METHODS:
-        folders[name] = tmp_path_factory.mktemp(name)
-        words = ["--data", str(data), "--output", str(folders[name]), "--method", name, *SMALL]
+EVERY = [
+    pytest.param(name, marks=pytest.mark.slow if name in TINY and name != "contrawr" else ())
+    for name in METHODS
+]
+"""Of the networks that go the same way one by default."""
+
+
+class Runs(dict):
+    """What the recipe left of every method, by name; it runs when it is asked for."""
+
+    def __init__(self, data, tmp_path_factory):
+        self.data, self.folders = data, tmp_path_factory
+
+    def __missing__(self, name):
+        folder = self[name] = self.folders.mktemp(name)
+        words = ["--data", str(self.data), "--output", str(folder), "--method", name, *SMALL]
         if name in ("mmoe", "cgc"):  # six experts are no other code than two
             words += ["--set", "method_options.shared=2"]
-        assert joint.main(words) == 0, name
-    return folders
+        for key, value in TINY.get(name, {}).items():
+            words += ["--set", f"method_options.{key}={value}"]
+        assert load_recipe("joint").main(words) == 0, name
+        return folder
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    return Runs(data, tmp_path_factory)
 
 
 def trainer_of(method: Method, config, corpora, folder, kind=JointTrainer):
@@ -76,7 +93,7 @@ def finish(trainer, epochs: int | None = None) -> None:
         trainer.save_checkpoint()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_method_ends_in_results_that_its_saved_folder_gives_again(name, runs, corpora):
     results = json.loads((runs[name] / "results.json").read_text())["test"]
     assert list(results) == list(SIZES)
@@ -93,7 +110,7 @@ def test_every_method_ends_in_results_that_its_saved_folder_gives_again(name, ru
         assert stored["results"]["test"]["auroc" if task == "tuab" else "cohen_kappa"] is not None
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_card_tells_the_method_and_no_other_one(name, runs):
     folder = runs[name] / "model"
     record = json.loads((folder / "training.json").read_text())

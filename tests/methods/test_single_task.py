@@ -250,7 +250,7 @@ def test_windows_that_a_network_cannot_take_are_named(name, least, needs):
 
 
 def test_ffcl_needs_samples_that_20_divides():
-    with pytest.raises(WindowError, match="ffcl needs samples that 20 divides, found .* 210 samp"):
+    with pytest.raises(WindowError, match=r"ffcl needs samples that 20 divides, found .* 210"):
         build_single_task("ffcl", 3, 210, 2)
 
 

@@ -145,10 +145,11 @@ def record_steps(trainer: JointTrainer) -> dict[str, Any]:
         counts = plan.counts(step)
         trainer.train_step([batches.batch(step)], counts)
         trainer.progress.step += 1
-        present.append({task: counts[task] > 0 for task in TASKS})
+        present.append({task: counts[task] > 0 for task in trainer.tasks})
         changed = [n for n, p in trainer.trainable().items() if not torch.equal(p, before[n])]
-        moved.append({task: any(f".{task}." in name for name in changed) for task in TASKS})
-    return {"present": present, "moved": moved}
+        moved.append({task: any(f".{task}." in name for name in changed) for task in trainer.tasks})
+    final = {name: tensor.detach().clone() for name, tensor in trainer.trained_tensors().items()}
+    return {"present": present, "moved": moved, "final": final}
 
 
 def main() -> None:
@@ -159,13 +160,15 @@ def main() -> None:
     parser.add_argument("--die")
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--batch-size", type=int, default=12)
+    parser.add_argument("--method", default="mteeg")
+    parser.add_argument("--tasks", default=",".join(TASKS))
     args = parser.parse_args()
     accelerator = Accelerator(cpu=True)
-    corpora = load_corpora(args.data, TASKS)
+    corpora = load_corpora(args.data, tuple(args.tasks.split(",")))
     if args.mode != "train":
         record = (record_gradients if args.mode == "gradients" else record_steps)(
             make_trainer(corpora, args.out, accelerator, model__drop_path=0.0,
-                         adapter__dropout=0.0, optimization__epochs=1,
+                         adapter__dropout=0.0, optimization__epochs=1, method=args.method,
                          optimization__batch_size=args.batch_size)
         )  # fmt: skip
         torch.save(record, args.out / f"rank-{accelerator.process_index}.pt")

@@ -199,5 +199,6 @@ def _negative_share(summary: Mapping[str, Any]) -> float:
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; a bar within a cell is escaped."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -15,7 +15,7 @@ import numpy as np
 
 from .metrics import METRICS
 
-_BLOCK = 4_000_000
+_BLOCK = 1_000_000
 """Numbers in one block of a computation, which bounds the memory."""
 
 
@@ -146,17 +146,18 @@ def _auc_pr(
     values, owner = probability[descending], person[descending]
     positives = np.flatnonzero(labels[descending] == 1)
     last = np.searchsorted(-values, -values[positives], "right") - 1  # ends of their ties
+    last_positive = np.searchsorted(positives, last, "right") - 1  # the same among positives
     results = np.zeros(len(weights))
+    small = weights.astype(np.int32)  # sums stay below 2^31: no more windows are drawn
     width = max(1, _BLOCK // len(values))
     for low in range(0, len(weights), width):
-        some = slice(low, low + width)
-        counted = weights[some][:, owner]  # (rows, n)
-        hits = np.zeros_like(counted)
-        hits[:, positives] = counted[:, positives]
-        above = counted.cumsum(1)[:, last]
-        precision = hits.cumsum(1)[:, last] / np.maximum(above, 1)
+        counted = small[low : low + width][:, owner]  # (rows, n)
         found = counted[:, positives]
-        results[some] = (precision * found).sum(1) / np.maximum(found.sum(1), 1)
+        hits = found.cumsum(1, dtype=np.int32)[:, last_positive]
+        above = counted.cumsum(1, dtype=np.int32)[:, last]
+        precision = hits / np.maximum(above, 1)
+        total = np.maximum(found.sum(1), 1)
+        results[low : low + width] = np.einsum("rp,rp->r", precision, found) / total
     return results
 
 

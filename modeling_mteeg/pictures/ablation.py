@@ -63,8 +63,8 @@ def draw_ablation(
     tasks = list(dict.fromkeys(panel.task for panel in panels))
     by_task = [[panel for panel in panels if panel.task == task] for task in tasks]
     columns = max(map(len, by_task))
-    names = [short_name(value, 18) for value in values]
-    slanted = sum(map(len, names)) > 34
+    names = [short_name(value, max(18, 54 // len(values))) for value in values]
+    slanted = sum(map(len, names)) > 48
     figure = figure_class()(
         figsize=(1.0 + 3.3 * columns, 0.9 + (2.55 + 0.35 * slanted) * len(tasks)),
         layout="constrained",

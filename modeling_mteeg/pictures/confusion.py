@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import figure_class, short_name
+from .style import figure_class, plain_text, short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,8 +84,11 @@ def draw_confusions(
     columns = min(_COLUMNS, len(counts))
     rows = math.ceil(len(counts) / columns)
     side = min(2.6, max(1.5, 0.3 * len(labels)))
-    left, right, top, bottom, gap = 1.3, 1.0, 0.7, 1.35, 0.35  # inches
-    size = (left + right + columns * (side + gap), top + bottom + rows * (side + gap))
+    left, right, bottom, gap = 1.3, 1.0, 1.35, 0.35  # inches
+    width = left + right + columns * (side + gap)
+    head = textwrap.fill(plain_text(title or "Confusion matrices"), int(11 * width))
+    top = 0.5 + 0.18 * len(head.splitlines())
+    size = (width, top + bottom + rows * (side + gap))
     figure = figure_class()(figsize=size)  # laid out by hand: with 30 matrices four times as fast
     grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw={
         "left": left / size[0], "right": 1 - right / size[0], "top": 1 - top / size[1],
@@ -106,8 +110,7 @@ def draw_confusions(
                           fontsize=7, color="white" if share > 0.5 else "black")  # fmt: skip
     for axes in grid.flat[len(counts) :]:
         axes.set_axis_off()
-    figure.suptitle(title or "Confusion matrices", fontsize=10, x=0.02, ha="left",
-                    y=1 - 0.12 / size[1], va="top")  # fmt: skip
+    figure.suptitle(head, fontsize=10, x=0.02, ha="left", y=1 - 0.12 / size[1], va="top")
     figure.supylabel("true", fontsize=9, x=0.2 / size[0])
     figure.supxlabel("predicted", fontsize=9, y=0.15 / size[1])
     bar = figure.add_axes((1 - 0.75 / size[0], bottom / size[1], 0.12 / size[0],

@@ -104,15 +104,16 @@ def test_gaps_have_their_reason_below():
 
 
 def test_latex_is_escaped_and_has_as_many_cells_as_columns():
-    rows = [fake_row(r"A_1 & 50% #{x} \^~$", 1.0), fake_row("b", 2.0)]
+    rows = [fake_row(r"*A_1 & 50% #{x} \^~$", 1.0), fake_row("b", 2.0)]
     tex = as_latex(make_tables(score_rows(rows))[0])
-    assert r"A\_1 \& 50\% \#\{x\} \textbackslash{}\textasciicircum{}\textasciitilde{}\$" in tex
+    assert r"{*}A\_1 \& 50\% \#\{x\} \textbackslash{}\textasciicircum{}\textasciitilde{}\$" in tex
     body = tex.partition(r"\toprule")[2].partition(r"\bottomrule")[0]
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
     wide = [sum(int(n) - 1 for n in re.findall(r"multicolumn\{(\d+)", line)) for line in lines]
     widths = [line.count(" & ") + 1 + more for line, more in zip(lines, wide, strict=True)
               if r"A\_1" not in line]  # fmt: skip
     assert set(widths) == {9} and r"\begin{tabular}{lllcccccc}" in tex
+    assert "{[}" in latex("[a]") and not re.search(r"\\\\\s*[*\[]", tex)
     assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
     assert latex("±") == r"$\pm$" and r"\textbf{0.9" in tex and r"\underline{0." in tex
 

@@ -99,6 +99,15 @@ def test_no_test_where_there_is_nothing_to_test():
     assert gap.in_the_mean("a", "b", METRIC).tasks == ("tuev",)
 
 
+def test_tasks_of_other_seeds_have_no_common_test_over_seeds():
+    rows = [fake_row("a", seeds=(0, 1)), fake_row("b", 0.5, seeds=(0, 1))]
+    rows[0].tested["tuev"][7] = rows[0].tested["tuev"].pop(0)
+    rows[1].tested["tuev"][7] = rows[1].tested["tuev"].pop(0)
+    mean = differences(*rows).in_the_mean("a", "b", METRIC)
+    assert mean.seeds.interval.missing == "the tasks have different seeds"
+    assert mean.over_people.low is not None
+
+
 def test_other_windows_are_not_compared():
     moved = fake_row("b")
     for seed, (said,) in moved.tested["tuab"].items():

@@ -354,13 +354,13 @@ class _Tester:
 
 def trained_parameters(scored: Scored, name: str) -> int | None:
     """Trained parameters of a row: of the largest of its models, where each task has its own."""
-    return parameter_count(scored, name, "trained")
-
-
-def parameter_count(scored: Scored, name: str, which: str) -> int | None:
-    """``total``, ``trained`` or ``run`` of a row, the largest over tasks and seeds."""
     row = next(row for row in scored.rows if row.name == name)
-    counts = [(facts.get("parameters") or {}).get(which) for facts in scored.facts(row)]
+    return parameter_count(scored.facts(row), "trained")
+
+
+def parameter_count(facts: Iterable[Mapping[str, Any]], which: str) -> int | None:
+    """``total``, ``trained`` or ``run`` of trainings, the largest; None where none tells it."""
+    counts = [(each.get("parameters") or {}).get(which) for each in facts]
     counts = [count for count in counts if isinstance(count, (int, float))]
     return int(max(counts)) if counts else None
 

@@ -156,14 +156,15 @@ def _conflicts(row: RowResults) -> Iterable[Mapping[str, Any]]:
     seen = set()
     for by_seed in row.facts.values():
         for seed, facts in by_seed.items():
-            told = facts.get("conflicts") or {}
-            summary = {**told, **(told.get("overall") or {})}
-            if not summary.get("mean_cosine"):
-                continue
-            key = seed, str(summary["tasks"]), str(summary["mean_cosine"])
-            if key not in seen:
-                seen.add(key)
-                yield summary
+            for fold, of_fold in enumerate(facts.get("folds") or [facts]):
+                told = of_fold.get("conflicts") or {}
+                summary = {**told, **(told.get("overall") or {})}
+                if not summary.get("mean_cosine"):
+                    continue
+                key = seed, fold, str(summary["tasks"]), str(summary["mean_cosine"])
+                if key not in seen:
+                    seen.add(key)
+                    yield summary
 
 
 def conflict_cells(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -198,5 +199,6 @@ def _negative_share(summary: Mapping[str, Any]) -> float:
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; a bar within a cell is escaped."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,6 @@ SUMMARY = (
 def summary_rows(scored: Scored, differences: Differences) -> Iterator[Row]:
     """A row's mean and deviation on every task and metric, its interval over people, its cost."""
     for row in scored.rows:
-        counts = {f"{which}_parameters": parameter_count(scored, row.name, which)
-                  for which in ("total", "trained", "run")}  # fmt: skip
         for task in scored.tasks:
             base = {"row": row.name, "group": row.group, "task": task,
                     "gap": scored.gaps.get((row.name, task))}  # fmt: skip
@@ -74,7 +72,7 @@ def summary_rows(scored: Scored, differences: Differences) -> Iterator[Row]:
             if scores is None:
                 yield base
                 continue
-            base |= counts | _cost(row.facts.get(task, {}))
+            base |= _cost(list(row.facts.get(task, {}).values()))
             for metric in scores.by_fold:
                 interval = differences.interval(scores, metric)
                 yield {
@@ -88,13 +86,17 @@ def summary_rows(scored: Scored, differences: Differences) -> Iterator[Row]:
                 }  # fmt: skip
 
 
-def _cost(by_seed: Mapping[int, Mapping[str, Any]]) -> Row:
-    """Mean time and highest memory of the trainings, where they say them."""
-    seconds = [facts["seconds"] for facts in by_seed.values() if facts.get("seconds") is not None]
-    peaks = [facts.get("peak_memory_bytes") for facts in by_seed.values()]
+def _cost(trainings: Sequence[Mapping[str, Any]]) -> Row:
+    """Parameters, mean time and highest memory of the trainings, where they say them."""
+    seconds = [facts["seconds"] for facts in trainings if facts.get("seconds") is not None]
+    peaks = [facts.get("peak_memory_bytes") for facts in trainings]
     peaks = [peak for peak in peaks if isinstance(peak, (int, float))]
-    return {"seconds": sum(seconds) / len(seconds) if seconds else None,
-            "peak_memory_bytes": max(peaks) if peaks else None}  # fmt: skip
+    return {
+        **{f"{which}_parameters": parameter_count(trainings, which)
+           for which in ("total", "trained", "run")},
+        "seconds": sum(seconds) / len(seconds) if seconds else None,
+        "peak_memory_bytes": max(peaks) if peaks else None,
+    }  # fmt: skip
 
 
 DIFFERENCES = (

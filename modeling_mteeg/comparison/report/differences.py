@@ -35,12 +35,15 @@ class SeedTest:
         Two-sided, of no difference.
     note : str
         How seeds were paired, where it is not one by one.
+    seeds : tuple of int
+        Which they are.
     """
 
     differences: tuple[float, ...]
     interval: Interval
     p: float | None = None
     note: str = ""
+    seeds: tuple[int, ...] = ()
 
     @property
     def above(self) -> int:
@@ -186,9 +189,10 @@ class Differences:
     def _seeds_of_mean(found: dict[str, Any]) -> SeedTest:
         """Seed by seed the mean over the tasks; a test only where all tasks have the same seeds."""
         tests = [test for _, test, _ in found.values()]
-        if len({(len(test.differences), test.note) for test in tests}) > 1:
+        if len({(test.seeds, test.note) for test in tests}) > 1:
             return SeedTest((), Interval(missing="the tasks have different seeds"))
-        return paired_t(np.mean([test.differences for test in tests], 0), tests[0].note)
+        mean = paired_t(np.mean([test.differences for test in tests], 0), tests[0].note)
+        return dataclasses.replace(mean, seeds=tests[0].seeds)
 
     def _interval_of_mean(self, drawn: dict[str, np.ndarray]) -> Interval:
         if not drawn:
@@ -222,6 +226,10 @@ class Differences:
         pairs, note = numbers
         values = [scores.by_seed(metric) for scores in both]
         test = paired_t([values[0][one] - values[1][other] for one, other in pairs], note)
+        longer = max(both, key=lambda scores: len(scores.seeds))  # not a floor's one fit
+        place = both.index(longer)
+        seeds = tuple(longer.seeds[pair[place]] for pair in pairs)
+        test = dataclasses.replace(test, seeds=seeds)
         resampled = np.mean(
             [self._values(both[0], metric, one) - self._values(both[1], metric, other)
              for one, other in pairs], 0,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...evaluation import METRICS, DegenerateMetricWarning, WindowPredictions
+from ...evaluation import METRICS, DegenerateMetricWarning, WindowPredictions, check_metrics
 from ...evaluation.evaluator import metric_inputs
 from ...evaluation.fold_judgement import pooled
 from ...evaluation.judgement import check_same_windows
@@ -173,13 +173,16 @@ def score_rows(rows: Iterable[RowResults], tasks: Sequence[str] = ()) -> Scored:
             try:
                 scores[key] = _score(row, task)
             except ValueError as error:
-                gaps[key] = f"not comparable over its seeds: {error}"
+                gaps[key] = f"no scores: {error}"
     scored = Scored(rows, ordered, scores, gaps, frozenset())
     return dataclasses.replace(scored, other_windows=frozenset(_other_windows(scored)))
 
 
 def _score(row: RowResults, task: str) -> TaskScores:
-    seeds = tuple(sorted(row.tested[task]))
+    seeds = tuple(sorted(seed for seed, folds in row.tested[task].items() if folds))
+    if not seeds:
+        raise ValueError("no predictions")
+    check_metrics([said.card for seed in seeds for said in row.tested[task][seed]])
     tested = tuple(tuple(row.tested[task][seed]) for seed in seeds)
     whole = tuple(said[0] if len(said) == 1 else pooled(said) for said in tested)
     check_same_windows(whole)

@@ -10,7 +10,8 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
     "±": r"$\pm$", "–": "--", "µ": r"\textmu{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''",
+    # "[" and "*" have a meaning behind the end of a line
+    "|": r"\textbar{}", '"': "''", "[": "{[}", "*": "{*}",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ class GradientOptions:
     ----------
     every_steps : int or None
         At every so many optimiser steps; None: never. A comparison costs about a step more, so
-        that 40 keeps it at some 3 % of the training (docs/balancing.md).
+        that 25 keeps it at 4 % of the training (docs/balancing.md).
     """
 
     every_steps: int | None = setting(None, "> 0", later=True)
@@ -154,12 +154,12 @@ class GradientComparison:
 
     def _values(self, cosines: Sequence[Sequence[float | None]]) -> dict[str, float]:
         pairs = {
-            f"gradients/cosine {self.tasks[m]} {self.tasks[n]}": cosines[n][m]
+            f"gradients/cosine/{self.tasks[m]}/{self.tasks[n]}": cosines[n][m]
             for n in range(len(self.tasks)) for m in range(n) if cosines[n][m] is not None
         }  # fmt: skip
         if pairs:
             negative = sum(value < 0 for value in pairs.values()) / len(pairs)
-            pairs["gradients/negative pairs"] = negative
+            pairs["gradients/negative_pairs"] = negative
         return pairs
 
     def describe(self) -> str:

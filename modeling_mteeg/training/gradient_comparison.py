@@ -96,22 +96,35 @@ class GradientComparison:
         """
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         parameters = list(self.shared.values())
-        for task, batch in batches.items():
-            for part in passes({task: batch}):
-                share = len(part[task]["labels"]) / counts[task]
-                loss = losses(part)[task] * (share * scale)
-                # allow_unused: a task may pass by some of them, such as the norm of another head
-                found = torch.autograd.grad(loss, parameters, allow_unused=True)
-                flat = torch.cat(
-                    [
-                        (torch.zeros_like(p) if g is None else g).reshape(-1).float()
-                        for g, p in zip(found, parameters, strict=True)
-                    ]
-                )  # (shared weights,)
-                self._sums[task] = self._sums[task] + flat if task in self._sums else flat
-        with torch.no_grad():
-            for buffer, before in buffers:  # running means of a normalisation
-                buffer.copy_(before)
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        chosen = set(map(id, parameters))
+        own = [p for p in trained if id(p) not in chosen]
+        try:
+            for parameter in own:  # gradients of adapters and heads would be made for nothing
+                parameter.requires_grad_(False)
+            for task, batch in batches.items():
+                for part in passes({task: batch}):
+                    share = len(part[task]["labels"]) / counts[task]
+                    loss = losses(part)[task] * (share * scale)
+                    if loss.requires_grad:  # else the task passes by all that is shared
+                        self._add(task, loss, parameters)
+        finally:
+            for parameter in own:
+                parameter.requires_grad_(True)
+            with torch.no_grad():
+                for buffer, before in buffers:  # running means of a normalisation
+                    buffer.copy_(before)
+
+    def _add(self, task: str, loss: torch.Tensor, parameters: Sequence[torch.Tensor]) -> None:
+        # allow_unused: a task may pass by some of them, such as the norm of another head
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        flat = torch.cat(
+            [
+                (torch.zeros_like(p) if g is None else g).reshape(-1).float()
+                for g, p in zip(found, parameters, strict=True)
+            ]
+        )  # (shared weights,)
+        self._sums[task] = self._sums[task] + flat if task in self._sums else flat
 
     def finish(
         self,

@@ -1,12 +1,12 @@
 """Speed and memory, measured side by side: ``python recipes/benchmark.py``.
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
-fine-tuned) on the six tasks' real shapes, the steps of masked pre-training and of training the
-neural tokenizer with the published way,
-preparing and reading data with plain MNE and a plain memmap, a live window from samples to
-probabilities with the plain forward pass alone, predicting hours with the whole file in memory, and
-measures what a task costs: switching, disk, memory. Figures are medians; the ratios hold within one
-run on one machine, nothing else.
+fine-tuned) on the six tasks' real shapes, what comparing gradients adds to it, the steps of masked
+pre-training and of training the neural tokenizer with the published way, preparing and reading
+data with plain MNE and a plain memmap, a live window from samples to probabilities with the plain
+forward pass alone, predicting hours with the whole file in memory, and measures what a task costs:
+switching, disk, memory. Figures are medians; the ratios hold within one run on one machine,
+nothing else.
 
     python recipes/benchmark.py                      # all parts; Base, 16 samples a task
     python recipes/benchmark.py data                 # or some parts: see --help
@@ -30,6 +30,7 @@ from benchmarks import tokenizer_step as tokenizer
 from benchmarks.cost import cost
 from benchmarks.data import data_table
 from benchmarks.footprint import footprint
+from benchmarks.gradient_cost import gradient_cost_table
 from benchmarks.joint_step import VARIANTS, num_processes, operations
 from benchmarks.latency import latency_table
 from benchmarks.recording import recording_table
@@ -37,7 +38,9 @@ from benchmarks.tables import notes, step_table, table
 from benchmarks.worker import Worker, ask_in_turn
 from tqdm.auto import tqdm
 
-PARTS = ("steps", "pretraining", "tokenizer", "data", "footprint", "latency", "recording")
+PARTS = (
+    "steps", "gradients", "pretraining", "tokenizer", "data", "footprint", "latency", "recording",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     parts = {
         "steps": lambda: joint_step_table(args, device),
+        "gradients": lambda: gradient_cost_table(
+            args.preset, args.samples, args.repeats, args.warmup, device
+        ),
         "pretraining": lambda: stage_one_table("pretraining", args, device),
         "tokenizer": lambda: stage_one_table("tokenizer", args, device),
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),

@@ -22,6 +22,7 @@ def draw_conflicts(
     negative_share: np.ndarray,
     negative_pairs: float,
     title: str = "",
+    limit: float | None = None,
 ) -> Figure:
     """Mean cosine between the gradients of every two tasks, and how often it was negative.
 
@@ -33,6 +34,9 @@ def draw_conflicts(
     negative_pairs : float
         Part of all pairs, over all comparisons, that were negative.
     title : str
+    limit : float, optional
+        End of the colour scale, for pictures that stand beside each other; by default the largest
+        mean of two tasks.
 
     Returns
     -------
@@ -50,11 +54,11 @@ def draw_conflicts(
     side = min(9.0, 2.4 + 0.75 * count)
     figure = figure_class()(figsize=(side + 1.2, side), layout="constrained")
     axes = figure.subplots()
-    others = mean_cosine[~np.eye(count, dtype=bool)]
     # A task with itself is always 1: it would leave the pairs, which are the question, no colour.
-    largest = np.nanmax(np.abs(others)) if np.isfinite(others).any() else 1.0
-    limit = float(min(1.0, max(0.05, largest)))
     shown = np.where(np.eye(count, dtype=bool), np.nan, mean_cosine)
+    if limit is None:
+        largest = np.nanmax(np.abs(shown)) if np.isfinite(shown).any() else 1.0
+        limit = float(min(1.0, max(0.05, largest)))
     image = axes.imshow(np.ma.masked_invalid(shown), cmap="RdBu", vmin=-limit, vmax=limit)
     axes.set_facecolor(LIGHT)
     names = [short_name(task, 20) for task in tasks]
@@ -68,7 +72,11 @@ def draw_conflicts(
             dark = np.isfinite(value) and abs(value) > 0.6 * limit
             axes.text(column, row, text, ha="center", va="center", fontsize=7.5,
                       color="white" if dark else "black")  # fmt: skip
-    share = "" if np.isnan(negative_pairs) else f"\n{negative_pairs:.0%} of all pairs negative"
+    share = (
+        ""
+        if np.isnan(negative_pairs)
+        else (f"\n{negative_pairs:.0%} of all pairs negative (of unrelated gradients: 50%)")
+    )
     axes.set_title(f"{title or 'Gradients of tasks'}{share}", fontsize=9)
     figure.colorbar(image, ax=axes, label="mean cosine of two tasks' gradients", shrink=0.8)
     return figure

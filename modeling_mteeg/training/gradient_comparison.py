@@ -24,7 +24,7 @@ class GradientOptions:
     ----------
     every_steps : int or None
         At every so many optimiser steps; None: never. A comparison costs about a step more, so
-        that 40 keeps it at some 3 % of the training (docs/balancing.md).
+        that 25 keeps it at 4 % of the training (docs/balancing.md).
     """
 
     every_steps: int | None = setting(None, "> 0", later=True)
@@ -96,22 +96,35 @@ class GradientComparison:
         """
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         parameters = list(self.shared.values())
-        for task, batch in batches.items():
-            for part in passes({task: batch}):
-                share = len(part[task]["labels"]) / counts[task]
-                loss = losses(part)[task] * (share * scale)
-                # allow_unused: a task may pass by some of them, such as the norm of another head
-                found = torch.autograd.grad(loss, parameters, allow_unused=True)
-                flat = torch.cat(
-                    [
-                        (torch.zeros_like(p) if g is None else g).reshape(-1).float()
-                        for g, p in zip(found, parameters, strict=True)
-                    ]
-                )  # (shared weights,)
-                self._sums[task] = self._sums[task] + flat if task in self._sums else flat
-        with torch.no_grad():
-            for buffer, before in buffers:  # running means of a normalisation
-                buffer.copy_(before)
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        chosen = set(map(id, parameters))
+        own = [p for p in trained if id(p) not in chosen]
+        try:
+            for parameter in own:  # gradients of adapters and heads would be made for nothing
+                parameter.requires_grad_(False)
+            for task, batch in batches.items():
+                for part in passes({task: batch}):
+                    share = len(part[task]["labels"]) / counts[task]
+                    loss = losses(part)[task] * (share * scale)
+                    if loss.requires_grad:  # else the task passes by all that is shared
+                        self._add(task, loss, parameters)
+        finally:
+            for parameter in own:
+                parameter.requires_grad_(True)
+            with torch.no_grad():
+                for buffer, before in buffers:  # running means of a normalisation
+                    buffer.copy_(before)
+
+    def _add(self, task: str, loss: torch.Tensor, parameters: Sequence[torch.Tensor]) -> None:
+        # allow_unused: a task may pass by some of them, such as the norm of another head
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        flat = torch.cat(
+            [
+                (torch.zeros_like(p) if g is None else g).reshape(-1).float()
+                for g, p in zip(found, parameters, strict=True)
+            ]
+        )  # (shared weights,)
+        self._sums[task] = self._sums[task] + flat if task in self._sums else flat
 
     def finish(
         self,
@@ -154,12 +167,12 @@ class GradientComparison:
 
     def _values(self, cosines: Sequence[Sequence[float | None]]) -> dict[str, float]:
         pairs = {
-            f"gradients/cosine {self.tasks[m]} {self.tasks[n]}": cosines[n][m]
+            f"gradients/cosine/{self.tasks[m]}/{self.tasks[n]}": cosines[n][m]
             for n in range(len(self.tasks)) for m in range(n) if cosines[n][m] is not None
         }  # fmt: skip
         if pairs:
             negative = sum(value < 0 for value in pairs.values()) / len(pairs)
-            pairs["gradients/negative pairs"] = negative
+            pairs["gradients/negative_pairs"] = negative
         return pairs
 
     def describe(self) -> str:

@@ -1,6 +1,7 @@
 """A small joint training as a program of its own, for tests that start or kill processes.
 
 python training_program.py train DATA OUT [--die PLACE:COUNT[:RANK]] [--slow SECONDS]
+                          [--set KEY=VALUE]
 python training_program.py gradients DATA OUT
 """
 
@@ -20,8 +21,10 @@ from safetensors.torch import save_file
 
 from modeling_mteeg.data import Corpus, load_corpora
 from modeling_mteeg.methods import METHODS
+from modeling_mteeg.settings.config_file import read_overrides
 from modeling_mteeg.training import checkpoint, selected_training
 from modeling_mteeg.training import joint_training as loop
+from modeling_mteeg.training.conflict_record import save_conflicts
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer
 from modeling_mteeg.training.optimization import build_optimizer
@@ -162,6 +165,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=12)
     parser.add_argument("--method", default="mteeg")
     parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
     accelerator = Accelerator(cpu=True)
     corpora = load_corpora(args.data, tuple(args.tasks.split(",")))
@@ -177,7 +181,7 @@ def main() -> None:
         place, count, *only = args.die.split(":")
         if not only or int(only[0]) == accelerator.process_index:
             die_at(place, int(count))
-    trainer = make_trainer(corpora, args.out, accelerator)
+    trainer = make_trainer(corpora, args.out, accelerator, **read_overrides(args.set))
     if args.slow:
         real = trainer.train_step
 
@@ -191,6 +195,7 @@ def main() -> None:
         save_file(outcome(trainer), args.out / "outcome.safetensors")
         history = {"history": trainer.progress.history, "test": trainer.evaluate("test")}
         (args.out / "history.json").write_text(json.dumps(history, indent=1), "utf-8")
+        save_conflicts(args.out, trainer.conflicts)
     else:
         trainer.evaluate("test")
     accelerator.wait_for_everyone()

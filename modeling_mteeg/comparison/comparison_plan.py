@@ -302,17 +302,13 @@ def _row(
     for key in options.set:
         if key.partition(".")[0] in (*OF_ALL_ROWS, "method"):
             faults.append(f"set.{key}: belongs to common, since it is the same for every row")
-    foreign = foreign_sections(METHODS[method])
-    common = {key: value for key, value in config.common.items() if key not in foreign}
-    seeds = options.seeds or common.get("seeds", (0,))
-    tree = put_over(_merged(common, own), {
-        **options.set, "method": method, "seeds": list(seeds) if options.seeds else seeds,
+    mine = {
+        **options.set, "method": method,
         "output": str(Path(config.output) / "rows" / folder_name(options.name)),
-    }, options.name)  # fmt: skip
-    try:
-        checked = JointConfig.build(tree)
-    except ConfigError as error:
-        faults += error.faults
+        **({"seeds": list(options.seeds)} if options.seeds else {}),
+    }  # fmt: skip
+    checked = _checked(config.common, own, mine, faults)
+    if checked is None:
         return None
     if config.tune.seed in checked.seeds and (options.grid or config.tune.grid):
         faults.append(f"tune.seed: expected one that is not among the final seeds "
@@ -342,6 +338,21 @@ def _unknown(method: str) -> str:
     except ConfigError as error:
         return error.faults[0]
     raise ValueError(f"{method!r} is a method of METHODS after all")
+
+
+def _checked(
+    common: Mapping[str, Any], own: Mapping[str, Any], mine: Mapping[str, Any], faults: list[str]
+) -> JointConfig | None:
+    """A row's configuration; sections of ``common`` that its method refuses do not reach it."""
+    foreign = foreign_sections(METHODS[mine["method"]])
+    left = {key: value for key, value in common.items() if key not in foreign}
+    for tree in (common, left):
+        try:
+            return JointConfig.build(put_over(_merged(tree, own), mine, "row"))
+        except ConfigError as error:
+            found = error.faults
+    faults += found
+    return None
 
 
 def _own_file(options: RowOptions, beside: Path, faults: list[str]) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class Part:
             "seeds": [seed], "output": str(folder), "floor": False,
             "data.tasks": list(self.tasks), "data.fold": self.fold if self.folds > 1 else None,
         }  # fmt: skip
-        return JointConfig.build(put_over(of_tasks(config.to_dict(), self.tasks), keys, ""), own)
+        tree = put_over(of_tasks(config.to_dict(), self.tasks), keys, str(self))
+        return JointConfig.build(tree, own, str(self))
 
     def __str__(self) -> str:
         fold = f", fold {self.fold}" if self.folds > 1 else ""

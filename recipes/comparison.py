@@ -34,7 +34,8 @@ from modeling_mteeg.comparison.checking import (
     unfit,
 )
 from modeling_mteeg.comparison.comparison_arguments import comparison_parser, over_common, words
-from modeling_mteeg.comparison.comparison_plan import NOTE, Plan, load_plan
+from modeling_mteeg.comparison.comparison_config import NOTE
+from modeling_mteeg.comparison.comparison_plan import Plan, load_plan
 from modeling_mteeg.comparison.finished_rows import (
     check_same_windows,
     read_rows,
@@ -92,13 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         accelerator = start_accelerator(plan.first)
         data = plan.first.data.folder
         if plan.first.data.simulate:
-            data = simulated(dataclasses.replace(plan.first, output=str(plan.output)), accelerator)
+            data = simulated_data(plan, accelerator)
         prepared = prepare(plan, rows, data)
         parts = all_parts(rows, prepared.folds, args.shard)
         damaged = check_units(parts, prepared, again)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            begin(plan, rows, prepared)
+            with claimed(plan.output / "rows", wait=True):
+                begin(plan, rows, prepared)
         accelerator.wait_for_everyone()
     except (OSError, ValueError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -114,9 +116,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     failed, code = [*damaged, *run.failed], 0
     if accelerator.is_main_process:
-        code = table(plan, args.add, failed)
+        try:
+            code = table(plan, args.add, failed)
+        except (OSError, ValueError, TrainingError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 2
     accelerator.end_training()
-    return 1 if failed else code
+    return code or int(bool(failed))
+
+
+def simulated_data(plan: Plan, accelerator: Accelerator) -> Path:
+    """The folder of the simulated corpora; one start of the recipe makes them, others wait."""
+    own = dataclasses.replace(plan.first, output=str(plan.output))
+    if not accelerator.is_main_process:
+        return simulated(own, accelerator)
+    with claimed(plan.output / "data", wait=True):
+        return simulated(own, accelerator)
 
 
 def begin(plan: Plan, rows: Sequence[Any], prepared: Prepared) -> None:

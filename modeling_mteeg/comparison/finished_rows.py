@@ -10,6 +10,7 @@ from typing import Any
 
 from ..evaluation import PredictionFileError, WindowPredictions, read_predictions
 from ..training.final_report import PREDICTIONS
+from .comparison_config import folder_name
 from .comparison_plan import Plan
 from .row_results import RowResults
 from .unit_files import HISTORY
@@ -80,8 +81,6 @@ def _planned(row: Any, note: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _read_row(folder: Path, note: Mapping[str, Any], damaged: list[str] | None) -> RowResults:
-    from .comparison_plan import folder_name
-
     place = folder / "rows" / folder_name(note["name"])
     tested: dict[str, dict[int, list[WindowPredictions]]] = {}
     facts: dict[str, dict[int, dict[str, Any]]] = {}

@@ -20,7 +20,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +267,8 @@ def note_missing(part: Part, seed: int, reasons: Mapping[str, str]) -> None:
     """
     path = part.unit_folder(seed) / MISSING
     if reasons:
-        write_json(path, {task: " ".join(why.split()) for task, why in reasons.items()})
+        with suppress(FileNotFoundError):  # another process, at it as well, has written the same
+            write_json(path, {task: " ".join(why.split()) for task, why in reasons.items()})
     else:
         path.unlink(missing_ok=True)
 
@@ -294,15 +295,15 @@ def note_row(row: Row, folds: int) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[bool]:
+def claimed(folder: Path, wait: bool = False) -> Iterator[bool]:
     """Hold a unit's or tuning's folder while it is worked at; false: another process does.
 
-    The system frees it when the process ends, however.
+    The system frees it when the process ends, however. ``wait``: until the other one is done.
     """
     from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except Timeout:

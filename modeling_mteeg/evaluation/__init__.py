@@ -13,8 +13,8 @@ from .metrics import METRICS, DegenerateMetricWarning, Metric, metric
 
 _LATER = {
     "evaluator": (
-        "Predictions", "TaskPredictor", "confusion_counts", "evaluate_task", "evaluate_tasks",
-        "monitor_mean", "predict_task", "score",
+        "NotFiniteError", "Predictions", "TaskPredictor", "confusion_counts", "evaluate_task",
+        "evaluate_tasks", "monitor_mean", "predict_task", "score",
     ),
     "intervals": ("Interval", "PeopleBootstrap", "scores_by_subject"),
     "fold_judgement": ("judge_folds", "pooled"),

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+class NotFiniteError(ValueError):
+    """A model says NaN or infinity of a window."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Predictions:
     """What a model says of every window of a split, in the split's order.
@@ -92,7 +96,7 @@ def predict_task(
     ------
     ValueError
         The windows contradict the card, the logits have another shape than the card says, or some
-        are not finite, as after a diverged training.
+        are not finite, as after a diverged training (:class:`NotFiniteError`).
     """
     check_windows(card, reader)
     if batch_size < 1:
@@ -149,7 +153,7 @@ def _checked(predictions: Predictions, card: TaskCard) -> Predictions:
         )
     bad = int((~np.isfinite(logits)).any(axis=1).sum())
     if bad:
-        raise ValueError(
+        raise NotFiniteError(
             f"Task {card.name!r}: expected finite logits, found NaN or infinity for {bad} of "
             f"{len(logits)} windows; the training may have diverged, or the precision is too low."
         )

@@ -50,6 +50,10 @@ def same_everywhere(module: torch.nn.Module, accelerator: Accelerator) -> None:
             tensor.copy_(broadcast(tensor))
 
 
+class DivergedError(TrainingError):
+    """A training whose loss is no number any more."""
+
+
 class TrainingCore(ABC):
     """One training with one seed, from its first step or from a checkpoint to its end.
 
@@ -194,7 +198,7 @@ class TrainingCore(ABC):
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         if wrong:
             where = f"epoch {self.progress.epoch + 1}, step {self.progress.step}"
-            raise TrainingError(self.not_finite(wrong, where))
+            raise DivergedError(self.not_finite(wrong, where))
         log = {f"train/{name}": value for name, value in values.items()}
         self.accelerator.log({**log, "train/windows_per_s": rate}, step=self.global_step)
         loss = sum(value for name, value in values.items() if name.rpartition("/")[2] == "loss")

@@ -19,9 +19,12 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from ..evaluation import NotFiniteError
+from ..methods.method import TrainingError
 from ..settings.plain_json import write_json, write_text
 from ..settings.schema import ConfigError
 from .console import say
+from .core import DivergedError
 from .joint_config import JointConfig
 from .results import aligned
 from .search_grid import SHORT_NAMES
@@ -143,6 +146,8 @@ def run_search(
     for number, each in enumerate(tries):
         say(accelerator, f"\ntry {number + 1} of {len(tries)}: {each.name}")
         results.append(_result(each, seed, accelerator, fit, resume))
+    if all("failed" in result for result in results):
+        raise TrainingError(f"search: no try came to an end; the last: {results[-1]['failed']}")
     best = 0
     for number, result in enumerate(results):  # of equals the first
         if is_better(result["validation"], results[best]["validation"]):
@@ -180,14 +185,27 @@ def _result(
             said["validation"] = math.nan if said["validation"] is None else said["validation"]
             say(accelerator, f"finished already: validation {said['validation']:.4f}")
             return said
-    trainer = fit(each.config, seed, resume)
+    try:
+        trainer = fit(each.config, seed, resume)
+    except (DivergedError, NotFiniteError) as error:  # no candidate; the others go on
+        epochs = each.config.optimization.epochs
+        result = {"validation": math.nan, "epoch": {}, "epochs": epochs, "failed": str(error)}
+        return _noted(path, result, identity, accelerator)
     score = trainer.progress.best_score
     if trainer.best_of_task:  # every task has its own epoch
         values = [value for value, _ in trainer.best_of_task.values() if math.isfinite(value)]
         score = sum(values) / len(values) if values else math.nan
     result = {"validation": score, "epoch": trainer.chosen_epochs(), "epochs": trainer.epochs}
+    return _noted(path, result, identity, accelerator)
+
+
+def _noted(
+    path: Path, result: dict[str, Any], identity: Mapping[str, Any], accelerator: Accelerator
+) -> dict[str, Any]:
     if accelerator.is_main_process:
         write_json(path, {**result, "identity": identity})
+    if "failed" in result:
+        say(accelerator, result["failed"])
     accelerator.wait_for_everyone()
     return result
 
@@ -209,6 +227,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
         numbers = dict.fromkeys(each["epoch"].values())  # -1: the start
         epochs = ", ".join(str(number + 1) if number >= 0 else "start" for number in numbers)
         values = [str(value) for value in each["values"].values()]
+        epochs = epochs or "diverged"
         mark = "*" if each["values"] == record["chosen"] else ""
         yield [*values, f"{each['validation']:.6f}", epochs, str(each["epochs"]), mark]
 

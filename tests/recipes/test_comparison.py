@@ -264,6 +264,14 @@ def test_a_training_that_fails_does_not_stop_the_others(recipe, data, tmp_path, 
     assert set(second.tested) == set(TASKS) and not first.tested
 
 
+def test_a_try_that_diverges_is_no_candidate(recipe, data, tmp_path):
+    path = file(tmp_path, data, [{**ROWS[1], "grid": {"lr": [1e30, 1e-3]}}])
+    assert recipe.main(["--config", str(path), "--tasks", "eegmat"]) == 0
+    (said,) = [json.loads(place.read_text()) for place in tmp_path.rglob("tuning.json")]
+    assert said["chosen"] == {"lr": 1e-3} and "is not finite" in said["tries"][0]["failed"]
+    assert "diverged" in next(tmp_path.rglob("tuning.tsv")).read_text()
+
+
 def test_what_another_process_is_at_is_left_to_it(recipe, data, tmp_path, capsys):
     path = file(tmp_path, data, ROWS[2:], tune={})
     with claimed(unit(tmp_path / "out", "band_power")):

@@ -26,8 +26,8 @@ class RowResults:
         Task to seed to what was said of the test windows, one entry a fold (one in all where the
         split is fixed). A task without results is not there.
     facts : mapping of str to mapping of int to mapping
-        Task to seed to plain facts of that training: ``parameters`` (``total``, ``trained``,
-        ``run``: numbers, for one task), ``seconds`` (of wall time), ``peak_memory_bytes``,
+        Task to seed to plain facts of that training: ``parameters`` (numbers: ``total`` and
+        ``trained`` of all its tasks together, ``run`` for this one), ``seconds`` (of wall time), ``peak_memory_bytes``,
         ``epochs``, ``history``, ``settings``, ``versions``, ``split_hash``, ``conflicts`` (where
         gradients were compared).
     missing : mapping of str to str

@@ -66,6 +66,7 @@ class ExpertMethod(GradientMethod):
     """
 
     module: MixtureOfExperts
+    makes_base = False
     has_heads = True
     Options: ClassVar[type] = ExpertOptions
     label: ClassVar[str] = ""

@@ -63,6 +63,9 @@ class Method(ABC):
     4.2). ``task``: every task its own epoch; nothing that is trained may then be shared."""
     needs_model: ClassVar[bool] = True
     """Whether it starts from the configuration's ``model`` (a preset or a base)."""
+    makes_base: ClassVar[bool] = True
+    """Whether what it saves is a base with tasks, where it starts from one; else the base stays as
+    it is, with the tasks on it."""
     has_adapters: ClassVar[bool] = False
     """Whether the configuration's ``adapter`` section is about it."""
     has_heads: ClassVar[bool] = False

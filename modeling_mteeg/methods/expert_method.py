@@ -81,11 +81,8 @@ class ExpertMethod(GradientMethod):
 
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
-        expert = config.method_options.get("expert", cls.Options().expert)
-        foreign = "adapter: " if expert == "lora" else None
-        yield from (fault for fault in super().check(config)
-                    if foreign is None or not fault.startswith(foreign))  # fmt: skip
-        if expert == "full" and config.train_temporal_encoder is False:
+        yield from super().check(config)
+        if cls._expert(config) == "full" and config.train_temporal_encoder is False:
             yield (
                 f"train_temporal_encoder: method {config.method} trains whole experts, found "
                 "false; leave it out, or take method_options.expert: lora"
@@ -102,6 +99,14 @@ class ExpertMethod(GradientMethod):
                     f"{key}.kind: a head of kind attention weighs tokens, which a mixture of "
                     "experts has none of; expected mean or channels"
                 )
+
+    @classmethod
+    def _expert(cls, config: Any) -> str:
+        return config.method_options.get("expert", cls.Options().expert)
+
+    @classmethod
+    def uses_adapters(cls, config: Any) -> bool:
+        return cls._expert(config) == "lora"
 
     @classmethod
     def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:

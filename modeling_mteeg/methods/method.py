@@ -90,12 +90,17 @@ class Method(ABC):
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
-        if not cls.has_adapters and config.adapter != type(config.adapter)():
+        if not cls.uses_adapters(config) and config.adapter != type(config.adapter)():
             yield f"adapter: method {config.method} has no adapters; leave the section out"
         if not cls.has_heads and (config.head != type(config.head)() or config.heads):
             yield (
                 f"head: method {config.method} has no heads of a LaBraM; leave head and heads out"
             )
+
+    @classmethod
+    def uses_adapters(cls, config: Any) -> bool:
+        """Whether a training has a use for the section ``adapter``."""
+        return cls.has_adapters
 
     @classmethod
     def keeps_base(cls, config: Any) -> bool:

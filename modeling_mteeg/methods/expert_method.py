@@ -92,11 +92,11 @@ class ExpertMethod(GradientMethod):
                 f"into_base: method {config.method} makes no tasks of a base, but experts of its "
                 "own; leave it out"
             )
-        for where, head in {"head": config.head, **config.heads}.items():
+        by_task = {f"heads.{task}": head for task, head in config.heads.items()}
+        for where, head in {"head": config.head, **by_task}.items():
             if head.kind == "attention":
-                key = where if where == "head" else f"heads.{where}"
                 yield (
-                    f"{key}.kind: a head of kind attention weighs tokens, which a mixture of "
+                    f"{where}.kind: a head of kind attention weighs tokens, which a mixture of "
                     "experts has none of; expected mean or channels"
                 )
 

@@ -1,12 +1,12 @@
 """Speed and memory, measured side by side: ``python recipes/benchmark.py``.
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
-fine-tuned) on the six tasks' real shapes, what comparing gradients adds to it, the steps of masked
-pre-training and of training the neural tokenizer with the published way, preparing and reading
-data with plain MNE and a plain memmap, a live window from samples to probabilities with the plain
-forward pass alone, predicting hours with the whole file in memory, and measures what a task costs:
-switching, disk, memory. Figures are medians; the ratios hold within one run on one machine,
-nothing else.
+fine-tuned) on the six tasks' real shapes, the ways of sharing one LaBraM (HPS, MMoE, CGC, MTEEG)
+with each other, what comparing gradients adds to a step, the steps of masked pre-training and of
+training the neural tokenizer with the published way, preparing and reading data with plain MNE and
+a plain memmap, a live window from samples to probabilities with the plain forward pass alone,
+predicting hours with the whole file in memory, and measures what a task costs: switching, disk,
+memory. Figures are medians; the ratios hold within one run on one machine, nothing else.
 
     python recipes/benchmark.py                      # all parts; Base, 16 samples a task
     python recipes/benchmark.py data                 # or some parts: see --help
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import torch
 from benchmarks import pretraining_step as pretraining
+from benchmarks import sharing_step as sharing
 from benchmarks import tokenizer_step as tokenizer
 from benchmarks.cost import cost
 from benchmarks.data import data_table
@@ -39,7 +40,8 @@ from benchmarks.worker import Worker, ask_in_turn
 from tqdm.auto import tqdm
 
 PARTS = (
-    "steps", "gradients", "pretraining", "tokenizer", "data", "footprint", "latency", "recording",
+    "steps", "sharing", "gradients", "pretraining", "tokenizer", "data", "footprint", "latency",
+    "recording",
 )  # fmt: skip
 
 
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "gradients": lambda: gradient_cost_table(
             args.preset, args.samples, args.repeats, args.warmup, device
         ),
+        "sharing": lambda: sharing_step_table(args, device),
         "pretraining": lambda: stage_one_table("pretraining", args, device),
         "tokenizer": lambda: stage_one_table("tokenizer", args, device),
         "data": lambda: data_table(args.minutes, args.recordings, args.repeats),
@@ -114,6 +117,16 @@ def joint_step_table(args: argparse.Namespace, device: torch.device) -> str:
     )
 
 
+def sharing_step_table(args: argparse.Namespace, device: torch.device) -> str:
+    """Time, memory and weights of a step of every way of sharing one LaBraM, asked in turn."""
+    seconds, peak, _ = measured("sharing", sharing.VARIANTS, args, device)
+    return (
+        f"One training step, {args.preset}, {args.samples} samples of each of six tasks, medians "
+        f"of {args.repeats} rounds.\n\n{sharing.sharing_table(args.preset, seconds, peak)}\n\n"
+        f"{notes(sharing.VARIANTS, seconds)}"
+    )
+
+
 def stage_one_table(part: str, args: argparse.Namespace, device: torch.device) -> str:
     """Time and memory of a step of every variant of ``pretraining`` or ``tokenizer``, in turn."""
     kind, what = {
@@ -164,7 +177,7 @@ def rate_of(variant: str, rates: dict[torch.dtype, float]) -> float:
 def wanted(name: str, args: argparse.Namespace, device: torch.device) -> bool:
     """Whether a variant is measured here; compilation needs a compiler, so it is asked for."""
     if args.only:
-        return name in args.only or name == "plain, float32"  # what the others are divided by
+        return name in (*args.only, "plain, float32", sharing.FIRST)  # others are divided by these
     if "compiled" in name and not (args.compile or device.type == "cuda"):
         return False
     if num_processes(name) > 1:  # on GPUs every process wants one of its own
@@ -205,7 +218,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")
-    known = {*VARIANTS, *pretraining.VARIANTS, *tokenizer.VARIANTS}
+    known = {*VARIANTS, *sharing.VARIANTS, *pretraining.VARIANTS, *tokenizer.VARIANTS}
     unknown = sorted(set(args.only or ()) - known)
     if unknown:
         parser.error(f"--only: unknown {unknown}; expected some of {sorted(known)}")

@@ -66,6 +66,7 @@ class ExpertMethod(GradientMethod):
     """
 
     module: MixtureOfExperts
+    makes_base = False
     has_heads = True
     Options: ClassVar[type] = ExpertOptions
     label: ClassVar[str] = ""
@@ -80,11 +81,8 @@ class ExpertMethod(GradientMethod):
 
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
-        expert = config.method_options.get("expert", cls.Options().expert)
-        foreign = "adapter: " if expert == "lora" else None
-        yield from (fault for fault in super().check(config)
-                    if foreign is None or not fault.startswith(foreign))  # fmt: skip
-        if expert == "full" and config.train_temporal_encoder is False:
+        yield from super().check(config)
+        if cls._expert(config) == "full" and config.train_temporal_encoder is False:
             yield (
                 f"train_temporal_encoder: method {config.method} trains whole experts, found "
                 "false; leave it out, or take method_options.expert: lora"
@@ -94,13 +92,21 @@ class ExpertMethod(GradientMethod):
                 f"into_base: method {config.method} makes no tasks of a base, but experts of its "
                 "own; leave it out"
             )
-        for where, head in {"head": config.head, **config.heads}.items():
+        by_task = {f"heads.{task}": head for task, head in config.heads.items()}
+        for where, head in {"head": config.head, **by_task}.items():
             if head.kind == "attention":
-                key = where if where == "head" else f"heads.{where}"
                 yield (
-                    f"{key}.kind: a head of kind attention weighs tokens, which a mixture of "
+                    f"{where}.kind: a head of kind attention weighs tokens, which a mixture of "
                     "experts has none of; expected mean or channels"
                 )
+
+    @classmethod
+    def _expert(cls, config: Any) -> str:
+        return config.method_options.get("expert", cls.Options().expert)
+
+    @classmethod
+    def uses_adapters(cls, config: Any) -> bool:
+        return cls._expert(config) == "lora"
 
     @classmethod
     def build(cls, config: Any, cards: Mapping[str, TaskCard], seed: int) -> Self:

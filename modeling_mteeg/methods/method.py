@@ -66,6 +66,9 @@ class Method(ABC):
     4.2). ``task``: every task its own epoch; nothing that is trained may then be shared."""
     needs_model: ClassVar[bool] = True
     """Whether it starts from the configuration's ``model`` (a preset or a base)."""
+    makes_base: ClassVar[bool] = True
+    """Whether what it saves is a base with tasks, where it starts from one; else the base stays as
+    it is, with the tasks on it."""
     has_adapters: ClassVar[bool] = False
     """Whether the configuration's ``adapter`` section is about it."""
     has_heads: ClassVar[bool] = False
@@ -92,7 +95,7 @@ class Method(ABC):
     @classmethod
     def check(cls, config: Any) -> Iterator[str]:
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
-        if not cls.has_adapters and config.adapter != type(config.adapter)():
+        if not cls.uses_adapters(config) and config.adapter != type(config.adapter)():
             yield f"adapter: method {config.method} has no adapters; leave the section out"
         if not cls.has_heads and (config.head != type(config.head)() or config.heads):
             yield (
@@ -120,6 +123,11 @@ class Method(ABC):
     def start_file(cls, config: Any) -> str | None:
         """A file of weights that a training starts from, other than a base; None: there is none."""
         return None
+
+    @classmethod
+    def uses_adapters(cls, config: Any) -> bool:
+        """Whether a training has a use for the section ``adapter``."""
+        return cls.has_adapters
 
     @classmethod
     def keeps_base(cls, config: Any) -> bool:

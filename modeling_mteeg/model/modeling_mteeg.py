@@ -360,7 +360,7 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
             parts.append(tokens.flatten(0, 1))  # (batch * tokens, width)
             adapter = name if adapters is None else adapters[name]
             stop = start + groups[-1].rows
-            if route and adapter == route[-1][0]:  # one run of rows, one product
+            if route and (adapter, start) == route[-1][::2]:  # one run of rows, one product
                 route[-1] = (adapter, route[-1][1], stop)
             elif adapter is not None:  # the rows of the base alone have no adapter
                 route.append((adapter, start, stop))

@@ -38,7 +38,7 @@ def settle_encoder(config: JointConfig) -> tuple[JointConfig, str]:
     base, method = config.model.base, METHODS[config.method]
     settled = lambda train: dataclasses.replace(config, train_temporal_encoder=train)  # noqa: E731
     asked = config.train_temporal_encoder
-    if not (base and method.needs_model):
+    if not (base and method.needs_model and method.makes_base):
         if config.into_base:
             raise TrainingError("into_base: expected a folder of a base (--base), found none.")
         return settled(asked is not False), ""

@@ -22,6 +22,11 @@ def median_ratio(ours: Sequence[float], plain: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(plain, ours, strict=True))
 
 
+def middle(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
 def step_table(
     head: str,
     samples: int,

@@ -19,10 +19,16 @@ import torch
 from . import joint_step as steps
 from . import own_process
 from . import pretraining_step as pretraining
+from . import sharing_step as sharing
 from . import tokenizer_step as tokenizer
 from .joint_step import num_processes
 
-BUILDERS = {"steps": steps.build, "pretraining": pretraining.build, "tokenizer": tokenizer.build}
+BUILDERS = {
+    "steps": steps.build,
+    "sharing": sharing.build,
+    "pretraining": pretraining.build,
+    "tokenizer": tokenizer.build,
+}
 
 
 def peak_mb(device: torch.device) -> float:

@@ -27,6 +27,7 @@ from modeling_mteeg.methods.mixture_of_experts import copies
 from modeling_mteeg.model.adapter_options import AdapterOptions
 from modeling_mteeg.model.modeling_mteeg import MteegModel
 from modeling_mteeg.settings.schema import ConfigError
+from modeling_mteeg.training.standing_tasks import settle_encoder
 
 TASKS = ("tuab", "seed-v", "chb-mit")
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -332,6 +333,21 @@ def test_frozen_weights_of_equal_experts_take_memory_once():
 def test_what_does_not_go_together_is_said_before_any_work(options, message):
     with pytest.raises(ConfigError, match=message):
         make_config(TASKS, **({"method": "cgc", "adapter": {}} | options))
+
+
+def test_a_base_that_has_tasks_is_started_from_and_left_as_it_is(tmp_path):
+    model = tiny_model()
+    model.add_adapter("tuab", card=CARDS["tuab"])
+    model.save_pretrained(tmp_path / "base")
+    model.save_adapter("tuab", tmp_path / "base/adapters/tuab")
+    options = {"model": {"base": str(tmp_path / "base")}, "adapter": {}}
+    with pytest.raises(TrainingError, match="hps changes the weights"):
+        settle_encoder(make_config(TASKS, method="hps", **options))
+    for expert in ("full", "lora"):
+        options["method_options"] = {"shared": 1, "expert": expert}
+        config, told = settle_encoder(make_config(TASKS, method="mmoe", **options))
+        assert config.train_temporal_encoder and not told
+        assert not METHODS["mmoe"].build(config, CARDS, 0).module.experts[0].tasks
 
 
 def test_a_corpus_without_channels_has_no_gate():

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from places import ROOT
 from tiny_models import CARDS as TINY
 from training_program import make_config
 
@@ -65,8 +66,22 @@ def test_mteeg_trains_a_third_of_what_hps_does():
     encoder = sum(p.numel() for p in model.temporal_encoder.parameters())
     adapter = (1_848_399 - encoder - HEADS) // 6
     assert found["trained"] == 1_848_399 == encoder + 6 * adapter + HEADS
-    assert found["total"] == ENCODER + 6 * adapter + HEADS
+    assert found["total"] == ENCODER + 6 * adapter + HEADS == 7_667_759
     assert found["run_for_one_task"] == {t: ENCODER + adapter + n for t, n in heads.items()}
+
+
+def test_the_documents_numbers_are_these():
+    text = (ROOT / "docs/methods.md").read_text("utf-8")
+    for row in (
+        "hps` | one backbone | head | 5,824,559 | 5,824,559 | 5.8 M",
+        "mmoe` | 6 backbones | gate, head | 35,983,875 | 35,983,875 | 35.0 to 35.2 M",
+        "cgc` | 6 backbones | one backbone, gate, head | 71,080,097 | 71,080,097 | 40.8 to 41.1 M",
+        "mteeg` | one backbone | low-rank adapter, head | 7,667,759 | 1,848,399 | 6.1 M",
+    ):
+        assert f"| `{row} |" in text  # fmt: skip
+    for name, told in (("mmoe", (35.0, 35.2)), ("cgc", (40.8, 41.1)), ("hps", (5.8, 5.8))):
+        run = counts(name)["run_for_one_task"].values()
+        assert (round(min(run) / 1e6, 1), round(max(run) / 1e6, 1)) == told
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -115,6 +115,7 @@ def draw_confusions(
     figure.supxlabel("predicted", fontsize=9, y=0.15 / size[1])
     bar = figure.add_axes((1 - 0.75 / size[0], bottom / size[1], 0.12 / size[0],
                            min(2.5, size[1] - top - bottom) / size[1]))  # fmt: skip
-    figure.colorbar(image, cax=bar).set_label("share of the true class", fontsize=8)
+    numbers = " (numbers: percent)" if len(names) <= _MOST_SHARES else ""
+    figure.colorbar(image, cax=bar).set_label(f"share of the true class{numbers}", fontsize=8)
     bar.tick_params(labelsize=7)
     return figure

@@ -187,4 +187,6 @@ def test_pictures_of_what_the_plan_names(tmp_path, monkeypatch):
     assert made == {"radar.png", "ablation_location.png", *(f"confusion_{t}.png" for t in tasks)}
     assert "No figure of no/where" in text and "no row 'z'" in text
     two = fake_row("a", tasks=tasks[:2])
-    assert "No radar: it needs 3 tasks" in write_report([two], tmp_path / "two", ReportPlan())
+    assert "No radar: it needs 3 tasks" in write_report([two], tmp_path, ReportPlan())
+    made = {path.name for path in tmp_path.iterdir() if path.suffix in (".png", ".tex")}
+    assert made == {"confusion_tuab.png", "confusion_tuev.png", "table_1.tex"}

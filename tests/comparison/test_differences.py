@@ -87,6 +87,12 @@ def test_seeds_are_paired_by_their_number():
     assert test.p == pytest.approx(scipys.pvalue) and test.above == 3
 
 
+def test_the_same_difference_in_all_seeds_is_no_certainty():
+    same = paired_t([0.05, 0.05, 0.05])
+    assert same.interval.missing == "the same difference in all seeds" and same.p is None
+    assert paired_t([0.0, 0.0]).p == 1 and paired_t([0.05, 0.05, 0.0501]).interval.low > 0
+
+
 def test_no_test_where_there_is_nothing_to_test():
     one = differences(fake_row("a", seeds=(0,)), fake_row("b", 0.5, seeds=(0,)))
     difference = one.on_task("a", "b", "tuab", METRIC)

@@ -52,8 +52,8 @@ def overview(claims: Sequence[Claim]) -> str:
     """A line a claim: the verdict, and on which tasks."""
     rows = [["", "claim", "verdict", "by task", "in the mean over tasks"]]
     for number, claim in enumerate(claims, 1):
-        means = "; ".join(f"{_against(test)}{test.difference.value:+.3f}, {test.verdict}"
-                          for test in means_of(claim) if test.verdict != UNTESTED)  # fmt: skip
+        means = "; ".join(_mean_text(test) for test in means_of(claim)
+                          if test.verdict != UNTESTED)  # fmt: skip
         rows.append([str(number), claim.statement, f"**{claim.verdict}**", by_task_text(claim),
                      means])  # fmt: skip
     return _markdown(rows)
@@ -100,8 +100,11 @@ def _test_row(test: Tested) -> list[str]:
     ]  # fmt: skip
 
 
-def _against(test: Tested) -> str:
-    return f"{test.difference.first} less {test.difference.second} "
+def _mean_text(test: Tested) -> str:
+    """``A less B +0.012 (5 tasks), holds``."""
+    found = test.difference
+    tasks = f"{len(found.tasks)} {'tasks' if len(found.tasks) > 1 else 'task'}"
+    return f"{found.first} less {found.second} {found.value:+.3f} ({tasks}), {test.verdict}"
 
 
 def interval_text(interval: Interval) -> str:

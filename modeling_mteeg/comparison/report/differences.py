@@ -20,6 +20,8 @@ from .row_scores import POOLED, Scored, TaskScores, inputs_of
 
 MEAN = "mean over tasks"
 """In place of a task's name."""
+_SAME = 1e-12
+"""Differences that are nearer are equal but for rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,13 @@ class Difference:
 
 
 def paired_t(differences: Sequence[float], note: str = "") -> SeedTest:
-    """Student's interval of the mean of paired differences, 95 %, n - 1 degrees of freedom."""
+    """Student's interval of the mean of paired differences, 95 %, n - 1 degrees of freedom.
+
+    Notes
+    -----
+    Where all seeds differ by the same, which few windows make likely, there is no interval: it
+    would have no width, and say more than some seeds can. No difference in any seed is one of 0.
+    """
     from scipy.stats import t as student
 
     values = np.asarray(differences, float)
@@ -107,9 +115,11 @@ def paired_t(differences: Sequence[float], note: str = "") -> SeedTest:
         return SeedTest(kept, Interval(missing="it is undefined"), None, note)
     if len(values) < 2:
         return SeedTest(kept, Interval(missing="one seed"), None, note)
+    if np.ptp(values) < _SAME:
+        if np.abs(values).max() < _SAME:
+            return SeedTest(kept, Interval(0.0, 0.0), 1.0, note)
+        return SeedTest(kept, Interval(missing="the same difference in all seeds"), None, note)
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-    if error == 0:
-        return SeedTest(kept, Interval(mean, mean), 1.0 if mean == 0 else 0.0, note)
     half = float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
     p = float(2 * student.sf(abs(mean) / error, len(values) - 1))
     return SeedTest(kept, Interval(mean - half, mean + half), p, note)

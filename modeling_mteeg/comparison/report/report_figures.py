@@ -149,5 +149,5 @@ def _confusions(scored: Scored, task: str) -> Any:
         return None
     first = scored.reference(task)
     title = (f"{task}: {first.windows:,} test windows of {people_text(first.people)}, added up "
-             f"over seeds; percent of the true class{simulated_text(scored, (task,))}")  # fmt: skip
+             f"over seeds{simulated_text(scored, (task,))}")  # fmt: skip
     return draw_confusions(counts, first.card.labels, title)

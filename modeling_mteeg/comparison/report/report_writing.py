@@ -31,6 +31,8 @@ from .row_scores import Scored, score_rows
 from .table_formats import as_latex, as_markdown
 
 FORMAT = 1
+_OF_SOME = ("table_[0-9]*.tex", "radar.png", "ablation_*.png", "confusion_*.png")
+"""Files that a report may lack which an earlier one had."""
 
 
 def write_report(rows: Sequence[RowResults], folder: Path, plan: ReportPlan) -> str:
@@ -63,6 +65,9 @@ def write_report(rows: Sequence[RowResults], folder: Path, plan: ReportPlan) -> 
     if not rows:
         raise ValueError("A report needs one finished row or more, found none.")
     folder = Path(folder)
+    for pattern in _OF_SOME:
+        for path in folder.glob(pattern):
+            path.unlink()
     scored = score_rows(rows, plan.tasks)
     differences = Differences(scored)
     claims = test_claims(scored, differences, plan)
@@ -95,9 +100,7 @@ def write_report(rows: Sequence[RowResults], folder: Path, plan: ReportPlan) -> 
 
 
 def _write_tables(folder: Path, scored: Scored, tables: Sequence[Table]) -> list[Path]:
-    """``tables.md`` and a LaTeX file a table; those of an earlier report with more are removed."""
-    for path in folder.glob("table_*.tex"):
-        path.unlink()
+    """``tables.md`` and a LaTeX file a table."""
     text = f"# Results{simulated_text(scored)}\n\n" + "\n\n".join(map(as_markdown, tables)) + "\n"
     made = [write_text(folder / "tables.md", text)]
     made += [write_text(folder / f"table_{table.number}.tex", as_latex(table)) for table in tables]

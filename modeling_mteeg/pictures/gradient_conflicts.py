@@ -36,7 +36,7 @@ def draw_conflicts(
     title : str
     limit : float, optional
         End of the colour scale, for pictures that stand beside each other; by default the largest
-        mean of two tasks.
+        mean of two tasks, and at least 0.25.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def draw_conflicts(
     shown = np.where(np.eye(count, dtype=bool), np.nan, mean_cosine)
     if limit is None:
         largest = np.nanmax(np.abs(shown)) if np.isfinite(shown).any() else 1.0
-        limit = float(min(1.0, max(0.05, largest)))
+        limit = float(min(1.0, max(0.25, largest)))  # what is next to nothing stays pale
     image = axes.imshow(np.ma.masked_invalid(shown), cmap="RdBu", vmin=-limit, vmax=limit)
     axes.set_facecolor(LIGHT)
     names = [short_name(task, 20) for task in tasks]

@@ -207,16 +207,16 @@ class SelectedTraining(TrainingCore):
     def balance(
         self, entry: Mapping[str, Any], drawn: Mapping[str, int]
     ) -> dict[str, dict[str, float]]:
-        """What balances the tasks, by task: what the epoch had, and what the next one has."""
+        """What balances the tasks, by task: what the epoch had, and what a next one has."""
         if not self.progress_rule:
             return {}
+        told = {"samples": {task: drawn[task] for task in self.tasks}}
+        if self.progress.epoch + 1 == self.epochs:
+            return told
         numbers = [self.progress_rule.next_samples([*self.progress.history, entry])]
         # The plan must be the same everywhere, to the last sample: one process says it.
         broadcast_object_list(numbers)
-        return {
-            "samples": {task: drawn[task] for task in self.tasks},
-            "next_samples": {task: numbers[0][task] for task in self.tasks},
-        }
+        return told | {"next_samples": {task: numbers[0][task] for task in self.tasks}}
 
     def keep_start(self) -> None:
         """Make the weights before the first step the first candidate."""

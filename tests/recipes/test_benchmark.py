@@ -99,6 +99,19 @@ def test_the_plain_step_is_the_same_network(steps):
         )
 
 
+@pytest.mark.parametrize("method", ["mteeg", "hps"])
+def test_a_comparison_of_gradients_is_measured_and_trains_nothing(monkeypatch, method):
+    monkeypatch.syspath_prepend(RECIPES)
+    from benchmarks.gradient_cost import ComparedStep
+
+    step = ComparedStep(method, "tiny", 1, torch.device("cpu"))
+    before = [p.detach().clone() for p in step.method.module.parameters()]
+    step.compare()
+    after = step.method.module.parameters()
+    assert all(torch.equal(p, old) for p, old in zip(after, before, strict=True))
+    assert all(None not in row for row in step.comparison.measurements[0]["cosines"])
+
+
 @pytest.mark.parametrize("variant", ["plain, float32", "joint, float32", "joint, bfloat16"])
 def test_a_step_trains(steps, variant):
     step = steps.build(variant, "tiny", 2, torch.device("cpu"))

@@ -31,6 +31,7 @@ from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.settings.plain_json import plain
 from modeling_mteeg.training import selected_training
+from modeling_mteeg.training.conflict_record import read_conflicts
 from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.results import replaced, results_table, summarize
 
@@ -61,9 +62,14 @@ def arguments(data: Path, out: Path, *more: str) -> list[str]:
 
 def test_the_whole_recipe(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
-    assert joint.main(arguments(data, out, "--tasks", ",".join(SIZES))) == 0
+    balanced = ("--set", "balancing.rule=progress", "--set", "gradients.every_steps=2")
+    assert joint.main(arguments(data, out, "--tasks", ",".join(SIZES), *balanced)) == 0
     text = capsys.readouterr().out
-    assert "loaded back" in text
+    assert "loaded back" in text and text.count("samples in the next epoch: tuab 8  seed-v 18") == 1
+    assert len(read_conflicts(out).steps) == 3 and (out / "gradient_conflicts.png").is_file()
+    card = (out / "model/README.md").read_text("utf-8")
+    assert "| gradients of tasks | every 2 steps on " in card
+    assert "| balancing | progress by training loss" in card
     assert re.search(
         rf"1 process on cpu with {torch.get_num_threads()} threads?, precision no", text
     )

@@ -77,8 +77,15 @@ def check_case(network, signal, case, logits) -> None:
         assert network.get_parameter(name).grad.norm().item() == pytest.approx(norm, rel=1e-6)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", TINY)
+TINY_CASES = [
+    pytest.param(name, task, marks=pytest.mark.slow if cost else ())
+    for name in TINY
+    for task in TASKS
+    for cost in [task in ("tuev", "physionet-mi") or (name, task) == ("ffcl", "seed-v")]
+]
+
+
+@pytest.mark.parametrize(("name", "task"), TINY_CASES)
 def test_tiny_networks_meet_the_published_code(name, task, golden, inputs):
     folder, cases = golden
     key = name.replace("-", "_")

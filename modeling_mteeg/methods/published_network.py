@@ -124,12 +124,16 @@ def _computed_faults(
     faults = []
     for name, own in computed.items():
         given = state.pop(name, own)
-        right = isinstance(given, torch.Tensor) and given.ndim == own.ndim
-        if right:  # the published table has more rows
+        right = (
+            isinstance(given, torch.Tensor)
+            and given.ndim == own.ndim
+            and given.numel() > 0
+            and given.shape[2:] == own.shape[2:]
+        )
+        if right:  # the published tables have more rows; they may have been kept as float16
             given, own = (tensor.double().reshape(-1, *own.shape[2:]) for tensor in (given, own))
             rows = min(len(given), len(own))
-            right = rows > 0 and given.shape[1:] == own.shape[1:]
-            right = right and torch.allclose(given[:rows], own[:rows].to(given), atol=1e-4)
+            right = torch.allclose(given[:rows], own[:rows].to(given), atol=1e-2)
         if not right:
             faults.append(f"{name}: other values than the network computes")
     return faults

@@ -293,7 +293,7 @@ def test_published_states_are_taken_whole_or_not_at_all(name):
     }
     for key, own in network.computed().items():
         wrong[f"{key}: other values"] = {**state, key: own + 1}
-        wrong[f"{key}: other values than"] = {**state, key: torch.zeros(1)}
+        wrong[f"{key}: other values than"] = {**state, key: torch.zeros(())}
     for text, given in wrong.items():
         with pytest.raises(PublishedStateError, match=text.replace(".", r"\.")):
             network.load_published(given)

@@ -15,8 +15,9 @@ import pkgutil
 
 from .method import FittedMethod, GradientMethod, Method, TaskOutput, TrainingError
 from .method_table import MethodTable
+from .published_network import WindowError
 from .published_sharing import build_sharing
-from .single_network import WindowError, build_single_task
+from .single_network import build_single_task
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_file.name}", __name__)

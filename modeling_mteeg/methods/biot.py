@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,8 @@ from ..model.channels import clean_name
 from ..model.task_card import TaskCard
 from ..settings.schema import setting
 from .method import TrainingError
-from .single_network import SingleNetworkMethod, SingleTaskNetwork
+from .published_network import SingleTaskNetwork
+from .single_network import SingleNetworkMethod
 from .sinusoids import SinusoidalPositions
 
 FRAME, HOP = 200, 100
@@ -91,12 +93,9 @@ class PreNorm(nn.Module):
         return self.fn(self.norm(tokens))
 
 
-def _named(**parts: nn.Module) -> nn.Module:
-    """Nothing but a level of the published names."""
-    module = nn.Module()
-    for name, part in parts.items():
-        module.add_module(name, part)
-    return module
+def _named(**parts: nn.Module) -> nn.Sequential:
+    """A level of the published names."""
+    return nn.Sequential(OrderedDict(parts))
 
 
 class BIOTEncoder(nn.Module):
@@ -106,13 +105,10 @@ class BIOTEncoder(nn.Module):
         super().__init__()
         width, frames = options.width, (samples - FRAME) // HOP + 1
         self.patch_embedding = _named(projection=nn.Linear(BINS, width))
-        layers = nn.ModuleList(
-            nn.ModuleList((
-                PreNorm(width, LinearAttention(width, options.heads)),
-                PreNorm(width, _named(fn=Feedforward(width))),
-            ))
-            for _ in range(options.layers)
-        )  # fmt: skip
+        layers = nn.ModuleList()
+        for _ in range(options.layers):
+            attention = PreNorm(width, LinearAttention(width, options.heads))
+            layers.append(nn.ModuleList((attention, PreNorm(width, _named(fn=Feedforward(width))))))
         self.transformer = _named(layers=_named(layers=layers))
         self.positional_encoding = SinusoidalPositions(frames, width)
         self.channel_tokens = nn.Embedding(channels, width)
@@ -122,13 +118,13 @@ class BIOTEncoder(nn.Module):
         return torch.fft.rfft(signal.unfold(2, FRAME, HOP)).abs()
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        tokens = self.patch_embedding.projection(self.spectra(signal))
+        tokens = self.patch_embedding(self.spectra(signal))  # (n, channels, frames, width)
         tokens = tokens + self.channel_tokens.weight[:, None]  # a channel's row at all its frames
         # Positions are those of a channel's frames, whatever the channel.
         hidden = self.positional_encoding(tokens).flatten(1, 2)  # (n, channels * frames, width)
         for attention, mlp in self.transformer.layers.layers:
             hidden = hidden + attention(hidden)
-            hidden = hidden + mlp.fn.fn(mlp.norm(hidden))
+            hidden = hidden + mlp(hidden)
         return hidden.mean(1)
 
 
@@ -154,7 +150,7 @@ class BIOTNetwork(SingleTaskNetwork):
         }
 
     def logits(self, signal: torch.Tensor) -> torch.Tensor:
-        return self.classifier.clshead(self.biot(signal))
+        return self.classifier(self.biot(signal))
 
 
 @dataclasses.dataclass(frozen=True)

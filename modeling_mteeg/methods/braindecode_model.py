@@ -16,16 +16,13 @@ from torch import nn
 from ..model.task_card import TaskCard
 from ..settings.schema import nearest, setting
 from .method import Method
-from .single_network import (
-    SingleNetworkMethod,
-    WindowError,
-    samples_of,
-    scaled_by_quantile,
-)
+from .published_network import WindowError
+from .single_network import SingleNetworkMethod, samples_of, scaled_by_quantile
 
 EXTRA = "braindecode"
 OF_THE_TASK = ("n_outputs", "n_chans", "chs_info", "n_times", "input_window_seconds", "sfreq")
 """What the task says; not to be chosen."""
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 OWN = "braindecode's own"
 """In place of a default that is no plain value, such as an activation."""
 
@@ -113,7 +110,7 @@ def _options_of(model: type[nn.Module]) -> type:
     """A dataclass of a model's keyword arguments, its defaults where they are plain values."""
     fields = [("scaling", str, setting("microvolt", "microvolt|quantile"))]
     for name, parameter in inspect.signature(model).parameters.items():
-        if name in OF_THE_TASK or parameter.kind is parameter.VAR_KEYWORD:
+        if name in OF_THE_TASK or parameter.kind in _VARIABLE:
             continue
         plain = isinstance(parameter.default, (bool, int, float, str, type(None)))
         fields.append((name, Any, setting(parameter.default if plain else OWN)))

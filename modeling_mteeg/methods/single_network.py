@@ -1,14 +1,14 @@
-"""What methods of one network a task share: scaling, windows, files, and published weights.
+"""What methods of one network a task share: scaling, batches, files.
 
 Nothing is shared by the tasks, so each keeps its own best epoch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,6 +21,7 @@ from ..model.task_card import TaskCard
 from ..settings.plain_json import write_json
 from ..settings.schema import nearest, read_section
 from .method import Batch, GradientMethod, Method, TrainingError
+from .published_network import SingleTaskNetwork, WindowError
 from .task_files import WEIGHTS_FILE, save_tasks
 
 NETWORK_FILE = "network.json"
@@ -28,14 +29,7 @@ NETWORK_FILE = "network.json"
 _QUANTILE, _LEAST = 0.95, 1e-8
 _CUTTING = {"max_tokens": None, "gradient_accumulation": 1}
 """Keys of ``optimization`` that cut a batch, and the values at which they do not."""
-
-
-class WindowError(TrainingError, ValueError):
-    """Windows that a network cannot take; the text says what it needs and what there was."""
-
-
-class PublishedStateError(ValueError):
-    """A state dict that is not that of the published network."""
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
 def scaled_by_quantile(signal: torch.Tensor) -> torch.Tensor:
@@ -63,142 +57,6 @@ def scaled_by_quantile(signal: torch.Tensor) -> torch.Tensor:
     low = largest[..., -1:]  # (batch, channels, 1)
     high = largest[..., -2:-1] if samples - below > 1 else low
     return signal / (torch.lerp(low, high, place - below) + _LEAST)
-
-
-class SingleTaskNetwork(nn.Module):
-    """A network for windows of one shape, its parts named as in the published code.
-
-    Parameters
-    ----------
-    channels, samples : int
-        Of the windows.
-    outputs : int
-        Logits.
-
-    Raises
-    ------
-    WindowError
-        It cannot take such windows.
-    """
-
-    name: ClassVar[str] = ""
-    """Of its method, for messages."""
-    Options: ClassVar[type]
-    """Dataclass of its sizes."""
-
-    def __init__(self, channels: int, samples: int, outputs: int) -> None:
-        super().__init__()
-        self.channels, self.samples, self.outputs = channels, samples, outputs
-        needs = self.needs(channels, samples)
-        if needs:
-            raise WindowError(
-                f"{self.name} needs {needs}, found windows of {channels} channels x {samples} "
-                "samples."
-            )
-
-    @classmethod
-    @abstractmethod
-    def needs(cls, channels: int, samples: int) -> str:
-        """What these windows lack, such as ``more than 100 samples``; empty: nothing."""
-
-    @abstractmethod
-    def logits(self, signal: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, outputs) of a signal (batch, channels, samples)."""
-
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        """Logits of scaled windows.
-
-        Parameters
-        ----------
-        signal : torch.Tensor
-            (batch, channels, samples) float, scaled as by :func:`scaled_by_quantile`.
-
-        Returns
-        -------
-        torch.Tensor, (batch, outputs)
-
-        Raises
-        ------
-        ValueError
-            Windows of another shape than the network was made for.
-        """
-        if signal.ndim != 3 or tuple(signal.shape[1:]) != (self.channels, self.samples):
-            raise ValueError(
-                f"{self.name}: expected a signal of shape (batch, {self.channels}, {self.samples})"
-                f", found {tuple(signal.shape)}."
-            )
-        return self.logits(signal)
-
-    def computed(self) -> dict[str, torch.Tensor]:
-        """What a published state dict may hold, too, and the network computes by itself."""
-        return {}
-
-    def load_published(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over the published network's state dict of the same channels, samples and outputs.
-
-        Parameters
-        ----------
-        state : mapping of str to torch.Tensor
-            By the published names. What follows from the shape (``pe``, ``index``) and the
-            counters of batch normalisation (``num_batches_tracked``) may be missing.
-
-        Raises
-        ------
-        PublishedStateError
-            Names are missing or left over, or shapes or values are others; nothing is taken then.
-        """
-        state = dict(state)
-        faults = _computed_faults(state, self.computed())
-        own = self.state_dict()
-        counters = {name for name in own if name.endswith("num_batches_tracked")}
-        faults += _state_faults(state, own, optional=counters)
-        if faults:
-            raise PublishedStateError(
-                f"{self.name}: expected the published state dict for {self.channels} channels, "
-                f"{self.samples} samples and {self.outputs} outputs, found\n  - "
-                + "\n  - ".join(faults)
-            )
-        self.load_state_dict(own | state)
-
-
-def _computed_faults(
-    state: dict[str, torch.Tensor], computed: Mapping[str, torch.Tensor]
-) -> list[str]:
-    """Take what the network computes out of ``state``; say where it is something else."""
-    faults = []
-    for name, own in computed.items():
-        given = state.pop(name, None)
-        if given is None:
-            continue
-        rows = min(map(len, (given.squeeze(0), own.squeeze(0))))  # a table may be longer
-        given, own = given.squeeze(0)[:rows].double(), own.squeeze(0)[:rows].double()
-        if given.shape != own.shape or not torch.allclose(given, own.to(given), atol=1e-4):
-            faults.append(f"{name}: other values than the network computes")
-    return faults
-
-
-def _state_faults(
-    state: Mapping[str, Any], own: Mapping[str, torch.Tensor], optional: set[str]
-) -> list[str]:
-    """How a state dict differs from a network's own, in sentences."""
-    faults = []
-    missing = [name for name in own if name not in state and name not in optional]
-    if missing:
-        faults.append(f"missing: {_listed(missing)}")
-    left = [name for name in state if name not in own]
-    if left:
-        faults.append(f"left over: {_listed(left)}{nearest(left[0], missing or own)}")
-    for name, tensor in own.items():
-        found = state.get(name, tensor)
-        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        if shape != tuple(tensor.shape):
-            faults.append(f"{name}: expected shape {tuple(tensor.shape)}, found {shape}")
-    return faults
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 class SingleNetworkMethod(GradientMethod):
@@ -297,7 +155,7 @@ class SingleNetworkMethod(GradientMethod):
         for task, batch in batches.items():
             signal = self.scaled(task, batch["input_values"].flatten(2))  # (n, channels, samples)
             network, labels, loss = self.module[task], batch.get("labels"), None
-            with _single_samples_whole(network, len(signal)):
+            with _running_statistics_alone(network, len(signal)):
                 logits = network(signal)  # (n, outputs)
             if labels is not None:
                 loss = task_loss(self.cards[task], logits, labels, smoothing)
@@ -347,6 +205,32 @@ class SingleNetworkMethod(GradientMethod):
         return options_from(cls.Options, given, str(place / NETWORK_FILE))
 
 
+def samples_of(card: TaskCard) -> int:
+    """Samples of a task's windows."""
+    return round(card.window_s * card.rate_hz)
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    return any(isinstance(module, _BATCH_NORM) for module in network.modules())
+
+
+@contextlib.contextmanager
+def _running_statistics_alone(network: nn.Module, number: int) -> Iterator[None]:
+    """While a batch of one sample is trained on, batch normalisation takes the running statistics.
+
+    One sample has none of its own: PyTorch refuses it where a map is a single value.
+    """
+    alone = network.training and number == 1
+    norms = [module for module in network.modules() if alone and isinstance(module, _BATCH_NORM)]
+    for module in norms:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in norms:
+            module.train()
+
+
 def options_from(kind: type, given: Mapping[str, Any], where: str) -> Any:
     """A dataclass of plain values, as a configuration or a file has them.
 
@@ -360,37 +244,6 @@ def options_from(kind: type, given: Mapping[str, Any], where: str) -> Any:
     if faults:
         raise ValueError("; ".join(faults))
     return read
-
-
-def samples_of(card: TaskCard) -> int:
-    """Samples of a task's windows."""
-    return round(card.window_s * card.rate_hz)
-
-
-def _has_batch_norm(network: nn.Module) -> bool:
-    return any(isinstance(module, _BATCH_NORM) for module in network.modules())
-
-
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm
-
-
-class _single_samples_whole:
-    """While a batch of one sample is trained on, batch normalisation takes the running statistics.
-
-    One sample has none of its own: PyTorch refuses it where a map is a single value.
-    """
-
-    def __init__(self, network: nn.Module, number: int) -> None:
-        alone = network.training and number == 1
-        self.norms = [m for m in network.modules() if alone and isinstance(m, _BATCH_NORM)]
-
-    def __enter__(self) -> None:
-        for module in self.norms:
-            module.eval()
-
-    def __exit__(self, *_: Any) -> None:
-        for module in self.norms:
-            module.train()
 
 
 def build_single_task(

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ..settings.schema import setting
-from .single_network import SingleNetworkMethod, SingleTaskNetwork
+from .published_network import SingleTaskNetwork
+from .single_network import SingleNetworkMethod
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..settings.schema import setting
-from .single_network import SingleNetworkMethod, SingleTaskNetwork
+from .published_network import SingleTaskNetwork
+from .single_network import SingleNetworkMethod
 
 KERNEL, STRIDE = 15, 8
 SAMPLES = KERNEL + STRIDE * (KERNEL - 1)

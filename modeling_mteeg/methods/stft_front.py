@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..settings.schema import setting
-from .single_network import SingleTaskNetwork
+from .published_network import SingleTaskNetwork
 
 FRAME, HOP = 200, 10
 """Samples of a frame of the spectrogram, and from one to the next: 1 s and 0.05 s at 200 Hz."""

@@ -19,7 +19,8 @@ from published_networks import (
 from safetensors.torch import load_file
 
 from modeling_mteeg.methods import WindowError, build_single_task
-from modeling_mteeg.methods.single_network import PublishedStateError, scaled_by_quantile
+from modeling_mteeg.methods.published_network import PublishedStateError
+from modeling_mteeg.methods.single_network import scaled_by_quantile
 
 TASKS = ("tuab", "tuev", "seed-v", "sleep-edf", "physionet-mi")
 COUNTS = {  # tuab, tuab-23, tuev, tuev-23, seed-v, sleep-edf, physionet-mi
@@ -77,8 +78,15 @@ def check_case(network, signal, case, logits) -> None:
         assert network.get_parameter(name).grad.norm().item() == pytest.approx(norm, rel=1e-6)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", TINY)
+TINY_CASES = [
+    pytest.param(name, task, marks=pytest.mark.slow if cost else ())
+    for name in TINY
+    for task in TASKS
+    for cost in [task in ("tuev", "physionet-mi") or (name, task) == ("ffcl", "seed-v")]
+]
+
+
+@pytest.mark.parametrize(("name", "task"), TINY_CASES)
 def test_tiny_networks_meet_the_published_code(name, task, golden, inputs):
     folder, cases = golden
     key = name.replace("-", "_")
@@ -145,16 +153,12 @@ def _stage(network, found, name, call) -> torch.Tensor | None:
     if hasattr(network, "biot"):
         if name == "pooled":
             return found["biot"][0][0]
-        if name in ("spectra", "patch_embedding", "positional_encoding"):
-            place = {"patch_embedding": "biot.patch_embedding.projection"}.get(name, name)
-            place = "biot.positional_encoding" if name == "positional_encoding" else place
-            values = found[place][0][0, call]  # all channels are one call here
-            return values.mT if name == "spectra" else values
-        if name.startswith("transformer.layers.layers."):
-            # The MLP's norm and parts are called one by one.
-            place = f"biot.{name}"
-            return found[place][0][0] if place in found else found[f"{place}.fn.fn"][0][0]
-        return None
+        if name == "spectra":
+            return found[name][0][0, call].mT  # all channels are one call here
+        values = found.get(f"biot.{name}")
+        if values is None:
+            return None
+        return values[0][0] if name.startswith("transformer.") else values[0][0, call]
     if name == "conv4":
         values = found[name][call][0]
         return values.mean((1, 2), keepdim=True)
@@ -285,9 +289,11 @@ def test_published_states_are_taken_whole_or_not_at_all(name):
         f"missing: {last}": {k: t for k, t in state.items() if k != last},
         "left over: heads.weight": {**state, "heads.weight": torch.zeros(2)},
         f"{first}: expected shape": {**state, first: torch.zeros(7)},
+        f"{last}: expected torch.float32, found": {**state, last: state[last].long()},
     }
     for key, own in network.computed().items():
         wrong[f"{key}: other values"] = {**state, key: own + 1}
+        wrong[f"{key}: other values than"] = {**state, key: torch.zeros(())}
     for text, given in wrong.items():
         with pytest.raises(PublishedStateError, match=text.replace(".", r"\.")):
             network.load_published(given)

@@ -27,9 +27,9 @@ class RowResults:
         split is fixed). A task without results is not there.
     facts : mapping of str to mapping of int to mapping
         Task to seed to plain facts of that training: ``parameters`` (numbers: ``total`` and
-        ``trained`` of all its tasks together, ``run`` for this one), ``seconds`` (of wall time), ``peak_memory_bytes``,
-        ``epochs``, ``history``, ``settings``, ``versions``, ``split_hash``, ``conflicts`` (where
-        gradients were compared).
+        ``trained`` of all its tasks together, ``run`` for this one), ``seconds`` (of wall time),
+        ``peak_memory_bytes``, ``epochs``, ``history``, ``settings``, ``versions``, ``split_hash``,
+        ``conflicts`` (where gradients were compared).
     missing : mapping of str to str
         Task to why it has no results: not finished, or what the model needs and the task lacks.
     options : mapping

@@ -78,13 +78,12 @@ def finish(
     }
     if (folder / CONFLICTS).is_file():
         said["conflicts"] = json.loads((folder / CONFLICTS).read_text("utf-8"))
-    if not keep_model:
-        shutil.rmtree(folder / MODEL)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     said["files"] = {path.relative_to(folder).as_posix(): _seen(path)
                      for path in [*sorted((folder / PREDICTIONS).glob("*.parquet")),
                                   folder / HISTORY]}  # fmt: skip
     write_json(folder / DONE, plain(said))
+    for place in ("checkpoints", *([] if keep_model else [MODEL])):
+        shutil.rmtree(folder / place, ignore_errors=True)
     return said
 
 

@@ -138,7 +138,9 @@ def test_the_learning_rate_that_validation_chose_is_the_one_that_trains(whole):
         said = json.loads(place.read_text())
         best = max(said["tries"], key=lambda each: each["validation"])
         assert said["seed"] == 100 and said["chosen"] == best["values"]
-        assert [each["values"]["lr"] for each in said["tries"]] == [3e-4, 3e-3], "the row's own is neither"
+        assert [each["values"]["lr"] for each in said["tries"]] == [3e-4, 3e-3], (
+            "the row's own is neither"
+        )
         for file in place.parents[1].glob("seed-*/unit.json"):
             done = json.loads(file.read_text())
             assert done["settings"]["optimization"]["lr"] == best["values"]["lr"]

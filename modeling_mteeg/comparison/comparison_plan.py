@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -254,11 +255,18 @@ def _not_installed(options: RowOptions) -> str | None:
     package, colon, _ = (options.method or "").partition(":")
     if not colon or package not in Method.families:
         return None
+    fault = import_fault(package)
+    remedy = f"pip install 'modeling-mteeg[{package}]'"
+    return fault and f"{package} is not installed, or not completely ({fault}): {remedy}"
+
+
+@functools.cache  # a second import of what failed halfway may seem to succeed
+def import_fault(package: str) -> str | None:
+    """Why a package cannot be imported; None: it can."""
     try:
         importlib.import_module(package)
     except (ImportError, OSError) as error:
-        why = f"{package} is not installed, or not completely ({error})"
-        return f"{why}: pip install 'modeling-mteeg[{package}]'"
+        return str(error)
     return None
 
 

@@ -70,7 +70,7 @@ def finish(
         "start_fingerprint": start,
         **{key: record.get(key) for key in _OF_RECORD},
         "chosen_epoch": {task: results["epoch"] for task, results in records.items()},
-        "parameters": {task: _parameters(records[task], task) for task in part.tasks},
+        "parameters": {task: results["parameters"] for task, results in records.items()},
         **measured,
         "tuning": tuning,
         "settings": config.to_dict(),
@@ -121,15 +121,3 @@ def note_tuned(
 def _seen(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _parameters(record: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """``total`` and ``trained`` of the training's tasks together, ``run`` for this one; as far as
-    the method tells them."""
-    told = record.get("parameters")
-    if isinstance(told, Mapping):
-        by_task = told.get("run_for_one_task", {})
-        return {"total": told.get("total"), "trained": told.get("trained"),
-                "run": by_task.get(task)}  # fmt: skip
-    trained = record.get("trainable_parameters")
-    return {} if trained is None else {"trained": trained}

@@ -127,6 +127,8 @@ def test_every_training_leaves_all_that_numbers_are_made_of(whole):
             assert all(len(said.labels) == windows for (said,) in by_seed.values())
             for seed, facts in row.facts[task].items():
                 assert facts["seconds"] > 0 and facts["peak_memory_bytes"] > 1e8
+                counts = facts["parameters"]
+                assert 0 < counts["run"] <= counts["total"] >= counts["trained"] > 0
                 assert facts["settings"]["seeds"] == [seed] and "torch" in facts["versions"]
                 assert facts["split_hash"] == "stored" and len(facts["history"]) >= 2
     assert not list(out.rglob("checkpoints")) and not list(out.rglob("model"))

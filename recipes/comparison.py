@@ -37,7 +37,6 @@ from modeling_mteeg.comparison.comparison_arguments import comparison_parser, ov
 from modeling_mteeg.comparison.comparison_config import NOTE
 from modeling_mteeg.comparison.comparison_plan import Plan, load_plan
 from modeling_mteeg.comparison.finished_rows import (
-    check_same_windows,
     read_rows,
     unfinished,
     with_others,
@@ -60,7 +59,6 @@ from modeling_mteeg.comparison.units import (
     tuned,
 )
 from modeling_mteeg.data import StreamError
-from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import describe_joint, say
 from modeling_mteeg.training.final_report import SPLIT_FILES, save_splits
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
@@ -150,7 +148,6 @@ def table(plan: Plan, added: Sequence[Path], failed: Sequence[str] = ()) -> int:
     """Write and print what the finished trainings say; 1 where something failed or is damaged."""
     failed = list(failed)
     rows = read_rows(plan.output, plan, failed)
-    check_same_windows(rows)
     text = write_results(plan, with_others(rows, added))
     print(f"\n{text}\n\n{unfinished(plan, rows)}")
     for line in dict.fromkeys(failed):
@@ -182,23 +179,25 @@ class Run:
         if part.row.name not in self.again and self.is_done(part):
             return
         reasons = {task: why for task, why in self.prepared.gaps.items() if task in asked.tasks}
-        reasons |= unfit(part, corpora) if part.tasks else {}
-        part = part.without(reasons)
+        try:
+            reasons |= unfit(part, corpora) if part.tasks else {}
+            self.leave_out(asked, reasons)
+            part = part.without(reasons)
+            chosen = self.tune(part, corpora) if part.tasks else None
+            for seed in part.seeds if chosen is not None else ():
+                self.unit(part, seed, corpora, chosen)
+        except (RuntimeError, ValueError) as error:  # of the training, its checkpoint, its memory
+            self.failed.append(f"{asked}: {error}")
+            say(self.accelerator, f"not finished: {error}")
+
+    def leave_out(self, part: Part, reasons: Mapping[str, str]) -> None:
+        """Note which tasks of a part have no results, and why; without any, forget earlier ones."""
         for task, why in reasons.items():
             say(self.accelerator, f"left out: {task}: {why}")
         if self.accelerator.is_main_process:
-            for seed in asked.seeds:
-                note_missing(asked, seed, reasons)
+            for seed in part.seeds:
+                note_missing(part, seed, reasons)
         self.accelerator.wait_for_everyone()
-        if not part.tasks:
-            return
-        try:
-            chosen = self.tune(part, corpora)
-            for seed in part.seeds if chosen is not None else ():
-                self.unit(part, seed, corpora, chosen)
-        except (CheckpointError, TrainingError, ValueError) as error:
-            self.failed.append(f"{part}: {error}")
-            say(self.accelerator, f"not finished: {error}")
 
     def is_done(self, part: Part) -> bool:
         """Whether all seeds are there, or are damaged, which stands until it is asked for anew."""

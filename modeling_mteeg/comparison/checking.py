@@ -165,35 +165,44 @@ def count_folds(config: JointConfig, stored: Mapping[str, Corpus]) -> int:
 
 
 def unfit(part: Part, corpora: Mapping[str, Corpus]) -> dict[str, str]:
-    """Tasks that a row's model cannot take, and what it says: one step of a method on each.
+    """Tasks that a row's model cannot take, each with what it says.
 
-    The method is built as the training builds it and asked for two windows of the test; where that
-    fails with all tasks, each is tried alone.
+    The method is built as the training builds it and asked for two windows of every test; where
+    that fails, each task is tried alone.
+
+    Raises
+    ------
+    TrainingError, ValueError, RuntimeError
+        It fails with all tasks together and with none alone.
     """
+    config = part.training(part.seeds[0])
     try:
-        _try_method(part, corpora)
-    except (TrainingError, ValueError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
+        _try_method(config, part.tasks, corpora)
+        return {}
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError) as error:
         if len(part.tasks) == 1:
             return {part.tasks[0]: str(error)}
         found = {}
         for task in part.tasks:
-            alone = part.without([other for other in part.tasks if other != task])
-            found |= unfit(alone, corpora)
-        if not found:  # each alone, but not together: no task's fault
+            try:
+                _try_method(config, (task,), corpora)
+            except (ValueError, RuntimeError) as alone:
+                found[task] = str(alone)
+        if not found:
             raise
         return found
-    return {}
 
 
-def _try_method(part: Part, corpora: Mapping[str, Corpus]) -> None:
-    config = part.training(part.seeds[0])
-    cards = {task: corpora[task].card for task in part.tasks}
-    method = METHODS[config.method].build(config, cards, part.seeds[0])
+def _try_method(config: JointConfig, tasks: tuple[str, ...], corpora: Mapping[str, Corpus]) -> None:
+    data = dataclasses.replace(config.data, tasks=tasks)
+    config, seed = dataclasses.replace(config, data=data), config.seeds[0]
+    cards = {task: corpora[task].card for task in tasks}
+    method = METHODS[config.method].build(config, cards, seed)
     if not isinstance(method, GradientMethod):
         return
-    for task in part.tasks:
+    for task in tasks:
         reader = corpora[task].splits["test"]
         batch = model_inputs(reader, cards[task], np.arange(min(2, len(reader))))
         del batch["labels"]

@@ -14,6 +14,7 @@ report: {...}          # figures and claims
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..settings.config_file import SavedConfig
@@ -34,6 +35,10 @@ NOT_HERE = {
     "tracker": "every row leaves a history.json",
     "output": "use output beside common",
 }
+_BY_TASK = (
+    "sampling", "monitor", "metrics", "heads", "data.labels", "optimization.task_weights",
+    "optimization.class_weights",
+)  # fmt: skip
 NOTE = "comparison.yaml"
 """In the output folder: the plan of whoever began last."""
 
@@ -100,3 +105,16 @@ class ComparisonConfig(SavedConfig):
 def folder_name(name: str) -> str:
     """Of a row: what no folder's name can hold is replaced."""
     return "".join(c if c.isalnum() or c in "=,.-+_" else "_" for c in name)
+
+
+def of_tasks(tree: Mapping[str, Any], kept: Callable[[str], bool]) -> dict[str, Any]:
+    """Keys of a joint training without what they say by name of tasks that are not ``kept``."""
+    tree = dict(tree)
+    for where in _BY_TASK:
+        section, _, key = where.partition(".")
+        if key and isinstance(tree.get(section), Mapping):
+            tree[section] = dict(tree[section])
+        place, name = (tree.get(section), key) if key else (tree, section)
+        if isinstance(place, Mapping) and isinstance(place.get(name), Mapping):
+            place[name] = {task: said for task, said in place[name].items() if kept(task)}
+    return tree

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .comparison_config import (
     RowOptions,
     TuneOptions,
     folder_name,
+    of_tasks,
 )
 from .report import ReportPlan
 
@@ -136,7 +138,7 @@ def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = N
         All faults of all rows.
     """
     config = ComparisonConfig.load(path, {"output": output} if output else None)
-    config = dataclasses.replace(config, common=put_over(config.common, over_common, "common"))
+    config = dataclasses.replace(config, common=_over(config.common, over_common))
     faults = list(_common_faults(config))
     rows, left_out = [], {}
     for place, options in enumerate(config.rows):
@@ -157,6 +159,14 @@ def load_plan(path: Path, over_common: Mapping[str, Any], output: str | None = N
     if faults:
         raise ConfigError(str(path), faults)
     return Plan(config, tuple(rows), report, left_out)
+
+
+def _over(common: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """``common`` with dotted keys over it; what it says of tasks that these leave out is gone."""
+    data = common.get("data")
+    tasks, chosen = data.get("tasks") if isinstance(data, Mapping) else None, keys.get("data.tasks")
+    gone = set(map(str, tasks or ())) - set(chosen) if chosen else set()
+    return put_over(of_tasks(common, lambda task: task not in gone), keys, "common")
 
 
 def _report(config: ComparisonConfig, faults: list[str]) -> ReportPlan:
@@ -243,9 +253,21 @@ def _row(
 def _not_installed(options: RowOptions) -> str | None:
     """Why the model of another package, such as ``braindecode:EEGNet``, cannot be here."""
     package, colon, _ = (options.method or "").partition(":")
-    if not colon or package not in Method.families or find_spec(package) is not None:
+    if not colon or package not in Method.families:
         return None
-    return f"{package} is not installed: pip install 'modeling-mteeg[{package}]'"
+    fault = import_fault(package)
+    remedy = f"pip install 'modeling-mteeg[{package}]'"
+    return fault and f"{package} is not installed, or not completely ({fault}): {remedy}"
+
+
+@functools.cache  # a second import of what failed halfway may seem to succeed
+def import_fault(package: str) -> str | None:
+    """Why a package cannot be imported; None: it can."""
+    try:
+        importlib.import_module(package)
+    except (ImportError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _unknown(method: str) -> str:

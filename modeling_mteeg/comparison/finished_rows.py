@@ -132,7 +132,7 @@ def _read_unit(
     predictions = read_predictions(folder / PREDICTIONS / f"{task}.parquet")
     history = json.loads((folder / HISTORY).read_text("utf-8"))
     return predictions, {
-        "parameters": said["parameters"][task],
+        "parameters": _parameters(said["parameters"][task], task),
         "seconds": said["seconds"],
         "peak_memory_bytes": said["peak_memory_bytes"],
         "peak_memory": said["peak_memory"],
@@ -148,6 +148,12 @@ def _read_unit(
         "tasks": said["tasks"],
         **({"conflicts": said["conflicts"]} if "conflicts" in said else {}),
     }
+
+
+def _parameters(told: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """``total`` and ``trained`` of the training's tasks together, ``run`` for this one."""
+    run = told["run"] if "run" in told else told["run_for_one_task"][task]
+    return {"total": told["total"], "trained": told["trained"], "run": run}
 
 
 def _over_folds(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:

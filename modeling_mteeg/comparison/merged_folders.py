@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..training.joint_config import JointConfig
 from ..training.results import replaced
 from .checking import as_then
 from .comparison_plan import Plan, Row
@@ -89,14 +90,14 @@ def _takable(
             continue
         for place in sorted(there.glob("*/fold-*/*")):
             try:
-                if _is_new(row, place, there):
+                if _is_new(row, place, there, note["folds"]):
                     taken.append((place, row.folder / place.relative_to(there)))
             except ResultError as error:
                 faults.append(str(error))
     return taken
 
 
-def _is_new(row: Row, place: Path, there: Path) -> bool:
+def _is_new(row: Row, place: Path, there: Path, folds: int) -> bool:
     """Whether a unit's or tries' folder is to be copied.
 
     Raises
@@ -110,9 +111,12 @@ def _is_new(row: Row, place: Path, there: Path) -> bool:
         return sorted(p.name for p in place.glob("*")) == [MISSING] and not here.exists()
     if not (place / name).is_file():
         return False
-    said = finished(place) if name == DONE else read_result(place / TUNED)
     if name == DONE:
+        said = finished(place)
         _check_unit(row, place, said)
+    else:
+        said = read_result(place / TUNED)
+        _check_tries(row, place, said, folds)
     if not (here / name).is_file():
         return True
     mine = read_result(here / name)
@@ -134,10 +138,22 @@ def _check_unit(row: Row, place: Path, said: dict) -> None:
         if not tries.is_file():
             raise ResultError(f"{place}: its tries are not there, expected {tries}")
         chosen = read_result(tries)["chosen"]
-    config = part.training(said["seed"], chosen)
-    # Where a base lies differs by machine; its fingerprint does not.
+    _check_settings(part.training(said["seed"], chosen), place, said)
+
+
+def _check_tries(row: Row, place: Path, said: dict, folds: int) -> None:
+    tasks = (place.parts[-3],) if row.options.separate else row.tasks
+    if row.tries is None or not set(tasks) <= set(row.tasks):
+        raise ResultError(f"{place}: the plan has no tries there")
+    fold = int(place.parts[-2].removeprefix("fold-"))
+    part = Part(row, tasks, fold, folds, row.config.seeds)
+    part = as_then(part, place.parent.glob(f"seed-*/{MISSING}"))
+    _check_settings(part.tries(), place, said)
+
+
+def _check_settings(config: JointConfig, place: Path, said: dict) -> None:
     keys = differing(config, said)
-    if said.get("start_fingerprint"):
+    if said.get("start_fingerprint"):  # where a base lies differs by machine
         keys.pop("model.base", None)
     if keys:
         told = ", ".join(f"{key} (there {then!r}, in the plan {now!r})"

@@ -70,7 +70,7 @@ def finish(
         "start_fingerprint": start,
         **{key: record.get(key) for key in _OF_RECORD},
         "chosen_epoch": {task: results["epoch"] for task, results in records.items()},
-        "parameters": {task: _parameters(records[task], task) for task in part.tasks},
+        "parameters": {task: results["parameters"] for task, results in records.items()},
         **measured,
         "tuning": tuning,
         "settings": config.to_dict(),
@@ -78,13 +78,12 @@ def finish(
     }
     if (folder / CONFLICTS).is_file():
         said["conflicts"] = json.loads((folder / CONFLICTS).read_text("utf-8"))
-    if not keep_model:
-        shutil.rmtree(folder / MODEL)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     said["files"] = {path.relative_to(folder).as_posix(): _seen(path)
                      for path in [*sorted((folder / PREDICTIONS).glob("*.parquet")),
                                   folder / HISTORY]}  # fmt: skip
     write_json(folder / DONE, plain(said))
+    for place in ("checkpoints", *([] if keep_model else [MODEL])):
+        shutil.rmtree(folder / place, ignore_errors=True)
     return said
 
 
@@ -122,15 +121,3 @@ def note_tuned(
 def _seen(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _parameters(record: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """``total`` and ``trained`` of the training's tasks together, ``run`` for this one; as far as
-    the method tells them."""
-    told = record.get("parameters")
-    if isinstance(told, Mapping):
-        by_task = told.get("run_for_one_task", {})
-        return {"total": told.get("total"), "trained": told.get("trained"),
-                "run": by_task.get(task)}  # fmt: skip
-    trained = record.get("trainable_parameters")
-    return {} if trained is None else {"trained": trained}

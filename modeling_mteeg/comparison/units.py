@@ -31,6 +31,7 @@ from ..settings.schema import ConfigError
 from ..training.joint_config import JointConfig
 from ..training.output_folder import NOTE, differing_keys
 from ..training.search_grid import SHORT_NAMES
+from .comparison_config import of_tasks
 from .comparison_plan import Row
 
 JOINT = "joint"
@@ -38,8 +39,6 @@ DONE, MISSING = "unit.json", "missing.json"
 TUNING, TUNED, TUNED_TABLE = "tuning", "tuning.json", "tuning.tsv"
 ROW_FILE = "row.json"
 _SHARD = re.compile(r"(\d+)/(\d+)")
-_BY_TASK = ("sampling", "monitor", "metrics", "heads")
-_BY_TASK_OF = {"optimization": ("task_weights", "class_weights"), "data": ("labels",)}
 
 
 class ResultError(TrainingError):
@@ -101,7 +100,7 @@ class Part:
             "seeds": [seed], "output": str(folder), "floor": False,
             "data.tasks": list(self.tasks), "data.fold": self.fold if self.folds > 1 else None,
         }  # fmt: skip
-        tree = put_over(of_tasks(config.to_dict(), self.tasks), keys, str(self))
+        tree = put_over(of_tasks(config.to_dict(), self.tasks.__contains__), keys, str(self))
         return JointConfig.build(tree, own, str(self))
 
     def __str__(self) -> str:
@@ -112,20 +111,6 @@ class Part:
 def part_folder(row: Path, part: str, fold: int) -> Path:
     """Where the trainings of a row's part and fold lie."""
     return row / part / f"fold-{fold}"
-
-
-def of_tasks(tree: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    """A configuration's tree without what it says of other tasks by name."""
-    tree = dict(tree)
-    kept = lambda by_task: {t: v for t, v in by_task.items() if t in tasks}  # noqa: E731
-    for section in _BY_TASK:
-        tree[section] = kept(tree[section])
-    for section, keys in _BY_TASK_OF.items():
-        tree[section] = dict(tree[section])
-        for key in keys:
-            if isinstance(tree[section][key], Mapping):
-                tree[section][key] = kept(tree[section][key])
-    return tree
 
 
 def all_parts(rows: Sequence[Row], folds: int, shard: str | None = None) -> list[Part]:

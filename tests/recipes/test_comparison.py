@@ -127,6 +127,8 @@ def test_every_training_leaves_all_that_numbers_are_made_of(whole):
             assert all(len(said.labels) == windows for (said,) in by_seed.values())
             for seed, facts in row.facts[task].items():
                 assert facts["seconds"] > 0 and facts["peak_memory_bytes"] > 1e8
+                counts = facts["parameters"]
+                assert 0 < counts["run"] <= counts["total"] >= counts["trained"] > 0
                 assert facts["settings"]["seeds"] == [seed] and "torch" in facts["versions"]
                 assert facts["split_hash"] == "stored" and len(facts["history"]) >= 2
     assert not list(out.rglob("checkpoints")) and not list(out.rglob("model"))
@@ -138,7 +140,9 @@ def test_the_learning_rate_that_validation_chose_is_the_one_that_trains(whole):
         said = json.loads(place.read_text())
         best = max(said["tries"], key=lambda each: each["validation"])
         assert said["seed"] == 100 and said["chosen"] == best["values"]
-        assert [each["values"]["lr"] for each in said["tries"]] == [3e-4, 3e-3]  # not the row's own
+        assert [each["values"]["lr"] for each in said["tries"]] == [3e-4, 3e-3], (
+            "the row's own is neither"
+        )
         for file in place.parents[1].glob("seed-*/unit.json"):
             done = json.loads(file.read_text())
             assert done["settings"]["optimization"]["lr"] == best["values"]["lr"]

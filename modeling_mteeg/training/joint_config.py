@@ -106,7 +106,8 @@ class JointOptimization(OptimizationOptions):
     ``class_weights`` is ``balanced``, or by task ``balanced`` or a number for every class
     (:mod:`modeling_mteeg.training.class_weights`). ``patience`` ends a training after so many
     epochs without a better validation score. ``head_start: probe`` begins with every head fitted to
-    the start's features (:mod:`modeling_mteeg.training.head_start`). ``optimizer: adam`` adds the
+    the start's features (:mod:`modeling_mteeg.training.head_start`), and that start is the first
+    candidate of the selection, unless ``keep_start`` is false. ``optimizer: adam`` adds the
     decay to the gradient.
     """
 
@@ -118,6 +119,7 @@ class JointOptimization(OptimizationOptions):
     class_weights: Any = setting(None, later=True)
     patience: int | None = setting(None, "> 0", later=True)
     head_start: str = setting("random", "random|probe", later=True)
+    keep_start: bool = setting(True, later=True)
     optimizer: str = setting("adamw", "adamw|adam", later=True)
 
 

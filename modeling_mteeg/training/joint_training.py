@@ -101,7 +101,8 @@ class JointTrainer(SelectedTraining):
             )  # fmt: skip
             for task, text in told.items():
                 print(f"  {task}: head begins as a linear probe, {text}", flush=True)
-            self.keep_start()  # a probe may be the best there is: few people teach little
+            if self.options.keep_start:  # a probe may be the best: few people teach little
+                self.keep_start()
         return gone_on
 
     def settings(self) -> dict[str, str]:

@@ -95,6 +95,14 @@ def test_resumed_is_bit_equal_and_does_not_begin_again(corpora, tmp_path, monkey
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
+def test_the_start_need_be_no_candidate(corpora, tmp_path):
+    options = {**PROBE, "optimization.keep_start": False}
+    trainer = make_trainer(corpora, tmp_path, **options)
+    trainer.resume()
+    assert trainer.best is None and trainer.start is None
+    assert trainer.settings()["head start"].startswith("linear probe")
+
+
 def test_the_start_is_kept_where_no_epoch_is_better(corpora, tmp_path, monkeypatch):
     """A start as probes is the first candidate; a resumed training knows that, too."""
     whole, started = begun(corpora, tmp_path / "never"), []

@@ -63,7 +63,9 @@ def read_rows(
         return [_read_row(Path(folder), note, damaged) for note in notes]
     planned, rows = {row.name: row for row in plan.rows}, []
     for options in plan.config.rows:
-        if options.name in plan.left_out:
+        if options.name in plan.left_out and options.name in by_name:  # done elsewhere
+            rows.append(_read_row(Path(folder), by_name[options.name], damaged))
+        elif options.name in plan.left_out:
             missing = dict.fromkeys(plan.first.data.tasks, plan.left_out[options.name])
             rows.append(RowResults(options.name, options.group, {}, {}, missing, {}))
         else:

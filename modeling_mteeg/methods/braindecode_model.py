@@ -138,6 +138,11 @@ def _models() -> Mapping[str, type[nn.Module]]:
             "must be one, too: pip install torchaudio --index-url "
             "https://download.pytorch.org/whl/cpu"
         ) from error
+    if not models_dict:  # its models could not be imported before, and Python tells that only once
+        raise LookupError(
+            f"braindecode is not complete here: it has no models; pip install "
+            f"'modeling-mteeg[{EXTRA}]', and where torch is a CPU build, torchaudio for it, too"
+        )
     return models_dict
 
 

@@ -141,6 +141,7 @@ def test_the_guide_s_class_is_prepared_by_its_own_file(own_file, presses_raw, tm
     assert "beyond the end of the recording: 1; unknown cue 'cough': 1" in report
 
 
+@pytest.mark.slow
 def test_own_and_known_corpora_are_prepared_and_trained_together(
     own_file, eegmat_raw, presses_raw, tmp_path, capsys
 ):

@@ -430,6 +430,7 @@ def test_a_list_that_is_none_is_refused(tmp_path):
 # Simulated recordings
 
 
+@pytest.mark.slow
 def test_simulated_unlabelled_recordings_are_marked_and_of_other_subjects(tmp_path):
     raw = simulate_unlabelled(tmp_path / "raw", size="small", progress=False)
     assert simulate_unlabelled(raw, size="small", progress=False) == raw

@@ -33,7 +33,11 @@ def corpora(data):
 
 @pytest.mark.parametrize(
     ("sharing", "rank"),
-    [("shared+own", 16), pytest.param("shared", 8, marks=pytest.mark.slow), ("pool", 32)],
+    [
+        pytest.param("shared+own", 16, marks=pytest.mark.slow),
+        pytest.param("shared", 8, marks=pytest.mark.slow),
+        ("pool", 32),
+    ],
 )
 def test_the_recipe_leaves_plain_tasks_that_give_its_results(
     sharing, rank, data, corpora, tmp_path, capsys

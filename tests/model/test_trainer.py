@@ -75,7 +75,7 @@ def fresh(base: Path, task: str) -> MteegModel:
     return model
 
 
-@pytest.mark.parametrize("task", ["seed-v", "tuab"])
+@pytest.mark.parametrize("task", ["seed-v", pytest.param("tuab", marks=pytest.mark.slow)])
 def test_a_trainer_trains_evaluates_and_goes_on_from_its_checkpoint(base, task, tmp_path, caplog):
     model = fresh(base, task)
     trainer = trainer_of(model, tmp_path / "whole")

@@ -151,6 +151,7 @@ def test_the_plain_tokenizer_step_has_the_same_loss_gradients_and_codes(tokenize
         torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_tokenizer_step_trains(tokenizer_part):
     for variant in tokenizer_part.VARIANTS:
         step = tokenizer_part.build(variant, "tiny", 2, CPU)

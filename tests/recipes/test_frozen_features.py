@@ -39,6 +39,7 @@ def data(tmp_path_factory):
     return folder.parent
 
 
+@pytest.mark.slow
 def test_the_table_tells_every_base_beside_band_power_and_random_weights(data, tmp_path, capsys):
     MteegModel(MteegConfig.from_preset("tiny")).save_pretrained(tmp_path / "base")
     recipe = load_recipe("frozen_features")

@@ -287,7 +287,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safe*")}
 
 
-@pytest.mark.parametrize("tasks", ["tuab,seed-v", "sleep-edf"])
+@pytest.mark.parametrize(
+    "tasks", ["tuab,seed-v", pytest.param("sleep-edf", marks=pytest.mark.slow)]
+)
 def test_several_seeds_and_any_subset_of_tasks(joint, data, tmp_path, capsys, tasks):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", tasks, "--seeds", "3,5")) == 0

@@ -39,6 +39,7 @@ def fitted(corpora, **overrides):
     return fit_floors(make_config(tuple(SIZES), **overrides), corpora, Accelerator(cpu=True))
 
 
+@pytest.mark.slow
 def test_band_power_beside_a_training_is_the_method_of_that_name(data, corpora, tmp_path):
     words = ["--data", str(data), "--output", str(tmp_path), "--method", "band-power",
              "--tasks", ",".join(SIZES), "--set", "sampling={tuab: {fraction: 0.5}}"]  # fmt: skip

@@ -158,8 +158,12 @@ class Stop(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("stops", [(3,), (2, 5), (1,)])
-@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(
+    ("parts", "stops"),
+    [(1, (1,)), (2, (2, 5)),
+     *(pytest.param(parts, stops, marks=pytest.mark.slow)
+       for parts, stops in [(1, (3,)), (1, (2, 5)), (2, (3,)), (2, (1,))])],
+)  # fmt: skip
 def test_resumed_equals_uninterrupted(corpora, tmp_path, stops, parts):
     options = {"optimization__gradient_accumulation": parts, "optimization__batch_size": 8}
     whole = make_trainer(corpora, tmp_path / "whole", **options)

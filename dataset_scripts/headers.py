@@ -16,15 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from modeling_mteeg.model.channel_units import VOLT_UNITS
+
 MOST_SIGNALS = 2048
 """More than any EEG amplifier records; a larger number is a broken header."""
 MOST_RATE_HZ = 100_000
 LEAST_RATE_HZ = 50
 """EEG is recorded at 100 Hz and more. A header that says 0.1 Hz would make hours of signal out of a
 few samples, and more memory than any machine has."""
-VOLT_UNITS = ("uV", "\u00b5V", "\u03bcV", "\x83\xcaV", "mV", "V")
-"""Units that readers scale rightly, microvolt in the spellings that recording systems write. MNE
-takes any other (``UV``, ``nV``) for volt."""
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _FIXED, _PER_SIGNAL = 256, 256
 _CNT_FIXED, _CNT_PER_CHANNEL = 900, 75

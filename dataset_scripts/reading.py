@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
 
 from .headers import (
@@ -162,9 +163,9 @@ def pick_channels(
     """Channels of an open recording by name, (channels, samples) in microvolt, and the rate."""
     name = Path(path).name
     rows = find_rows(raw.ch_names, name, channels, repeated, derive)
-    units = getattr(raw, "_orig_units", None) or {}
     picks = np.array([index for index, _ in rows])
-    unknown = [raw.ch_names[pick] for pick in picks if units.get(raw.ch_names[pick]) == "n/a"]
+    no_unit, factors = channel_units(raw)
+    unknown = [raw.ch_names[pick] for pick in picks if pick in no_unit]
     if unknown:
         raise RecordingError(
             f"{name}: the header gives no unit of voltage for {', '.join(unknown)}; write the "
@@ -172,6 +173,8 @@ def pick_channels(
         )
     ordered = np.unique([index for pair in rows for index in pair if index is not None])
     data = _guarded(lambda _, **kw: raw.get_data(picks=ordered, **kw), path)
+    for row, pick in enumerate(ordered):
+        data[row] *= factors.get(int(pick), 1.0)  # what makes volt where MNE knew no unit
     if not np.array_equal(ordered, picks):  # a copy, of what may be gigabytes
         recorded, data = data, data[np.searchsorted(ordered, picks)]
         for row, (_, second) in enumerate(rows):

@@ -193,6 +193,10 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
         There is no such file.
     ValueError
         MNE cannot read it; the message carries MNE's reason.
+
+    Notes
+    -----
+    Annotations are text in UTF-8, or Latin-1 where they are none.
     """
     path = Path(path)
     if not path.exists():
@@ -202,7 +206,12 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
     except ImportError as error:
         raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
     try:
-        return mne.io.read_raw(path, preload=preload, verbose="error")
+        try:
+            return mne.io.read_raw(path, preload=preload, verbose="error")
+        except Exception as error:
+            if "encoding='latin1'" not in str(error):  # MNE's advice for EDF and BDF
+                raise
+            return mne.io.read_raw(path, preload=preload, encoding="latin1", verbose="error")
     except Exception as error:  # MNE's readers raise whatever their format meets
         raise ValueError(
             f"{path}: not a recording that MNE can read ({type(error).__name__}: {error}). "

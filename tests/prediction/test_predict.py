@@ -292,7 +292,10 @@ def test_repeated_channels_are_taken_once_if_equal():
 def test_channels_are_renamed_only_when_asked():
     signal = eeg(40.0, channels=2)
     model = model_of("any", channels=("T3", "T4"))
-    with pytest.raises(SignalError, match="T3 is T7 in the other naming system"):
+    with pytest.raises(
+        SignalError,
+        match="T3 is T7, T4 is T8 in the other naming system.*--rename T7=T3 --rename T8=T4",
+    ):
         predict((signal, ["T7", "T8"], 250.0), model)
     renamed = {"T7": "T3", "t8": "T4"}
     found = predict((signal, ["T7", "T8"], 250.0), model, rename=renamed)["any"]

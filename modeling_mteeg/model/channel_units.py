@@ -22,9 +22,10 @@ VOLT_UNITS: dict[str, float] = {
 letter, in Shift-JIS, and either of the two in UTF-8. Any other text is no unit of voltage here: a
 guess would be off by 1000 or more."""
 
+NO_UNIT = "the header gives no unit of voltage"
 UNIT_REMEDY = (
-    "Write the physical dimension (uV) into the header, or say which unit all numbers really have "
-    "(unit='uV', on the command line --unit uV)."
+    "Write the physical dimension (uV) into the header, or say in which unit the channels without "
+    "one are (unit='uV', on the command line --unit uV)."
 )
 
 _FIXED, _PER_SIGNAL, _UNITS_AT = 256, 256, 96  # bytes of an EDF header
@@ -98,4 +99,4 @@ def edf_units(path: Any) -> list[str] | None:
 
 def unit_reason(stated: str) -> str:
     """Why a channel without a unit of voltage cannot be used."""
-    return f"the header gives no unit of voltage, but {stated!r}"
+    return f"{NO_UNIT}, but {stated!r}" if stated else NO_UNIT

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from .channel_units import UNIT_REMEDY, channel_units, unit_reason
+from .channel_units import NO_UNIT, UNIT_REMEDY, channel_units, unit_reason
 from .channels import clean_name, is_known, numbered_system, other_names
 from .preprocessing import is_positive, read_recording
-from .signal_checks import OtherUnitError, SignalError
+from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError, unit_factor
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,8 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     recording : mne.io.BaseRaw, mne.BaseEpochs, (array, names, rate_hz), str or pathlib.Path
         Arrays are (channels, samples), or (windows, channels, samples) where already cut.
     unit : str or None
-        Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays.
+        Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays. Where a
+        file's header states a unit of voltage for some channels only, that of the others.
     preload : bool
         Whether a file is read into memory at once, or piece by piece as it is asked for.
 
@@ -164,8 +165,12 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
     bads = set(recording.info["bads"])
     usable, left_out = [], []
     unknown, factors = ({}, {}) if cut else channel_units(recording)
-    if unit is not None and len(unknown) == len(recording.ch_names):
-        unknown = {}  # somebody knows what the numbers are, all of them
+    if unit is not None and len(unknown) < len(recording.ch_names):
+        # The unit of those that state none, beside others that the reader made volt.
+        factors |= dict.fromkeys(unknown, unit_factor(unit) / unit_factor("V"))
+        unit = "V" if unknown else unit
+    if unit is not None:
+        unknown = {}
     unfit: dict[str, str] = {}
     for row, (name, kind) in enumerate(
         zip(recording.ch_names, recording.get_channel_types(), strict=True)
@@ -441,8 +446,10 @@ def _missing_text(source: Source, missing: Sequence[str], count: int, max_missin
     unfit = source.unfit
     if source.left_out or unfit:
         text += f" Not usable: {', '.join([*source.left_out, *_grouped(unfit)])}."
-    if unfit:
+    if any(reason.startswith(NO_UNIT) for reason in unfit.values()):
         text += f" {UNIT_REMEDY}"
+    elif unfit:
+        text += f" {AMPLITUDE_REMEDY}"
     pairs = other_names(missing, source.names)
     if pairs:
         text += (

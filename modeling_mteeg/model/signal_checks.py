@@ -33,6 +33,12 @@ class SignalError(ValueError):
     """A signal that cannot be used as it is."""
 
 
+AMPLITUDE_REMEDY = (
+    "Correct the physical dimension or gain of these channels in the header, or leave them out "
+    "(mark them bad) where the task allows channels to be missing."
+)
+
+
 class OtherUnitError(SignalError):
     """Channels whose amplitude is that of another unit than the others'.
 
@@ -50,9 +56,7 @@ class OtherUnitError(SignalError):
         shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in ratios.items())
         super().__init__(
             f"Expected all channels in one unit, found {len(ratios)} of {count} with another "
-            f"amplitude than the others, as units differ: {shown}. Correct their physical "
-            "dimension or gain in the header, or leave them out (mark them bad) where the task "
-            "allows channels to be missing."
+            f"amplitude than the others, as units differ: {shown}. {AMPLITUDE_REMEDY}"
         )
 
 

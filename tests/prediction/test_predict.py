@@ -294,7 +294,7 @@ def test_channels_are_renamed_only_when_asked():
     model = model_of("any", channels=("T3", "T4"))
     with pytest.raises(
         SignalError,
-        match="T3 is T7, T4 is T8 in the other naming system.*--rename T7=T3 --rename T8=T4",
+        match=r"T3 is T7, T4 is T8 in the other naming system.*--rename T7=T3 --rename T8=T4",
     ):
         predict((signal, ["T7", "T8"], 250.0), model)
     renamed = {"T7": "T3", "t8": "T4"}

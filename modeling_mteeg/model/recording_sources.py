@@ -132,8 +132,9 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     recording : mne.io.BaseRaw, mne.BaseEpochs, (array, names, rate_hz), str or pathlib.Path
         Arrays are (channels, samples), or (windows, channels, samples) where already cut.
     unit : str or None
-        Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays. Where a
-        file's header states a unit of voltage for some channels only, that of the others.
+        Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays. Where
+        channels whose header states a unit are read together with such that state none, it is that
+        of the latter.
     preload : bool
         Whether a file is read into memory at once, or piece by piece as it is asked for.
 
@@ -162,33 +163,10 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
 
 
 def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
-    bads = set(recording.info["bads"])
-    usable, left_out = [], []
     unknown, factors = ({}, {}) if cut else channel_units(recording)
-    if unit is not None and len(unknown) < len(recording.ch_names):
-        # The unit of those that state none, beside others that the reader made volt.
-        factors |= dict.fromkeys(unknown, unit_factor(unit) / unit_factor("V"))
-        unit = "V" if unknown else unit
-    if unit is not None:
-        unknown = {}
-    unfit: dict[str, str] = {}
-    for row, (name, kind) in enumerate(
-        zip(recording.ch_names, recording.get_channel_types(), strict=True)
-    ):
-        if kind != "eeg":
-            left_out.append(f"{name} (type {kind})")
-        elif name in bads:
-            left_out.append(f"{name} (marked bad)")
-        elif row in unknown:
-            unfit[clean_name(name)] = unit_reason(unknown[row])
-        else:
-            usable.append(row)
-    if not usable:
-        found = ", ".join([*left_out, *_grouped(unfit)])
-        advice = (
-            UNIT_REMEDY if unfit else "Set the types (set_channel_types) or clear info['bads']."
-        )
-        raise ValueError(f"Expected at least one good channel of type eeg, found {found}. {advice}")
+    usable, left_out, unfit = _usable(recording, unknown if unit is None else {})
+    stated = set(usable).difference(unknown)
+    to_unit = unit_factor("V") / unit_factor(unit or "V")
     if not cut and any(text.endswith(" boundary") for text in recording.annotations.description):
         logger.warning(
             "The recording was joined from parts: filters run across the joints, and windows may "
@@ -203,6 +181,9 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
         for place, row in enumerate(unique):
             if row in factors:  # volt per unit, which the reader did not know
                 data[..., place, :] *= factors[row]
+            if row in stated and not stated.issuperset(unique):
+                # The unit was told for those that state none; these were made volt by the reader.
+                data[..., place, :] *= to_unit
         data = data[..., [unique.index(row) for row in rows], :]
         return data if cut else data[None]
 
@@ -220,6 +201,33 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
         upsampled=lambda positions: _upsampled(recording, [usable[p] for p in positions]),
         unfit=unfit,
     )
+
+
+def _usable(
+    recording: Any, unknown: Mapping[int, str]
+) -> tuple[list[int], list[str], dict[str, str]]:
+    """Positions of the channels of an MNE object that can be used; the others, with reasons."""
+    bads = set(recording.info["bads"])
+    usable, left_out, unfit = [], [], {}
+    for row, (name, kind) in enumerate(
+        zip(recording.ch_names, recording.get_channel_types(), strict=True)
+    ):
+        if kind != "eeg":
+            left_out.append(f"{name} (type {kind})")
+        elif name in bads:
+            left_out.append(f"{name} (marked bad)")
+        elif row in unknown:
+            unfit[clean_name(name)] = unit_reason(unknown[row])
+        else:
+            usable.append(row)
+    if not usable:
+        found = ", ".join([*left_out, *_grouped(unfit)])
+        types = "Set the types (set_channel_types) or clear info['bads']."
+        raise ValueError(
+            f"Expected at least one good channel of type eeg, found {found}. "
+            f"{UNIT_REMEDY if unfit else types}"
+        )
+    return usable, left_out, unfit
 
 
 def _upsampled(recording: Any, rows: list[int]) -> bool:
@@ -396,8 +404,9 @@ def read_channels(
         logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
     if choice.missing:
         warnings.warn(missing_note(choice), stacklevel=4)
-    if wanted is None and source.left_out:
-        logger.warning("Channels left out: %s.", ", ".join(source.left_out))
+    left_out = [*source.left_out, *_grouped(source.unfit)]
+    if wanted is None and left_out:
+        logger.warning("Channels left out: %s.", ", ".join(left_out))
     return choice.names, choice.derive(signal, choice.needed)
 
 

@@ -153,14 +153,9 @@ def amplitude_uv(signal_uv: np.ndarray) -> float:
     float
         Interquartile range over 1.349; 0 where every channel is flat.
     """
-    return typical_uv(_spreads_uv(signal_uv))
-
-
-def _spreads_uv(signal_uv: np.ndarray) -> np.ndarray:
-    """Interquartile range over 1.349, (windows, channels)."""
     step = max(1, signal_uv.shape[2] // MOST_SAMPLES)
     low, high = np.percentile(signal_uv[:, :, ::step], [25, 75], axis=2)
-    return (high - low) / 1.349
+    return typical_uv((high - low) / 1.349)
 
 
 def typical_uv(amplitudes: np.ndarray) -> float:
@@ -185,26 +180,26 @@ def amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
     return np.array([amplitude_uv(signal_uv[:, row : row + 1]) for row in rows])
 
 
-def foreign_channels(
-    signal_uv: np.ndarray, names: Sequence[str], least: float = AT_REST
-) -> dict[str, float]:
+def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     """Channels whose amplitude differs from the others' as units do, with the ratio.
 
     Parameters
     ----------
     signal_uv : numpy.ndarray
-        (channels, samples) or (windows, channels, samples), filtered, and not all at rest.
+        (channels, samples), filtered, and not all at rest.
     names : sequence of str
         One name per channel.
-    least : float
-        Ratio below which a channel is at rest, which is no other unit.
 
     Notes
     -----
     The others are the channels that can be EEG in microvolt, where there are any: of two channels,
     one a thousand times the other, the one that cannot be is named.
     """
-    amplitudes = amplitudes_uv(signal_uv if signal_uv.ndim == 3 else signal_uv[None])
+    return _foreign(amplitudes_uv(signal_uv[None]), names, AT_REST)
+
+
+def _foreign(amplitudes: np.ndarray, names: Sequence[str], least: float) -> dict[str, float]:
+    """The same by amplitudes (channels,); below ``least`` of the others' a channel is at rest."""
     possible = amplitudes[_plausible(amplitudes)]
     typical = float(np.median(possible)) if possible.size else typical_uv(amplitudes)
     ratios = amplitudes / typical if typical else np.ones_like(amplitudes)
@@ -242,13 +237,14 @@ def check_channels(
     SignalError
         See :func:`check_unit`.
     """
-    foreign = foreign_channels(signal_uv, names)
+    amplitudes = amplitudes_uv(signal_uv)
+    foreign = _foreign(amplitudes, names, AT_REST)
     loud = {name: ratio for name, ratio in foreign.items() if ratio > 1}
     quiet = {name: ratio for name, ratio in foreign.items() if ratio < 1}
     if loud:
         raise OtherUnitError(loud, len(names))
     if flat is not None:  # most of those that were recorded: a unit, even if it is a million off
-        small = foreign_channels(signal_uv, names, _LEAST_UNIT)
+        small = _foreign(amplitudes, names, _LEAST_UNIT)
         small = {name: ratio for name, ratio in small.items() if name not in flat}
         if 2 * len(small) > len(names) - len(flat):
             raise OtherUnitError(small, len(names))

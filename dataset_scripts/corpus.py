@@ -18,9 +18,9 @@ import numpy as np
 
 from modeling_mteeg.evaluation import check_metrics
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 
-from .headers import RecordingWarning
 from .reading import RecordingError, edf_duration_s, read_edf
 from .recording import (  # noqa: F401  (a corpus's file takes them all from here)
     Reading,

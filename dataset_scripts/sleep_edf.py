@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from modeling_mteeg.model.recording_headers import read_edf_header
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
 from .corpus import Corpus, Recording, Segment, mark_repeated
-from .headers import read_edf_header
 from .reading import RecordingError, read_annotations
 from .splits import assign_in_order
 

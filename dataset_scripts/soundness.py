@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modeling_mteeg.model.recording_headers import RecordingError
 from modeling_mteeg.model.signal_checks import PLAUSIBLE_UV, amplitude_uv, flat_channels
-
-from .headers import RecordingError
 
 CLIPPED_SHARE = 1e-3
 """Share of a channel's samples that stay at its extremes from which on it counts as clipped."""

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from modeling_mteeg.model.preprocessing import read_recording
-
-from ..headers import RecordingError, read_cnt_header, read_edf_header
+from modeling_mteeg.model.recording_files import read_recording
+from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_header, read_edf_header
 
 SUFFIXES = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",

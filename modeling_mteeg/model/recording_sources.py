@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from .channels import clean_name
-from .preprocessing import is_positive, read_recording
+from .preprocessing import is_positive
+from .recording_files import check_raw_gaps, open_file
 from .signal_checks import SignalError
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Source:
     upsampled : callable
         Whether reading would interpolate any of the channels at these positions, so that a part
         read alone is not a part of the whole.
+    notes : tuple of str
+        Sentences about a file that was read in another way than its header says.
     """
 
     kind: str
@@ -64,6 +67,7 @@ class Source:
     left_out: tuple[str, ...] = ()
     samples: int = 0
     upsampled: Callable[[list[int]], bool] = lambda positions: False
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,11 +136,16 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     ValueError
         Names, shape and rate of an array do not fit, or there is no EEG channel.
     """
-    if isinstance(recording, (str, Path)):
-        recording = read_recording(recording, preload)
+    notes: tuple[str, ...] = ()
+    is_file = isinstance(recording, (str, Path))
+    if is_file:
+        recording, notes = open_file(recording, preload)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
-        return _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit or "V")
+        cut = isinstance(recording, mne.BaseEpochs)
+        if not cut and not is_file:
+            check_raw_gaps(recording)
+        return dataclasses.replace(_from_mne(recording, cut, unit or "V"), notes=notes)
     if isinstance(recording, (tuple, list)) and len(recording) == 3:
         return _from_array(*recording, unit or "uV")
     raise TypeError(

@@ -24,7 +24,6 @@ from tiny_runs import report
 
 from dataset_scripts.chb_mit import ChbMit
 from dataset_scripts.demo import simulate
-from dataset_scripts.headers import RecordingError, RecordingWarning, read_edf_header
 from dataset_scripts.reading import read_annotations, read_cnt, read_edf
 from dataset_scripts.registry import TASKS, corpus_class
 from dataset_scripts.settings import Settings
@@ -34,6 +33,7 @@ from dataset_scripts.soundness import check_amplitude, warning_notes
 from dataset_scripts.tuab import Tuab
 from dataset_scripts.tuev import Tuev
 from dataset_scripts.writer import PreparationError, prepare
+from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning, read_edf_header
 
 CHANNELS = ("FPZ-CZ", "PZ-OZ")
 SITES = ("C3", "CZ", "C4")
@@ -74,7 +74,7 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: write_night(path, 1, rate_hz=(100, 128)),
         "different rates: EEG Fpz-Cz 100 Hz, EEG Pz-Oz 128 Hz; resample",
     ),
-    "gaps": (lambda path: put(path, 192, "EDF+D"), "its records have gaps (EDF+D)"),
+    "gaps": (lambda path: put(path, 192, "EDF+D"), "its records may have gaps (EDF+D)"),
     "nanovolt": (lambda path: put(path, UNITS_AT, "nV      nV      "), "EEG Fpz-Cz ('nV')"),
     "capitals": (lambda path: put(path, UNITS_AT, "uV      UV      "), "EEG Pz-Oz ('UV')"),
     "annotations of another night": (

@@ -27,6 +27,7 @@ from .recording import (  # noqa: F401  (a corpus's file takes them all from her
     Recording,
     Segment,
     mark_repeated,
+    visible_files,
     windows_in_order,
 )
 from .soundness import check_amplitude, check_raw_signal
@@ -180,7 +181,7 @@ class Corpus:
 
     def find_recordings(self) -> list[Recording]:
         """All recordings below the raw folder, used or not, sorted by key."""
-        return mark_repeated([self.describe(path) for path in self.raw.rglob(self.file_pattern)])
+        return mark_repeated(list(map(self.describe, visible_files(self.raw, self.file_pattern))))
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """Signal (channels of the card, samples) in microvolt, and its rate in Hz."""

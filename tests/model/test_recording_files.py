@@ -37,9 +37,7 @@ def plain(tmp_path: Path) -> np.ndarray:
     return numbers(odd(tmp_path / "plain"))
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.edf", "EDF+D"), ("a.bdf", "BDF+D"), ("A.EDF", "EDF+D")]
-)
+@pytest.mark.parametrize("case", ["a.edf EDF+D", "a.bdf BDF+D", "A.EDF EDF+D"])
 def test_a_gap_is_never_closed(case, tmp_path):
     name, kind = case.split()
     path = odd(tmp_path, name.lower(), kind=kind, stamps=APART).rename(tmp_path / name)
@@ -168,9 +166,7 @@ def test_hidden_files_folders_and_annotations_alone_are_no_recordings(tmp_path, 
     hidden.write_bytes(b"\0\5\x16\7" + bytes(4092))
     with pytest.raises(ValueError, match=r"what a Mac writes beside a file. Open a\.edf"):
         read_recording(hidden)
-    with pytest.raises(
-        ValueError, match=r"a folder; expected the file.*: plain.a.edf, sub-1.a\.edf\.$"
-    ):
+    with pytest.raises(ValueError, match=r"a folder; .* several: plain.a.edf, sub-1.a\.edf\.$"):
         read_recording(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="found none below it"):

@@ -62,6 +62,11 @@ def check_choice(path: Path) -> None:
         )
 
 
+def is_ant(path: Path) -> bool:
+    """Whether a ``.cnt`` file is one of ANT eego, a format of its own, not Neuroscan's."""
+    return _begin(path) in (b"RIFF", b"RF64")
+
+
 def hint_after_failure(path: Path, error: BaseException) -> str:
     """A sentence, with a blank before it, on why a file could not be read; "" if unknown."""
     seen, text = error, ""
@@ -70,7 +75,7 @@ def hint_after_failure(path: Path, error: BaseException) -> str:
         seen = seen.__cause__ or seen.__context__
     with_name = [name for name in _PACKAGES if name in text]
     suffix = path.suffix.lower()
-    if suffix == ".cnt" and _begin(path) in (b"RIFF", b"RF64"):
+    if suffix == ".cnt" and is_ant(path):
         with_name = ["antio"]
     if suffix == ".set" and "v7.3" in text:
         with_name = ["pymatreader"]

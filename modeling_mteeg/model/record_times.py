@@ -41,6 +41,12 @@ class Stretch:
     stop_s: float
 
 
+def may_have_gaps(path: str | Path) -> bool:
+    """Whether a file says EDF+D or BDF+D where such files do."""
+    with open(path, "rb") as file:
+        return file.read(197)[193:] == b"DF+D"
+
+
 def stretches(path: str | Path, header: EdfHeader) -> tuple[Stretch, ...] | None:
     """The stretches of a file, in its order; None where a record carries no time.
 

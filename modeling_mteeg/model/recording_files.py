@@ -7,16 +7,18 @@ read wrongly is refused, one that is read in another way than its header says co
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .file_choice import check_choice, hint_after_failure
-from .record_times import gap_fault
+from .record_times import gap_fault, may_have_gaps
 from .recording_headers import RecordingError, RecordingWarning, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
+_POINTS = re.compile(rb"^\s*DataPoints\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
 _MOST_CNT_BYTES = 2_000_000_000
 """Beyond it MNE takes a .cnt file's length from the number of samples in its header alone."""
 
@@ -72,17 +74,18 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[str, .
         import mne
     except ImportError as error:
         raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
-    suffix = path.suffix.lower()
-    special = open_edf if suffix in _EDF else open_cnt if suffix == ".cnt" else None
+    opener = _OPENERS.get(path.suffix.lower())
     fault = ""
     try:
-        if special is not None:
+        if opener is not None:
             try:
-                return special(path, preload=preload)
+                return opener(path, preload=preload)
             except FaultyFile:
                 raise
             except RecordingError as error:  # a header that does not hold together: let MNE see
                 fault = f" {error}"
+                if may_have_gaps(path):
+                    raise FaultyFile(str(error)) from error
         return mne.io.read_raw(path, preload=preload, verbose="error"), ()
     except FaultyFile as error:
         raise ValueError(str(error)) from error
@@ -184,6 +187,43 @@ def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
         f"signal; read by its size as {8 * header.sample_bytes} bit: {header.duration_s:.6g} s."
     )
     return raw, (note,)
+
+
+def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Open a BrainVision header; a note where the signal has fewer samples than it says."""
+    import mne
+
+    raw = mne.io.read_raw_brainvision(path, verbose="error", **options)
+    points = _POINTS.search(path.read_bytes())
+    missing = int(points[1]) - raw.n_times if points else 0
+    if missing <= 0:
+        return raw, ()
+    return raw, (_cut_note(path, missing / raw.info["sfreq"], raw),)
+
+
+def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Open a FIF file; a note where MNE finds that it stops in the middle."""
+    import mne
+
+    # MNE's warning goes to its log, too, and from there to the screen.
+    with mne.utils.catch_logging() as log, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raw = mne.io.read_raw_fif(path, verbose="warning", **options)
+    if "Invalid tag" in log.getvalue():
+        return raw, (_cut_note(path, None, raw),)
+    return raw, ()
+
+
+def _cut_note(path: Path, missing_s: float | None, raw: Any) -> str:
+    length_s = raw.n_times / raw.info["sfreq"]
+    seconds = "it is not known how many seconds" if missing_s is None else f"{missing_s:.6g} s"
+    return f"{path.name}: {seconds} are missing at its end: it is cut off; read: {length_s:.6g} s."
+
+
+_OPENERS = {
+    ".edf": open_edf, ".bdf": open_edf, ".cnt": open_cnt, ".vhdr": open_brainvision,
+    ".ahdr": open_brainvision, ".fif": open_fif,
+}  # fmt: skip
 
 
 def check_raw_gaps(raw: Any) -> None:

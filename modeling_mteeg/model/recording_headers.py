@@ -301,6 +301,7 @@ def read_cnt_header(path: str | Path) -> CntHeader:
     (channels,) = struct.unpack_from("<H", fixed, 370)
     (rate_hz,) = struct.unpack_from("<H", fixed, 376)
     (events_at,) = struct.unpack_from("<I", fixed, 886)
+    (samples,) = struct.unpack_from("<I", fixed, 864)
     many = f"the header says {channels} channels; expected 1 to {MOST_SIGNALS}"
     _expect(1 <= channels <= MOST_SIGNALS, path, many)
     _expect(rate_hz >= 1, path, f"the header says a rate of {rate_hz} Hz")
@@ -312,14 +313,15 @@ def read_cnt_header(path: str | Path) -> CntHeader:
     if events_at:
         early = f"its events begin at byte {events_at}, before its signal"
         _expect(events_at >= data_at, path, early)
+        width = _cnt_width(path, fixed, samples, (events_at - data_at) / channels)
+        second_bytes = width * channels * rate_hz
         _expect(
             events_at <= size or size >= 2**32,
             path,
-            f"the header promises a signal of {events_at - data_at} bytes, the file holds "
-            f"{size - data_at}: it is incomplete",
+            f"the header promises a signal of {(events_at - data_at) / second_bytes:g} s, the file "
+            f"holds {(size - data_at) / second_bytes:g} s: it is incomplete",
         )
         end = min(size, events_at)
-    (samples,) = struct.unpack_from("<I", fixed, 864)
     table = _read(path, data_at)[_CNT_FIXED:]
     blocks = [table[at : at + _CNT_PER_CHANNEL] for at in range(0, len(table), _CNT_PER_CHANNEL)]
     labels = tuple(_text(block[:10].split(b"\0")[0]) for block in blocks)

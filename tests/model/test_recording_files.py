@@ -91,6 +91,25 @@ def test_a_file_is_read_by_its_size_and_says_what_is_missing(tmp_path, plain):
     assert "2 s are missing" in open_source(path).notes[0]
 
 
+def test_cut_off_files_of_other_formats_say_so(tmp_path):
+    """MNE reads BrainVision and FIF as far as they go, and FIF's warning is not seen."""
+    paths = {
+        name: write_recording(tmp_path, name, SIGNAL, NAMES, RATE)
+        for name in ("rec.vhdr", "rec_raw.fif", "rec.cnt")
+    }
+    for path in paths.values():
+        assert open_file(path)[1] == ()
+    header = paths["rec.vhdr"].read_bytes()
+    paths["rec.vhdr"].write_bytes(header.replace(b"[Binary", b"DataPoints=2000\n[Binary"))
+    assert open_file(paths["rec.vhdr"])[1] == ()
+    for path in (tmp_path / "rec.eeg", paths["rec_raw.fif"], paths["rec.cnt"]):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "10 s are missing at its end" in open_file(paths["rec.vhdr"])[1][0]
+    assert "are missing at its end: it is cut off" in open_file(paths["rec_raw.fif"], False)[1][0]
+    with pytest.raises(ValueError, match=r"promises a signal of 20 s, the file holds 9\.07 s"):
+        read_recording(paths["rec.cnt"])
+
+
 def test_annotations_that_are_no_utf8_leave_the_signal(tmp_path, plain):
     path = odd(
         tmp_path, kind="EDF+C", stamps=time_stamps(range(SECONDS), "geöffnet".encode("latin-1"))

@@ -21,6 +21,7 @@ ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 """Labels of the signals that hold annotations."""
 _ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)\x14")
 _ONSET_BYTES = 32
+_ROUNDED_S = 1.5e-3
 _SHOWN = 5
 
 
@@ -54,8 +55,8 @@ def stretches(path: str | Path, header: EdfHeader) -> tuple[Stretch, ...] | None
 
     Notes
     -----
-    Two records are apart where their onsets differ by a sample more or less than a record lasts;
-    so a time that goes back is a gap, too.
+    Two records are apart where their onsets differ by a sample (or by 1.5 ms, since onsets are
+    often written in ms) more or less than a record lasts; so a time that goes back is a gap, too.
     """
     if header.continuous:
         return (Stretch(0.0, 0.0, header.duration_s),)
@@ -63,8 +64,7 @@ def stretches(path: str | Path, header: EdfHeader) -> tuple[Stretch, ...] | None
     if onsets is None:
         return None
     onsets -= onsets[0]
-    sample_s = header.record_s / max(header.samples)
-    apart = np.abs(np.diff(onsets) - header.record_s) > sample_s  # (records - 1,)
+    apart = np.abs(np.diff(onsets) - header.record_s) > _sample_s(header)  # (records - 1,)
     firsts = [0, *(np.flatnonzero(apart) + 1).tolist()]
     lasts = [*(first - 1 for first in firsts[1:]), header.records - 1]
     return tuple(
@@ -94,7 +94,7 @@ def gap_fault(
             "was recorded. Where it is known to have none, write EDF+C for EDF+D into its header "
             "(BDF+C for BDF+D), else convert it to continuous files."
         )
-    half_s = header.record_s / max(header.samples) / 2
+    half_s = _sample_s(header) / 2
     inside = [i for i, one in enumerate(found) if start_s + half_s < one.first_s < stop_s - half_s]
     if not inside:
         return ""
@@ -109,6 +109,15 @@ def gap_fault(
     )
 
 
+def _sample_s(header: EdfHeader) -> float:
+    """Seconds from sample to sample, at least what onsets may be off by rounding."""
+    most = max(
+        (count for label, count in zip(header.labels, header.samples, strict=True)
+         if label not in ANNOTATIONS), default=1
+    )  # fmt: skip
+    return max(header.record_s / most, _ROUNDED_S)
+
+
 def _onsets(path: Path, header: EdfHeader) -> np.ndarray | None:
     """Seconds at which the records (records,) were recorded, or None."""
     places = [i for i, label in enumerate(header.labels) if label in ANNOTATIONS]
@@ -118,7 +127,7 @@ def _onsets(path: Path, header: EdfHeader) -> np.ndarray | None:
     at = header.header_bytes + sum(header.samples[: places[0]]) * width
     count = min(_ONSET_BYTES, header.samples[places[0]] * width)
     onsets = np.empty(header.records)
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         for record in range(header.records):
             file.seek(at + record * header.record_bytes)
             stamp = _ONSET.match(file.read(count))

@@ -63,7 +63,7 @@ def test_a_time_that_goes_back_or_is_not_there_is_no_continuous_signal(tmp_path)
 
 
 def test_the_letter_alone_is_no_gap(tmp_path, plain):
-    for start in (0, 0.25, 7):
+    for start in (0, 0.25, 7, np.arange(SECONDS) % 2 / 1000):
         path = odd(tmp_path, kind="EDF+D", stamps=time_stamps(np.arange(SECONDS) + start))
         np.testing.assert_array_equal(numbers(path), plain)
         assert open_file(path)[1] == ()

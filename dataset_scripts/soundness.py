@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modeling_mteeg.model.recording_headers import RecordingError
 from modeling_mteeg.model.signal_checks import (
     PLAUSIBLE_UV,
     amplitudes_uv,
@@ -20,8 +21,6 @@ from modeling_mteeg.model.signal_checks import (
     foreign_channels,
     typical_uv,
 )
-
-from .headers import RecordingError
 
 CLIPPED_SHARE = 1e-3
 """Share of a channel's samples that stay at its extremes from which on it counts as clipped."""

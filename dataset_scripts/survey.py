@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from modeling_mteeg.model.channels import ELECTRODES, clean_name, numbered_system
+from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 
 from .annotated_options import AnnotatedOptions
 from .completeness import some_names
 from .corpus import Recording, mark_repeated
-from .headers import RecordingError, read_edf_header
 from .labelling import (
     Event,
     LabelTable,

@@ -13,6 +13,7 @@ import torch
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import preprocessing_info
+from ..model.recording_headers import RecordingWarning
 from ..model.recording_sources import ChannelChoice, Source, missing_note, without_unfit
 from ..model.signal_checks import OtherUnitError, SignalError, check_channels
 from ..model.task_card import TaskCard
@@ -135,6 +136,8 @@ def window_inputs(
     ``predict``: see :class:`modeling_mteeg.recordings.stream_filter.StreamFilter`.
     """
     source = open_recording(recording, unit, rename)
+    for sentence in source.notes:
+        warnings.warn(sentence, RecordingWarning, stacklevel=2)
     choice = choose_for_task(source, card, allow_missing)
     length_s = source.samples / source.rate_hz
     if not len(onsets_s):

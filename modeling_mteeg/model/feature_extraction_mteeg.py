@@ -14,6 +14,7 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 
 from .channels import channel_ids
 from .preprocessing import preprocess, preprocessing_info
+from .recording_headers import RecordingWarning
 from .recording_sources import Source, open_source, read_channels, without_unfit
 from .signal_checks import (
     OtherUnitError,
@@ -179,6 +180,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         """
         settings = self._settings(task, channels, window_s)
         source = open_source(recording, unit)
+        for sentence in source.notes:
+            warnings.warn(sentence, RecordingWarning, stacklevel=2)
         factor = unit_factor(source.unit)
         if source.cut and stride_s is not None:
             raise ValueError(

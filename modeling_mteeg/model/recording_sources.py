@@ -18,7 +18,8 @@ import numpy as np
 
 from .channel_units import NO_UNIT, UNIT_REMEDY, channel_units, unit_reason
 from .channels import clean_name, is_known, numbered_system, other_names
-from .preprocessing import is_positive, read_recording
+from .preprocessing import is_positive
+from .recording_files import check_raw_gaps, open_file
 from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError, unit_factor
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Source:
     upsampled : callable
         Whether reading would interpolate any of the channels at these positions, so that a part
         read alone is not a part of the whole.
+    notes : tuple of str
+        Sentences about a file that was read in another way than its header says.
     unfit : mapping of str to str
         Cleaned names of channels that are there and cannot be used for their unit, with the reason.
     """
@@ -64,6 +67,7 @@ class Source:
     left_out: tuple[str, ...] = ()
     samples: int = 0
     upsampled: Callable[[list[int]], bool] = lambda positions: False
+    notes: tuple[str, ...] = ()
     unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def without(self, unfit: Mapping[str, str]) -> Source:
@@ -149,11 +153,16 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     ValueError
         Names, shape and rate of an array do not fit, or there is no EEG channel.
     """
-    if isinstance(recording, (str, Path)):
-        recording = read_recording(recording, preload)
+    notes: tuple[str, ...] = ()
+    is_file = isinstance(recording, (str, Path))
+    if is_file:
+        recording, notes = open_file(recording, preload)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
-        return _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit)
+        cut = isinstance(recording, mne.BaseEpochs)
+        if not cut and not is_file:
+            check_raw_gaps(recording)
+        return dataclasses.replace(_from_mne(recording, cut, unit), notes=notes)
     if isinstance(recording, (tuple, list)) and len(recording) == 3:
         return _from_array(*recording, unit or "uV")
     raise TypeError(

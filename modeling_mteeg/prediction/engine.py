@@ -304,7 +304,7 @@ def _plan(
             f"Expected at least {card.window_s:g} s, the length of task {card.name!r}'s window; "
             f"found a recording of {source.samples / source.rate_hz:.4g} s."
         )
-    notes = notes_on(choice, card, rename) + list(info.left_out)
+    notes = [*source.notes, *notes_on(choice, card, rename), *info.left_out]
     if source.samples < info.filter_samples:
         notes.append(
             f"The recording is shorter than the {info.filter_s:.1f} s of the longest filter; "

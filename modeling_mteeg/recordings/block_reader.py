@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..model.channels import clean_name
-from ..model.preprocessing import read_recording
+from ..model.recording_files import read_recording
 from ..model.recording_sources import (
     ChannelChoice,
     Source,

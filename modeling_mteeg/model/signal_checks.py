@@ -164,13 +164,13 @@ def typical_uv(amplitudes: np.ndarray) -> float:
     A channel is at rest beside the loudest that can be EEG; only where none can, beside the loudest
     of all. One channel a million times too large would else put all others to rest.
     """
-    possible = amplitudes[_plausible(amplitudes)]
+    possible = amplitudes[_within(amplitudes, PLAUSIBLE_UV)]
     active = amplitudes[amplitudes > AT_REST * (possible if possible.size else amplitudes).max()]
     return float(np.median(active)) if active.size else 0.0
 
 
-def _plausible(amplitudes: np.ndarray) -> np.ndarray:
-    return (amplitudes >= PLAUSIBLE_UV[0]) & (amplitudes <= PLAUSIBLE_UV[1])
+def _within(amplitudes: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    return (amplitudes >= bounds[0]) & (amplitudes <= bounds[1])
 
 
 def amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
@@ -192,16 +192,22 @@ def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, f
 
     Notes
     -----
-    The others are the channels that can be EEG in microvolt, where there are any: of two channels,
-    one a thousand times the other, the one that cannot be is named.
+    The others are the channels with the usual amplitude of EEG in microvolt, where there are any:
+    of two channels, one a thousand times the other, the one that cannot be EEG is named, and two
+    nearly dead electrodes do not make a third one loud.
     """
     return _foreign(amplitudes_uv(signal_uv[None]), names, AT_REST)
 
 
 def _foreign(amplitudes: np.ndarray, names: Sequence[str], least: float) -> dict[str, float]:
     """The same by amplitudes (channels,); below ``least`` of the others' a channel is at rest."""
-    possible = amplitudes[_plausible(amplitudes)]
-    typical = float(np.median(possible)) if possible.size else typical_uv(amplitudes)
+    for bounds in (_USUAL_UV, PLAUSIBLE_UV):
+        possible = amplitudes[_within(amplitudes, bounds)]
+        if possible.size:
+            typical = float(np.median(possible))
+            break
+    else:
+        typical = typical_uv(amplitudes)
     ratios = amplitudes / typical if typical else np.ones_like(amplitudes)
     return {  # a unit off by one prefix gives 1000 or 1/1000
         name: float(ratio)

@@ -16,7 +16,7 @@ import numpy as np
 from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import channel_ids, clean_name, is_known, numbered_system
 from modeling_mteeg.model.preprocessing import PreprocessingInfo, preprocessing_info
-from modeling_mteeg.model.recording_headers import RecordingError
+from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning
 from modeling_mteeg.model.recording_sources import Source as OpenRecording
 from modeling_mteeg.model.recording_sources import check_equal, open_source, rows_by_name
 from modeling_mteeg.model.signal_checks import MOST_SAMPLES, flat_by_span, foreign_channels
@@ -188,7 +188,7 @@ def read_signal(
         It cannot be read, no channel is known or has activity, one name stands for different
         signals, or its rate is too low.
     """
-    raw = source.open(recording)
+    raw, odd = _noted(source, recording)
     name, unlike = recording.path.name, unlike or {}
     opened, left_out = _opened(raw, recording, source, name)
     rows = rows_by_name(opened)
@@ -204,7 +204,19 @@ def read_signal(
         raise RecordingError(f"{name}: no channel can be used: {', '.join(reasons)}.")
     info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
     left_out = (*left_out, *reasons)
-    return Signal(blocks, kept, info, opened.samples, left_out, info.left_out, name)
+    return Signal(blocks, kept, info, opened.samples, left_out, (*odd, *info.left_out), name)
+
+
+def _noted(source: Source, recording: UnlabelledRecording) -> tuple[Any, tuple[str, ...]]:
+    """A recording that is opened, and what its readers say is odd about its file."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RecordingWarning)
+        raw = source.open(recording)
+    odd = [one for one in said if issubclass(one.category, RecordingWarning)]
+    for other in said:
+        if other not in odd:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return raw, tuple(str(one.message) for one in odd)
 
 
 def _known_channels(rows: Mapping[str, list[int]], opened: OpenRecording, name: str) -> list[str]:

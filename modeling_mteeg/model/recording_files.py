@@ -69,7 +69,10 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[str, .
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"No recording: expected a file {path}.")
-    check_choice(path)
+    try:
+        check_choice(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error}); look at its rights.") from error
     try:
         import mne
     except ImportError as error:

@@ -229,7 +229,6 @@ def _check_records(
         path,
         f"{most} samples in {record_s:g} s are more than {MOST_RATE_HZ} Hz",
     )
-    _expect(held > 0, path, "the file ends before its first data record")
     _expect(
         held == records,
         path,
@@ -237,6 +236,7 @@ def _check_records(
         f"holds {held} ({held * record_s:g} s): "
         + ("it is incomplete" if held < records else "its header is wrong"),
     )
+    _expect(held > 0, path, "the file ends before its first data record")
 
 
 @dataclass(frozen=True)

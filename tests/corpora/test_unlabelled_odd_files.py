@@ -253,3 +253,16 @@ def test_plain_datasets_and_numpy_read_what_is_documented(raw, tmp_path, monkeyp
     place = group.recordings(range(len(group))).index(names["row"]["recording"])
     window = group.read([place], unit_uv=1.0)[0].reshape(len(group.channels), -1)
     np.testing.assert_allclose(names["microvolt"][:, : window.shape[1]], window, rtol=1e-6)
+
+
+def test_what_is_odd_about_a_file_is_noted_in_the_report(tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        write_edf(tmp_path / "raw" / f"{name}.edf", ["C3", "C4"], 250, 40, seed)
+    path = tmp_path / "raw" / "b.edf"
+    content = path.read_bytes()
+    path.write_bytes(content[:236] + b"-1      " + content[244:])
+    (tmp_path / "raw" / "eego.cnt").write_bytes(b"RF64" + bytes(5000))
+    rows = report(prepare_unlabelled(tmp_path / "raw", tmp_path / "out", progress=False))
+    assert rows["a.edf"]["notes"] == "" and rows["b.edf"]["status"] == "used"
+    assert "does not count the data records (-1)" in rows["b.edf"]["notes"]
+    assert "pip install antio" in rows["eego.cnt"]["reason"]

@@ -131,5 +131,5 @@ def test_one_loud_channel_does_not_judge_the_others():
     two = np.stack([signal[0, 0], signal[0, 0] * 1e3])[None]  # which is right is known
     with pytest.raises(SignalError, match=r"1 of 2 .*: B \(1000 times\)"):
         check_channels(two, ["A", "B"], "uV")
-    dead = np.stack([signal[0, 0] * 2, signal[0, 1] * 0.006, signal[0, 2] * 0.006])[None]
+    dead = signal[:, :1] * np.array([[3.0], [0.006], [0.006]])  # 60, 0.12 and 0.12 microvolt
     assert check_channels(dead, NAMES[:3], "uV").startswith("2 of 3 channels are much smaller")

@@ -32,7 +32,7 @@ survey, labelling   events it has
 completeness,       what a download lacks; recordings that are there twice
 duplicates
 planning, sources   what is to be done; whether the files are those that a result was made from
-headers, reading    headers checked before anything trusts them; EDF and Neuroscan files
+reading             EDF and Neuroscan files into microvolt, by channel name
 soundness           checks of a recording's signal: what is an error, what a warning. Add one here
 parts, processes    a recording's windows as one Arrow file, in several processes
 shards, locking     several jobs at one corpus; one preparation of a folder at a time

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing, number_differs
 from .corpus import Corpus, Recording, Segment, windows_in_order
-from .headers import RecordingWarning
 from .reading import RecordingError, read_edf
 
 CARD = TaskCard(

@@ -18,15 +18,16 @@ import numpy as np
 
 from modeling_mteeg.evaluation import check_metrics
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 
-from .headers import RecordingWarning
 from .reading import RecordingError, edf_duration_s, read_edf
 from .recording import (  # noqa: F401  (a corpus's file takes them all from here)
     Reading,
     Recording,
     Segment,
     mark_repeated,
+    visible_files,
     windows_in_order,
 )
 from .soundness import check_amplitude, check_raw_signal
@@ -180,7 +181,7 @@ class Corpus:
 
     def find_recordings(self) -> list[Recording]:
         """All recordings below the raw folder, used or not, sorted by key."""
-        return mark_repeated([self.describe(path) for path in self.raw.rglob(self.file_pattern)])
+        return mark_repeated(list(map(self.describe, visible_files(self.raw, self.file_pattern))))
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
         """Signal (channels of the card, samples) in microvolt, and its rate in Hz."""

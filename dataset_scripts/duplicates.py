@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
+from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
+
 from .corpus import Recording
 from .sources import sha256_of_file
 
@@ -21,7 +23,9 @@ _PROBE_BYTES = 2**16
 
 
 def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
-    """Of recordings with the same bytes behind the first 256 all but the first carry a fault.
+    """Of recordings with the same bytes behind the first 256 all but one carry a fault.
+
+    The first is kept, but for a file whose header does not count its records: its repaired copy is.
 
     Parameters
     ----------
@@ -42,7 +46,10 @@ def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
     groups: list[list[Recording]] = [candidates]
     for property_of in (_size, _probe, _digest):
         groups = [part for group in groups for part in _grouped(group, property_of)]
-    first = {recording.key: group[0] for group in groups for recording in group[1:]}
+    first = {}
+    for group in groups:
+        kept = next((one for one in group if _counts_right(one.signal_file)), group[0])
+        first |= {one.key: kept for one in group if one is not kept}
     return [
         dataclasses.replace(
             recording,
@@ -72,6 +79,17 @@ def _grouped(
 def _has_content(path: Path) -> bool:
     """Whether there is anything to compare; an empty file has another fault, named on reading."""
     return path.is_file() and _size(path) > NAMES_BYTES
+
+
+def _counts_right(path: Path) -> bool:
+    """Whether an EDF header states the records that the file has; of other formats always."""
+    if path.suffix.lower() not in (".edf", ".bdf"):
+        return True
+    try:
+        header = read_edf_header(path)
+    except RecordingError:
+        return False
+    return header.promised == header.records
 
 
 def _size(path: Path) -> int:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
-
-from .headers import (
-    ANNOTATIONS,
+from modeling_mteeg.model.record_times import ANNOTATIONS
+from modeling_mteeg.model.recording_files import open_cnt, open_edf
+from modeling_mteeg.model.recording_headers import (
     EdfHeader,
     RecordingError,
     RecordingWarning,
@@ -59,34 +60,42 @@ def read_edf(
     Raises
     ------
     RecordingError
-        The header contradicts the file (:mod:`dataset_scripts.headers`), the file cannot be read,
-        a channel is missing or repeated, or its unit or range is unknown.
+        The header contradicts the file (:mod:`modeling_mteeg.model.recording_headers`), the file
+        cannot be read, a channel is missing or repeated, or its unit or range is unknown.
 
     Notes
     -----
     Only the channels that are wanted are read: MNE brings all that it reads to the highest rate.
     """
-    import mne
-
     header = read_edf_header(path)
     rows = find_rows(header.labels, Path(path).name, channels, repeated, derive)
     used = sorted({index for pair in rows for index in pair if index is not None})
     header.check_signals(path, used)
     kept = {header.labels[index] for index in used} | set(ANNOTATIONS)
     others = sorted(set(header.labels) - kept)
-    raw = _guarded(mne.io.read_raw_edf, path, preload=False, exclude=others)
+    raw = _guarded(_noted(open_edf), path, preload=False, exclude=others)
     return pick_channels(raw, path, channels, repeated, derive)
 
 
 def read_cnt(path: str | Path, channels: Sequence[str]) -> tuple[np.ndarray, float]:
     """Signal of a Neuroscan ``.cnt`` file; see :func:`read_edf`."""
-    import mne
-
     header = read_cnt_header(path)
     rows = find_rows(header.labels, Path(path).name, channels)
     header.check_signals(path, [index for index, _ in rows])
-    raw = _guarded(mne.io.read_raw_cnt, path, preload=False)
+    raw = _guarded(_noted(open_cnt), path, preload=False)
     return pick_channels(raw, path, channels)
+
+
+def _noted(opener: Callable[..., Any]) -> Callable[..., Any]:
+    """An opener whose notes become warnings for the report."""
+
+    def read(path: str | Path, **options: Any) -> BaseRaw:
+        raw, notes = opener(path, **options)
+        for note in notes:
+            warnings.warn(f"its file is odd: {note}", RecordingWarning, stacklevel=2)
+        return raw
+
+    return read
 
 
 def find_rows(
@@ -162,9 +171,9 @@ def pick_channels(
     """Channels of an open recording by name, (channels, samples) in microvolt, and the rate."""
     name = Path(path).name
     rows = find_rows(raw.ch_names, name, channels, repeated, derive)
-    units = getattr(raw, "_orig_units", None) or {}
     picks = np.array([index for index, _ in rows])
-    unknown = [raw.ch_names[pick] for pick in picks if units.get(raw.ch_names[pick]) == "n/a"]
+    no_unit, factors = channel_units(raw)
+    unknown = [raw.ch_names[pick] for pick in picks if pick in no_unit]
     if unknown:
         raise RecordingError(
             f"{name}: the header gives no unit of voltage for {', '.join(unknown)}; write the "
@@ -172,6 +181,8 @@ def pick_channels(
         )
     ordered = np.unique([index for pair in rows for index in pair if index is not None])
     data = _guarded(lambda _, **kw: raw.get_data(picks=ordered, **kw), path)
+    for row, pick in enumerate(ordered):
+        data[row] *= factors.get(int(pick), 1.0)  # what makes volt where MNE knew no unit
     if not np.array_equal(ordered, picks):  # a copy, of what may be gigabytes
         recorded, data = data, data[np.searchsorted(ordered, picks)]
         for row, (_, second) in enumerate(rows):
@@ -278,6 +289,8 @@ def _guarded(reader: Callable[..., Any], path: str | Path, **options: Any) -> An
         raise RecordingError(f"{path}: the file does not exist; download it again.")
     try:
         return reader(path, verbose="ERROR", **options)
+    except RecordingError:
+        raise
     except Exception as error:
         raise RecordingError(
             f"{Path(path).name}: cannot be read ({type(error).__name__}: {error}); the file may be "

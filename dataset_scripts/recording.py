@@ -103,6 +103,11 @@ class Reading:
     warnings: tuple[str, ...] = ()
 
 
+def visible_files(folder: Path, pattern: str) -> Iterator[Path]:
+    """Files below a folder that match, without hidden ones such as a Mac writes beside others."""
+    return (path for path in folder.rglob(pattern) if not path.name.startswith("."))
+
+
 def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
     """Sorted by key; of recordings with one key all but the first (by path) carry a fault."""
     ordered = sorted(recordings, key=lambda recording: (recording.key, recording.path.as_posix()))

@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from modeling_mteeg.model.recording_headers import read_edf_header
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated
-from .headers import read_edf_header
+from .corpus import Corpus, Recording, Segment, mark_repeated, visible_files
 from .reading import RecordingError, read_annotations
 from .splits import assign_in_order
 
@@ -104,7 +104,7 @@ class SleepEdf(Corpus):
         for path in sorted(self.raw.rglob("SC4*-Hypnogram.edf")):
             hypnograms.setdefault(path.name[:7], []).append(path)
         recordings = []
-        for path in self.raw.rglob("*-PSG.edf"):
+        for path in visible_files(self.raw, "*-PSG.edf"):
             match = _NAME.fullmatch(path.stem)
             subject = match[1] if match else ""
             left_out = "" if match else "not a sleep-cassette recording (SC4ssNE0-PSG.edf)"

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from modeling_mteeg.model.signal_checks import PLAUSIBLE_UV, amplitude_uv, flat_channels
-
-from .headers import RecordingError
+from modeling_mteeg.model.recording_headers import RecordingError
+from modeling_mteeg.model.signal_checks import (
+    PLAUSIBLE_UV,
+    amplitudes_uv,
+    flat_channels,
+    foreign_channels,
+    typical_uv,
+)
 
 CLIPPED_SHARE = 1e-3
 """Share of a channel's samples that stay at its extremes from which on it counts as clipped."""
-
-AT_REST = 1e-4
-"""Share of the others' amplitude below which a channel carries nothing."""
-OTHER_UNIT = 300.0
-"""Ratio to the median channel's amplitude from which on one channel is named; units differ by a
-factor of 1000."""
 
 
 def check_raw_signal(signal: np.ndarray, names: Sequence[str], file: str) -> tuple[str, ...]:
@@ -103,41 +102,17 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     RecordingError
         The median amplitude lies outside :data:`~modeling_mteeg.model.signal_checks.PLAUSIBLE_UV`.
     """
-    typical_uv, (low, high) = _typical_uv(_amplitudes_uv(signal_uv)), PLAUSIBLE_UV
-    if not low <= typical_uv <= high:
+    median_uv = typical_uv(amplitudes_uv(signal_uv[None]))
+    low, high = PLAUSIBLE_UV
+    if not low <= median_uv <= high:
         raise RecordingError(
-            f"{file}: the median amplitude is {typical_uv:.3g} microvolt after filtering; EEG has "
+            f"{file}: the median amplitude is {median_uv:.3g} microvolt after filtering; EEG has "
             "2 to 200. The unit or the range in the header is wrong (volt or millivolt written as "
             "microvolt, or the reverse): correct the physical dimension in the header."
         )
     foreign = [f"{name} (times {ratio:.2g})"
                for name, ratio in foreign_channels(signal_uv, names).items()]  # fmt: skip
     return (f"unlike the others in amplitude: {_shown(foreign, len(names))}",) if foreign else ()
-
-
-def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """Channels whose amplitude differs from the others' as units do, with the ratio.
-
-    ``signal_uv`` is (channels, samples), filtered, and not all at rest.
-    """
-    amplitudes = _amplitudes_uv(signal_uv)  # (channels,)
-    ratios = amplitudes / _typical_uv(amplitudes)  # a unit off by one prefix gives 1000 or 1/1000
-    return {
-        name: float(ratio)
-        for name, ratio in zip(names, ratios, strict=True)
-        if ratio > OTHER_UNIT or AT_REST < ratio < 1 / OTHER_UNIT
-    }
-
-
-def _amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
-    # A channel at a time: what is computed on the way is as large as what is given.
-    return np.array([amplitude_uv(row[None, None]) for row in signal_uv])
-
-
-def _typical_uv(amplitudes: np.ndarray) -> float:
-    """Median of amplitudes (channels,) of those that are not at rest; 0 where all are."""
-    active = amplitudes > AT_REST * amplitudes.max()
-    return float(np.median(amplitudes[active])) if active.any() else 0.0
 
 
 def rate_notes(rates_hz: Sequence[tuple[str, float]]) -> list[str]:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modeling_mteeg.model.channels import ELECTRODES, clean_name
+from modeling_mteeg.model.channels import ELECTRODES, clean_name, numbered_system
+from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 
 from .annotated_options import AnnotatedOptions
 from .completeness import some_names
 from .corpus import Recording, mark_repeated
-from .headers import RecordingError, read_edf_header
 from .labelling import (
     Event,
     LabelTable,
@@ -23,8 +23,6 @@ from .labelling import (
     usual_window_s,
 )
 from .unlabelled.layouts import Source, UnlabelledRecording, open_raw
-
-_BIOSEMI = {"A1", "A2", "A3", "A4", "B1", "B2"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +261,10 @@ class Survey:
         else:
             chosen = tuple(name for name in counts
                            if name in ELECTRODES and counts[name] == len(used))  # fmt: skip
-        if not chosen or counts.keys() >= _BIOSEMI:
+        sentence = numbered_system(tuple(counts))
+        if sentence:
+            raise ValueError(f"{self.raw}: {sentence}")
+        if not chosen:
             raise ValueError(
                 f"{self.raw}: expected electrodes of the 10-20 or 10-10 system that all "
                 f"{len(used)} recordings have, found {', '.join(counts)}. Name channels "

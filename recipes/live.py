@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modeling_mteeg.model.preprocessing import read_recording
+from modeling_mteeg.model.recording_files import read_recording
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
 from modeling_mteeg.prediction.task_loading import load_tasks

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from modeling_mteeg.model.preprocessing import read_recording
-
-from ..headers import RecordingError, read_cnt_header, read_edf_header
+from modeling_mteeg.model.file_choice import is_ant
+from modeling_mteeg.model.recording_files import read_recording
+from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_header, read_edf_header
 
 SUFFIXES = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
@@ -80,7 +80,7 @@ def open_raw(path: Path) -> Any:
         The header lies, or MNE cannot read it.
     """
     check = _HEADERS.get(path.suffix.lower())
-    if check is not None:
+    if check is not None and not (check is read_cnt_header and is_ant(path)):
         check(path)
     try:
         return read_recording(path, preload=False)

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from ..headers import RecordingError
+from modeling_mteeg.model.recording_headers import RecordingError
+
 from ..seed_v import SEED_CHANNELS
 from .layouts import UnlabelledRecording, walk
 from .named import NamedSource

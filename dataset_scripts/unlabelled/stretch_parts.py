@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from modeling_mteeg.data import cut_stretches, encode_stretch, stretch_features, window_patches
+from modeling_mteeg.model.recording_headers import RecordingError
 
-from ..headers import RecordingError
 from ..locking import write_whole
 from .layouts import Source, UnlabelledRecording
 from .stretch_reading import Signal, UnlikeChannels, read_signal

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from modeling_mteeg.model.channels import channel_ids, clean_name, is_known
+from modeling_mteeg.model.channel_units import channel_units
+from modeling_mteeg.model.channels import channel_ids, clean_name, is_known, numbered_system
 from modeling_mteeg.model.preprocessing import PreprocessingInfo, preprocessing_info
+from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning
 from modeling_mteeg.model.recording_sources import Source as OpenRecording
 from modeling_mteeg.model.recording_sources import check_equal, open_source, rows_by_name
-from modeling_mteeg.model.signal_checks import MOST_SAMPLES, flat_by_span
+from modeling_mteeg.model.signal_checks import MOST_SAMPLES, flat_by_span, foreign_channels
 from modeling_mteeg.recordings.whole_filter import recording_filter
 
-from ..headers import RecordingError
-from ..soundness import check_amplitude, foreign_channels
+from ..soundness import check_amplitude
 from .layouts import Source, UnlabelledRecording
 
 _HELD_VALUES = 2**24
@@ -29,7 +30,6 @@ _HELD_VALUES = 2**24
 _BLOCK_VALUES = 2**21
 LEAST_RATE_HZ = 100.0
 """Below, EEG of the band that the models see cannot be there (its Nyquist frequency is 50 Hz)."""
-_BIOSEMI = {"A1", "A2", "A3", "A4", "B1", "B2"}
 
 
 class Blocks:
@@ -188,7 +188,7 @@ def read_signal(
         It cannot be read, no channel is known or has activity, one name stands for different
         signals, or its rate is too low.
     """
-    raw = source.open(recording)
+    raw, odd = _noted(source, recording)
     name, unlike = recording.path.name, unlike or {}
     opened, left_out = _opened(raw, recording, source, name)
     rows = rows_by_name(opened)
@@ -204,16 +204,27 @@ def read_signal(
         raise RecordingError(f"{name}: no channel can be used: {', '.join(reasons)}.")
     info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
     left_out = (*left_out, *reasons)
-    return Signal(blocks, kept, info, opened.samples, left_out, info.left_out, name)
+    return Signal(blocks, kept, info, opened.samples, left_out, (*odd, *info.left_out), name)
+
+
+def _noted(source: Source, recording: UnlabelledRecording) -> tuple[Any, tuple[str, ...]]:
+    """A recording that is opened, and what its readers say is odd about its file."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", RecordingWarning)
+        raw = source.open(recording)
+    odd = [one for one in said if issubclass(one.category, RecordingWarning)]
+    for other in said:
+        if other not in odd:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return raw, tuple(str(one.message) for one in odd)
 
 
 def _known_channels(rows: Mapping[str, list[int]], opened: OpenRecording, name: str) -> list[str]:
     """Names of the table among those of a recording, in its order."""
-    if rows.keys() >= _BIOSEMI:
+    sentence = numbered_system(tuple(rows))
+    if sentence:
         raise RecordingError(
-            f"{name}: channels have BioSemi's own names (A1, A2, ... B1, ...), of which A1 and A2 "
-            "would be taken for the earlobes; rename them to electrodes (--source trujillo does so "
-            "for the 64-channel cap)."
+            f"{name}: {sentence} (--source trujillo does so for BioSemi's 64-channel cap.)"
         )
     known = sorted((channel for channel in rows if is_known(channel)), key=_place)
     if not known:
@@ -235,9 +246,8 @@ def _opened(
     if not raw.ch_names:
         raise RecordingError(f"{name}: no signal in it, only annotations.")
     dropped_names = [channel for channel in recording.drop if channel in raw.ch_names]
-    units = getattr(raw, "_orig_units", None) or {}
-    others = [channel for channel in raw.ch_names if channel not in dropped_names]
-    no_unit = [channel for channel in others if units.get(channel) == "n/a"]
+    no_unit = [raw.ch_names[row] for row in channel_units(raw)[0]
+               if raw.ch_names[row] not in dropped_names]  # fmt: skip
     try:
         wanted = {clean_name(old): new for old, new in recording.rename.items()}
         renamed = {channel: wanted[clean_name(channel)] for channel in raw.ch_names

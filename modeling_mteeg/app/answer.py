@@ -141,7 +141,7 @@ def answer(
         raise ValueError("No task is chosen: mark at least one, or name an adapter from the Hub.")
     raw = open_recording(recording)
     predictions = predict(
-        raw,
+        recording,
         served.model,
         list(tasks),
         stride_s=options.stride_s,

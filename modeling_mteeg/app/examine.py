@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..model.recording_sources import OTHER_SYSTEM, Source, choose_channels, open_source
+from ..model.channels import numbered_system, other_names
+from ..model.recording_sources import Source, choose_channels, open_source
 from ..model.task_card import TaskCard
 from ..recordings.montage import rename_channels
 from .uploads import gather_recording, open_recording
 
-_OTHER_NAMES = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
 _NAMED = 4
 
 
@@ -78,22 +78,26 @@ def fit_of(task: str, card: TaskCard, source: Source) -> Fit:
     try:
         choice = choose_channels(source, card.channels or None, len(card.channels))
     except ValueError:
-        return Fit(task, False, f"none of its {len(card.channels)} channels is there")
+        none = f"none of its {len(card.channels)} channels is there"
+        words = numbered_system(source.names) or none + _other_names(card.channels, source)
+        return Fit(task, False, words)
     if choice.missing:
         shown = ", ".join(choice.missing[:_NAMED])
         more = f" and {len(choice.missing) - _NAMED} more" if len(choice.missing) > _NAMED else ""
         words = f"{len(choice.missing)} of {len(card.channels)} channels missing: {shown}{more}"
-        pairs = [
-            f"{_OTHER_NAMES[name]}={name}"
-            for name in choice.missing
-            if _OTHER_NAMES.get(name) in source.names
-        ]
-        if pairs:
-            words += f". Meant by other names? Options, Channel names: {', '.join(pairs)}"
+        if choice.reasons:
+            words += "".join(f"; {name}: {why}" for name, why in choice.reasons.items())
+        words += _other_names(choice.missing, source)
         return Fit(task, len(choice.missing) <= card.max_missing_channels, words)
     derived = f", {len(choice.derived)} derived" if choice.derived else ""
     words = f"all {len(choice.names)} channels{derived}"
     return Fit(task, True, words, exact=not choice.derived)
+
+
+def _other_names(missing: Sequence[str], source: Source) -> str:
+    """Names to change in the page's options, where the other naming system has the channels."""
+    pairs = [f"{old}={new}" for old, new in other_names(missing, source.names).items()]
+    return f". Meant by other names? Options, Channel names: {', '.join(pairs)}" if pairs else ""
 
 
 def recording_facts(raw: Any, path: Path) -> dict[str, str]:

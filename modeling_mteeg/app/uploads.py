@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..model.recording_files import read_recording
+
 SUFFIXES = (".edf", ".bdf", ".fif", ".set", ".vhdr", ".cnt")
 """Files that stand for a recording."""
 COMPANIONS = {".vhdr": (".eeg", ".vmrk", ".dat", ".avg"), ".set": (".fdt",)}
@@ -107,15 +109,11 @@ def open_recording(path: Path) -> Any:
     UploadError
         It draws on a file that did not come along with it.
     """
-    import mne
-
     try:
-        raw = mne.io.read_raw(path, preload=False, verbose="error")
-    except Exception as error:  # MNE's readers raise whatever their format meets
-        raise UploadError(
-            f"{path.name} is not a recording that MNE can read ({type(error).__name__}: {error}). "
-            "Check that the file is complete and its ending names its format."
-        ) from error
+        raw = read_recording(path, preload=False)
+    except ValueError as error:
+        text = str(error).replace(f"{path.parent}{os.sep}", "")  # its folder is ours alone
+        raise UploadError(text) from error
     folder = path.parent.resolve()
     for file in raw.filenames:
         if file is not None and Path(file).resolve().parent != folder:

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from tqdm import tqdm
 
+    from ..model.recording_headers import RecordingWarning
     from ..prediction.result_files import Options, plan_targets, predict_files
     from ..prediction.task_loading import load_tasks
 
@@ -71,8 +72,9 @@ def run(args: argparse.Namespace) -> None:
     )
     targets = plan_targets(recordings, tasks, args.out, args.plot, args.annotations)
     with warnings.catch_warnings():
-        # A note of the result says so, too.
+        # Notes of the result say so, too.
         warnings.filterwarnings("ignore", message="A recording is shorter")
+        warnings.filterwarnings("ignore", category=RecordingWarning)
         outcome = predict_files(
             targets,
             model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import preprocessing_info
-from ..model.recording_sources import ChannelChoice, Source
-from ..model.signal_checks import SignalError
+from ..model.recording_headers import RecordingWarning
+from ..model.recording_sources import ChannelChoice, Source, missing_note, without_unfit
+from ..model.signal_checks import OtherUnitError, SignalError, check_channels
 from ..model.task_card import TaskCard
 from ..prediction import Prediction, predict
 from ..recordings.block_reader import BlockReader, open_recording
@@ -134,6 +136,8 @@ def window_inputs(
     ``predict``: see :class:`modeling_mteeg.recordings.stream_filter.StreamFilter`.
     """
     source = open_recording(recording, unit, rename)
+    for sentence in source.notes:
+        warnings.warn(sentence, RecordingWarning, stacklevel=2)
     choice = choose_for_task(source, card, allow_missing)
     length_s = source.samples / source.rate_hz
     if not len(onsets_s):
@@ -144,7 +148,17 @@ def window_inputs(
                 f"A window of task {card.name!r} is {card.window_s:g} s long: expected an onset "
                 f"from 0 to {length_s - card.window_s:g} s, found {onset:g} s."
             )
-    signal = _gather(source, choice, card, [round(onset * card.rate_hz) for onset in onsets_s])
+    starts = [round(onset * card.rate_hz) for onset in onsets_s]
+    signal = _gather(source, choice, card, starts)
+    try:
+        note = check_channels(signal, choice.names, source.unit)
+    except OtherUnitError as error:  # without them, where the task lets them be missing
+        choice = choose_for_task(without_unfit(source, error), card, allow_missing)
+        signal = _gather(source, choice, card, starts)
+        note = check_channels(signal, choice.names, source.unit)
+    for sentence in (missing_note(choice) if choice.reasons else "", note):
+        if sentence:
+            warnings.warn(sentence, stacklevel=2)
     values = torch.from_numpy(signal / np.float32(card.scale_uv))
     ids = torch.from_numpy(channel_ids(choice.names, card.bipolar))
     patches = values.unflatten(-1, (card.patches, -1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -35,9 +36,15 @@ BIPOLAR_RULES = ("mean", "table")
 
 _CANONICAL = {name.upper(): name for name in CHANNEL_NAMES}
 _ROW = {name: row for row, name in enumerate(CHANNEL_NAMES, start=1)}
-_PREFIX = re.compile(r"^EEG[ _:-]+", re.IGNORECASE)
-_REFERENCE = re.compile(r"-(REF|LE)$", re.IGNORECASE)
-_COPY = re.compile(r"-\d+$")
+_PREFIX = re.compile(r"^(EEG|POL)[ ._:-]+(?=.)", re.IGNORECASE)
+_REFERENCE = re.compile(r"(?<=.)[-_](REF|LE|AVG|AR)$", re.IGNORECASE)
+_COPY = re.compile(r"(?<=.)-\d+$")
+
+OTHER_SYSTEM = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8", "A1": "M1", "A2": "M2"}
+"""Old and new names of the same place. Both have rows of their own, so they are only hinted at."""
+_BIOSEMI = frozenset({"A1", "A2", "A3", "A4"})  # no 10-20 system has an A3
+_HYDROCEL = frozenset(f"E{number}" for number in range(1, 9))
+_OTHER_NAME = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
 
 
 class UnknownChannelError(ValueError):
@@ -47,8 +54,9 @@ class UnknownChannelError(ValueError):
 def clean_name(name: str) -> str:
     """Strip what recording systems add to an electrode's name.
 
-    A leading ``EEG``, a common reference (``-REF``, ``-LE``), trailing dots, blanks and the number
-    that readers append to a repeated name are removed; the case becomes the table's.
+    A leading ``EEG`` or ``POL``, a common reference (``-REF``, ``-LE``, ``-AVG``, ``-AR``, also
+    after ``_``), dots, blanks and the number that readers append to a repeated name are removed, in
+    any order and as often as they are there; the case becomes the table's.
 
     Parameters
     ----------
@@ -59,12 +67,74 @@ def clean_name(name: str) -> str:
     -------
     str
         For example ``"FP1"``, ``"FC5"``, ``"FPZ-CZ"`` or ``"T8-P8"``. Unknown names come back
-        cleaned and in capitals; nothing is guessed.
+        cleaned and in capitals; nothing is guessed. A cleaned name is its own cleaned name.
     """
-    text = _PREFIX.sub("", str(name).strip())
-    text = _COPY.sub("", _REFERENCE.sub("", text)).replace(".", "").replace(" ", "")
+    text, before = str(name).strip(), None
+    while text != before:  # what is taken away may lay bare the next: ends, it gets shorter
+        before = text
+        text = _PREFIX.sub("", text)
+        text = re.sub(r"\s*([-_])\s*", r"\1", text)  # blanks round a dash
+        text = _COPY.sub("", _REFERENCE.sub("", text)).strip(" .")
+    text = re.sub(r"[.\s]", "", text)
     parts = [_CANONICAL.get(part.upper(), part.upper()) for part in text.split("-")]
-    return "-".join(parts)
+    clean = "-".join(parts)
+    return clean if clean == name else clean_name(clean)
+
+
+def other_names(missing: Sequence[str], present: Sequence[str]) -> dict[str, str]:
+    """Names to change so that missing channels are found under the other naming system's names.
+
+    Parameters
+    ----------
+    missing, present : sequence of str
+        Cleaned: the wanted channels that a recording lacks, and those that it has.
+
+    Returns
+    -------
+    dict of str to str
+        From the recording's name to the wanted one, such as ``{"T7": "T3"}``; for bipolar
+        channels (``T3-T5``) the derivation's where the recording has it, else its electrodes'.
+    """
+    found: dict[str, str] = {}
+    for name in missing:
+        halves = name.split("-")
+        # Every mixture of the two systems: of F7-T3 also F7-T7, of T3-T5 also T7-T5 and T3-P7.
+        choices = product(*([half, _OTHER_NAME.get(half, half)] for half in halves))
+        there = [other for choice in choices if (other := "-".join(choice)) in present]
+        electrodes = {half: _OTHER_NAME.get(half, half) for half in halves if half not in present}
+        if there:
+            found[there[0]] = name
+        elif all(other in present for other in electrodes.values()):
+            found |= {other: half for half, other in electrodes.items()}
+    return found
+
+
+def numbered_system(names: Sequence[str]) -> str:
+    """A sentence where channels bear an amplifier's own numbers, which are no places of 10-20.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Cleaned names of a recording's channels.
+
+    Returns
+    -------
+    str
+        About BioSemi's names (A1 to A32, B1 ...) or those of HydroCel nets (E1 to E257); empty
+        where there are none.
+    """
+    if set(names) >= _BIOSEMI:
+        return (
+            "Channels have BioSemi's own names (A1, A2, A3 ... B1 ...), which number the places of "
+            "its caps; A1 and A2 are not the earlobes of the 10-20 system. Rename them to the "
+            "electrodes that your cap's layout gives."
+        )
+    if set(names) >= _HYDROCEL:
+        return (
+            "Channels have the HydroCel net's own names (E1, E2, E3 ...), which number its places. "
+            "Rename them to the electrodes of the 10-10 system that your net's layout gives."
+        )
+    return ""
 
 
 def is_known(name: str) -> bool:

@@ -14,12 +14,14 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 
 from .channels import channel_ids
 from .preprocessing import preprocess, preprocessing_info
-from .recording_sources import Source, open_source, read_channels
+from .recording_headers import RecordingWarning
+from .recording_sources import Source, open_source, read_channels, without_unfit
 from .signal_checks import (
+    OtherUnitError,
     SignalError,
     amplitude_uv,
+    check_channels,
     check_finite,
-    check_unit,
     flat_channels,
     flat_note,
     unit_factor,
@@ -162,7 +164,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         ------
         SignalError
             Missing channels, NaN or infinity, a recording shorter than a window, or numbers that
-            cannot be EEG in their unit. Flat channels only warn.
+            cannot be EEG in their unit. Channels in another unit than the others, or in none,
+            count as missing. Flat channels, and those that are much too small, only warn.
         UnknownChannelError
             Channels that the spatial table does not know.
         TypeError, ValueError
@@ -177,25 +180,39 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         """
         settings = self._settings(task, channels, window_s)
         source = open_source(recording, unit)
+        for sentence in source.notes:
+            warnings.warn(sentence, RecordingWarning, stacklevel=2)
         factor = unit_factor(source.unit)
         if source.cut and stride_s is not None:
             raise ValueError(
                 f"stride_s is for continuous recordings; {source.kind} are cut already."
             )
-        names, signal = read_channels(source, settings.channels, settings.max_missing)
-        ids = channel_ids(names, settings.bipolar)
-        self._check_length(signal.shape[2] / source.rate_hz, settings)
-        check_finite(signal, names)
-        note = flat_note(flat_channels(signal, names), len(names))
-        if note:
-            warnings.warn(note, stacklevel=2)
-        signal = _condition(signal * factor, source, settings, filter)
-        check_unit(signal, source.unit)
+        try:
+            ids, signal = self._conditioned(source, factor, settings, filter)
+        except OtherUnitError as error:  # without them, where the task lets them be missing
+            source = without_unfit(source, error)
+            ids, signal = self._conditioned(source, factor, settings, filter)
         windows = self._cut(signal, source, settings, stride_s)
         windows = np.ascontiguousarray(windows / np.float32(settings.scale_uv), dtype=np.float32)
         return BatchFeature(
             {"input_values": windows, "channel_ids": ids}, tensor_type=return_tensors
         )
+
+    def _conditioned(
+        self, source: Source, factor: float, settings: _Settings, filter: bool | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (channels, 2) and the checked, filtered signal in microvolt at the model's rate."""
+        names, signal = read_channels(source, settings.channels, settings.max_missing)
+        ids = channel_ids(names, settings.bipolar)
+        self._check_length(signal.shape[2] / source.rate_hz, settings)
+        check_finite(signal, names)
+        flat = flat_channels(signal, names)
+        note = flat_note(flat, len(names))
+        signal = _condition(signal * factor, source, settings, filter)
+        for sentence in (note, check_channels(signal, names, source.unit, flat)):
+            if sentence:
+                warnings.warn(sentence, stacklevel=3)
+        return ids, signal
 
     def _settings(
         self, task: TaskCard | None, channels: Sequence[str] | None, window_s: float | None
@@ -313,7 +330,7 @@ def _condition(
         filters = (None, None, None)
     info = preprocessing_info(source.rate_hz, settings.rate_hz, *filters)
     if info.left_out:
-        warnings.warn(" ".join(info.left_out), stacklevel=3)
+        warnings.warn(" ".join(info.left_out), stacklevel=4)
     windows, channels, samples = signal_uv.shape
     rows = signal_uv.reshape(windows * channels, samples)
     out = preprocess(rows, source.rate_hz, settings.rate_hz, *filters)
@@ -336,5 +353,5 @@ def _warn_unfiltered(signal_uv: np.ndarray, source: Source, settings: _Settings)
         warnings.warn(
             f"The signal of {source.kind} is taken as filtered already, but expected was "
             f"{'; '.join(lacking)}. Filter the recording before cutting it, or pass filter=True.",
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -21,8 +21,6 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -171,43 +169,6 @@ def preprocess(
         block = signal[start : start + step]
         out[start : start + step] = plan(block) if plan else stepwise(block, info)
     return out
-
-
-def read_recording(path: str | Path, preload: bool = True) -> Any:
-    """Read a recording of any format that MNE-Python knows.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        EDF, BDF, BrainVision, EEGLAB, FIF, Neuroscan and others, told by the suffix.
-    preload : bool
-        Whether to read the signal into memory, or only the header.
-
-    Returns
-    -------
-    mne.io.BaseRaw
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        MNE cannot read it; the message carries MNE's reason.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"No recording: expected a file {path}.")
-    try:
-        import mne
-    except ImportError as error:
-        raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
-    try:
-        return mne.io.read_raw(path, preload=preload, verbose="error")
-    except Exception as error:  # MNE's readers raise whatever their format meets
-        raise ValueError(
-            f"{path}: not a recording that MNE can read ({type(error).__name__}: {error}). "
-            "Check that the file is complete and its suffix names its format."
-        ) from error
 
 
 def is_positive(value: object) -> bool:

@@ -10,20 +10,19 @@ import dataclasses
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .channels import clean_name
-from .preprocessing import is_positive, read_recording
-from .signal_checks import SignalError
+from .channel_units import NO_UNIT, UNIT_REMEDY, channel_units, unit_reason
+from .channels import clean_name, is_known, numbered_system, other_names
+from .preprocessing import is_positive
+from .recording_files import check_raw_gaps, open_file
+from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError, unit_factor
 
 logger = logging.getLogger(__name__)
-
-OTHER_SYSTEM = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8", "A1": "M1", "A2": "M2"}
-"""Old and new names of the same place. Both have rows of their own, so they are only hinted at."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +51,10 @@ class Source:
     upsampled : callable
         Whether reading would interpolate any of the channels at these positions, so that a part
         read alone is not a part of the whole.
+    notes : tuple of str
+        Sentences about a file that was read in another way than its header says.
+    unfit : mapping of str to str
+        Cleaned names of channels that are there and cannot be used for their unit, with the reason.
     """
 
     kind: str
@@ -64,6 +67,19 @@ class Source:
     left_out: tuple[str, ...] = ()
     samples: int = 0
     upsampled: Callable[[list[int]], bool] = lambda positions: False
+    notes: tuple[str, ...] = ()
+    unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def without(self, unfit: Mapping[str, str]) -> Source:
+        """The same recording without the channels of some cleaned names, each with the reason."""
+        kept = [row for row, name in enumerate(self.names) if name not in unfit]
+        return dataclasses.replace(
+            self,
+            names=tuple(self.names[row] for row in kept),
+            read=lambda positions, *part: self.read([kept[p] for p in positions], *part),
+            upsampled=lambda positions: self.upsampled([kept[p] for p in positions]),
+            unfit={**self.unfit, **unfit},
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +94,14 @@ class ChannelChoice:
         For every channel the recording's channel, or the two whose difference it is.
     missing : tuple of str
         Wanted channels that the recording cannot give.
+    reasons : mapping of str to str
+        Why, of those that are there and cannot be used.
     """
 
     names: tuple[str, ...]
     parts: tuple[tuple[str, ...], ...]
     missing: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def derived(self) -> tuple[str, ...]:
@@ -117,7 +136,9 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     recording : mne.io.BaseRaw, mne.BaseEpochs, (array, names, rate_hz), str or pathlib.Path
         Arrays are (channels, samples), or (windows, channels, samples) where already cut.
     unit : str or None
-        Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays.
+        Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays. Where
+        channels whose header states a unit are read together with such that state none, it is that
+        of the latter.
     preload : bool
         Whether a file is read into memory at once, or piece by piece as it is asked for.
 
@@ -132,11 +153,16 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     ValueError
         Names, shape and rate of an array do not fit, or there is no EEG channel.
     """
-    if isinstance(recording, (str, Path)):
-        recording = read_recording(recording, preload)
+    notes: tuple[str, ...] = ()
+    is_file = isinstance(recording, (str, Path))
+    if is_file:
+        recording, notes = open_file(recording, preload)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
-        return _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit or "V")
+        cut = isinstance(recording, mne.BaseEpochs)
+        if not cut and not is_file:
+            check_raw_gaps(recording)
+        return dataclasses.replace(_from_mne(recording, cut, unit), notes=notes)
     if isinstance(recording, (tuple, list)) and len(recording) == 3:
         return _from_array(*recording, unit or "uV")
     raise TypeError(
@@ -145,23 +171,11 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     )
 
 
-def _from_mne(recording: Any, cut: bool, unit: str) -> Source:
-    bads = set(recording.info["bads"])
-    usable, left_out = [], []
-    for row, (name, kind) in enumerate(
-        zip(recording.ch_names, recording.get_channel_types(), strict=True)
-    ):
-        if kind != "eeg":
-            left_out.append(f"{name} (type {kind})")
-        elif name in bads:
-            left_out.append(f"{name} (marked bad)")
-        else:
-            usable.append(row)
-    if not usable:
-        raise ValueError(
-            f"Expected at least one good channel of type eeg, found {', '.join(left_out)}. "
-            "Set the types (set_channel_types) or clear info['bads']."
-        )
+def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
+    unknown, factors = ({}, {}) if cut else channel_units(recording)
+    usable, left_out, unfit = _usable(recording, unknown if unit is None else {})
+    stated = set(usable).difference(unknown)
+    to_unit = unit_factor("V") / unit_factor(unit or "V")
     if not cut and any(text.endswith(" boundary") for text in recording.annotations.description):
         logger.warning(
             "The recording was joined from parts: filters run across the joints, and windows may "
@@ -173,6 +187,12 @@ def _from_mne(recording: Any, cut: bool, unit: str) -> Source:
         unique = sorted(set(rows))
         part = {} if cut else {"start": start, "stop": stop}
         data = recording.get_data(picks=unique, verbose="error", **part)
+        for place, row in enumerate(unique):
+            if row in factors:  # volt per unit, which the reader did not know
+                data[..., place, :] *= factors[row]
+            if row in stated and not stated.issuperset(unique):
+                # The unit was told for those that state none; these were made volt by the reader.
+                data[..., place, :] *= to_unit
         data = data[..., [unique.index(row) for row in rows], :]
         return data if cut else data[None]
 
@@ -183,12 +203,40 @@ def _from_mne(recording: Any, cut: bool, unit: str) -> Source:
         rate_hz=float(info["sfreq"]),
         read=read,
         cut=cut,
-        unit=unit,
+        unit=unit or "V",
         band_hz=(float(info["highpass"]), float(info["lowpass"])),
         left_out=tuple(left_out),
         samples=len(recording.times),
         upsampled=lambda positions: _upsampled(recording, [usable[p] for p in positions]),
+        unfit=unfit,
     )
+
+
+def _usable(
+    recording: Any, unknown: Mapping[int, str]
+) -> tuple[list[int], list[str], dict[str, str]]:
+    """Positions of the channels of an MNE object that can be used; the others, with reasons."""
+    bads = set(recording.info["bads"])
+    usable, left_out, unfit = [], [], {}
+    for row, (name, kind) in enumerate(
+        zip(recording.ch_names, recording.get_channel_types(), strict=True)
+    ):
+        if kind != "eeg":
+            left_out.append(f"{name} (type {kind})")
+        elif name in bads:
+            left_out.append(f"{name} (marked bad)")
+        elif row in unknown:
+            unfit[clean_name(name)] = unit_reason(unknown[row])
+        else:
+            usable.append(row)
+    if not usable:
+        found = ", ".join([*left_out, *_grouped(unfit)])
+        types = "Set the types (set_channel_types) or clear info['bads']."
+        raise ValueError(
+            f"Expected at least one good channel of type eeg, found {found}. "
+            f"{UNIT_REMEDY if unfit else types}"
+        )
+    return usable, left_out, unfit
 
 
 def _upsampled(recording: Any, rows: list[int]) -> bool:
@@ -262,15 +310,21 @@ def choose_channels(
     Raises
     ------
     SignalError
-        More are missing than may be, or all of them.
+        More are missing than may be, or all of them; or names are an amplifier's own numbers.
 
     Notes
     -----
-    A bipolar name that the recording does not have, but whose two electrodes it has, is derived as
-    their difference; with a common reference this is exact.
+    Channels that are there, but unfit for their unit, count as missing. A bipolar name that the
+    recording does not have, but whose two electrodes it has, is derived as their difference; with a
+    common reference this is exact.
     """
     present = dict.fromkeys(source.names)
-    names = tuple(present) if wanted is None else tuple(clean_name(name) for name in wanted)
+    if wanted is None:
+        unfit = (name for name in source.unfit if is_known(name) and name not in present)
+        names = (*present, *unfit)
+    else:
+        names = tuple(clean_name(name) for name in wanted)
+    _check_system(source, wanted is None, names)
     kept, parts, missing = [], [], []
     for name in names:
         halves = tuple(name.split("-"))
@@ -284,7 +338,41 @@ def choose_channels(
         kept.append(name)
     if missing and (len(missing) > max_missing or not kept):
         raise SignalError(_missing_text(source, missing, len(names), max_missing))
-    return ChannelChoice(tuple(kept), tuple(parts), tuple(missing))
+    reasons = {
+        name: source.unfit[half]
+        for name in missing
+        for half in (name, *name.split("-"))
+        if half in source.unfit
+    }
+    return ChannelChoice(tuple(kept), tuple(parts), tuple(missing), reasons)
+
+
+def _check_system(source: Source, all_of_them: bool, wanted: Sequence[str]) -> None:
+    """Raise where names are an amplifier's numbers, unless all that are wanted are none of them."""
+    sentence = numbered_system(source.names)
+    if not sentence:
+        return
+    numbers = {"A1", "A2"} if "A3" in source.names else set()  # else these are the earlobes
+    there = {*source.names, *source.unfit} - numbers
+    found = [name in there or there.issuperset(name.split("-")) for name in wanted]
+    if all_of_them or not all(found):
+        raise SignalError(
+            f"{sentence} In Python: rename={{{source.names[0]!r}: 'FP1', ...}}; on the command "
+            f"line: --rename {source.names[0]}=FP1 ..."
+        )
+
+
+def without_unfit(source: Source, error: OtherUnitError) -> Source:
+    """The recording without the channels that turned out to be in another unit.
+
+    Raises
+    ------
+    OtherUnitError
+        The same, where any of them is a difference of two electrodes: which is it?
+    """
+    if not all(name in source.names for name in error.reasons):
+        raise error
+    return source.without(error.reasons)
 
 
 def read_channels(
@@ -324,9 +412,10 @@ def read_channels(
     if choice.derived:
         logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
     if choice.missing:
-        warnings.warn(missing_note(choice), stacklevel=3)
-    if wanted is None and source.left_out:
-        logger.warning("Channels left out: %s.", ", ".join(source.left_out))
+        warnings.warn(missing_note(choice), stacklevel=4)
+    left_out = [*source.left_out, *_grouped(source.unfit)]
+    if wanted is None and left_out:
+        logger.warning("Channels left out: %s.", ", ".join(left_out))
     return choice.names, choice.derive(signal, choice.needed)
 
 
@@ -341,10 +430,20 @@ def rows_by_name(source: Source) -> dict[str, list[int]]:
 def missing_note(choice: ChannelChoice) -> str:
     """Sentence about the channels that are missing, where they may be."""
     count = len(choice.names) + len(choice.missing)
+    shown = [name for name in choice.missing if name not in choice.reasons]
+    shown += _grouped(choice.reasons)
     return (
         f"{len(choice.missing)} of the task's {count} channels are missing and left out: "
-        f"{', '.join(choice.missing)}. The task was not trained on such montages."
+        f"{', '.join(shown)}. The task was not trained on such montages."
     )
+
+
+def _grouped(reasons: Mapping[str, str]) -> list[str]:
+    """Channels with one reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(some)} ({reason})" for reason, some in names.items()]
 
 
 def check_equal(name: str, copies: np.ndarray) -> None:
@@ -358,20 +457,24 @@ def check_equal(name: str, copies: np.ndarray) -> None:
 
 
 def _missing_text(source: Source, missing: Sequence[str], count: int, max_missing: int) -> str:
-    both = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
-    hints = [
-        f"{name} is {both[name]} in the other naming system"
-        for name in missing
-        if both.get(name) in source.names
-    ]
     text = (
         f"Expected {count} channels, of which {len(missing)} are missing: {', '.join(missing)}. "
         f"Found: {', '.join(source.names)}."
     )
-    if source.left_out:
-        text += f" Not usable: {', '.join(source.left_out)}."
-    if hints:
-        text += f" {'; '.join(hints)}: rename them if they are meant."
+    unfit = source.unfit
+    if source.left_out or unfit:
+        text += f" Not usable: {', '.join([*source.left_out, *_grouped(unfit)])}."
+    if any(reason.startswith(NO_UNIT) for reason in unfit.values()):
+        text += f" {UNIT_REMEDY}"
+    elif unfit:
+        text += f" {AMPLITUDE_REMEDY}"
+    pairs = other_names(missing, source.names)
+    if pairs:
+        text += (
+            f" {', '.join(f'{new} is {old}' for old, new in pairs.items())} in the other naming "
+            f"system: rename them if they are meant (rename={pairs}; on the command line "
+            f"{' '.join(f'--rename {old}={new}' for old, new in pairs.items())})."
+        )
     if max_missing:
         text += f" At most {max_missing} may be missing, and at least one must be there."
     return text + " Nothing is filled in; add the channels, or choose a task that fits."

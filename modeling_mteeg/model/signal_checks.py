@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,11 +21,47 @@ _USUAL_UV = (0.5, 1000.0)
 _TYPICAL_UV = 20.0
 _NAMES = {"uV": "microvolt", "mV": "millivolt", "V": "volt"}
 _FLAT_SHARE = 1e-4
+AT_REST = 1e-4
+"""Share of the others' amplitude below which a channel carries nothing."""
+OTHER_UNIT = 300.0
+"""Ratio to the others' amplitude from which on a channel is named; units differ by 1000."""
+_LEAST_UNIT = 1e-8  # volt that are taken for microvolt are at 1e-6
 MOST_SAMPLES = 5_000  # of a channel: enough for quartiles, cheap beside the filters
 
 
 class SignalError(ValueError):
     """A signal that cannot be used as it is."""
+
+
+AMPLITUDE_REMEDY = (
+    "Correct the physical dimension or gain of these channels in the header, or leave them out "
+    "(mark them bad) where the task allows channels to be missing."
+)
+
+
+class OtherUnitError(SignalError):
+    """Channels whose amplitude is that of another unit than the others'.
+
+    Attributes
+    ----------
+    reasons : dict of str to str
+        Of every such channel.
+    """
+
+    def __init__(self, ratios: Mapping[str, float], count: int) -> None:
+        self.reasons = {
+            name: f"its amplitude is {_times(ratio)} that of the others, as in another unit"
+            for name, ratio in ratios.items()
+        }
+        shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in ratios.items())
+        super().__init__(
+            f"Expected all channels in one unit, found {len(ratios)} of {count} with another "
+            f"amplitude than the others, as units differ: {shown}. {AMPLITUDE_REMEDY}"
+        )
+
+
+def _times(ratio: float) -> str:
+    return f"{float(f'{ratio:.2g}'):g} times"
 
 
 def unit_factor(unit: str) -> float:
@@ -119,9 +155,113 @@ def amplitude_uv(signal_uv: np.ndarray) -> float:
     """
     step = max(1, signal_uv.shape[2] // MOST_SAMPLES)
     low, high = np.percentile(signal_uv[:, :, ::step], [25, 75], axis=2)
-    spread = (high - low) / 1.349
-    spread = spread[spread > _FLAT_SHARE * spread.max()]
-    return float(np.median(spread)) if spread.size else 0.0
+    return typical_uv((high - low) / 1.349)
+
+
+def typical_uv(amplitudes: np.ndarray) -> float:
+    """Median of the amplitudes (any shape) that are not at rest; 0 where all are.
+
+    A channel is at rest beside the loudest that can be EEG; only where none can, beside the loudest
+    of all. One channel a million times too large would else put all others to rest.
+    """
+    possible = amplitudes[_within(amplitudes, PLAUSIBLE_UV)]
+    active = amplitudes[amplitudes > AT_REST * (possible if possible.size else amplitudes).max()]
+    return float(np.median(active)) if active.size else 0.0
+
+
+def _within(amplitudes: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    return (amplitudes >= bounds[0]) & (amplitudes <= bounds[1])
+
+
+def amplitudes_uv(signal_uv: np.ndarray) -> np.ndarray:
+    """:func:`amplitude_uv` of every channel, (channels,), of a signal (windows, channels, n)."""
+    # A channel at a time: what is computed on the way is as large as what is given.
+    rows = range(signal_uv.shape[1])
+    return np.array([amplitude_uv(signal_uv[:, row : row + 1]) for row in rows])
+
+
+def foreign_channels(signal_uv: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Channels whose amplitude differs from the others' as units do, with the ratio.
+
+    Parameters
+    ----------
+    signal_uv : numpy.ndarray
+        (channels, samples), filtered, and not all at rest.
+    names : sequence of str
+        One name per channel.
+
+    Notes
+    -----
+    The others are the channels with the usual amplitude of EEG in microvolt, where there are any:
+    of two channels, one a thousand times the other, the one that cannot be EEG is named, and two
+    nearly dead electrodes do not make a third one loud.
+    """
+    return _foreign(amplitudes_uv(signal_uv[None]), names, AT_REST)
+
+
+def _foreign(amplitudes: np.ndarray, names: Sequence[str], least: float) -> dict[str, float]:
+    """The same by amplitudes (channels,); below ``least`` of the others' a channel is at rest."""
+    for bounds in (_USUAL_UV, PLAUSIBLE_UV):
+        possible = amplitudes[_within(amplitudes, bounds)]
+        if possible.size:
+            typical = float(np.median(possible))
+            break
+    else:
+        typical = typical_uv(amplitudes)
+    ratios = amplitudes / typical if typical else np.ones_like(amplitudes)
+    return {  # a unit off by one prefix gives 1000 or 1/1000
+        name: float(ratio)
+        for name, ratio in zip(names, ratios, strict=True)
+        if ratio > OTHER_UNIT or least < ratio < 1 / OTHER_UNIT
+    }
+
+
+def check_channels(
+    signal_uv: np.ndarray, names: Sequence[str], unit: str, flat: Sequence[str] | None = None
+) -> str:
+    """Check a filtered signal's unit, that of the whole and that of every channel.
+
+    Parameters
+    ----------
+    signal_uv, unit
+        As for :func:`check_unit`.
+    names : sequence of str
+        One name per channel.
+    flat : sequence of str or None
+        Those that were recorded flat, whose filtered remains say nothing; None: not known.
+
+    Returns
+    -------
+    str
+        Sentence about channels that are hundreds of times smaller than the others, which carry
+        next to nothing, as flat ones; empty without any.
+
+    Raises
+    ------
+    OtherUnitError
+        Channels are hundreds of times larger than the others, or cannot be EEG while others can.
+    SignalError
+        See :func:`check_unit`.
+    """
+    amplitudes = amplitudes_uv(signal_uv)
+    foreign = _foreign(amplitudes, names, AT_REST)
+    loud = {name: ratio for name, ratio in foreign.items() if ratio > 1}
+    quiet = {name: ratio for name, ratio in foreign.items() if ratio < 1}
+    if loud:
+        raise OtherUnitError(loud, len(names))
+    if flat is not None:  # most of those that were recorded: a unit, even if it is a million off
+        small = _foreign(amplitudes, names, _LEAST_UNIT)
+        small = {name: ratio for name, ratio in small.items() if name not in flat}
+        if 2 * len(small) > len(names) - len(flat):
+            raise OtherUnitError(small, len(names))
+    check_unit(signal_uv, unit)
+    if not quiet:
+        return ""
+    shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in quiet.items())
+    return (
+        f"{len(quiet)} of {len(names)} channels are much smaller than the others, as in another "
+        f"unit: {shown}. They are kept as they are; look at their unit or gain, or leave them out."
+    )
 
 
 def check_unit(signal_uv: np.ndarray, unit: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..model.preprocessing import read_recording
+from ..model.recording_files import read_recording
 from ..model.recording_sources import choose_channels
 from ..model.signal_checks import unit_factor
 from ..recordings.block_reader import open_recording

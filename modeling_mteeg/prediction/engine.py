@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import PreprocessingInfo, preprocessing_info
-from ..model.recording_sources import ChannelChoice, Source
-from ..model.signal_checks import SignalError
+from ..model.recording_sources import ChannelChoice, Source, without_unfit
+from ..model.signal_checks import OtherUnitError, SignalError
 from ..model.task_card import TaskCard
 from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
 from ..recordings.montage import choose_for_task, electrodes_of, notes_on
@@ -84,7 +84,8 @@ def predict(
     ------
     SignalError
         Missing channels, NaN or infinity (with channel and time), all channels flat, a recording
-        shorter than a window, or numbers that cannot be EEG in their unit.
+        shorter than a window, or numbers that cannot be EEG in their unit. Channels in another unit
+        than the others, or in none, count as missing.
     UnknownChannelError
         Channels that the spatial table does not know.
     TypeError, ValueError
@@ -113,9 +114,34 @@ def predict(
         raise ValueError(f"batch_size: expected a whole number above 0, found {batch_size!r}.")
     _check_allowed(allow_missing)
     source = open_recording(recording, unit, rename)
-    plans = [_plan(source, card, stride_s, allow_missing, rename or {}) for card in cards]
-    groups = _group(source, plans, batch_size, model)
     block = None if block_s is None else max(1, round(block_s * source.rate_hz))
+    while True:
+        plans = [_plan(source, card, stride_s, allow_missing, rename or {}) for card in cards]
+        try:
+            _answer(source, plans, model, batch_size, block, progress)
+            break
+        except OtherUnitError as error:
+            # Known at the end only. Without them: an error, or another pass where they may lack.
+            source = without_unfit(source, error)
+    settings = {
+        plan.card.name: _settings(plan, source, allow_missing, rename or {}) for plan in plans
+    }
+    facts = provenance(model, settings)
+    if name is None:
+        name = str(recording) if isinstance(recording, (str, Path)) else _raw_name(recording)
+    return {plan.card.name: plan.result(source, name, facts[plan.card.name]) for plan in plans}
+
+
+def _answer(
+    source: Source,
+    plans: list[_Plan],
+    model: MteegModel,
+    batch_size: int,
+    block: int | None,
+    progress: bool | Progress,
+) -> None:
+    """One pass over the recording; the plans take their probabilities and notes."""
+    groups = _group(source, plans, batch_size, model)
     reader = BlockReader(source, electrodes_of([plan.choice for plan in plans]), block)
     with _reported(progress, source.samples / source.rate_hz) as report:
         for _, signal in reader:
@@ -124,13 +150,6 @@ def predict(
         for group in groups:
             group.finish(lambda: report(_done_s(groups)))
         report(source.samples / source.rate_hz)
-    settings = {
-        plan.card.name: _settings(plan, source, allow_missing, rename or {}) for plan in plans
-    }
-    facts = provenance(model, settings)
-    if name is None:
-        name = str(recording) if isinstance(recording, (str, Path)) else _raw_name(recording)
-    return {plan.card.name: plan.result(source, name, facts[plan.card.name]) for plan in plans}
 
 
 @dataclasses.dataclass(eq=False)
@@ -206,10 +225,9 @@ class _Windows:
         """Predict what is left and judge the recording as a whole."""
         if self._count:
             self._run(self._count)
-        note = self.checks.finish()
-        if note:
-            for plan in self.plans:
-                plan.notes.append(note)
+        notes = self.checks.finish()
+        for plan in self.plans:
+            plan.notes += notes
 
     def _run(self, count: int) -> None:
         """Predict the next ``count`` windows that wait, for every task that sees them."""
@@ -286,7 +304,7 @@ def _plan(
             f"Expected at least {card.window_s:g} s, the length of task {card.name!r}'s window; "
             f"found a recording of {source.samples / source.rate_hz:.4g} s."
         )
-    notes = notes_on(choice, card, rename) + list(info.left_out)
+    notes = [*source.notes, *notes_on(choice, card, rename), *info.left_out]
     if source.samples < info.filter_samples:
         notes.append(
             f"The recording is shorter than the {info.filter_s:.1f} s of the longest filter; "

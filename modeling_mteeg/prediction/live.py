@@ -14,7 +14,7 @@ import torch
 from ..model.channels import channel_ids, clean_name
 from ..model.preprocessing import preprocessing_info
 from ..model.recording_sources import Source, missing_note
-from ..model.signal_checks import SignalError, check_unit, flat_channels, unit_factor
+from ..model.signal_checks import SignalError, check_channels, flat_channels, unit_factor
 from ..model.task_card import TaskCard
 from ..recordings.montage import choose_for_task
 from ..recordings.sliding import SlidingWindows, stride_samples
@@ -295,7 +295,9 @@ class LivePredictor:
         results = []
         for member, onsets, windows in batches:
             if not member.checked:
-                check_unit(windows[:1], self.unit)
+                small = check_channels(windows[:1], member.names, self.unit)
+                if small:
+                    logger.warning(small)
                 member.checked = True
             rows = self._probabilities(member, windows)
             for onset, window, row in zip(onsets, windows, rows, strict=True):

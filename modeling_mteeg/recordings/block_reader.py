@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..model.channels import clean_name
-from ..model.preprocessing import read_recording
+from ..model.recording_files import read_recording
 from ..model.recording_sources import (
     ChannelChoice,
     Source,
@@ -19,7 +19,7 @@ from ..model.recording_sources import (
 from ..model.signal_checks import (
     MOST_SAMPLES,
     SignalError,
-    check_unit,
+    check_channels,
     flat_by_span,
     flat_note,
     unit_factor,
@@ -157,8 +157,8 @@ class RunningChecks:
 
     Notes
     -----
-    The same samples are looked at as by :func:`signal_checks.check_unit` on the whole recording, so
-    both say the same.
+    The same samples are looked at as by :func:`signal_checks.check_channels` on the whole
+    recording, so both say the same.
     """
 
     def __init__(self, choice: ChannelChoice, samples_out: int, unit: str) -> None:
@@ -180,17 +180,21 @@ class RunningChecks:
         self._sampled.append(signal[:, first :: self._step].copy())
         self._place += signal.shape[1]
 
-    def finish(self) -> str:
-        """Judge; returns a sentence about flat channels, or nothing.
+    def finish(self) -> list[str]:
+        """Judge; returns sentences about flat and small channels.
 
         Raises
         ------
+        OtherUnitError
+            Channels are in another unit than the others.
         SignalError
             All channels are flat, or the numbers are not EEG in their unit.
         """
-        note = flat_note(flat_by_span(self._high - self._low, self.names), len(self.names))
-        check_unit(np.concatenate(self._sampled, axis=1)[None], self.unit)
-        return note
+        flat = flat_by_span(self._high - self._low, self.names)
+        note = flat_note(flat, len(self.names))
+        seen = np.concatenate(self._sampled, axis=1)[None]  # (1, channels, samples)
+        small = check_channels(seen, self.names, self.unit, flat)
+        return [sentence for sentence in (note, small) if sentence]
 
 
 def renamed_raw(path: Any, rename: Mapping[str, str]) -> Any:

@@ -30,13 +30,14 @@ def rename_channels(source: Source, rename: Mapping[str, str]) -> Source:
     if not rename:
         return source
     new = {clean_name(old): clean_name(name) for old, name in rename.items()}
-    absent = [old for old in new if old not in source.names]
+    there = (*source.names, *source.unfit)
+    absent = [old for old in new if old not in there]
     if absent:
         raise SignalError(
             f"Expected channels to rename, but {', '.join(absent)} are not in the recording. "
             f"Found: {', '.join(source.names)}."
         )
-    taken = [name for old, name in new.items() if name in source.names and name not in new]
+    taken = [name for old, name in new.items() if name in there and name not in new]
     twice = {name for name in new.values() if list(new.values()).count(name) > 1}
     if taken or twice:
         raise SignalError(
@@ -44,7 +45,8 @@ def rename_channels(source: Source, rename: Mapping[str, str]) -> Source:
             "occur once. Rename or leave out the other one, too."
         )
     names = tuple(new.get(name, name) for name in source.names)
-    return dataclasses.replace(source, names=names)
+    unfit = {new.get(name, name): reason for name, reason in source.unfit.items()}
+    return dataclasses.replace(source, names=names, unfit=unfit)
 
 
 def choose_for_task(source: Source, card: TaskCard, allow_missing: int | None) -> ChannelChoice:

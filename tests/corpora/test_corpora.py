@@ -268,6 +268,9 @@ def test_tuab_splits_subjects_and_takes_labels_from_folders(tmp_path: Path) -> N
     assert splits["eeeeeeee_s001_t000"] == "validation"  # the last of the normal subjects
     assert splits["eeeeeeee_s001_t001"] == "train"  # the first of the abnormal ones
     assert splits["xxxxxxxx_s001_t000"] == "test"
+    first = next(r.path for r in recordings if r.subject == "a" * 8)
+    _touch(first.with_name(f"._{first.name}"))  # a Mac's; it would be the first subject of all
+    assert corpus.assign(corpus.find_recordings()) == splits
     disjoint = Tuab(tmp_path, protocol="disjoint").assign(recordings)
     assert len({disjoint[r.key] for r in recordings if r.subject == "e" * 8}) == 1
     abnormal = next(r for r in recordings if r.key == "ffffffff_s001_t001")

@@ -104,6 +104,22 @@ def test_a_recording_that_cannot_be_used_is_skipped_with_reason_and_remedy(
     assert sum(map(len, saved.values())) == 6 * len(used)
 
 
+def test_a_file_without_a_count_is_read_and_its_repaired_copy_is_the_one_used(raw, tmp_path):
+    """A recorder that was switched off leaves -1 records in the header."""
+    path = raw / "S001" / "S001R04.edf"
+    plain = prepare(PhysionetMi(raw), tmp_path / "plain", TOLERANT)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:236] + b"-1      " + whole[244:])
+    folder = prepare(PhysionetMi(raw), tmp_path / "alone", TOLERANT)
+    row = report(folder)["S001R04"]
+    assert row["status"] == "used" and "does not count the data records" in row["warnings"]
+    alone, before = (datasets.load_from_disk(str(one)) for one in (folder, plain))
+    assert alone["train"]["signal"] == before["train"]["signal"]
+    path.with_name("S001R08.edf").write_bytes(whole)
+    rows = report(prepare(PhysionetMi(raw), tmp_path / "both", TOLERANT))
+    assert (rows["S001R04"]["status"], rows["S001R08"]["status"]) == ("skipped", "used")
+
+
 def at_rest(name: str, signal: np.ndarray) -> np.ndarray:
     return np.zeros_like(signal) if name in ("OZ", "CZ") else signal
 

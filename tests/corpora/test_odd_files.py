@@ -12,6 +12,7 @@ import edfio
 import mne
 import numpy as np
 import pytest
+from odd_files import time_stamps, write_odd_edf
 from tiny_nights import (
     NIGHT_LABELS,
     noise,
@@ -20,11 +21,11 @@ from tiny_nights import (
     write_night,
     write_nights,
 )
+from tiny_recordings import eeg
 from tiny_runs import report
 
 from dataset_scripts.chb_mit import ChbMit
 from dataset_scripts.demo import simulate
-from dataset_scripts.headers import RecordingError, RecordingWarning, read_edf_header
 from dataset_scripts.reading import read_annotations, read_cnt, read_edf
 from dataset_scripts.registry import TASKS, corpus_class
 from dataset_scripts.settings import Settings
@@ -34,6 +35,7 @@ from dataset_scripts.soundness import check_amplitude, warning_notes
 from dataset_scripts.tuab import Tuab
 from dataset_scripts.tuev import Tuev
 from dataset_scripts.writer import PreparationError, prepare
+from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning, read_edf_header
 
 CHANNELS = ("FPZ-CZ", "PZ-OZ")
 SITES = ("C3", "CZ", "C4")
@@ -74,7 +76,7 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: write_night(path, 1, rate_hz=(100, 128)),
         "different rates: EEG Fpz-Cz 100 Hz, EEG Pz-Oz 128 Hz; resample",
     ),
-    "gaps": (lambda path: put(path, 192, "EDF+D"), "its records have gaps (EDF+D)"),
+    "gaps": (lambda path: put(path, 192, "EDF+D"), "its records may have gaps (EDF+D)"),
     "nanovolt": (lambda path: put(path, UNITS_AT, "nV      nV      "), "EEG Fpz-Cz ('nV')"),
     "capitals": (lambda path: put(path, UNITS_AT, "uV      UV      "), "EEG Pz-Oz ('UV')"),
     "annotations of another night": (
@@ -395,3 +397,29 @@ def test_no_split_depends_on_the_order_of_the_directory(
         assert again == recordings
         wanted = [recording for recording in again if not recording.left_out]
         assert corpus.assign(wanted[::-1]) == splits
+
+
+def test_a_file_that_may_have_gaps_and_has_none_is_a_continuous_one(tmp_path: Path) -> None:
+    """As Nihon Kohden exports: EDF+D, every record where the last one ends."""
+    names, signal = ("C3", "C4"), eeg(20, 100, 2)
+    plain, _ = read_edf(write_odd_edf(tmp_path / "plain.edf", signal, names, 100), names)
+    stamps = time_stamps(range(20), b"cue")
+    for name, kind in (("a.edf", "EDF+D"), ("a.edf", "EDF+C")):
+        path = write_odd_edf(tmp_path / name, signal, names, 100, kind=kind, stamps=stamps)
+        np.testing.assert_array_equal(read_edf(path, names)[0], plain)
+        assert read_annotations(path).onset.tolist() == [0.5]
+    for kind, name in (("EDF+D", "b.edf"), ("BDF+D", "b.bdf")):
+        apart = time_stamps([*range(10), *range(40, 50)])
+        path = write_odd_edf(tmp_path / name, signal, names, 100, kind=kind, stamps=apart)
+        with pytest.raises(RecordingError, match=r"recorded at 0 to 10 s, 40 to 50 s"):
+            read_edf(path, names)
+
+
+def test_a_cnt_file_without_its_number_of_samples_is_read_and_warned_of(tmp_path: Path) -> None:
+    path, names = tmp_path / "a.cnt", ("C3", "C4")
+    write_cnt(path, eeg(20, 100, 2), names, 100)
+    right, content = read_cnt(path, names), path.read_bytes()
+    path.write_bytes(content[:864] + bytes(4) + content[868:])
+    with pytest.warns(RecordingWarning, match=r"its file is odd: a\.cnt: its header states 0"):
+        found = read_cnt(path, names)
+    np.testing.assert_array_equal(found[0], right[0])

@@ -16,7 +16,6 @@ from dataset_scripts import physionet_mi
 from dataset_scripts.chb_mit import BIOT_FILES, UNNAMED, ChbMit, cut_as_biot
 from dataset_scripts.command import run_command
 from dataset_scripts.corpus import Recording, Segment
-from dataset_scripts.headers import RecordingWarning
 from dataset_scripts.physionet_mi import PhysionetMi
 from dataset_scripts.prepare import TASKS, corpus_class
 from dataset_scripts.reading import RecordingError
@@ -26,6 +25,7 @@ from dataset_scripts.splits import train_or_validation
 from dataset_scripts.tuab import Tuab
 from dataset_scripts.tuev import Tuev
 from dataset_scripts.writer import prepare
+from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 
 SUBJECTS = tuple(f"aaaaa{letter}" for letter in "abcdefghijklmnopqrst")

@@ -29,7 +29,7 @@ from dataset_scripts.sleep_edf import SleepEdf, read_stages
 from dataset_scripts.writer import prepare
 from modeling_mteeg import MteegFeatureExtractor
 from modeling_mteeg.data import WindowReader, encode_window, window_features
-from modeling_mteeg.model.preprocessing import read_recording
+from modeling_mteeg.model.recording_files import read_recording
 
 JOINT = ROOT / "recipes" / "joint.py"
 

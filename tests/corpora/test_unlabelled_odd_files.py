@@ -80,17 +80,19 @@ def test_one_stretch_is_held_at_a_time():
 
 def test_channels_of_another_unit_are_left_out(tmp_path):
     raw = tmp_path / "raw"
-    names = ["C3", "CZ", "C4", "PZ", "OZ"]
-    signal = noise(0, 5, 250 * 30)
+    names = ["C3", "CZ", "C4", "PZ", "OZ", "FZ"]
+    units = ["uV", "mV", "uV", "", "uV", "UV"]
+    signal = noise(0, 6, 250 * 30)
     signals = [
         edfio.EdfSignal(row, 250, label=name, physical_dimension=unit, physical_range=(-200, 200))
-        for name, row, unit in zip(names, signal, ["uV", "mV", "uV", "", "uV"], strict=True)
+        for name, row, unit in zip(names, signal, units, strict=True)
     ]
     raw.mkdir()
     edfio.Edf(signals).write(raw / "a.edf")
     row = report(prepare_unlabelled(raw, tmp_path / "out", progress=False))["a.edf"]
     assert row["channels"] == "C3 C4 OZ"
-    assert "PZ (no unit of voltage in the header)" in row["channels_left_out"]
+    for name in ("PZ", "FZ"):  # MNE would take both for volt
+        assert f"{name} (no unit of voltage in the header)" in row["channels_left_out"]
     assert "CZ (its amplitude is 1e+03 times that of the others)" in row["channels_left_out"]
     group = load_unlabelled(tmp_path / "out", 4.0)["train"][0]
     assert np.abs(group.read(range(len(group)), unit_uv=1.0)).max() < 200
@@ -227,7 +229,8 @@ def test_real_recordings(recordings_dir, tmp_path):
     assert {key.partition("/")[0] for key in used} == {"chb-mit", "eegmmidb"}
     assert {row["rate_hz"] for row in used.values()} == {"128", "160", "256"}
     skipped = {row["reason"] for row in rows.values() if row["status"] == "skipped"}
-    assert skipped == {"SC4001EC-Hypnogram.edf: no signal in it, only annotations."}
+    (reason,) = skipped
+    assert reason.startswith("SC4001EC-Hypnogram.edf: no signal in it, only annotations.")
     groups = load_unlabelled(out, 4.0, max_seconds=4)["train"]
     windows = sum(len(group) for group in groups)
     hours = sum(float(row["hours"]) for row in used.values())
@@ -250,3 +253,16 @@ def test_plain_datasets_and_numpy_read_what_is_documented(raw, tmp_path, monkeyp
     place = group.recordings(range(len(group))).index(names["row"]["recording"])
     window = group.read([place], unit_uv=1.0)[0].reshape(len(group.channels), -1)
     np.testing.assert_allclose(names["microvolt"][:, : window.shape[1]], window, rtol=1e-6)
+
+
+def test_what_is_odd_about_a_file_is_noted_in_the_report(tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        write_edf(tmp_path / "raw" / f"{name}.edf", ["C3", "C4"], 250, 40, seed)
+    path = tmp_path / "raw" / "b.edf"
+    content = path.read_bytes()
+    path.write_bytes(content[:236] + b"-1      " + content[244:])
+    (tmp_path / "raw" / "eego.cnt").write_bytes(b"RF64" + bytes(5000))
+    rows = report(prepare_unlabelled(tmp_path / "raw", tmp_path / "out", progress=False))
+    assert rows["a.edf"]["notes"] == "" and rows["b.edf"]["status"] == "used"
+    assert "does not count the data records (-1)" in rows["b.edf"]["notes"]
+    assert "pip install antio" in rows["eego.cnt"]["reason"]

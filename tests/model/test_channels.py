@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
 from modeling_mteeg import CHANNEL_NAMES, UnknownChannelError, channel_ids, clean_name
-from modeling_mteeg.model.channels import BIPOLAR_TABLE, ELECTRODES, is_known, nearest_names
+from modeling_mteeg.model.channels import (
+    BIPOLAR_TABLE,
+    ELECTRODES,
+    is_known,
+    nearest_names,
+    numbered_system,
+    other_names,
+)
 
 TUAB = "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split()
 CHB_MIT = (
@@ -64,6 +72,51 @@ def test_every_name_is_found_in_every_form(form, case):
     for name in CHANNEL_NAMES:
         assert clean_name(case(form.format(name))) == name
         assert clean_name(clean_name(name)) == name
+
+
+_BEFORE = ("", "EEG ", "eeg:", "POL ", "EEG POL ", " EEG_")
+_BEHIND = ("", "-REF", "-LE", "-AVG", "-AR", "_LE", " - Ref", " -avg", "-REF-0", "-0-REF", "-1")
+_ENDS = ("", ".", "..", " ", "-0", ".-2")
+
+
+@pytest.mark.parametrize("name", ["FP1", "CZ", "A1", "T8-P8", "FTT9h", "C3-A2"])
+def test_cleaning_takes_away_whatever_systems_add_in_any_order(name):
+    for before, behind, end in itertools.product(_BEFORE, _BEHIND, _ENDS):
+        for case in (str, str.lower, str.upper):
+            written = case(f"{before}{name}{behind}{end}")
+            assert clean_name(written) == name, written
+
+
+def test_cleaning_twice_is_cleaning_once():
+    """For names of any pieces, also such as nobody writes."""
+    pieces = "FP1 EEG POL REF LE AVG AR ftt9h 001 7 E1 - _ . : -0 -REF _LE".split() + [" "]
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        written = "".join(rng.choice(pieces, rng.integers(1, 7)))
+        once = clean_name(written)
+        assert clean_name(once) == once, written
+    assert [clean_name(name) for name in ("REF", "EEG", "-REF", "EEG-REF")] != ["", "", "", ""]
+
+
+def test_an_amplifiers_own_numbers_are_told_from_electrodes():
+    biosemi = [f"{bank}{number}" for bank in "AB" for number in range(1, 33)]
+    assert "BioSemi" in numbered_system(biosemi) and "BioSemi" in numbered_system(biosemi[:16])
+    assert "HydroCel" in numbered_system([f"E{number}" for number in range(1, 129)])
+    assert not numbered_system(TUAB) and not numbered_system(["E1", "E2", "A1", "A2", "C3"])
+
+
+@pytest.mark.parametrize(
+    ("missing", "present", "renamed"),
+    [
+        (["T3", "C3"], ["T7"], {"T7": "T3"}),
+        (["F7-T7", "T7-P7"], ["F7-T3", "T3-T5"], {"F7-T3": "F7-T7", "T3-T5": "T7-P7"}),
+        (["F7-T3", "T3-T5"], ["F7", "T7", "P7"], {"T7": "T3", "P7": "T5"}),
+        (["C3-A2"], ["C3", "M2"], {"M2": "A2"}),
+        (["T3-T5"], ["T7", "P3"], {}),
+    ],
+)
+def test_names_of_the_other_system_are_found_in_derivations_too(missing, present, renamed):
+    assert other_names(missing, present) == renamed
 
 
 def test_electrode_has_its_row_twice():

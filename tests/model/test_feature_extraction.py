@@ -15,7 +15,8 @@ from transformers import AutoFeatureExtractor
 
 from modeling_mteeg.model.channels import UnknownChannelError, channel_ids
 from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
-from modeling_mteeg.model.preprocessing import preprocess, read_recording
+from modeling_mteeg.model.preprocessing import preprocess
+from modeling_mteeg.model.recording_files import read_recording
 from modeling_mteeg.model.signal_checks import SignalError
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from modeling_mteeg.model import filter_chain, preprocessing
 from modeling_mteeg.model.filter_chain import OneProduct
-from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info, read_recording
+from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.recording_files import read_recording
 
 RATES = (100, 128, 160, 200, 250, 256, 500, 512, 1000, 2000)
 

@@ -257,6 +257,17 @@ def test_a_head_that_knows_channels_finds_them_by_name_and_lets_none_be_missing(
         MteegFeatureExtractor()(lacking, task=model.tasks["all-six"])
 
 
+def test_what_is_odd_about_a_file_is_noted_with_the_answer(tmp_path):
+    path = write_recording(tmp_path, "rec.edf", eeg(40.0, 256.0), NAMES, 256.0)
+    model = model_of("all-six")
+    whole, content = predict(path, model)["all-six"], path.read_bytes()
+    path.write_bytes(content[:236] + b"60      " + content[244:])
+    found = predict(path, model)["all-six"]
+    np.testing.assert_array_equal(found.probabilities, whole.probabilities)
+    assert set(found.notes) - set(whole.notes) == {found.notes[0]}
+    assert "20 s are missing at its end" in found.notes[0]
+
+
 def test_missing_channels_are_an_error_unless_the_card_or_the_caller_allows_it():
     recording = (eeg(40.0)[:4], NAMES[:4], 250.0)
     model = model_of("all-six")
@@ -292,7 +303,10 @@ def test_repeated_channels_are_taken_once_if_equal():
 def test_channels_are_renamed_only_when_asked():
     signal = eeg(40.0, channels=2)
     model = model_of("any", channels=("T3", "T4"))
-    with pytest.raises(SignalError, match="T3 is T7 in the other naming system"):
+    with pytest.raises(
+        SignalError,
+        match=r"T3 is T7, T4 is T8 in the other naming system.*--rename T7=T3 --rename T8=T4",
+    ):
         predict((signal, ["T7", "T8"], 250.0), model)
     renamed = {"T7": "T3", "t8": "T4"}
     found = predict((signal, ["T7", "T8"], 250.0), model, rename=renamed)["any"]

@@ -9,7 +9,8 @@ import pytest
 from tiny_recordings import pink_eeg
 
 from modeling_mteeg.model.filter_chain import mne_grid
-from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info, read_recording
+from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.recording_files import read_recording
 from modeling_mteeg.recordings.stream_filter import StreamFilter
 from modeling_mteeg.recordings.stream_transform import BlockTransform, grid_shift
 

@@ -4,6 +4,9 @@ A header is a stranger's claim. It is read here before any library allocates mem
 must be numbers, sizes must fit each other, and the samples it promises must be in the file. Only
 the header itself is read, at most :data:`MOST_SIGNALS` entries of it.
 
+A preparation refuses a file that is not as long as its header says: a download can be repeated. Who
+wants an answer gets what the file holds, and a sentence on what is missing (``whole=False``).
+
 Sources: the EDF and EDF+ specifications (Kemp et al. 1992; Kemp and Olivan 2003); for ``.cnt`` the
 offsets of the Neuroscan header as MNE-Python's reader documents them.
 """
@@ -16,18 +19,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .channel_units import VOLT_UNITS
+from .record_times import ANNOTATIONS, gap_fault
+
 MOST_SIGNALS = 2048
 """More than any EEG amplifier records; a larger number is a broken header."""
 MOST_RATE_HZ = 100_000
 LEAST_RATE_HZ = 50
 """EEG is recorded at 100 Hz and more. A header that says 0.1 Hz would make hours of signal out of a
 few samples, and more memory than any machine has."""
-VOLT_UNITS = ("uV", "\u00b5V", "\u03bcV", "\x83\xcaV", "mV", "V")
-"""Units that readers scale rightly, microvolt in the spellings that recording systems write. MNE
-takes any other (``UV``, ``nV``) for volt."""
-ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 _FIXED, _PER_SIGNAL = 256, 256
 _CNT_FIXED, _CNT_PER_CHANNEL = 900, 75
+_NEARLY = 0.05
 
 
 class RecordingError(ValueError):
@@ -35,10 +38,10 @@ class RecordingError(ValueError):
 
 
 class RecordingWarning(UserWarning):
-    """What is odd about a recording that is used: ``kind: details``, for the report.
+    """What is odd about a recording that is used.
 
-    Readers raise it with :func:`warnings.warn`; :meth:`~dataset_scripts.corpus.Corpus.read`
-    collects it.
+    Readers raise it with :func:`warnings.warn`. Those of preparations say ``kind: details``, for
+    the report: :meth:`~dataset_scripts.corpus.Corpus.read` collects it.
     """
 
 
@@ -49,7 +52,7 @@ class EdfHeader:
     Parameters
     ----------
     records : int
-        Data records.
+        Data records that the file holds whole.
     record_s : float
         Seconds per record; 0 in files of annotations only.
     labels, units : tuple of str
@@ -64,7 +67,11 @@ class EdfHeader:
     start : str
         Date and time of the start, as written.
     continuous : bool
-        False where the records have gaps (EDF+D).
+        False where the records may have gaps (EDF+D, BDF+D): their times are in
+        :mod:`record_times`.
+    promised : int
+        Data records that the header states; -1: the recorder was switched off before it could
+        count them.
     """
 
     records: int
@@ -78,11 +85,32 @@ class EdfHeader:
     record_bytes: int
     start: str = ""
     continuous: bool = True
+    promised: int = 0
 
     @property
     def duration_s(self) -> float:
         """Seconds of signal."""
         return self.records * self.record_s
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether there is anything but annotations."""
+        return any(label not in ANNOTATIONS for label in self.labels)
+
+    def count_note(self, file: str) -> str:
+        """A sentence where the header states another number of records than there are, or ""."""
+        if self.promised == self.records:
+            return ""
+        read = f"read by its size: {self.duration_s:g} s"
+        if self.promised < 0:
+            return f"{file}: its header does not count the data records ({self.promised}); {read}."
+        promised_s = self.promised * self.record_s
+        if self.promised > self.records:
+            return (
+                f"{file}: {promised_s - self.duration_s:g} s are missing at its end: the header "
+                f"promises {promised_s:g} s, the file is cut off; {read}."
+            )
+        return f"{file}: its header promises only {promised_s:g} s; {read}."
 
     def check_signals(self, path: str | Path, wanted: Sequence[int]) -> None:
         """Raise :class:`RecordingError` unless the wanted signals are voltages of one rate.
@@ -90,11 +118,9 @@ class EdfHeader:
         What the other signals claim does not matter, nobody reads them.
         """
         path = Path(path)
-        if not self.continuous:
-            raise RecordingError(
-                f"{path.name}: its records have gaps (EDF+D), so its times are not those of the "
-                "annotations; convert it to continuous files."
-            )
+        fault = gap_fault(path, self)
+        if fault:
+            raise RecordingError(fault)
         unknown = [f"{self.labels[i]} ({self.units[i]!r})" for i in wanted
                    if self.units[i] not in VOLT_UNITS]  # fmt: skip
         if unknown:
@@ -125,8 +151,15 @@ class EdfHeader:
                 )
 
 
-def read_edf_header(path: str | Path) -> EdfHeader:
+def read_edf_header(path: str | Path, whole: bool = True) -> EdfHeader:
     """Read and check the header of an EDF, EDF+ or BDF file.
+
+    Parameters
+    ----------
+    path : str or Path
+    whole : bool
+        Refuse a file that does not hold the data records that its header states. A header that
+        states -1, as one does while a recorder runs, promises nothing.
 
     Raises
     ------
@@ -151,7 +184,7 @@ def read_edf_header(path: str | Path) -> EdfHeader:
     )
     shorter = f"{size} bytes long, shorter than its header of {header_bytes} bytes"
     _expect(size >= header_bytes, path, shorter)
-    records = int(_number(path, "number of data records", fixed[236:244], 1, 2**31, int))
+    promised = _promised_records(path, fixed[236:244])
     record_s = _number(path, "duration of a data record", fixed[244:252], 0.0, 1e6)
     table = _read(path, header_bytes)[_FIXED:]
     labels = tuple(part.decode("latin-1").strip() for part in _column(table, signals, 0, 16))
@@ -161,12 +194,21 @@ def read_edf_header(path: str | Path) -> EdfHeader:
         for label, part in zip(labels, _column(table, signals, 216, 8), strict=True)
     )
     record_bytes = sum(samples) * (3 if fixed[0] == 0xFF else 2)  # BDF has 24 bits, EDF 16
-    _check_records(path, records, record_s, labels, samples, (size - header_bytes) // record_bytes)
+    held = (size - header_bytes) // record_bytes
+    _check_records(path, held if promised < 0 or not whole else promised, record_s, labels, samples,
+                   held)  # fmt: skip
     physical, digital = _ranges(table, signals, 104), _ranges(table, signals, 120)
     return EdfHeader(
-        records, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes,
-        start=_text(fixed[168:184]), continuous=not fixed[192:236].startswith(b"EDF+D"),
+        held, record_s, labels, units, samples, digital, physical, header_bytes, record_bytes,
+        start=_text(fixed[168:184]), promised=promised,
+        continuous=not fixed[192:236].startswith((b"EDF+D", b"BDF+D")),
     )  # fmt: skip
+
+
+def _promised_records(path: Path, part: bytes) -> int:
+    """Number of records that the header states: 1 or more, or -1."""
+    what = "number of data records"
+    return -1 if _text(part) == "-1" else int(_number(path, what, part, 1, 2**31, int))
 
 
 def _check_records(
@@ -194,6 +236,7 @@ def _check_records(
         f"holds {held} ({held * record_s:g} s): "
         + ("it is incomplete" if held < records else "its header is wrong"),
     )
+    _expect(held > 0, path, "the file ends before its first data record")
 
 
 @dataclass(frozen=True)
@@ -205,12 +248,16 @@ class CntHeader:
     channels : int
     rate_hz : int
     sample_bytes : int
-        2 or 4: whichever the stated number of samples makes of the signal part; 2 where neither
-        fits, as MNE-Python has it.
+        2 or 4: whichever the stated number of samples makes of the signal part; where neither
+        fits, what the block behind the signal says, and 2 where there is none.
     data_bytes : int
         Size of the signal part.
     labels : tuple of str
         Of every channel.
+    stated : int
+        Samples a channel, as the header says; often 0, overflowed, or a few too many.
+    has_events : bool
+        Whether the header says where the table of events begins, which ends the signal.
     scales : tuple of float
         Sensitivity times calibration of every channel: 204.8 times its microvolt per count.
     """
@@ -221,6 +268,13 @@ class CntHeader:
     data_bytes: int
     labels: tuple[str, ...] = ()
     scales: tuple[float, ...] = ()
+    stated: int = 0
+    has_events: bool = True
+
+    @property
+    def samples(self) -> int:
+        """Samples a channel that the signal part holds."""
+        return self.data_bytes // (self.sample_bytes * self.channels)
 
     @property
     def duration_s(self) -> float:
@@ -245,6 +299,7 @@ def read_cnt_header(path: str | Path) -> CntHeader:
     (channels,) = struct.unpack_from("<H", fixed, 370)
     (rate_hz,) = struct.unpack_from("<H", fixed, 376)
     (events_at,) = struct.unpack_from("<I", fixed, 886)
+    (samples,) = struct.unpack_from("<I", fixed, 864)
     many = f"the header says {channels} channels; expected 1 to {MOST_SIGNALS}"
     _expect(1 <= channels <= MOST_SIGNALS, path, many)
     _expect(rate_hz >= 1, path, f"the header says a rate of {rate_hz} Hz")
@@ -256,15 +311,15 @@ def read_cnt_header(path: str | Path) -> CntHeader:
     if events_at:
         early = f"its events begin at byte {events_at}, before its signal"
         _expect(events_at >= data_at, path, early)
+        width = _cnt_width(path, fixed, samples, (events_at - data_at) / channels)
+        second_bytes = width * channels * rate_hz
         _expect(
             events_at <= size or size >= 2**32,
             path,
-            f"the header promises a signal of {events_at - data_at} bytes, the file holds "
-            f"{size - data_at}: it is incomplete",
+            f"the header promises a signal of {(events_at - data_at) / second_bytes:g} s, the file "
+            f"holds {(size - data_at) / second_bytes:g} s: it is incomplete",
         )
         end = min(size, events_at)
-    (samples,) = struct.unpack_from("<I", fixed, 864)
-    fitting_bytes = (end - data_at) // (samples * channels) if samples else 0
     table = _read(path, data_at)[_CNT_FIXED:]
     blocks = [table[at : at + _CNT_PER_CHANNEL] for at in range(0, len(table), _CNT_PER_CHANNEL)]
     labels = tuple(_text(block[:10].split(b"\0")[0]) for block in blocks)
@@ -272,8 +327,25 @@ def read_cnt_header(path: str | Path) -> CntHeader:
         struct.unpack_from("<f", block, 59)[0] * struct.unpack_from("<f", block, 71)[0]
         for block in blocks
     )
-    sample_bytes = fitting_bytes if fitting_bytes in (2, 4) else 2
-    return CntHeader(channels, rate_hz, sample_bytes, end - data_at, labels, scales)
+    width = _cnt_width(path, fixed, samples, (end - data_at) / channels)
+    return CntHeader(
+        channels, rate_hz, width, end - data_at, labels, scales, samples, bool(events_at)
+    )
+
+
+def _cnt_width(path: Path, fixed: bytes, stated: int, channel_bytes: float) -> int:
+    """Bytes a sample, 2 or 4, of a channel that takes ``channel_bytes``."""
+    for width in (2, 4):  # a number that is a few samples off still tells 2 from 4
+        if stated and abs(channel_bytes / (stated * width) - 1) < _NEARLY:
+            return width
+    # As EEGLAB's loadcnt tells: the block that the header calls the next file flags 32 bit.
+    (next_at,) = struct.unpack_from("<I", fixed, 12)
+    if next_at:
+        with open(path, "rb") as file:
+            file.seek(next_at + 52)
+            if file.read(1) == b"\x01":
+                return 4
+    return 2
 
 
 def _check_rate(path: Path, rate_hz: float) -> None:

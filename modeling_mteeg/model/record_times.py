@@ -1,0 +1,137 @@
+"""Times of the data records of an EDF+D or BDF+D file: where it has gaps, if it has any.
+
+The letter D only says that records may have gaps. Every record begins its first annotation signal
+with the second at which it was recorded (Kemp and Olivan 2003, "time-keeping TAL"); a file whose
+records follow each other is a continuous one, whatever its letter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .recording_headers import EdfHeader
+
+ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
+"""Labels of the signals that hold annotations."""
+_ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)\x14")
+_ONSET_BYTES = 32
+_ROUNDED_S = 1.5e-3
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Records without a gap between them.
+
+    Parameters
+    ----------
+    first_s : float
+        Seconds of signal before it in the file, the gaps left out.
+    onset_s, stop_s : float
+        When it was recorded, in seconds from the first record.
+    """
+
+    first_s: float
+    onset_s: float
+    stop_s: float
+
+
+def may_have_gaps(path: str | Path) -> bool:
+    """Whether a file says EDF+D or BDF+D where such files do."""
+    with open(path, "rb") as file:
+        return file.read(197)[193:] == b"DF+D"
+
+
+def stretches(path: str | Path, header: EdfHeader) -> tuple[Stretch, ...] | None:
+    """The stretches of a file, in its order; None where a record carries no time.
+
+    Of hours of signal only the first bytes of every record's annotations are read.
+
+    Notes
+    -----
+    Two records are apart where their onsets differ by a sample (or by 1.5 ms, since onsets are
+    often written in ms) more or less than a record lasts; so a time that goes back is a gap, too.
+    """
+    if header.continuous:
+        return (Stretch(0.0, 0.0, header.duration_s),)
+    onsets = _onsets(Path(path), header)
+    if onsets is None:
+        return None
+    onsets -= onsets[0]
+    apart = np.abs(np.diff(onsets) - header.record_s) > _sample_s(header)  # (records - 1,)
+    firsts = [0, *(np.flatnonzero(apart) + 1).tolist()]
+    lasts = [*(first - 1 for first in firsts[1:]), header.records - 1]
+    return tuple(
+        Stretch(first * header.record_s, float(onsets[first]),
+                float(onsets[last]) + header.record_s)
+        for first, last in zip(firsts, lasts, strict=True)
+    )  # fmt: skip
+
+
+def gap_fault(
+    path: str | Path, header: EdfHeader, start_s: float = 0.0, stop_s: float = np.inf
+) -> str:
+    """Why a file cannot be read as one continuous signal, and what to do; "" where it can.
+
+    Parameters
+    ----------
+    path : str or Path
+    header : EdfHeader
+    start_s, stop_s : float
+        The part that is used, in seconds of signal: a joint outside it does not matter.
+    """
+    name = Path(path).name
+    found = stretches(path, header)
+    if found is None:
+        return (
+            f"{name}: its records may have gaps (EDF+D), and not every one of them says when it "
+            "was recorded. Where it is known to have none, write EDF+C for EDF+D into its header "
+            "(BDF+C for BDF+D), else convert it to continuous files."
+        )
+    half_s = _sample_s(header) / 2
+    inside = [i for i, one in enumerate(found) if start_s + half_s < one.first_s < stop_s - half_s]
+    if not inside:
+        return ""
+    shown = [f"{one.onset_s:.6g} to {one.stop_s:.6g} s" for one in found[:_SHOWN]]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return (
+        f"{name}: its records have gaps (EDF+D): {len(found)} parts, recorded at "
+        f"{', '.join(shown)}{more}. Read as one, windows would span the gaps and times behind them "
+        "would be wrong: convert every part to a continuous file (EDFbrowser does that), or crop "
+        "MNE's Raw, which leaves the gaps out, to one part (the second begins at "
+        f"{found[1].first_s:.6g} of its {header.duration_s:.6g} s)."
+    )
+
+
+def _sample_s(header: EdfHeader) -> float:
+    """Seconds from sample to sample, at least what onsets may be off by rounding."""
+    most = max(
+        (count for label, count in zip(header.labels, header.samples, strict=True)
+         if label not in ANNOTATIONS), default=1
+    )  # fmt: skip
+    return max(header.record_s / most, _ROUNDED_S)
+
+
+def _onsets(path: Path, header: EdfHeader) -> np.ndarray | None:
+    """Seconds at which the records (records,) were recorded, or None."""
+    places = [i for i, label in enumerate(header.labels) if label in ANNOTATIONS]
+    if not places:
+        return None
+    width = header.record_bytes // sum(header.samples)  # bytes a sample: 2, of BDF 3
+    at = header.header_bytes + sum(header.samples[: places[0]]) * width
+    count = min(_ONSET_BYTES, header.samples[places[0]] * width)
+    onsets = np.empty(header.records)
+    with open(path, "rb", buffering=0) as file:
+        for record in range(header.records):
+            file.seek(at + record * header.record_bytes)
+            stamp = _ONSET.match(file.read(count))
+            if stamp is None:
+                return None
+            onsets[record] = float(stamp[1])
+    return onsets

@@ -1,0 +1,248 @@
+"""Files of recordings: opened with MNE-Python, and what is odd about them said.
+
+MNE's readers close the gaps of EDF+D, read a cut-off file as far as it goes, and refuse Neuroscan
+files without a usable number of samples. Here the header is looked at before: a file that would be
+read wrongly is refused, one that is read in another way than its header says comes with notes.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .file_choice import check_choice, hint_after_failure
+from .record_times import gap_fault, may_have_gaps
+from .recording_headers import RecordingError, RecordingWarning, read_cnt_header, read_edf_header
+
+_EDF = (".edf", ".bdf")
+_POINTS = re.compile(rb"^\s*DataPoints\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
+_MOST_CNT_BYTES = 2_000_000_000
+"""Beyond it MNE takes a .cnt file's length from the number of samples in its header alone."""
+
+
+def read_recording(path: str | Path, preload: bool = True) -> Any:
+    """Read a recording of any format that MNE-Python knows.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        EDF, BDF, BrainVision, EEGLAB, FIF, Neuroscan and others, told by the suffix.
+    preload : bool
+        Whether to read the signal into memory, or only the header.
+
+    Returns
+    -------
+    mne.io.BaseRaw
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not the file of a recording, its records have gaps, or MNE cannot read it; the message
+        carries MNE's reason.
+
+    Warns
+    -----
+    RecordingWarning
+        It was read in another way than its header says: see :func:`open_file`.
+    """
+    raw, notes = open_file(path, preload)
+    for note in notes:
+        warnings.warn(note, RecordingWarning, stacklevel=2)
+    return raw
+
+
+def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[str, ...]]:
+    """As :func:`read_recording`, with the notes as sentences instead of warnings.
+
+    Returns
+    -------
+    raw : mne.io.BaseRaw
+    notes : tuple of str
+        Seconds that a cut-off file lacks, a number of records or samples that is not usable,
+        annotations that are no UTF-8.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No recording: expected a file {path}.")
+    try:
+        check_choice(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error}); look at its rights.") from error
+    try:
+        import mne
+    except ImportError as error:
+        raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
+    opener = _OPENERS.get(path.suffix.lower())
+    fault = ""
+    try:
+        if opener is not None:
+            try:
+                return opener(path, preload=preload)
+            except FaultyFile:
+                raise
+            except RecordingError as error:  # a header that does not hold together: let MNE see
+                fault = f" {error}"
+                if may_have_gaps(path):
+                    raise FaultyFile(str(error)) from error
+        return mne.io.read_raw(path, preload=preload, verbose="error"), ()
+    except FaultyFile as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:  # MNE's readers raise whatever their format meets
+        hint = hint_after_failure(path, error) or (
+            f"{fault} Check that the file is complete and its suffix names its format."
+        )
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(
+            f"{path} is not a recording that MNE can read ({reason}).{hint}"
+        ) from error
+
+
+class FaultyFile(RecordingError):
+    """A file that MNE would read, but wrongly."""
+
+
+def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Open an EDF or BDF file: by its size, without gaps, with annotations of any encoding.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    **options
+        Of MNE's reader.
+
+    Returns
+    -------
+    raw : mne.io.BaseRaw
+    notes : tuple of str
+
+    Raises
+    ------
+    RecordingError
+        The header contradicts itself.
+    FaultyFile
+        There are gaps, or annotations alone.
+    """
+    import mne
+
+    path = Path(path)
+    header = read_edf_header(path, whole=False)
+    if not header.has_signal:
+        raise FaultyFile(
+            f"{path.name}: no signal in it, only annotations. Expected the recording that they "
+            "belong to."
+        )
+    fault = gap_fault(path, header)
+    if fault:
+        raise FaultyFile(fault)
+    note = header.count_note(path.name)
+    reader = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
+    raw, latin = read_any_text(reader, path, **{"verbose": "error", **options})
+    notes = [note] if note else []
+    if latin:
+        notes.append(f"{path.name}: annotations that are no UTF-8 were read as Latin-1.")
+    return raw, tuple(notes)
+
+
+def read_any_text(reader: Callable[..., Any], path: Path, **options: Any) -> tuple[Any, bool]:
+    """What a reader of MNE gives, and whether the annotations had to be read as Latin-1."""
+    try:
+        return reader(path, **options), False
+    except Exception as error:  # MNE raises a bare Exception
+        if not isinstance(error.__cause__, UnicodeDecodeError):
+            raise
+        return reader(path, encoding="latin1", **options), True
+
+
+def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Open a Neuroscan ``.cnt`` file; see :func:`open_edf`.
+
+    Where the header's number of samples does not fit its signal, the signal is read as far as the
+    table of events behind it, in the width that :class:`CntHeader` says.
+    """
+    import mne
+
+    path = Path(path)
+    header = read_cnt_header(path)
+    options = {"verbose": "error", **options}
+    width = f"int{8 * header.sample_bytes}"
+    row_bytes = header.channels * header.sample_bytes
+    large = path.stat().st_size >= _MOST_CNT_BYTES
+    if header.stated * row_bytes == header.data_bytes:
+        if large:  # MNE does not tell the width of these
+            options["data_format"] = width
+        return mne.io.read_raw_cnt(path, **options), ()
+    if large or not header.has_events:
+        why = "has more than 2 GB" if large else "does not say where its signal ends"
+        raise FaultyFile(
+            f"{path.name}: its header states {header.stated} samples a channel, the file has room "
+            f"for {header.samples}; as it {why}, it cannot be read. Write the number into its "
+            "header (4 bytes at byte 864)"
+            + ("." if large else " and the end of the signal (4 bytes at byte 886).")
+        )
+    raw = mne.io.read_raw_cnt(path, data_format=width, recompute_n_samples=True, **options)
+    note = (
+        f"{path.name}: its header states {header.stated} samples a channel, which do not fit its "
+        f"signal; read by its size as {8 * header.sample_bytes} bit: {header.duration_s:.6g} s."
+    )
+    return raw, (note,)
+
+
+def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Open a BrainVision header; a note where the signal has fewer samples than it says."""
+    import mne
+
+    raw = mne.io.read_raw_brainvision(path, verbose="error", **options)
+    points = _POINTS.search(path.read_bytes())
+    missing = int(points[1]) - raw.n_times if points else 0
+    if missing <= 0:
+        return raw, ()
+    return raw, (_cut_note(path, missing / raw.info["sfreq"], raw),)
+
+
+def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Open a FIF file; a note where MNE finds that it stops in the middle."""
+    import mne
+
+    # MNE's warning goes to its log, too, and from there to the screen.
+    with mne.utils.catch_logging() as log, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        raw = mne.io.read_raw_fif(path, verbose="warning", **options)
+    if "Invalid tag" in log.getvalue():
+        return raw, (_cut_note(path, None, raw),)
+    return raw, ()
+
+
+def _cut_note(path: Path, missing_s: float | None, raw: Any) -> str:
+    length_s = raw.n_times / raw.info["sfreq"]
+    seconds = "it is not known how many seconds" if missing_s is None else f"{missing_s:.6g} s"
+    return f"{path.name}: {seconds} are missing at its end: it is cut off; read: {length_s:.6g} s."
+
+
+_OPENERS = {
+    ".edf": open_edf, ".bdf": open_edf, ".cnt": open_cnt, ".vhdr": open_brainvision,
+    ".ahdr": open_brainvision, ".fif": open_fif,
+}  # fmt: skip
+
+
+def check_raw_gaps(raw: Any) -> None:
+    """Raise ``ValueError`` where an MNE Raw was read across a gap of an EDF+D file.
+
+    A Raw that is cropped to one part of it is as continuous as any.
+    """
+    files = [Path(file) for file in getattr(raw, "filenames", ()) or () if file]
+    if len(files) != 1 or files[0].suffix.lower() not in _EDF or not files[0].is_file():
+        return
+    try:
+        header = read_edf_header(files[0], whole=False)
+    except RecordingError:
+        return
+    rate_hz = raw.info["sfreq"]
+    start_s = raw.first_samp / rate_hz
+    fault = gap_fault(files[0], header, start_s, start_s + len(raw.times) / rate_hz)
+    if fault:
+        raise ValueError(fault)

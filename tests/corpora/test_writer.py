@@ -277,7 +277,7 @@ def test_missing_corpora_are_all_named_before_any_work(raw: Path, tmp_path: Path
     assert folders == {"physionet-mi": tmp_path / "out" / "physionet-mi"}
 
 
-@pytest.mark.parametrize("records", [b"-1      ", b"99999999", b"x       "])
+@pytest.mark.parametrize("records", [b"-2      ", b"99999999", b"x       "])
 def test_headers_that_cannot_be_give_no_duration(
     records: bytes, runs: Path, tmp_path: Path
 ) -> None:

@@ -73,10 +73,7 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[str, .
         check_choice(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); look at its rights.") from error
-    try:
-        import mne
-    except ImportError as error:
-        raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
+    mne = _mne(path)
     opener = _OPENERS.get(path.suffix.lower())
     fault = ""
     try:
@@ -100,6 +97,15 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[str, .
         raise ValueError(
             f"{path} is not a recording that MNE can read ({reason}).{hint}"
         ) from error
+
+
+def _mne(path: Path) -> Any:
+    """The package, which a model beside this file does without."""
+    try:
+        import mne
+    except ImportError as error:
+        raise ImportError(f"Reading {path} needs MNE-Python: pip install mne.") from error
+    return mne
 
 
 class FaultyFile(RecordingError):
@@ -127,9 +133,8 @@ def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     FaultyFile
         There are gaps, or annotations alone.
     """
-    import mne
-
     path = Path(path)
+    mne = _mne(path)
     header = read_edf_header(path, whole=False)
     if not header.has_signal:
         raise FaultyFile(
@@ -164,9 +169,8 @@ def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     Where the header's number of samples does not fit its signal, the signal is read as far as the
     table of events behind it, in the width that :class:`CntHeader` says.
     """
-    import mne
-
     path = Path(path)
+    mne = _mne(path)
     header = read_cnt_header(path)
     options = {"verbose": "error", **options}
     width = f"int{8 * header.sample_bytes}"

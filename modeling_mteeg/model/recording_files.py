@@ -198,9 +198,7 @@ def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
 
 def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     """Open a BrainVision header; a note where the signal has fewer samples than it says."""
-    import mne
-
-    raw = mne.io.read_raw_brainvision(path, verbose="error", **options)
+    raw = _mne(path).io.read_raw_brainvision(path, verbose="error", **options)
     points = _POINTS.search(path.read_bytes())
     missing = int(points[1]) - raw.n_times if points else 0
     if missing <= 0:
@@ -210,8 +208,7 @@ def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
 
 def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     """Open a FIF file; a note where MNE finds that it stops in the middle."""
-    import mne
-
+    mne = _mne(path)
     # MNE's warning goes to its log, too, and from there to the screen.
     with mne.utils.catch_logging() as log, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -128,6 +128,7 @@ def run_own_file(own_file: Path, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_guide_s_class_is_prepared_by_its_own_file(own_file, presses_raw, tmp_path):
     printed = run_own_file(own_file, "--raw", presses_raw, "--out", tmp_path)
     assert "| all | 12 | 3 | 3 |" in printed

@@ -193,6 +193,7 @@ def test_the_shown_configuration_has_every_key_and_is_one(joint, tmp_path, capsy
     assert "clip_norm" in path.read_text() and not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_the_monitor_is_the_training_s_choice(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     words = arguments(data, out, "--tasks", "tuab,sleep-edf")
@@ -373,6 +374,7 @@ def test_wrong_data_are_named_before_any_training(joint, data, tmp_path, capsys)
     assert not (tmp_path / "out").exists() and other.exists()
 
 
+@pytest.mark.slow
 def test_every_seed_has_its_own_tracker(joint, data, tmp_path):
     pytest.importorskip("tensorboard")
     out = tmp_path / "out"

@@ -89,6 +89,7 @@ def test_other_options_do_not_write_over_what_is_there(recordings, trained, caps
 
 
 @pytest.mark.parametrize("own", [False, True])
+@pytest.mark.slow
 def test_a_second_task_on_its_base_leaves_the_first(trained, tmp_path, capsys, own):
     """Recordings in BIDS's layout, with events files."""
     base, raw = tmp_path / "base", bids(tmp_path / "raw", people=5)

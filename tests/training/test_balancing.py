@@ -168,6 +168,7 @@ def stopped(trainer, steps):
         run(trainer)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_epoch_it_goes_on_with_the_same_samples_from_a_stream_too(
     corpora, data, tmp_path, whole
 ):
@@ -236,6 +237,7 @@ def batch_of(trainer, part):
     return JointBatches(trainer.corpora, trainer.plan(0), prefetch=0).batch(0, part)
 
 
+@pytest.mark.slow
 def test_learned_weights_go_on_after_a_kill_and_are_not_in_the_model(corpora, tmp_path):
     options = {**UNCERTAIN, "optimization__epochs": 2, "optimization__clip_norm": 0.5,
                "checkpoint__every_steps": 4}  # fmt: skip

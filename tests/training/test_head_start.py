@@ -103,6 +103,7 @@ def test_the_start_need_be_no_candidate(corpora, tmp_path):
     assert trainer.settings()["head start"].startswith("linear probe")
 
 
+@pytest.mark.slow
 def test_the_start_is_kept_where_no_epoch_is_better(corpora, tmp_path, monkeypatch):
     """A start as probes is the first candidate; a resumed training knows that, too."""
     whole, started = begun(corpora, tmp_path / "never"), []

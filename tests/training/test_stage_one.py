@@ -69,6 +69,7 @@ def test_interrupted_and_resumed_is_uninterrupted(kind, stop, data, tmp_path, mo
     assert not equal(outcome(whole), outcome(again))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_finds_codes(data, tmp_path):
     for kind in KINDS:
         trainer = make_trainer(kind, data, tmp_path / kind, optimization__epochs=12,

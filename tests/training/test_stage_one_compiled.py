@@ -44,6 +44,7 @@ def compiled():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_compiled_step_is_the_plain_step(kind, data, tmp_path, traced):
     plain = make_trainer(kind, data, tmp_path / "plain")
     ours = make_trainer(kind, data, tmp_path / "compiled", compile=True)

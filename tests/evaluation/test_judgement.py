@@ -142,6 +142,7 @@ def test_a_model_beside_its_floors():
     assert same["scores"] == {name: score(weak, CARD)[name] for name in CARD.metrics}
 
 
+@pytest.mark.slow
 def test_several_seeds_are_judged_by_their_mean():
     seeds = [people(15, 20, 1.0, seed) for seed in range(3)]
     together, alone = judge(seeds), [judge([said]) for said in seeds]

@@ -150,6 +150,7 @@ def test_no_code_lines_or_paths_of_the_exporting_machine_are_in_the_file(made):
     assert str(Path(export.__file__).parent).encode() not in content
 
 
+@pytest.mark.slow
 def test_the_command_exports_a_binary_task_from_a_folder(capsys, tmp_path, model):
     base = tmp_path / "base"
     model.save_pretrained(base)

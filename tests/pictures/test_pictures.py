@@ -352,6 +352,7 @@ def test_times_in_words():
     assert places == [30, 90, 150] and names == ["23:59", "00:00", "00:01"]
 
 
+@pytest.mark.slow
 def test_a_prediction_with_attribution_has_the_head_too():
     names = SEIZURES.channels
     attribution = ChannelAttribution(names, np.arange(3.0), "integrated-gradients", "a", "seizure")

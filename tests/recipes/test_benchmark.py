@@ -53,6 +53,7 @@ class OneOfTwo:
         return tensor
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_samples_of_the_joint_and_the_models_of_the_plain_step(steps):
     whole = steps.batches(5, torch.device("cpu"))
     joint, plain = (

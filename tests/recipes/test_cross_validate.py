@@ -206,6 +206,7 @@ def test_shards_give_what_one_run_gives(recipe, data, whole, tmp_path, capsys):
         assert judged(out, method) == judged(whole, method)
 
 
+@pytest.mark.slow
 def test_leaks_of_the_folds_are_named(recipe, data, tmp_path, capsys):
     out = tmp_path / "cv"
     command = ["--data", str(data), "--tasks", "eegmat", "--output", str(out), "--method",

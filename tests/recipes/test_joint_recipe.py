@@ -322,6 +322,7 @@ def test_full_fine_tuning(joint, data, tmp_path, tasks):
     assert model(**batch).logits.shape == (3, 1)
 
 
+@pytest.mark.slow
 def test_a_trained_base_is_a_start(joint, data, tmp_path):
     first = tmp_path / "first"
     assert joint.main(arguments(data, first, "--tasks", "tuab")) == 0

@@ -255,6 +255,7 @@ def test_a_loss_that_is_no_number_stops_the_training(corpora, tmp_path):
     assert trainer.store.names() == []  # never a checkpoint of it
 
 
+@pytest.mark.slow
 def test_a_file_gets_lines_now_and_then_instead_of_a_bar(corpora, tmp_path, capfd, monkeypatch):
     trainer = make_trainer(corpora, tmp_path, optimization__batch_size=3)
     trainer.train_epoch()

@@ -255,7 +255,7 @@ def _not_installed(options: RowOptions) -> str | None:
     package, colon, _ = (options.method or "").partition(":")
     if not colon or package not in Method.families:
         return None
-    fault = import_fault(package)
+    fault = import_fault(package) or Method.families[package].incomplete()
     remedy = f"pip install 'modeling-mteeg[{package}]'"
     return fault and f"{package} is not installed, or not completely ({fault}): {remedy}"
 

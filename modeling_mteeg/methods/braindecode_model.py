@@ -50,6 +50,14 @@ class BraindecodeMethod(SingleNetworkMethod):
         return _method_of(models[name])
 
     @classmethod
+    def incomplete(cls) -> str:
+        try:
+            _models()
+        except LookupError as error:
+            return str(error)
+        return ""
+
+    @classmethod
     def network_of(cls, card: TaskCard, options: Any) -> nn.Module:
         """The model, made and tried on silence.
 

@@ -114,6 +114,11 @@ class Method(ABC):
         raise NotImplementedError(f"{cls.__name__} is no family of methods.")
 
     @classmethod
+    def incomplete(cls) -> str:
+        """Why the package of a family has no methods here; empty: it has."""
+        return ""
+
+    @classmethod
     def refusal(cls, config: Any, card: TaskCard) -> str:
         """Why the method cannot learn a task under a configuration (``JointConfig``), such as
         windows that are too short for a network; empty: it can. Cheap, nothing is kept of it."""

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from modeling_mteeg.model.channel_choice import check_equal, rows_by_name
 from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import channel_ids, clean_name, is_known, numbered_system
 from modeling_mteeg.model.preprocessing import PreprocessingInfo, preprocessing_info
 from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning
 from modeling_mteeg.model.recording_sources import Source as OpenRecording
-from modeling_mteeg.model.recording_sources import check_equal, open_source, rows_by_name
+from modeling_mteeg.model.recording_sources import open_source
 from modeling_mteeg.model.signal_checks import MOST_SAMPLES, flat_by_span, foreign_channels
 from modeling_mteeg.recordings.whole_filter import recording_filter
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..model.channel_choice import choose_channels
 from ..model.channels import numbered_system, other_names
-from ..model.recording_sources import Source, choose_channels, open_source
+from ..model.recording_sources import Source, open_source
 from ..model.task_card import TaskCard
 from ..recordings.montage import rename_channels
 from .uploads import gather_recording, open_recording

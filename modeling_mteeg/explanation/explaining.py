@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..model.channel_choice import ChannelChoice, missing_note, without_unfit
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import preprocessing_info
 from ..model.recording_headers import RecordingWarning
-from ..model.recording_sources import ChannelChoice, Source, missing_note, without_unfit
+from ..model.recording_sources import Source
 from ..model.signal_checks import OtherUnitError, SignalError, check_channels
 from ..model.task_card import TaskCard
 from ..prediction import Prediction, predict

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
+from .channel_choice import read_channels, without_unfit
 from .channels import channel_ids
 from .preprocessing import preprocess, preprocessing_info
 from .recording_headers import RecordingWarning
-from .recording_sources import Source, open_source, read_channels, without_unfit
+from .recording_sources import Source, open_source
 from .signal_checks import (
     OtherUnitError,
     SignalError,

@@ -9,18 +9,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .channel_units import NO_UNIT, UNIT_REMEDY, channel_units, unit_reason
-from .channels import clean_name, is_known, numbered_system, other_names
+from .channel_units import UNIT_REMEDY, channel_units, unit_reason
+from .channels import clean_name
 from .preprocessing import is_positive
 from .recording_files import check_raw_gaps, open_file
-from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError, unit_factor
+from .signal_checks import unit_factor
 
 logger = logging.getLogger(__name__)
 
@@ -80,52 +79,6 @@ class Source:
             upsampled=lambda positions: self.upsampled([kept[p] for p in positions]),
             unfit={**self.unfit, **unfit},
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class ChannelChoice:
-    """Which channels of a recording serve, and how each is made.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Channels in the order wanted, without the missing ones.
-    parts : tuple of tuple of str
-        For every channel the recording's channel, or the two whose difference it is.
-    missing : tuple of str
-        Wanted channels that the recording cannot give.
-    reasons : mapping of str to str
-        Why, of those that are there and cannot be used.
-    """
-
-    names: tuple[str, ...]
-    parts: tuple[tuple[str, ...], ...]
-    missing: tuple[str, ...] = ()
-    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def derived(self) -> tuple[str, ...]:
-        """Channels that are differences of two others."""
-        return tuple(n for n, part in zip(self.names, self.parts, strict=True) if len(part) == 2)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """Channels of the recording to read, each once."""
-        return tuple(dict.fromkeys(half for part in self.parts for half in part))
-
-    def derive(self, signal: np.ndarray, order: Sequence[str]) -> np.ndarray:
-        """The chosen channels (..., channels, samples) from those named in ``order``.
-
-        Returns ``signal`` itself where nothing has to be done, else a new array.
-        """
-        if self.parts == tuple((name,) for name in order):
-            return signal
-        place = {name: row for row, name in enumerate(order)}
-        out = signal[..., [place[part[0]] for part in self.parts], :]
-        for row, part in enumerate(self.parts):
-            if len(part) == 2:
-                out[..., row, :] -= signal[..., place[part[1]], :]
-        return out
 
 
 def open_source(recording: Any, unit: str | None = None, preload: bool = True) -> Source:
@@ -230,7 +183,7 @@ def _usable(
         else:
             usable.append(row)
     if not usable:
-        found = ", ".join([*left_out, *_grouped(unfit)])
+        found = ", ".join([*left_out, *grouped_reasons(unfit)])
         types = "Set the types (set_channel_types) or clear info['bads']."
         raise ValueError(
             f"Expected at least one good channel of type eeg, found {found}. "
@@ -290,191 +243,9 @@ def _from_array(array: Any, names: Any, rate_hz: Any, unit: str) -> Source:
     )
 
 
-def choose_channels(
-    source: Source, wanted: Sequence[str] | None = None, max_missing: int = 0
-) -> ChannelChoice:
-    """Find the channels that are wanted among those of a recording.
-
-    Parameters
-    ----------
-    source : Source
-    wanted : sequence of str or None
-        Names; None takes every channel in the recording's order.
-    max_missing : int
-        How many of them may be missing.
-
-    Returns
-    -------
-    ChannelChoice
-
-    Raises
-    ------
-    SignalError
-        More are missing than may be, or all of them; or names are an amplifier's own numbers.
-
-    Notes
-    -----
-    Channels that are there, but unfit for their unit, count as missing. A bipolar name that the
-    recording does not have, but whose two electrodes it has, is derived as their difference; with a
-    common reference this is exact.
-    """
-    present = dict.fromkeys(source.names)
-    if wanted is None:
-        unfit = (name for name in source.unfit if is_known(name) and name not in present)
-        names = (*present, *unfit)
-    else:
-        names = tuple(clean_name(name) for name in wanted)
-    _check_system(source, wanted is None, names)
-    kept, parts, missing = [], [], []
-    for name in names:
-        halves = tuple(name.split("-"))
-        if name in present:
-            parts.append((name,))
-        elif len(halves) == 2 and all(half in present for half in halves):
-            parts.append(halves)
-        else:
-            missing.append(name)
-            continue
-        kept.append(name)
-    if missing and (len(missing) > max_missing or not kept):
-        raise SignalError(_missing_text(source, missing, len(names), max_missing))
-    reasons = {
-        name: source.unfit[half]
-        for name in missing
-        for half in (name, *name.split("-"))
-        if half in source.unfit
-    }
-    return ChannelChoice(tuple(kept), tuple(parts), tuple(missing), reasons)
-
-
-def _check_system(source: Source, all_of_them: bool, wanted: Sequence[str]) -> None:
-    """Raise where names are an amplifier's numbers, unless all that are wanted are none of them."""
-    sentence = numbered_system(source.names)
-    if not sentence:
-        return
-    numbers = {"A1", "A2"} if "A3" in source.names else set()  # else these are the earlobes
-    there = {*source.names, *source.unfit} - numbers
-    found = [name in there or there.issuperset(name.split("-")) for name in wanted]
-    if all_of_them or not all(found):
-        raise SignalError(
-            f"{sentence} In Python: rename={{{source.names[0]!r}: 'FP1', ...}}; on the command "
-            f"line: --rename {source.names[0]}=FP1 ..."
-        )
-
-
-def without_unfit(source: Source, error: OtherUnitError) -> Source:
-    """The recording without the channels that turned out to be in another unit.
-
-    Raises
-    ------
-    OtherUnitError
-        The same, where any of them is a difference of two electrodes: which is it?
-    """
-    if not all(name in source.names for name in error.reasons):
-        raise error
-    return source.without(error.reasons)
-
-
-def read_channels(
-    source: Source, wanted: Sequence[str] | None = None, max_missing: int = 0
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Read a source's channels, all of them or those wanted, in the order wanted.
-
-    Parameters
-    ----------
-    source, wanted, max_missing
-        As for :func:`choose_channels`; a warning names the channels that are missing.
-
-    Returns
-    -------
-    names : tuple of str
-        Cleaned.
-    signal : numpy.ndarray
-        (windows, channels, samples), in ``source.unit``.
-
-    Raises
-    ------
-    SignalError
-        Wanted channels are missing, or one name stands for channels that differ.
-
-    Notes
-    -----
-    Bipolar channels are derived as :func:`choose_channels` says. A name that occurs several times
-    with equal signals (``T8-P8`` in CHB-MIT) is taken once.
-    """
-    choice = choose_channels(source, wanted, max_missing)
-    rows = rows_by_name(source)
-    for name in choice.needed:
-        if len(rows[name]) > 1:
-            check_equal(name, source.read(rows[name]))
-            logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows[name]))
-    signal = source.read([rows[name][0] for name in choice.needed])
-    if choice.derived:
-        logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
-    if choice.missing:
-        warnings.warn(missing_note(choice), stacklevel=4)
-    left_out = [*source.left_out, *_grouped(source.unfit)]
-    if wanted is None and left_out:
-        logger.warning("Channels left out: %s.", ", ".join(left_out))
-    return choice.names, choice.derive(signal, choice.needed)
-
-
-def rows_by_name(source: Source) -> dict[str, list[int]]:
-    """Positions of the channels of every name; several where the name is repeated."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(source.names):
-        rows.setdefault(name, []).append(row)
-    return rows
-
-
-def missing_note(choice: ChannelChoice) -> str:
-    """Sentence about the channels that are missing, where they may be."""
-    count = len(choice.names) + len(choice.missing)
-    shown = [name for name in choice.missing if name not in choice.reasons]
-    shown += _grouped(choice.reasons)
-    return (
-        f"{len(choice.missing)} of the task's {count} channels are missing and left out: "
-        f"{', '.join(shown)}. The task was not trained on such montages."
-    )
-
-
-def _grouped(reasons: Mapping[str, str]) -> list[str]:
+def grouped_reasons(reasons: Mapping[str, str]) -> list[str]:
     """Channels with one reason together."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
     return [f"{', '.join(some)} ({reason})" for reason, some in names.items()]
-
-
-def check_equal(name: str, copies: np.ndarray) -> None:
-    """Raise where the channels (..., copies, samples) of one name differ."""
-    first = np.broadcast_to(copies[..., :1, :], copies.shape)
-    if not np.array_equal(copies, first, equal_nan=True):
-        raise SignalError(
-            f"Expected every channel once, found {name} {copies.shape[-2]} times with different "
-            "signals. Rename or drop the wrong one."
-        )
-
-
-def _missing_text(source: Source, missing: Sequence[str], count: int, max_missing: int) -> str:
-    text = (
-        f"Expected {count} channels, of which {len(missing)} are missing: {', '.join(missing)}. "
-        f"Found: {', '.join(source.names)}."
-    )
-    unfit = source.unfit
-    if source.left_out or unfit:
-        text += f" Not usable: {', '.join([*source.left_out, *_grouped(unfit)])}."
-    if any(reason.startswith(NO_UNIT) for reason in unfit.values()):
-        text += f" {UNIT_REMEDY}"
-    elif unfit:
-        text += f" {AMPLITUDE_REMEDY}"
-    pairs = other_names(missing, source.names)
-    if pairs:
-        text += (
-            f" {', '.join(f'{new} is {old}' for old, new in pairs.items())} in the other naming "
-            f"system: rename them if they are meant (rename={pairs}; on the command line "
-            f"{' '.join(f'--rename {old}={new}' for old, new in pairs.items())})."
-        )
-    if max_missing:
-        text += f" At most {max_missing} may be missing, and at least one must be there."
-    return text + " Nothing is filled in; add the channels, or choose a task that fits."

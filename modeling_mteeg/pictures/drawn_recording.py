@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..model.channel_choice import choose_channels
 from ..model.recording_files import read_recording
-from ..model.recording_sources import choose_channels
 from ..model.signal_checks import unit_factor
 from ..recordings.block_reader import open_recording
 

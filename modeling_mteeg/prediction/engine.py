@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..model.channel_choice import ChannelChoice, without_unfit
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import PreprocessingInfo, preprocessing_info
-from ..model.recording_sources import ChannelChoice, Source, without_unfit
+from ..model.recording_sources import Source
 from ..model.signal_checks import OtherUnitError, SignalError
 from ..model.task_card import TaskCard
 from ..recordings.block_reader import BlockReader, RunningChecks, open_recording

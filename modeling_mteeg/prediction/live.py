@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..model.channel_choice import missing_note
 from ..model.channels import channel_ids, clean_name
 from ..model.preprocessing import preprocessing_info
-from ..model.recording_sources import Source, missing_note
+from ..model.recording_sources import Source
 from ..model.signal_checks import SignalError, check_channels, flat_channels, unit_factor
 from ..model.task_card import TaskCard
 from ..recordings.montage import choose_for_task

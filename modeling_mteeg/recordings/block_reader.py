@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..model.channel_choice import ChannelChoice, check_equal, rows_by_name
 from ..model.channels import clean_name
 from ..model.recording_files import read_recording
-from ..model.recording_sources import (
-    ChannelChoice,
-    Source,
-    check_equal,
-    open_source,
-    rows_by_name,
-)
+from ..model.recording_sources import Source, open_source
 from ..model.signal_checks import (
     MOST_SAMPLES,
     SignalError,

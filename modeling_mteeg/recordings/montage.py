@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from ..model.channel_choice import ChannelChoice, choose_channels, missing_note
 from ..model.channels import channel_ids, clean_name
 from ..model.head_options import CHANNELS_ADVICE
-from ..model.recording_sources import ChannelChoice, Source, choose_channels, missing_note
+from ..model.recording_sources import Source
 from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Sequence
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +11,10 @@ import numpy as np
 
 from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
+from modeling_mteeg.model.edf_annotations import read_edf_marks
 from modeling_mteeg.model.record_times import ANNOTATIONS
 from modeling_mteeg.model.recording_files import open_cnt, open_edf
 from modeling_mteeg.model.recording_headers import (
-    EdfHeader,
     RecordingError,
     RecordingWarning,
     read_cnt_header,
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from mne.io import BaseRaw
 
 UV_PER_V = 1e6
-_STAMP = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?")
-"""Onset and duration of a time-stamped annotation list."""
 MISSPELT = {"01": "O1", "02": "O2"}
 """Digits for letters, in two files of CHB-MIT (``chb12_28.edf``, ``chb12_29.edf``)."""
 
@@ -207,60 +203,15 @@ def pick_channels(
 def read_annotations(path: str | Path) -> Annotations:
     """Annotations of an EDF+ file: onsets and durations in seconds, descriptions.
 
-    Text is UTF-8, as the format has it, or Latin-1 where it is no UTF-8.
-
-    Notes
-    -----
-    ``mne.read_annotations`` looks for annotations in every byte of the file, and a signal may hold
-    bytes that look like one. Here only the annotation channels are read.
-    """
-    header = read_edf_header(path)
-
-    def read(file: str | Path, verbose: str) -> Annotations:
-        # Mapped: of hours of signal only the pages with annotations are read.
-        with open(file, "rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
-            return _annotations(content, header)
-
-    return _guarded(read, path)
-
-
-def _annotations(content: bytes | mmap, header: EdfHeader) -> Annotations:
-    """Annotations in the bytes of a file, by the time-stamped lists of the EDF+ format.
-
-    A list is an onset, maybe 0x15 and a duration, then texts, each between 0x14, then 0x00. The
-    first has no text: it says by how much the first record comes after the second that the header
-    names. What has no such form is passed over, as MNE does.
+    See :func:`modeling_mteeg.model.edf_annotations.read_edf_marks`.
     """
     import mne
 
-    width = header.record_bytes // max(1, sum(header.samples))  # bytes a sample: 2, of BDF 3
-    ends = np.cumsum(header.samples) * width
-    lists: list[bytes] = []
-    for record in range(header.records):
-        start = header.header_bytes + record * header.record_bytes
-        for label, end, samples in zip(header.labels, ends, header.samples, strict=True):
-            if label in ANNOTATIONS:
-                lists += content[start + end - samples * width : start + end].split(b"\0")
-    events: list[tuple[float, float, str]] = []
-    offset = 0.0
-    for number, entry in enumerate(filter(None, lists)):
-        time, *texts = entry.split(b"\x14")
-        stamp = _STAMP.fullmatch(time.strip())
-        if stamp is None:
-            continue
-        onset, duration = float(stamp[1]), float(stamp[2] or 0)
-        if number == 0 and texts[:1] == [b""]:
-            offset = -onset
-        events += [(onset + offset, duration, _decoded(text)) for text in texts if text]
-    onsets, durations, descriptions = zip(*events, strict=True) if events else ((), (), ())
+    header = read_edf_header(path)
+    marks = _guarded(lambda file, verbose: read_edf_marks(file, header), path)
+    rows = [(mark.onset_s, mark.duration_s, mark.text) for mark in marks]
+    onsets, durations, descriptions = zip(*rows, strict=True) if rows else ((), (), ())
     return mne.Annotations(onsets, durations, descriptions)
-
-
-def _decoded(text: bytes) -> str:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError:
-        return text.decode("latin-1")
 
 
 def edf_duration_s(path: str | Path) -> float:

@@ -74,6 +74,15 @@ def stretches(path: str | Path, header: EdfHeader) -> tuple[Stretch, ...] | None
     )  # fmt: skip
 
 
+def time_fault(path: str | Path) -> str:
+    """Why a file whose records may have gaps and do not tell their times cannot be read."""
+    return (
+        f"{Path(path).name}: its records may have gaps (EDF+D), and not every one of them says "
+        "when it was recorded. Where it is known to have none, write EDF+C for EDF+D into its "
+        "header (BDF+C for BDF+D), else convert it to continuous files."
+    )
+
+
 def gap_fault(
     path: str | Path, header: EdfHeader, start_s: float = 0.0, stop_s: float = np.inf
 ) -> str:
@@ -89,11 +98,7 @@ def gap_fault(
     name = Path(path).name
     found = stretches(path, header)
     if found is None:
-        return (
-            f"{name}: its records may have gaps (EDF+D), and not every one of them says when it "
-            "was recorded. Where it is known to have none, write EDF+C for EDF+D into its header "
-            "(BDF+C for BDF+D), else convert it to continuous files."
-        )
+        return time_fault(path)
     half_s = _sample_s(header) / 2
     inside = [i for i, one in enumerate(found) if start_s + half_s < one.first_s < stop_s - half_s]
     if not inside:

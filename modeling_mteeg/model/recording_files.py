@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .file_choice import check_choice, hint_after_failure
-from .record_times import gap_fault, may_have_gaps
+from .findings import Finding
+from .record_times import may_have_gaps, stretches, time_fault
 from .recording_headers import RecordingError, RecordingWarning, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
@@ -50,19 +51,20 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
     RecordingWarning
         It was read in another way than its header says: see :func:`open_file`.
     """
-    raw, notes = open_file(path, preload)
-    for note in notes:
-        warnings.warn(note, RecordingWarning, stacklevel=2)
+    raw, findings = open_file(path, preload)
+    for finding in findings:
+        warnings.warn(str(finding), RecordingWarning, stacklevel=2)
     return raw
 
 
-def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[str, ...]]:
-    """As :func:`read_recording`, with the notes as sentences instead of warnings.
+def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[Finding, ...]]:
+    """As :func:`read_recording`, with findings instead of warnings.
 
     Returns
     -------
     raw : mne.io.BaseRaw
-    notes : tuple of str
+        Gaps of an EDF+D file are closed in it; :func:`record_parts.timeline_of` has the parts.
+    findings : tuple of Finding
         Seconds that a cut-off file lacks, a number of records or samples that is not usable,
         annotations that are no UTF-8.
     """
@@ -112,8 +114,8 @@ class FaultyFile(RecordingError):
     """A file that MNE would read, but wrongly."""
 
 
-def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
-    """Open an EDF or BDF file: by its size, without gaps, with annotations of any encoding.
+def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """Open an EDF or BDF file: by its size, with annotations of any encoding.
 
     Parameters
     ----------
@@ -124,14 +126,14 @@ def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
     Returns
     -------
     raw : mne.io.BaseRaw
-    notes : tuple of str
+    findings : tuple of Finding
 
     Raises
     ------
     RecordingError
         The header contradicts itself.
     FaultyFile
-        There are gaps, or annotations alone.
+        Records that may have gaps and do not say when they were recorded, or annotations alone.
     """
     path = Path(path)
     mne = _mne(path)
@@ -141,16 +143,15 @@ def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
             f"{path.name}: no signal in it, only annotations. Expected the recording that they "
             "belong to."
         )
-    fault = gap_fault(path, header)
-    if fault:
-        raise FaultyFile(fault)
-    note = header.count_note(path.name)
+    if stretches(path, header) is None:
+        raise FaultyFile(time_fault(path))
     reader = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
     raw, latin = read_any_text(reader, path, **{"verbose": "error", **options})
-    notes = [note] if note else []
+    findings = [count] if (count := header.count_finding(path.name)) else []
     if latin:
-        notes.append(f"{path.name}: annotations that are no UTF-8 were read as Latin-1.")
-    return raw, tuple(notes)
+        text = f"{path.name}: annotations that are no UTF-8 were read as Latin-1."
+        findings.append(Finding("text-encoding", text))
+    return raw, tuple(findings)
 
 
 def read_any_text(reader: Callable[..., Any], path: Path, **options: Any) -> tuple[Any, bool]:
@@ -163,7 +164,7 @@ def read_any_text(reader: Callable[..., Any], path: Path, **options: Any) -> tup
         return reader(path, encoding="latin1", **options), True
 
 
-def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
     """Open a Neuroscan ``.cnt`` file; see :func:`open_edf`.
 
     Where the header's number of samples does not fit its signal, the signal is read as far as the
@@ -193,57 +194,41 @@ def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
         f"{path.name}: its header states {header.stated} samples a channel, which do not fit its "
         f"signal; read by its size as {8 * header.sample_bytes} bit: {header.duration_s:.6g} s."
     )
-    return raw, (note,)
+    return raw, (Finding("sample-count", note),)
 
 
-def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
-    """Open a BrainVision header; a note where the signal has fewer samples than it says."""
+def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """Open a BrainVision header; a finding where the signal has fewer samples than it says."""
     raw = _mne(path).io.read_raw_brainvision(path, verbose="error", **options)
     points = _POINTS.search(path.read_bytes())
     missing = int(points[1]) - raw.n_times if points else 0
     if missing <= 0:
         return raw, ()
-    return raw, (_cut_note(path, missing / raw.info["sfreq"], raw),)
+    return raw, (_cut_off(path, missing / raw.info["sfreq"], raw),)
 
 
-def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
-    """Open a FIF file; a note where MNE finds that it stops in the middle."""
+def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """Open a FIF file; a finding where MNE finds that it stops in the middle."""
     mne = _mne(path)
     # MNE's warning goes to its log, too, and from there to the screen.
     with mne.utils.catch_logging() as log, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         raw = mne.io.read_raw_fif(path, verbose="warning", **options)
     if "Invalid tag" in log.getvalue():
-        return raw, (_cut_note(path, None, raw),)
+        return raw, (_cut_off(path, None, raw),)
     return raw, ()
 
 
-def _cut_note(path: Path, missing_s: float | None, raw: Any) -> str:
+def _cut_off(path: Path, missing_s: float | None, raw: Any) -> Finding:
     length_s = raw.n_times / raw.info["sfreq"]
     seconds = "it is not known how many seconds" if missing_s is None else f"{missing_s:.6g} s"
-    return f"{path.name}: {seconds} are missing at its end: it is cut off; read: {length_s:.6g} s."
+    return Finding(
+        "cut-off",
+        f"{path.name}: {seconds} are missing at its end: it is cut off; read: {length_s:.6g} s.",
+    )
 
 
 _OPENERS = {
     ".edf": open_edf, ".bdf": open_edf, ".cnt": open_cnt, ".vhdr": open_brainvision,
     ".ahdr": open_brainvision, ".fif": open_fif,
 }  # fmt: skip
-
-
-def check_raw_gaps(raw: Any) -> None:
-    """Raise ``ValueError`` where an MNE Raw was read across a gap of an EDF+D file.
-
-    A Raw that is cropped to one part of it is as continuous as any.
-    """
-    files = [Path(file) for file in getattr(raw, "filenames", ()) or () if file]
-    if len(files) != 1 or files[0].suffix.lower() not in _EDF or not files[0].is_file():
-        return
-    try:
-        header = read_edf_header(files[0], whole=False)
-    except RecordingError:
-        return
-    rate_hz = raw.info["sfreq"]
-    start_s = raw.first_samp / rate_hz
-    fault = gap_fault(files[0], header, start_s, start_s + len(raw.times) / rate_hz)
-    if fault:
-        raise ValueError(fault)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .channel_units import VOLT_UNITS
+from .findings import Finding
 from .record_times import ANNOTATIONS, gap_fault
 
 MOST_SIGNALS = 2048
@@ -97,20 +98,24 @@ class EdfHeader:
         """Whether there is anything but annotations."""
         return any(label not in ANNOTATIONS for label in self.labels)
 
-    def count_note(self, file: str) -> str:
-        """A sentence where the header states another number of records than there are, or ""."""
+    def count_finding(self, file: str) -> Finding | None:
+        """What is odd where the header states another number of records than there are."""
         if self.promised == self.records:
-            return ""
+            return None
         read = f"read by its size: {self.duration_s:g} s"
         if self.promised < 0:
-            return f"{file}: its header does not count the data records ({self.promised}); {read}."
+            text = f"its header does not count the data records ({self.promised}); {read}."
+            return Finding("record-count", f"{file}: {text}")
         promised_s = self.promised * self.record_s
         if self.promised > self.records:
-            return (
+            return Finding(
+                "cut-off",
                 f"{file}: {promised_s - self.duration_s:g} s are missing at its end: the header "
-                f"promises {promised_s:g} s, the file is cut off; {read}."
+                f"promises {promised_s:g} s, the file is cut off; {read}.",
             )
-        return f"{file}: its header promises only {promised_s:g} s; {read}."
+        return Finding(
+            "record-count", f"{file}: its header promises only {promised_s:g} s; {read}."
+        )
 
     def check_signals(self, path: str | Path, wanted: Sequence[int]) -> None:
         """Raise :class:`RecordingError` unless the wanted signals are voltages of one rate.

@@ -7,7 +7,7 @@ the module that made them.
 from __future__ import annotations
 
 import dataclasses
-import logging
+import datetime
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +17,12 @@ import numpy as np
 
 from .channel_units import UNIT_REMEDY, channel_units, unit_reason
 from .channels import clean_name
+from .edf_annotations import Mark
+from .findings import Finding, sentences
 from .preprocessing import is_positive
-from .recording_files import check_raw_gaps, open_file
+from .record_parts import Part, Timeline, timeline_of
+from .recording_files import open_file
 from .signal_checks import unit_factor
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +51,14 @@ class Source:
     upsampled : callable
         Whether reading would interpolate any of the channels at these positions, so that a part
         read alone is not a part of the whole.
-    notes : tuple of str
-        Sentences about a file that was read in another way than its header says.
+    findings : tuple of Finding
+        What is odd about it: a file that was read in another way than its header says, parts.
+    parts : tuple of Part
+        Continuous stretches; samples between them are no signal. Empty where cut.
+    marks : tuple of Mark
+        Annotations, in seconds from the recording's start.
+    start : datetime.datetime or None
+        When it was recorded, if that is known.
     unfit : mapping of str to str
         Cleaned names of channels that are there and cannot be used for their unit, with the reason.
     """
@@ -66,8 +73,22 @@ class Source:
     left_out: tuple[str, ...] = ()
     samples: int = 0
     upsampled: Callable[[list[int]], bool] = lambda positions: False
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    parts: tuple[Part, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    start: datetime.datetime | None = None
     unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Findings as sentences."""
+        return sentences(self.findings)
+
+    @property
+    def end_s(self) -> float:
+        """When the recording ends, in seconds from its start: pauses count."""
+        ends = (part.onset_s + part.samples / self.rate_hz for part in self.parts)
+        return max(ends, default=self.samples / self.rate_hz)
 
     def without(self, unfit: Mapping[str, str]) -> Source:
         """The same recording without the channels of some cleaned names, each with the reason."""
@@ -106,16 +127,13 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     ValueError
         Names, shape and rate of an array do not fit, or there is no EEG channel.
     """
-    notes: tuple[str, ...] = ()
-    is_file = isinstance(recording, (str, Path))
-    if is_file:
-        recording, notes = open_file(recording, preload)
+    findings: tuple[Finding, ...] = ()
+    if isinstance(recording, (str, Path)):
+        recording, findings = open_file(recording, preload)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
-        cut = isinstance(recording, mne.BaseEpochs)
-        if not cut and not is_file:
-            check_raw_gaps(recording)
-        return dataclasses.replace(_from_mne(recording, cut, unit), notes=notes)
+        source = _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit)
+        return dataclasses.replace(source, findings=findings + source.findings)
     if isinstance(recording, (tuple, list)) and len(recording) == 3:
         return _from_array(*recording, unit or "uV")
     raise TypeError(
@@ -129,11 +147,7 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
     usable, left_out, unfit = _usable(recording, unknown if unit is None else {})
     stated = set(usable).difference(unknown)
     to_unit = unit_factor("V") / unit_factor(unit or "V")
-    if not cut and any(text.endswith(" boundary") for text in recording.annotations.description):
-        logger.warning(
-            "The recording was joined from parts: filters run across the joints, and windows may "
-            "span them. Extract the parts one by one where that matters."
-        )
+    timeline = None if cut else timeline_of(recording)
 
     def read(positions: list[int], start: int = 0, stop: int | None = None) -> np.ndarray:
         rows = [usable[position] for position in positions]
@@ -162,7 +176,15 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
         samples=len(recording.times),
         upsampled=lambda positions: _upsampled(recording, [usable[p] for p in positions]),
         unfit=unfit,
+        **_times(timeline),
     )
+
+
+def _times(timeline: Timeline | None) -> dict[str, Any]:
+    """What a source takes from a timeline."""
+    if timeline is None:
+        return {}
+    return {field.name: getattr(timeline, field.name) for field in dataclasses.fields(timeline)}
 
 
 def _usable(
@@ -240,6 +262,7 @@ def _from_array(array: Any, names: Any, rate_hz: Any, unit: str) -> Source:
         cut=cut,
         unit=unit,
         samples=data.shape[-1],
+        parts=() if cut else (Part(0, data.shape[-1], 0.0),),
     )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from .edf_annotations import Mark, read_edf_marks
 from .findings import Finding
 from .record_times import stretches, time_fault
+from .recording_files import read_annotations
 from .recording_headers import RecordingError, read_edf_header
 
 _EDF = (".edf", ".bdf")
@@ -150,8 +151,11 @@ def _gaps(file: Path, first: int, stop: int, rate_hz: float) -> tuple[dict[int, 
 
 def _annotations(raw: Any) -> list[Mark]:
     """Annotations of MNE, in seconds of samples from the first one on."""
-    noted = raw.annotations
-    first_s = float(raw.first_time) if noted.orig_time is not None else 0.0
+    noted, first_s = raw.annotations, float(raw.first_time)
+    # A Raw limits durations to its end, and so a pause near it.
+    sets = [Path(file).with_suffix(".set") for file in raw.filenames if file]
+    if type(raw).__name__ == "RawEEGLAB" and len(sets) == 1 and sets[0].is_file():
+        noted = read_annotations(sets[0])
     rows = zip(noted.onset, noted.duration, noted.description, strict=True)
     return [Mark(float(onset) - first_s, float(np.nan_to_num(duration)), str(text))
             for onset, duration, text in rows]  # fmt: skip

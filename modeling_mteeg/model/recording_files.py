@@ -232,3 +232,8 @@ _OPENERS = {
     ".edf": open_edf, ".bdf": open_edf, ".cnt": open_cnt, ".vhdr": open_brainvision,
     ".ahdr": open_brainvision, ".fif": open_fif,
 }  # fmt: skip
+
+
+def read_annotations(path: Path) -> Any:
+    """MNE's annotations of a file, as it has them."""
+    return _mne(path).read_annotations(path)

@@ -1,0 +1,130 @@
+"""Where a recording has joints, how long its pauses are, and when its annotations were made."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+import scipy.io
+from odd_files import time_stamps, write_odd_edf
+from recording_files import write_recording
+from tiny_recordings import eeg
+
+from modeling_mteeg.model.edf_annotations import Mark
+from modeling_mteeg.model.findings import POLICIES, USES, Finding
+from modeling_mteeg.model.record_parts import Part, timeline_of
+from modeling_mteeg.model.recording_sources import open_source
+
+mne = pytest.importorskip("mne")
+
+RATE, SECONDS = 100, 20
+NAMES = ("C3", "C4")
+SIGNAL = eeg(SECONDS, RATE, len(NAMES))
+WHOLE = (Part(0, SECONDS * RATE, 0.0),)
+
+
+def raw_of(seconds: float = SECONDS):
+    info = mne.create_info(list(NAMES), RATE, "eeg")
+    return mne.io.RawArray(SIGNAL[:, : round(seconds * RATE)] * 1e-6, info, verbose="error")
+
+
+def annotated(onset: float, duration: float, text: str, raw=None):
+    raw = raw or raw_of()
+    return raw.set_annotations(mne.Annotations(onset, duration, text, raw.info["meas_date"]))
+
+
+def test_records_apart_are_parts_and_marks_keep_their_time(tmp_path):
+    stamps = time_stamps([*range(10), *range(310, 320)], b"BAD_start")
+    stamps[12] += b"+312.25\x152.5\x14eyes open\x14\0"
+    path = write_odd_edf(tmp_path / "a.edf", SIGNAL, NAMES, RATE, kind="EDF+D", stamps=stamps)
+    source = open_source(path, preload=False)
+    assert source.parts == (Part(0, 1000, 0.0), Part(1000, 2000, 310.0))
+    assert source.marks == (Mark(0.5, 0.0, "BAD_start"), Mark(312.25, 2.5, "eyes open"))
+    assert source.end_s == 320
+    assert source.start == datetime.datetime(2001, 1, 1, 8, tzinfo=datetime.UTC)
+    assert [finding.code for finding in source.findings] == ["parts"]
+    assert source.findings[0].spans_s == ((0, 10), (310, 320))
+    # MNE drops the second annotation: it lies behind the signal without its gap.
+    raw = mne.io.read_raw(path, verbose="error")
+    assert timeline_of(raw).marks == source.marks
+    # A crop that begins in the second part begins at 0 s.
+    assert timeline_of(raw.copy().crop(5)).parts == (Part(0, 500, 0.0), Part(500, 1500, 305.0))
+    assert timeline_of(raw.copy().crop(12)).parts == (Part(0, 800, 0.0),)
+
+
+@pytest.mark.parametrize("case", ["EDGE boundary", "BAD boundary", "boundary", "New Segment/"])
+def test_every_kind_of_joint_parts_a_signal(case):
+    assert timeline_of(annotated(7, 0, case)).parts == (Part(0, 700, 0.0), Part(700, 2000, 7.0))
+    assert timeline_of(annotated(7, 0, case)).marks == ()
+    for edge in (0, SECONDS - 1 / RATE + 0.001):  # nothing lies before it, or behind
+        assert timeline_of(annotated(edge, 0, case)).parts[0].start == 0
+    assert timeline_of(annotated(0, 0, case)).parts == WHOLE
+
+
+def test_joined_files_are_parts_without_a_known_pause():
+    joined = mne.concatenate_raws([raw_of(8), raw_of(12)], verbose="error")
+    assert timeline_of(joined).parts == (Part(0, 800, 0.0), Part(800, 2000, 8.0))
+    assert timeline_of(joined.copy().crop(8)).parts[-1].samples == 1200
+
+
+def test_a_boundary_of_eeglab_lies_between_samples_and_counts_what_was_cut(tmp_path):
+    # Of a Raw a duration is limited to its end; the file has it whole.
+    path = write_recording(tmp_path, "a.set", SIGNAL, NAMES, RATE)
+    eeg = scipy.io.loadmat(path, appendmat=False)["EEG"]
+    kind = [("type", "O"), ("latency", "O"), ("duration", "O")]
+    eeg["event"][0, 0] = np.array([("boundary", 500.5, 3000.0), ("press", 1201.0, 100.0)], kind)
+    scipy.io.savemat(path, {"EEG": eeg}, appendmat=False)
+    for timeline in (timeline_of(mne.io.read_raw(path, verbose="error")), open_source(path)):
+        assert timeline.parts == (Part(0, 500, 0.0), Part(500, 2000, 35.0))
+        assert timeline.marks == (Mark(42.0, 1.0, "press"),)
+
+
+def test_a_part_that_was_not_stored_is_no_signal_and_keeps_its_time():
+    raw = annotated([5, 9], [3, 2], ["BAD_ACQ_SKIP", "BAD_blink"])
+    timeline = timeline_of(raw)
+    assert timeline.parts == (Part(0, 500, 0.0), Part(800, 2000, 8.0))
+    assert timeline.marks == (Mark(9.0, 2.0, "BAD_blink"),) and timeline.marks[0].is_bad
+
+
+def test_segments_of_brainvision_are_apart_by_their_clock(tmp_path):
+    path = write_recording(tmp_path, "a.vhdr", SIGNAL, NAMES, RATE)
+    markers = path.with_suffix(".vmrk")
+    clock = ("20200101120000000000", "20200101120112000000", "20200101110112000000")
+    markers.write_text(
+        markers.read_text() + "".join(
+            f"Mk{number}=New Segment,,{sample},1,0,{time}\n"
+            for number, sample, time in zip((1, 2, 4), (1, 701, 1201), clock, strict=True)
+        ) + "Mk3=Stimulus,S  1,801,1,0\n"
+    )  # fmt: skip
+    timeline = timeline_of(mne.io.read_raw(path, verbose="error"))
+    # 72 s by the clock, 7 s of samples; then a clock that was set back says nothing.
+    assert timeline.parts == (Part(0, 700, 0.0), Part(700, 1200, 72.0), Part(1200, 2000, 77.0))
+    assert timeline.marks == (Mark(73.0, 0.01, "Stimulus/S  1"),)
+
+
+def test_a_crop_keeps_marks_where_the_signal_is():
+    raw = raw_of()
+    raw.set_meas_date(1_000_000)
+    cropped = annotated([3, 12], 1, ["BAD_one", "two"], raw).crop(10)
+    assert timeline_of(cropped).marks == (Mark(2.0, 1.0, "two"),)
+    assert timeline_of(cropped).start == raw.info["meas_date"] + datetime.timedelta(seconds=10)
+
+
+def test_a_continuous_signal_has_one_part_and_no_finding(tmp_path):
+    path = write_odd_edf(tmp_path / "a.edf", SIGNAL, NAMES, RATE)
+    for recording in (path, raw_of(), (SIGNAL, NAMES, RATE)):
+        source = open_source(recording)
+        assert (source.parts, source.findings, source.end_s) == (WHOLE, (), SECONDS)
+    assert open_source((SIGNAL[None], NAMES, RATE)).parts == ()
+
+
+def test_every_finding_has_a_policy_for_every_use():
+    actions = {"note", "refuse", "leave channels out", "leave windows out", "mark windows", "-"}
+    for code, policy in POLICIES.items():
+        assert tuple(policy) == USES and actions.issuperset(policy.values()), code
+    with pytest.raises(ValueError, match=r"code: expected one of .*found 'gap'"):
+        Finding("gap", "A gap.")
+    facts = Finding("cut-off", "It ends.", "Copy it again.", spans_s=((1, 2),)).facts("labelled")
+    assert facts["severity"] == "error" and facts["spans_s"] == [[1, 2]]
+    assert facts["channels"] == []

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from modeling_mteeg.recordings.sliding import SlidingWindows
+from modeling_mteeg.recordings.sliding import SlidingWindows, WindowsAt
 
 
 def whole(signal: np.ndarray, window: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,6 +61,26 @@ def test_windows_are_copies_and_float32():
     assert first.dtype == np.float32
 
 
+@pytest.mark.parametrize("size", [1, 7, 5000, None])
+@pytest.mark.parametrize("window", [1, 50, 6000])
+def test_windows_at_given_places_are_those_of_the_whole(size, window):
+    rng = np.random.default_rng(window)
+    signal = rng.standard_normal((3, 12_000)).astype(np.float32)[:, : 1500 if size == 1 else None]
+    last = signal.shape[1] - window
+    for starts in (
+        [],
+        [0, max(last, 0)],
+        [5, 5, 5],
+        np.sort(rng.integers(0, max(last, 0) + 1, 40)),
+    ):
+        kept = np.array([start for start in starts if start <= last], dtype=int)
+        cutter = WindowsAt(window, np.asarray(starts, dtype=int), 3)
+        found = [cutter.push(block) for block in pieces(signal, size)]
+        np.testing.assert_array_equal(np.concatenate([one for one, _ in found]), kept)
+        expected = np.array([signal[:, k : k + window] for k in kept]).reshape(-1, 3, window)
+        np.testing.assert_array_equal(np.concatenate([one for _, one in found]), expected)
+
+
 @pytest.mark.parametrize("window, stride", [(50, 10), (50, 10_000)])
 def test_memory_is_bounded(window, stride):
     sliding = SlidingWindows(window, stride, 2)
@@ -71,8 +91,11 @@ def test_memory_is_bounded(window, stride):
 
 
 def test_wrong_use_is_an_error():
-    for sizes in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1.5, 1, 1)):
+    for sizes in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1.5, 1, 1), (1, 1.5, 1)):
         with pytest.raises(ValueError, match="expected a whole number"):
             SlidingWindows(*sizes)
     with pytest.raises(ValueError, match=r"\(2 channels, samples\)"):
         SlidingWindows(4, 4, 2).push(np.zeros((3, 4)))
+    for starts in ([-1], [3, 2], [[1]]):
+        with pytest.raises(ValueError, match="starts: expected samples"):
+            WindowsAt(4, np.array(starts), 1)

@@ -34,6 +34,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "marked-bad": _row(MARK, NOTE, NOTE, NEVER, WINDOWS, WINDOWS),
     "constant": _row(MARK, NOTE, NOTE, MARK, WINDOWS, WINDOWS),
     "end-left-out": _row(NOTE, NEVER, NOTE, NEVER, NOTE, NOTE),
+    "cue-left-out": _row(WINDOWS, *[NEVER] * 5),
     # Channels
     "unknown-unit": _row(*[CHANNELS] * 4, REFUSE, CHANNELS),
     "other-unit": _row(CHANNELS, CHANNELS, CHANNELS, REFUSE, NOTE, CHANNELS),

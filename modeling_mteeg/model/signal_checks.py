@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .findings import Finding
+
 logger = logging.getLogger(__name__)
 
 UNITS_UV: dict[str, float] = {"uV": 1.0, "mV": 1e3, "V": 1e6}
@@ -126,17 +128,25 @@ def flat_by_span(spans: np.ndarray, names: Sequence[str]) -> list[str]:
 
 
 def flat_note(flat: Sequence[str], count: int) -> str:
-    """Sentence about flat channels, empty without any; ``SignalError`` where all are flat."""
+    """Sentence of :func:`flat_finding`, empty without one."""
+    finding = flat_finding(flat, count)
+    return str(finding) if finding else ""
+
+
+def flat_finding(flat: Sequence[str], count: int) -> Finding | None:
+    """Finding about flat channels, if there are any; ``SignalError`` where all are flat."""
     if len(flat) == count:
         raise SignalError(
             f"Expected EEG, found all {count} channels flat: {', '.join(flat)}. Check "
             "that the recording is not empty and that the right channels were chosen."
         )
     if not flat:
-        return ""
-    return (
-        f"{len(flat)} of {count} channels are flat: {', '.join(flat)}. They are kept "
-        "as they are; leave them out if they were not recorded."
+        return None
+    return Finding(
+        "flat",
+        f"{len(flat)} of {count} channels are flat: {', '.join(flat)}.",
+        "They are kept as they are; leave them out if they were not recorded.",
+        tuple(flat),
     )
 
 
@@ -219,6 +229,14 @@ def _foreign(amplitudes: np.ndarray, names: Sequence[str], least: float) -> dict
 def check_channels(
     signal_uv: np.ndarray, names: Sequence[str], unit: str, flat: Sequence[str] | None = None
 ) -> str:
+    """Sentence of :func:`quiet_finding`, empty without one."""
+    finding = quiet_finding(signal_uv, names, unit, flat)
+    return str(finding) if finding else ""
+
+
+def quiet_finding(
+    signal_uv: np.ndarray, names: Sequence[str], unit: str, flat: Sequence[str] | None = None
+) -> Finding | None:
     """Check a filtered signal's unit, that of the whole and that of every channel.
 
     Parameters
@@ -232,9 +250,9 @@ def check_channels(
 
     Returns
     -------
-    str
-        Sentence about channels that are hundreds of times smaller than the others, which carry
-        next to nothing, as flat ones; empty without any.
+    Finding or None
+        About channels that are hundreds of times smaller than the others, which carry next to
+        nothing, as flat ones.
 
     Raises
     ------
@@ -256,11 +274,14 @@ def check_channels(
             raise OtherUnitError(small, len(names))
     check_unit(signal_uv, unit)
     if not quiet:
-        return ""
+        return None
     shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in quiet.items())
-    return (
+    return Finding(
+        "quiet",
         f"{len(quiet)} of {len(names)} channels are much smaller than the others, as in another "
-        f"unit: {shown}. They are kept as they are; look at their unit or gain, or leave them out."
+        f"unit: {shown}.",
+        "They are kept as they are; look at their unit or gain, or leave them out.",
+        tuple(quiet),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -14,11 +15,49 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..model.findings import MARK, WINDOWS, Finding
+from ..model.record_parts import Part
 from ..model.task_card import probability_columns
 from .result import Prediction
 
 GENERATOR = "modeling-mteeg"
 _SPAN = 1e-6  # seconds that count as touching
+_NOTHING = "n/a"  # BIDS' word for it
+_LAST = "last window"
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A window, or a run of them.
+
+    Parameters
+    ----------
+    onset_s, duration_s : float
+        In seconds from the recording's start; a run lasts from its first window's start to its last
+        one's end.
+    class_index : int
+    probabilities : numpy.ndarray
+        float64, (classes,), the mean over the windows.
+    first, last : int
+        Numbers of its windows.
+    """
+
+    onset_s: float
+    duration_s: float
+    class_index: int
+    probabilities: np.ndarray
+    first: int
+    last: int
+
+
+def events_of(prediction: Prediction, merge: bool = False) -> list[Event]:
+    """Events of a prediction, in the order of time; see :func:`event_spans`."""
+    firsts, lasts = _runs(prediction, merge)
+    return [
+        Event(*values)
+        for values in zip(*event_spans(prediction, merge), firsts.tolist(), lasts.tolist(),
+                          strict=True)
+    ]  # fmt: skip
 
 
 def event_spans(
@@ -31,7 +70,8 @@ def event_spans(
     prediction : Prediction
     merge : bool
         One event for every run of touching or overlapping windows of the same class, instead of
-        one for every window.
+        one for every window. A run ends where a part of the recording does, and where windows begin
+        or cease to be marked, or are so for another reason.
 
     Returns
     -------
@@ -41,18 +81,40 @@ def event_spans(
         int64, (events,).
     probabilities : numpy.ndarray
         float64, (events, classes), the mean over the windows of an event.
+
+    Raises
+    ------
+    ValueError
+        Windows that begin at cues, which are answers of their own, are to be merged.
     """
     onset, classes = prediction.onset_s, prediction.classes
     probabilities = prediction.probabilities.astype(np.float64)
-    duration = np.full(len(onset), prediction.window_s)
+    first, last = _runs(prediction, merge)
     if not merge or not len(onset):
-        return onset, duration, classes, probabilities
-    apart = np.diff(onset) > prediction.window_s + _SPAN
-    first = np.flatnonzero(np.concatenate([[True], (np.diff(classes) != 0) | apart]))
-    last = np.append(first[1:], len(onset)) - 1
+        return onset, np.full(len(onset), prediction.window_s), classes, probabilities
     counts = (last - first + 1)[:, None]
     mean = np.add.reduceat(probabilities, first, axis=0) / counts
     return onset[first], onset[last] + prediction.window_s - onset[first], classes[first], mean
+
+
+def _runs(prediction: Prediction, merge: bool) -> tuple[np.ndarray, np.ndarray]:
+    """First and last window of every event."""
+    onset = prediction.onset_s
+    if merge and prediction.cues is not None:
+        raise ValueError(
+            "merge (--merge): windows that begin at cues (--at) are answers of their own; predict "
+            "without one of the two."
+        )
+    if not merge or not len(onset):
+        return np.arange(len(onset)), np.arange(len(onset))
+    apart = np.diff(onset) > prediction.window_s + _SPAN
+    apart |= np.diff(prediction.classes) != 0
+    apart |= np.diff(prediction.part_numbers) != 0
+    if prediction.marked:
+        reasons = {reason: number for number, reason in enumerate(set(prediction.marked))}
+        apart |= np.diff([reasons[reason] for reason in prediction.marked]) != 0
+    first = np.flatnonzero(np.concatenate([[True], apart]))
+    return first, np.append(first[1:], len(onset)) - 1
 
 
 def events_table(prediction: Prediction, merge: bool = False) -> tuple[list[str], list[list[str]]]:
@@ -68,17 +130,40 @@ def events_table(prediction: Prediction, merge: bool = False) -> tuple[list[str]
     -------
     columns : list of str
         ``onset``, ``duration`` (seconds from the recording's start), ``trial_type`` (BIDS' name for
-        what an event is) and ``label`` (the same), and a probability for every class.
+        what an event is) and ``label`` (the same), and a probability for every class. Then ``cue``,
+        where windows begin at cues, and ``note``, where any window is marked or was added to end
+        with its part.
     rows : list of list of str
     """
     labels = prediction.card.labels
     columns = ["onset", "duration", "trial_type", "label", *probability_columns(labels)]
-    rows = [
-        [_number(onset), _number(duration), labels[index], labels[index],
-         *(f"{value:.6g}" for value in values)]
-        for onset, duration, index, values in zip(*event_spans(prediction, merge), strict=True)
-    ]  # fmt: skip
-    return columns, rows
+    more = _more_columns(prediction, merge)
+    rows = []
+    for event in events_of(prediction, merge):
+        label = labels[event.class_index]
+        row = [_number(event.onset_s), _number(event.duration_s), label, label]
+        row += [f"{value:.6g}" for value in event.probabilities]
+        rows.append(row + [text(event) or _NOTHING for text in more.values()])
+    return [*columns, *more], rows
+
+
+def _more_columns(prediction: Prediction, merge: bool) -> dict[str, Callable[[Event], str]]:
+    """Columns that only some predictions have, and what stands there for an event."""
+    columns: dict[str, Callable[[Event], str]] = {}
+    cues, ends = prediction.cues, prediction.ends
+    if cues is not None:
+        columns["cue"] = lambda event: " ".join(cues[event.first].split())
+    added = ends is not None and bool(ends.any())
+    if prediction.marked or (added and not merge):
+
+        def note(event: Event) -> str:
+            # Windows of a run are marked for the same reason, and its end is in its duration.
+            reason = prediction.marked[event.first] if prediction.marked else ""
+            last = _LAST if added and not merge and ends[event.first] else ""
+            return "; ".join(text for text in (reason, last) if text)
+
+        columns["note"] = note
+    return columns
 
 
 def events_text(prediction: Prediction, merge: bool = False) -> str:
@@ -124,6 +209,8 @@ def events_sidecar(
     }
     for column, name in zip(probability_columns(card.labels), card.labels, strict=True):
         columns[column] = {"Description": f"Probability of class {name!r} in this {what} (0 to 1)."}
+    more = _more_columns(prediction, merge)
+    columns |= {name: {"Description": _MORE[name]} for name in more}
     made = {
         "Name": GENERATOR,
         "Version": __version__,
@@ -144,27 +231,66 @@ def events_sidecar(
         "Channels": list(prediction.channels),
         "DerivedChannels": list(prediction.derived),
         "MissingChannels": list(prediction.missing),
+        "Parts": [_part_facts(prediction, part) for part in prediction.parts],
+        "Findings": [_finding_facts(prediction, finding) for finding in prediction.findings],
         "Notes": list(prediction.notes),
         "Run": run or {},
     }
 
 
+_MORE = {
+    "cue": "Text of the event that the window begins at, or n/a.",
+    "note": "What is wrong with the window, or n/a. bad: it lies under an annotation of a bad "
+    "stretch, whose text follows. constant: these channels keep one value for half of its time or "
+    "more. last window: it ends with its part of the recording, and overlaps the one before.",
+}
+
+
+def _part_facts(prediction: Prediction, part: Part) -> dict[str, float]:
+    """A part: its first sample, when it was recorded, how long it is."""
+    facts = {"FirstSample": part.start, "Onset": part.onset_s}
+    if prediction.recorded_rate_hz:
+        facts["Duration"] = part.samples / prediction.recorded_rate_hz
+    return facts
+
+
+def _finding_facts(prediction: Prediction, finding: Finding) -> dict[str, Any]:
+    """A finding as the table of policies has it, or as it was asked for."""
+    facts = finding.facts("predict")
+    bad = prediction.provenance.get("settings", {}).get("bad")
+    if facts["action"] == MARK and bad == "leave-out":
+        facts["action"] = WINDOWS
+    return facts
+
+
 def annotations_of(prediction: Prediction, merge: bool = False) -> Any:
     """The events as ``mne.Annotations``, for ``raw.set_annotations``.
 
-    The description is the label; the probability of every class stands in the ``extras``. Onsets
-    count from the start of the data (``orig_time`` None), so they fit a cropped Raw too.
+    The description is the label; the probability of every class, and ``cue`` and ``note`` where the
+    table has them, stand in the ``extras``. Onsets count from the start of the data (``orig_time``
+    None), so they fit a cropped Raw too, and in the data as MNE reads them: it closes the gaps
+    between parts.
     """
     import mne
 
-    onset, duration, classes, probabilities = event_spans(prediction, merge)
     columns = probability_columns(prediction.card.labels)
-    return mne.Annotations(
-        onset,
-        duration,
-        [prediction.card.labels[index] for index in classes],
-        extras=[dict(zip(columns, map(float, row), strict=True)) for row in probabilities],
-    )
+    more = _more_columns(prediction, merge)
+    onsets, durations, labels, extras = [], [], [], []
+    for event in events_of(prediction, merge):
+        onsets.append(_second_of_data(prediction, event))
+        durations.append(event.duration_s)
+        labels.append(prediction.card.labels[event.class_index])
+        values = dict(zip(columns, map(float, event.probabilities), strict=True))
+        extras.append(values | {name: text(event) or _NOTHING for name, text in more.items()})
+    return mne.Annotations(onsets, durations, labels, extras=extras)
+
+
+def _second_of_data(prediction: Prediction, event: Event) -> float:
+    """When an event begins in the signal without the pauses between parts."""
+    if len(prediction.parts) < 2 or not prediction.recorded_rate_hz:
+        return event.onset_s
+    part = prediction.parts[int(prediction.part_numbers[event.first])]
+    return event.onset_s - part.onset_s + part.start / prediction.recorded_rate_hz
 
 
 def write_text(path: Path, text: str) -> None:

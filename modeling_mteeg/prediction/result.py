@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..model.findings import Finding
+from ..model.record_parts import Part
 from ..model.task_card import TaskCard
 
 
@@ -22,8 +24,8 @@ class Prediction:
         float64, (windows,), where each window starts, in seconds from the recording's start.
     probabilities : numpy.ndarray
         float32, (windows, classes), rows sum to 1.
-    stride_s : float
-        From one window's start to the next.
+    stride_s : float or None
+        From one window's start to the next; None: windows begin at cues.
     channels : tuple of str
         Channels that were used, in the model's order.
     derived : tuple of str
@@ -33,17 +35,31 @@ class Prediction:
     recording : str
         Path or name of the recording.
     recording_s : float
-        Length of the recording in seconds.
+        When the recording ends, in seconds from its start; pauses between its parts count.
     notes : tuple of str
-        Sentences about what differs from the task card, such as filters that cannot be applied.
+        Sentences about what differs from the task card, such as filters that cannot be applied:
+        those of ``findings``, and others.
     provenance : dict
         Base, its fingerprint and revision; adapter and its revision; package version; settings.
+    findings : tuple of Finding
+        What is odd about the recording.
+    parts : tuple of Part
+        Its stretches without a gap or a joint; empty: not known, one.
+    recorded_rate_hz : float
+        Rate that the parts' samples count at; 0: not known.
+    marked : tuple of str
+        What is wrong with every window, such as ``bad: BAD_movement`` or ``constant: F3 F4``, empty
+        where nothing is. Empty altogether where nothing is wrong with any.
+    ends : numpy.ndarray or None
+        bool, (windows,), those that were added to end with their part; None: none was.
+    cues : tuple of str or None
+        Text of the cue that every window begins at; None: they slide.
     """
 
     card: TaskCard
     onset_s: np.ndarray
     probabilities: np.ndarray
-    stride_s: float
+    stride_s: float | None
     channels: tuple[str, ...]
     derived: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -51,6 +67,12 @@ class Prediction:
     recording_s: float = 0.0
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    parts: tuple[Part, ...] = ()
+    recorded_rate_hz: float = 0.0
+    marked: tuple[str, ...] = ()
+    ends: np.ndarray | None = None
+    cues: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.onset_s), len(self.card.labels))
@@ -59,6 +81,12 @@ class Prediction:
                 f"Task {self.card.name!r}: expected probabilities {expected} (windows, classes), "
                 f"found {self.probabilities.shape}."
             )
+
+    @property
+    def part_numbers(self) -> np.ndarray:
+        """int64, (windows,), which of ``parts`` every window lies in."""
+        begins = [part.onset_s for part in self.parts[1:]]
+        return np.searchsorted(begins, self.onset_s, side="right")
 
     @property
     def window_s(self) -> float:

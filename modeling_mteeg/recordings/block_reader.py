@@ -9,14 +9,16 @@ import numpy as np
 
 from ..model.channel_choice import ChannelChoice, check_equal, rows_by_name
 from ..model.channels import clean_name
+from ..model.findings import Finding
+from ..model.record_parts import Part
 from ..model.recording_files import read_recording
 from ..model.recording_sources import Source, open_source
 from ..model.signal_checks import (
     MOST_SAMPLES,
     SignalError,
-    check_channels,
     flat_by_span,
-    flat_note,
+    flat_finding,
+    quiet_finding,
     unit_factor,
 )
 from .montage import rename_channels
@@ -67,6 +69,8 @@ class BlockReader:
         Channels to read.
     block : int or None
         Samples of a block; None: 30 s, less where there are many channels at a high rate.
+    part : Part or None
+        The part to read; None: all samples, which only of a recording of one part is one signal.
 
     Notes
     -----
@@ -74,7 +78,14 @@ class BlockReader:
     that would not be what it gives for the whole, so such channels are read at once.
     """
 
-    def __init__(self, source: Source, names: Sequence[str], block: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        names: Sequence[str],
+        block: int | None = None,
+        part: Part | None = None,
+    ) -> None:
+        self.part = Part(0, source.samples, 0.0) if part is None else part
         self.source, self.names = source, tuple(names)
         rows = rows_by_name(source)
         self._rows = [rows[name] for name in self.names]
@@ -82,7 +93,7 @@ class BlockReader:
         self.block = block or min(round(_BLOCK_S * source.rate_hz), fits)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """(first sample, (channels, n) float64 in microvolt) of every block.
+        """(first sample in the recording, (channels, n) float64 in microvolt) of every block.
 
         Raises
         ------
@@ -94,12 +105,16 @@ class BlockReader:
         factor = unit_factor(self.source.unit)
         positions = [row for rows in self._rows for row in rows]
         firsts = np.cumsum([0] + [len(rows) for rows in self._rows[:-1]]).tolist()
-        total = self.source.samples
-        whole = self._read(positions, 0, total) if self.source.upsampled(positions) else None
-        for start in range(0, total, self.block):
-            stop = min(start + self.block, total)
+        begin, end = self.part.start, self.part.stop
+        whole = self._read(positions, begin, end) if self.source.upsampled(positions) else None
+        for start in range(begin, end, self.block):
+            stop = min(start + self.block, end)
             read = whole is None
-            signal = self._read(positions, start, stop) if read else whole[:, start:stop]
+            signal = (
+                self._read(positions, start, stop)
+                if read
+                else whole[:, start - begin : stop - begin]
+            )
             for name, first, rows in zip(self.names, firsts, self._rows, strict=True):
                 if len(rows) > 1:
                     check_equal(name, signal[first : first + len(rows)])
@@ -112,15 +127,19 @@ class BlockReader:
             signal = self.source.read(positions, start, stop)[0]
         except Exception as error:  # MNE's readers raise whatever their format meets
             raise ValueError(
-                f"The recording cannot be read from {start / self.source.rate_hz:.6g} s on "
+                f"The recording cannot be read from {self._second(start):.6g} s on "
                 f"({type(error).__name__}: {error}). Check that the file is complete."
             ) from error
         if signal.shape[-1] != stop - start:
             raise ValueError(
-                f"Expected {stop - start} samples from {start / self.source.rate_hz:.6g} s on, "
+                f"Expected {stop - start} samples from {self._second(start):.6g} s on, "
                 f"found {signal.shape[-1]}. Check that the file is complete."
             )
         return signal
+
+    def _second(self, sample: Any) -> Any:
+        """When samples were recorded, in seconds from the recording's start."""
+        return (sample - self.part.start) / self.source.rate_hz + self.part.onset_s
 
     def _check_finite(self, signal: np.ndarray, start: int) -> None:
         with np.errstate(invalid="ignore"):
@@ -130,7 +149,7 @@ class BlockReader:
         faults = []
         for row in suspect:
             bad = np.flatnonzero(~np.isfinite(signal[row]))
-            first, last = (start + bad[[0, -1]]) / self.source.rate_hz
+            first, last = self._second(start + bad[[0, -1]])
             faults.append(f"{self.names[row]} ({len(bad)} samples, {first:.6g} to {last:.6g} s)")
         raise SignalError(
             f"Expected finite numbers, found NaN or infinity in {', '.join(faults)}. Cut or "
@@ -146,7 +165,7 @@ class RunningChecks:
     choice : ChannelChoice
         The task's channels.
     samples_out : int
-        Length of the filtered signal.
+        Length of the filtered signal, of all parts together.
     unit : str
         Unit that the numbers were taken for.
 
@@ -158,8 +177,8 @@ class RunningChecks:
 
     def __init__(self, choice: ChannelChoice, samples_out: int, unit: str) -> None:
         self.names, self.unit = choice.names, unit
-        self._low = np.full(len(self.names), np.inf)
-        self._high = np.full(len(self.names), -np.inf)
+        self._spans = np.zeros(len(self.names))
+        self._begin_part()
         self._step = max(1, samples_out // MOST_SAMPLES)
         self._sampled: list[np.ndarray] = []
         self._place = 0
@@ -169,14 +188,23 @@ class RunningChecks:
         np.minimum(self._low, signal.min(axis=1), out=self._low)
         np.maximum(self._high, signal.max(axis=1), out=self._high)
 
+    def _begin_part(self) -> None:
+        self._low = np.full(len(self.names), np.inf)
+        self._high = np.full(len(self.names), -np.inf)
+
+    def end_part(self) -> None:
+        """What comes is another part: its offset says nothing about a channel's range."""
+        np.maximum(self._spans, self._high - self._low, out=self._spans)
+        self._begin_part()
+
     def see_filtered(self, signal: np.ndarray) -> None:
         """Take the next samples (channels, n) after filtering."""
         first = -self._place % self._step
         self._sampled.append(signal[:, first :: self._step].copy())
         self._place += signal.shape[1]
 
-    def finish(self) -> list[str]:
-        """Judge; returns sentences about flat and small channels.
+    def finish(self) -> list[Finding]:
+        """Judge, behind the last part; returns findings about flat and small channels.
 
         Raises
         ------
@@ -185,11 +213,11 @@ class RunningChecks:
         SignalError
             All channels are flat, or the numbers are not EEG in their unit.
         """
-        flat = flat_by_span(self._high - self._low, self.names)
-        note = flat_note(flat, len(self.names))
+        flat = flat_by_span(self._spans, self.names)
+        flat_ones = flat_finding(flat, len(self.names))
         seen = np.concatenate(self._sampled, axis=1)[None]  # (1, channels, samples)
-        small = check_channels(seen, self.names, self.unit, flat)
-        return [sentence for sentence in (note, small) if sentence]
+        quiet_ones = quiet_finding(seen, self.names, self.unit, flat)
+        return [finding for finding in (flat_ones, quiet_ones) if finding]
 
 
 def renamed_raw(path: Any, rename: Mapping[str, str]) -> Any:

@@ -1,0 +1,171 @@
+"""Windows that lie under a bad mark, or in which channels are constant."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..model.edf_annotations import Mark
+from ..model.findings import Finding
+from ..recordings.constant_stretches import LEAST_S, LEAST_SHARE
+
+_TOUCH_S = 1e-6  # seconds that count as touching
+_SHOWN = 5
+Spans = Mapping[str, Sequence[tuple[float, float]]]
+"""By channel, seconds from the recording's start: from and to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """What is wrong with windows.
+
+    Parameters
+    ----------
+    reasons : tuple of str
+        Of every window; empty where nothing is. Empty altogether where nothing is wrong with any.
+    findings : tuple of Finding
+    """
+
+    reasons: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def least_constant_s(window_s: float) -> float:
+    """Length from which on a constant stretch counts in windows of this length."""
+    return min(LEAST_S, LEAST_SHARE * window_s)
+
+
+def judge_windows(
+    onset_s: np.ndarray,
+    window_s: float,
+    marks: Sequence[Mark],
+    constant: Spans,
+    channels: Sequence[str],
+    left_out: bool,
+) -> Quality:
+    """Say which windows are marked, and why.
+
+    Parameters
+    ----------
+    onset_s : numpy.ndarray
+        (windows,), ascending.
+    window_s : float
+    marks : sequence of Mark
+        All of the recording's.
+    constant : mapping
+        Stretches in which channels are constant.
+    channels : sequence of str
+        The recording's channels that the task needs.
+    left_out : bool
+        Whether marked windows are left out, for the sentences.
+
+    Notes
+    -----
+    A window lies under a mark that it shares any time with, as MNE drops epochs. A channel is
+    constant in a window of which its stretches make up :data:`LEAST_SHARE` or more.
+    """
+    bad, bad_finding = _under_marks(onset_s, window_s, marks, left_out)
+    still, still_finding = _constant(onset_s, window_s, constant, channels, left_out)
+    findings = tuple(finding for finding in (bad_finding, still_finding) if finding)
+    if not findings:
+        return Quality()
+    reasons = tuple(
+        "; ".join(reason for reason in (bad.get(window, ""), still.get(window, "")) if reason)
+        for window in range(len(onset_s))
+    )
+    return Quality(reasons, findings)
+
+
+def _under_marks(
+    onset_s: np.ndarray, window_s: float, marks: Sequence[Mark], left_out: bool
+) -> tuple[dict[int, str], Finding | None]:
+    texts: dict[int, list[str]] = {}
+    spans, seconds = [], {}
+    for mark in marks:
+        if not mark.is_bad:
+            continue
+        stop_s = mark.onset_s + mark.duration_s
+        # Windows that end behind its start, and start before its end; a mark may be a moment.
+        first = np.searchsorted(onset_s + window_s, mark.onset_s + _TOUCH_S, side="left")
+        last = np.searchsorted(onset_s, max(stop_s - _TOUCH_S, mark.onset_s), side="right")
+        if first >= last:
+            continue
+        spans.append((mark.onset_s, stop_s))
+        seconds[mark.text] = seconds.get(mark.text, 0.0) + mark.duration_s
+        for window in range(int(first), int(last)):
+            texts.setdefault(window, []).append(mark.text)
+    if not texts:
+        return {}, None
+    shown = _listed([f"{text}, {total:.4g} s" for text, total in seconds.items()])
+    finding = Finding(
+        "marked-bad",
+        f"{len(texts)} of {len(onset_s)} windows lie under annotations of bad stretches ({shown}) "
+        f"and are {'left out' if left_out else 'marked'}.",
+        "" if left_out else "bad='leave-out' (--bad leave-out) leaves them out.",
+        spans_s=tuple(spans),
+    )
+    reasons = {window: f"bad: {', '.join(dict.fromkeys(some))}" for window, some in texts.items()}
+    return reasons, finding
+
+
+def _constant(
+    onset_s: np.ndarray, window_s: float, constant: Spans, channels: Sequence[str], left_out: bool
+) -> tuple[dict[int, str], Finding | None]:
+    least_s = least_constant_s(window_s) - _TOUCH_S
+    names: dict[int, list[str]] = {}
+    spans: dict[tuple[float, float], list[str]] = {}
+    for channel in channels:
+        stretches = [(a, b) for a, b in constant.get(channel, ()) if b - a >= least_s]
+        windows = _mostly_within(onset_s, window_s, stretches)
+        for window in windows.tolist():
+            names.setdefault(window, []).append(channel)
+        for start, stop in stretches:
+            if np.any((onset_s[windows] < stop) & (onset_s[windows] + window_s > start)):
+                # Channels of a padded end begin some samples apart.
+                spans.setdefault((round(start, 1), round(stop, 1)), []).append(channel)
+    if not names:
+        return {}, None
+    texts = {some: _named(some, channels) for some in set(map(tuple, names.values()))}
+    reasons = {window: f"constant: {texts[tuple(some)]}" for window, some in names.items()}
+    ordered = sorted(spans.items())
+    shown = _listed([f"{_named(some, channels, ', ')} from {a:.6g} to {b:.6g} s"
+                     for (a, b), some in ordered])  # fmt: skip
+    found = {channel for some in spans.values() for channel in some}
+    finding = Finding(
+        "constant",
+        f"{len(names)} of {len(onset_s)} windows are constant for {LEAST_SHARE:.0%} of their time "
+        f"or more, and are {'left out' if left_out else 'marked'}: {shown}.",
+        "Was the end padded, or an electrode off?",
+        tuple(channel for channel in channels if channel in found),
+        tuple(span for span, _ in ordered),
+    )
+    return reasons, finding
+
+
+def _mostly_within(
+    onset_s: np.ndarray, window_s: float, stretches: Sequence[tuple[float, float]]
+) -> np.ndarray:
+    """Windows of which stretches, in their order, make up the least share."""
+    if not stretches:
+        return np.empty(0, dtype=np.int64)
+    edges = np.array(stretches).reshape(-1)  # start, stop, start, stop ...
+    steps = np.diff(edges)
+    steps[1::2] = 0.0  # between stretches
+    covered_s = np.concatenate([[0.0], np.cumsum(steps)])  # until each edge
+    within_s = np.interp(onset_s + window_s, edges, covered_s) - np.interp(
+        onset_s, edges, covered_s
+    )
+    return np.flatnonzero(within_s >= LEAST_SHARE * window_s - _TOUCH_S)
+
+
+def _named(some: Sequence[str], channels: Sequence[str], between: str = " ") -> str:
+    if len(some) == len(channels) > 1:
+        return f"all {len(channels)} channels"
+    return between.join(some)
+
+
+def _listed(shown: Sequence[str]) -> str:
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more

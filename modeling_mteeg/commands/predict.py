@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "<recording>_desc-<task>_events.tsv. The .json beside it says how it came about",
     )
     add("--stride", type=float, metavar="SECONDS", help="between windows (default: no overlap)")
+    add("--last-window", action="store_true", help="where the end fills no window, add one that "
+        "ends with it")  # fmt: skip
+    add("--at", metavar="EVENTS", help="a window at every cue instead of sliding ones: a BIDS "
+        "events.tsv, or 'annotations' for the recording's own")  # fmt: skip
+    add("--at-offset", type=float, default=0.0, metavar="SECONDS", help="from a cue to its window")
+    add("--at-labels", metavar="A,B", help="cues with these texts (trial_type) only")
+    add("--bad", choices=("mark", "leave-out"), default="mark", help="windows under annotations "
+        "of bad stretches (BAD_*), or with constant channels (mark)")  # fmt: skip
     add("--merge", action="store_true", help="one event for a run of windows of the same class")
     add("--annotations", action="store_true", help="write *_annot.fif for MNE, too")
     add("--plot", metavar="PATH", help="a picture (.png, .pdf, .svg), or a folder of pictures")
@@ -51,11 +59,17 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..model.recording_headers import RecordingWarning
+    from ..prediction.cues import ANNOTATIONS
     from ..prediction.result_files import Options, plan_targets, predict_files
     from ..prediction.task_loading import load_tasks
 
     options = Options(
         stride_s=args.stride,
+        last_window=args.last_window,
+        at=args.at,
+        at_offset_s=args.at_offset,
+        at_labels=_labels(args.at_labels),
+        bad=args.bad,
         batch_size=args.batch_size,
         allow_missing=args.allow_missing,
         rename=parse_rename(args.rename),
@@ -66,6 +80,11 @@ def run(args: argparse.Namespace) -> None:
     )
     draw = _picture_maker(args.plot)
     recordings = list(dict.fromkeys(args.recording))
+    if args.at not in (None, ANNOTATIONS) and len(recordings) > 1:
+        raise ValueError(
+            f"--at: {args.at} belongs to one recording, found {len(recordings)}. Predict them one "
+            f"by one, or at their own {ANNOTATIONS}."
+        )
     plan_targets(recordings, args.task, args.out, args.plot, args.annotations)  # before loading
     model, tasks = load_tasks(
         args.base, args.task, revision=args.revision, token=args.token, device=args.device
@@ -92,6 +111,13 @@ def run(args: argparse.Namespace) -> None:
             f"{len(lines)} of {len(targets)} results could not be made; the other {made} are "
             "there.\n" + "\n".join(lines)
         )
+
+
+def _labels(text: str | None) -> list[str] | None:
+    """Labels between commas."""
+    if text is None:
+        return None
+    return [label.strip() for label in text.split(",") if label.strip()]
 
 
 def _picture_maker(plot: str | None) -> Any:

@@ -248,9 +248,9 @@ _MORE = {
 
 def _part_facts(prediction: Prediction, part: Part) -> dict[str, float]:
     """A part: its first sample, when it was recorded, how long it is."""
-    facts = {"FirstSample": part.start, "Onset": part.onset_s}
+    facts = {"FirstSample": int(part.start), "Onset": float(part.onset_s)}
     if prediction.recorded_rate_hz:
-        facts["Duration"] = part.samples / prediction.recorded_rate_hz
+        facts["Duration"] = int(part.samples) / prediction.recorded_rate_hz
     return facts
 
 

@@ -13,10 +13,13 @@ from typing import Any
 
 from ..model.modeling_mteeg import MteegModel
 from ..recordings.block_reader import renamed_raw
-from .engine import BATCH_SIZE, Progress, predict
+from .cues import ANNOTATIONS
+from .engine import BATCH_SIZE, predict
 from .events import GENERATOR, annotations_path, check_events_path, sidecar_path, write_events
 from .origins import adapter_fingerprint
 from .result import Prediction
+from .shown_progress import Progress
+from .task_plan import Asked
 
 PICTURES = (".png", ".pdf", ".svg")
 _COMPANIONS = (".eeg", ".dat", ".vmrk", ".fdt")
@@ -28,6 +31,11 @@ class Options:
     """How recordings are predicted; see :func:`engine.predict` and :func:`events.event_spans`."""
 
     stride_s: float | None = None
+    last_window: bool = False
+    at: str | None = None
+    at_offset_s: float = 0.0
+    at_labels: Sequence[str] | None = None
+    bad: str = "mark"
     batch_size: int = BATCH_SIZE
     allow_missing: int | None = None
     rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -35,6 +43,18 @@ class Options:
     merge: bool = False
     annotations: bool = False
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        cues = None if self.at is None else ()
+        Asked(self.stride_s, self.last_window, self.allow_missing, self.rename, self.bad, cues,
+              self.at_offset_s)  # fmt: skip
+        if self.at is None and (self.at_labels is not None or self.at_offset_s):
+            raise ValueError("--at-labels and --at-offset go with --at.")
+        if self.at is not None and self.merge:
+            raise ValueError(
+                "merge (--merge): windows that begin at cues (--at) are answers of their own; "
+                "predict without one of the two."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +208,11 @@ def _predict_recording(todo, model, options: Options, outcome: Outcome, progress
             model,
             [target.task for target, _ in todo],
             stride_s=options.stride_s,
+            last_window=options.last_window,
+            at=options.at,
+            at_offset_s=options.at_offset_s,
+            at_labels=options.at_labels,
+            bad=options.bad,
             batch_size=options.batch_size,
             allow_missing=options.allow_missing,
             rename=options.rename,
@@ -223,8 +248,9 @@ def _summary(target: Target, prediction: Prediction) -> str:
     text = ", ".join(f"{count} {label}" for label, count in counts if count)
     if prediction.card.threshold is not None:
         text += f"; {prediction.card.decision}"
+    where = "" if prediction.cues is None else " at cues"
     lines = [f"{target.events}: {target.task}, {len(labels)} windows of "
-             f"{prediction.window_s:g} s: {text}"]  # fmt: skip
+             f"{prediction.window_s:g} s{where}: {text}"]  # fmt: skip
     return "\n".join(lines + [f"  {note}" for note in prediction.notes])
 
 
@@ -241,12 +267,29 @@ def _run_key(
         "task": target.task,
         "card": hashlib.sha256(text.encode()).hexdigest(),
         "stride_s": options.stride_s,
+        "last_window": options.last_window,
+        "at": _cues_key(options.at),
+        "at_offset_s": options.at_offset_s,
+        "at_labels": None if options.at_labels is None else list(options.at_labels),
+        "bad": options.bad,
         "allow_missing": options.allow_missing,
         "rename": dict(options.rename),
         "unit": options.unit,
         "merge": options.merge,
         "version": version(GENERATOR),
     }
+
+
+def _cues_key(at: str | None) -> str | None:
+    """Hash of a table of events; of the recording's own annotations their name."""
+    if at is None or at == ANNOTATIONS:
+        return at
+    try:
+        return hashlib.sha256(Path(at).read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"at (--at): expected {ANNOTATIONS!r} or a table of events, found no file {at}."
+        ) from error
 
 
 def _file_key(path: Path) -> str:

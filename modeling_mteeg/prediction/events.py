@@ -24,6 +24,10 @@ GENERATOR = "modeling-mteeg"
 _SPAN = 1e-6  # seconds that count as touching
 _NOTHING = "n/a"  # BIDS' word for it
 _LAST = "last window"
+MERGED_CUES = (
+    "merge (--merge): windows that begin at cues (--at) are answers of their own; predict without "
+    "one of the two."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +105,7 @@ def _runs(prediction: Prediction, merge: bool) -> tuple[np.ndarray, np.ndarray]:
     """First and last window of every event."""
     onset = prediction.onset_s
     if merge and prediction.cues is not None:
-        raise ValueError(
-            "merge (--merge): windows that begin at cues (--at) are answers of their own; predict "
-            "without one of the two."
-        )
+        raise ValueError(MERGED_CUES)
     if not merge or not len(onset):
         return np.arange(len(onset)), np.arange(len(onset))
     apart = np.diff(onset) > prediction.window_s + _SPAN

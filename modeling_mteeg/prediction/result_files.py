@@ -15,7 +15,14 @@ from ..model.modeling_mteeg import MteegModel
 from ..recordings.block_reader import renamed_raw
 from .cues import ANNOTATIONS
 from .engine import BATCH_SIZE, predict
-from .events import GENERATOR, annotations_path, check_events_path, sidecar_path, write_events
+from .events import (
+    GENERATOR,
+    MERGED_CUES,
+    annotations_path,
+    check_events_path,
+    sidecar_path,
+    write_events,
+)
 from .origins import adapter_fingerprint
 from .result import Prediction
 from .shown_progress import Progress
@@ -51,10 +58,7 @@ class Options:
         if self.at is None and (self.at_labels is not None or self.at_offset_s):
             raise ValueError("--at-labels and --at-offset go with --at.")
         if self.at is not None and self.merge:
-            raise ValueError(
-                "merge (--merge): windows that begin at cues (--at) are answers of their own; "
-                "predict without one of the two."
-            )
+            raise ValueError(MERGED_CUES)
 
 
 @dataclasses.dataclass(frozen=True)

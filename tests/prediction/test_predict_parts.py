@@ -8,7 +8,7 @@ import warnings
 import mne
 import numpy as np
 import pytest
-from odd_files import time_stamps, write_odd_edf
+from odd_files import as_stored, time_stamps, write_odd_edf
 from recording_files import write_recording
 from tiny_models import randomize, tiny_model
 from tiny_recordings import NAMES, card, eeg, raw_of
@@ -19,6 +19,7 @@ from modeling_mteeg.prediction.events import annotations_of, event_spans, events
 
 RATE = 100
 SIGNAL = eeg(25, RATE, 6)
+STORED = as_stored(SIGNAL)  # every file here holds the same numbers
 pytestmark = pytest.mark.filterwarnings("ignore:A recording is shorter")
 
 
@@ -36,13 +37,8 @@ def as_its_own(model, start, stop, begin_s=0.0, **options):
     """Onsets and probabilities of a piece of SIGNAL that is a recording of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = predict((stored(SIGNAL)[:, start:stop], NAMES, RATE), model, **options)
+        found = predict((STORED[:, start:stop], NAMES, RATE), model, **options)
     return {name: (one.onset_s + begin_s, one.probabilities) for name, one in found.items()}
-
-
-def stored(signal):
-    """As the 16 bits of `write_odd_edf` keep it, which every other file is made of here."""
-    return np.rint(signal / 3276.7 * (2**15 - 1)) / (2**15 - 1) * 3276.7
 
 
 def gap_edf(folder, onsets_s):
@@ -52,7 +48,7 @@ def gap_edf(folder, onsets_s):
 
 def joined_fif(folder):
     """Two recordings that MNE joined, saved and read again: no pause is known."""
-    raws = [raw_of(stored(SIGNAL)[:, a:b], rate_hz=RATE) for a, b in ((0, 1000), (1000, 2500))]
+    raws = [raw_of(STORED[:, a:b], rate_hz=RATE) for a, b in ((0, 1000), (1000, 2500))]
     path = folder / "joined_raw.fif"
     mne.concatenate_raws(raws, verbose="error").save(path, fmt="double", verbose="error")
     return path
@@ -60,7 +56,7 @@ def joined_fif(folder):
 
 def segments(folder):
     """A BrainVision recording that was paused for 60 s."""
-    path = write_recording(folder, "paused.vhdr", stored(SIGNAL), NAMES, RATE)
+    path = write_recording(folder, "paused.vhdr", STORED, NAMES, RATE)
     with path.with_suffix(".vmrk").open("a", encoding="utf-8") as markers:
         markers.write("Mk1=New Segment,,1,1,0,20200101100000000000\n")
         markers.write("Mk2=New Segment,,1001,1,0,20200101100110000000\n")
@@ -69,7 +65,7 @@ def segments(folder):
 
 def skipped(folder):
     """10 s, 5 s that were not stored, 15 s."""
-    raw = raw_of(np.insert(stored(SIGNAL), 1000, np.zeros((500, 6)), axis=1), rate_hz=RATE)
+    raw = raw_of(np.insert(STORED, 1000, np.zeros((500, 6)), axis=1), rate_hz=RATE)
     raw.set_annotations(mne.Annotations([10.0], [5.0], ["BAD_ACQ_SKIP"]))
     path = folder / "skip_raw.fif"
     raw.save(path, fmt="double", verbose="error")

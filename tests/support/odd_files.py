@@ -18,6 +18,11 @@ def time_stamps(onsets_s: Sequence[float], text: bytes = b"") -> list[bytes]:
     return lists
 
 
+def as_stored(signal_uv: np.ndarray) -> np.ndarray:
+    """The microvolt that the 16 bits of :func:`write_odd_edf` keep."""
+    return np.rint(signal_uv / _HIGH_UV * (2**15 - 1)) / (2**15 - 1) * _HIGH_UV
+
+
 def write_odd_edf(
     path: Path,
     signal_uv: np.ndarray,

@@ -5,8 +5,7 @@ Nothing here prepares input for the model; see :mod:`modeling_mteeg.model.prepro
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,9 @@ class ShownRecording:
     ----------
     names : tuple of str
         Cleaned names of the EEG channels that are not marked bad, in the recording's order.
-    rate_hz, length_s : float
+    rate_hz : float
+    length_s : float
+        When it ends, in seconds from its start: pauses between its parts count.
     started : datetime.datetime or None
         When the recording began, as its header says (clock of the place, where the format has no
         time zone); None where it does not say.
@@ -54,8 +55,8 @@ class ShownRecording:
         self._factor = unit_factor(self._source.unit)
         self.names = self._source.names
         self.rate_hz = self._source.rate_hz
-        self.length_s = self._source.samples / self.rate_hz
-        self.started = _started(recording)
+        self.length_s = self._source.end_s
+        self.started = self._source.start
 
     def read(self, channels: Sequence[str], start_s: float, stop_s: float) -> np.ndarray:
         """A part of some channels.
@@ -70,19 +71,35 @@ class ShownRecording:
         Returns
         -------
         numpy.ndarray
-            float64, (channels, samples), microvolt.
+            float64, (channels, samples), microvolt; NaN between the recording's parts.
 
         Raises
         ------
         SignalError
             The recording has neither a channel nor its two electrodes.
         """
-        source = self._source
-        start = min(max(round(start_s * self.rate_hz), 0), source.samples - 1)
-        stop = min(max(round(stop_s * self.rate_hz), start + 1), source.samples)
-        choice = choose_channels(source, channels)
-        order, positions = choice.needed, [self.names.index(name) for name in choice.needed]
-        return self._factor * choice.derive(source.read(positions, start, stop)[0], order)
+        start, stop = self._samples(start_s, stop_s)
+        choice = choose_channels(self._source, channels)
+        positions = [self.names.index(name) for name in choice.needed]
+        signal = np.full((len(positions), stop - start), np.nan)
+        for place, first, last in self._pieces(start, stop):
+            piece = self._source.read(positions, first, last)[0]
+            signal[:, place - start : place - start + last - first] = piece
+        return self._factor * choice.derive(signal, choice.needed)
+
+    def _samples(self, start_s: float, stop_s: float) -> tuple[int, int]:
+        """First sample and the one behind the last of some seconds, pauses counted."""
+        total = round(self.length_s * self.rate_hz)
+        start = min(max(round(start_s * self.rate_hz), 0), total - 1)
+        return start, min(max(round(stop_s * self.rate_hz), start + 1), total)
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """What of every part lies there: its place, and first and last sample in the signal."""
+        for part in self._source.parts:
+            begin = round(part.onset_s * self.rate_hz)
+            first, last = max(start, begin), min(stop, begin + part.samples)
+            if first < last:
+                yield first, first - begin + part.start, last - begin + part.start
 
     def read_filtered(
         self, channels: Sequence[str], start_s: float, stop_s: float, notch_hz: float | None = None
@@ -111,10 +128,12 @@ class ShownRecording:
         if notch_hz is not None and notch_hz < 0.45 * self.rate_hz:
             sections.append(tf2sos(*iirnotch(notch_hz, 30.0, self.rate_hz)))
         sos = np.concatenate(sections)
-        longest = data.shape[1] - 1
-        data = sosfiltfilt(sos, data - np.median(data, axis=1, keepdims=True), axis=1,
-                           padlen=min(longest, round(self.rate_hz)))  # fmt: skip
-        first = round(begin * self.rate_hz)
+        first, stop = self._samples(begin, stop_s + _MARGIN_S)
+        for place, begin_in, end_in in self._pieces(first, stop):  # every part alone
+            piece = data[:, place - first : place - first + end_in - begin_in]
+            longest = piece.shape[1] - 1
+            piece[:] = sosfiltfilt(sos, piece - np.median(piece, axis=1, keepdims=True), axis=1,
+                                   padlen=min(longest, round(self.rate_hz)))  # fmt: skip
         times = (first + np.arange(data.shape[1])) / self.rate_hz
         shown = (times >= start_s - 1e-9) & (times <= stop_s + 1e-9)
         return times[shown], data[:, shown]
@@ -127,11 +146,3 @@ def band_text(rate_hz: float) -> str:
 
 def _highest_hz(rate_hz: float) -> float:
     return min(_LOWPASS_HZ, 0.45 * rate_hz)
-
-
-def _started(recording: Any) -> datetime.datetime | None:
-    """When a Raw began; of a cropped one the moment of its first sample."""
-    began = getattr(recording, "info", {}).get("meas_date")
-    if began is None:
-        return None
-    return began + datetime.timedelta(seconds=recording.first_samp / recording.info["sfreq"])

@@ -138,7 +138,9 @@ def _facts(prediction: Prediction) -> list[str]:
     base, adapter = known.get("base", {}), known.get("adapter", {})
     count = len(prediction.onset_s)
     windows = f"{count:,} window{'s' if count != 1 else ''} of {prediction.window_s:g} s"
-    if count > 1:
+    if prediction.stride_s is None:
+        windows += " at cues"
+    elif count > 1:
         windows += f", one every {prediction.stride_s:g} s"
     parts = [f"adapter {_named(adapter) or prediction.card.name}", windows]
     if _named(base):
@@ -170,8 +172,9 @@ def _montage(prediction: Prediction) -> list[str]:
 
 
 def _rest(prediction: Prediction) -> list[str]:
-    """How much at the end has no window, since it does not fill one."""
-    if not len(prediction.onset_s):
+    """How much at the end has no window, where the prediction's notes do not say so."""
+    said = any(finding.code == "end-left-out" for finding in prediction.findings)
+    if said or prediction.stride_s is None or not len(prediction.onset_s):
         return []
     rest = prediction.recording_s - float(prediction.onset_s[-1]) - prediction.window_s
     return [f"The last {rest:.3g} s do not fill a window."] if rest >= 0.5 else []

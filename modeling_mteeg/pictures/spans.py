@@ -51,8 +51,11 @@ def window_spans(prediction: Prediction) -> np.ndarray:
 
 def overlap_remark(prediction: Prediction) -> list[str]:
     """A sentence on :func:`window_spans` where windows overlap, else none."""
-    if prediction.stride_s >= prediction.window_s or len(prediction.onset_s) < 2:
+    onset = np.asarray(prediction.onset_s, dtype=float)
+    if not np.any(np.diff(onset) < prediction.window_s - 1e-6):
         return []
+    if prediction.stride_s is None or prediction.stride_s >= prediction.window_s:
+        return ["Windows that overlap stand for the time up to the middle of what they share."]
     return [
         f"Windows of {prediction.window_s:g} s overlap; each stands for the "
         f"{prediction.stride_s:g} s around its centre."

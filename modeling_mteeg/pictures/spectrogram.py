@@ -140,6 +140,11 @@ def _power(data: np.ndarray, rate_hz: float, segment_s: float) -> tuple[np.ndarr
     """Frequencies and (frequencies,) power in µV²/Hz, median over the channels."""
     size = max(2, min(round(segment_s * rate_hz), data.shape[1]))
     segments = np.lib.stride_tricks.sliding_window_view(data, size, axis=1)[:, :: size // 2]
+    if np.isnan(data).any():  # between parts of the recording
+        segments = segments[:, ~np.isnan(segments).any(axis=(0, 2))]
+        if not segments.shape[1]:
+            frequencies = np.fft.rfftfreq(size, 1 / rate_hz)
+            return frequencies, np.full(len(frequencies), np.nan)
     segments = segments - segments.mean(axis=-1, keepdims=True)
     tapered = segments[:, :, None] * _tapers(size)  # (channels, segments, tapers, size)
     power = np.mean(np.abs(np.fft.rfft(tapered)) ** 2, axis=(1, 2)) / rate_hz

@@ -96,5 +96,5 @@ def _draw(
 
 def _spacing_uv(signals: Sequence[np.ndarray]) -> float:
     """Microvolt between channels: a round number near three times the typical amplitude."""
-    heights = [np.quantile(np.abs(signal), 0.98, axis=1) for signal in signals]
+    heights = [np.nanquantile(np.abs(signal), 0.98, axis=1) for signal in signals]
     return round_step(1.6 * float(np.quantile(np.concatenate(heights), 0.6)))

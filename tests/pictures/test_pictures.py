@@ -306,6 +306,40 @@ def test_a_part_is_the_recording_s_and_derived_channels_are_differences():
     np.testing.assert_allclose(milli.read(("T7",), 0, 60), 1e3 * data[2:3])
 
 
+def paused(first_s=30.0, pause_s=30.0, second_s=40.0):
+    """A recording of two parts, of which EEGLAB says how long the pause between them was."""
+    raw = recording(first_s + second_s, names=("C3", "FPZ-CZ", "PZ-OZ"))
+    return raw.set_annotations(mne.Annotations([first_s], [pause_s], ["boundary"]))
+
+
+def test_between_parts_there_is_nothing():
+    raw = paused()
+    shown = ShownRecording(raw)
+    assert shown.length_s == 100
+    data = 1e6 * raw.get_data()
+    found = shown.read(("C3",), 20, 70)[0]
+    np.testing.assert_allclose(found[:1000], data[0, 2000:3000])
+    np.testing.assert_allclose(found[4000:], data[0, 3000:4000])
+    assert np.isnan(found[1000:4000]).all()
+    times, filtered = shown.read_filtered(("C3",), 55, 70)
+    np.testing.assert_array_equal(np.isfinite(filtered[0]), times >= 60)
+    power = spectrogram(shown, ("C3",), 40.0)
+    middle = (power.edges_s[1:] + power.edges_s[:-1]) / 2
+    nothing = np.isnan(power.power_db).all(axis=0)
+    assert nothing[(middle > 32) & (middle < 58)].all()
+    assert not nothing[(middle < 28) | (middle > 62)].any()
+
+
+def test_a_pause_is_a_gap_of_the_picture():
+    onsets = np.array([0.0, 60.0])
+    found = prediction(SLEEP, [0, 2], onset_s=onsets, recording_s=100.0)
+    figure, axes = drawn(found, paused())
+    assert axes["stage"].get_xlim() == (0, 100)
+    drawn_lines = [tuple(line.get_xdata()) for line in axes["stage"].lines]
+    assert (0, 30) in drawn_lines and (60, 90) in drawn_lines
+    assert_nothing_is_cut(figure)
+
+
 def test_a_tone_is_found_at_its_time_frequency_and_power():
     raw = recording(120, rate=128, names=("C3",), seed=1)
     seconds = raw.times

@@ -172,8 +172,8 @@ def test_results_of_other_cues_are_not_taken_for_finished(base, tmp_path, capsys
     folder, _ = base
     path = write_odd_edf(tmp_path / "a.edf", SIGNAL, NAMES, RATE)
     events = table(tmp_path / "in.tsv", [(2, 0, "left"), (5.5, 0, "right")])
-    asked = ["predict", str(path), "--base", str(folder), "--task", "two", "--out",
-             str(tmp_path / "out.tsv"), "--at", str(events), "--at-labels", "left,right"]  # fmt: skip
+    asked = ["predict", str(path), "--base", str(folder), "--task", "two"]
+    asked += ["--out", str(tmp_path / "out.tsv"), "--at", str(events), "--at-labels", "left,right"]
     assert cli.main(asked) == 0
     assert cli.main(asked) == 0 and "skipped" in capsys.readouterr().out
     for other in (["--at-offset", "0.25"], ["--at-labels", "left"], ["--bad", "leave-out"]):

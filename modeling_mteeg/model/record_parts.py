@@ -20,7 +20,7 @@ import numpy as np
 
 from .edf_annotations import Mark, read_edf_marks
 from .findings import Finding
-from .record_times import stretches, time_fault
+from .record_times import order_fault, stretches, time_fault
 from .recording_files import read_annotations
 from .recording_headers import RecordingError, read_edf_header
 
@@ -79,7 +79,7 @@ def timeline_of(raw: Any) -> Timeline:
     Raises
     ------
     ValueError
-        Records of an EDF+D file that do not say when they were recorded.
+        Records of an EDF+D file that do not say when they were recorded, or go back in time.
 
     Notes
     -----
@@ -141,6 +141,8 @@ def _gaps(file: Path, first: int, stop: int, rate_hz: float) -> tuple[dict[int, 
         if sample <= first:  # it begins behind this gap: by so much after the first record
             begin_s = after.onset_s - after.first_s
         elif sample < stop:
+            if fault := order_fault(file, (before, after)):
+                raise ValueError(fault)
             gaps[sample - first] = after.onset_s - before.stop_s
     if not gaps:
         return {}, []

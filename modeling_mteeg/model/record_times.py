@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,22 @@ def time_fault(path: str | Path) -> str:
     )
 
 
+def order_fault(path: str | Path, found: Sequence[Stretch]) -> str:
+    """Why a file whose records go back in time cannot be read; "" where they do not."""
+    if not any(after.onset_s < before.stop_s - _ROUNDED_S for before, after in pairwise(found)):
+        return ""
+    return (
+        f"{Path(path).name}: its records go back in time (EDF+D): they were recorded at "
+        f"{_shown(found)}, in this order. Sort them, or convert every part to a continuous file "
+        "(EDFbrowser does that)."
+    )
+
+
+def _shown(found: Sequence[Stretch]) -> str:
+    shown = ", ".join(f"{one.onset_s:.6g} to {one.stop_s:.6g} s" for one in found[:_SHOWN])
+    return shown + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+
+
 def gap_fault(
     path: str | Path, header: EdfHeader, start_s: float = 0.0, stop_s: float = np.inf
 ) -> str:
@@ -103,11 +121,9 @@ def gap_fault(
     inside = [i for i, one in enumerate(found) if start_s + half_s < one.first_s < stop_s - half_s]
     if not inside:
         return ""
-    shown = [f"{one.onset_s:.6g} to {one.stop_s:.6g} s" for one in found[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return (
         f"{name}: its records have gaps (EDF+D): {len(found)} parts, recorded at "
-        f"{', '.join(shown)}{more}. Read as one, windows would span the gaps and times behind them "
+        f"{_shown(found)}. Read as one, windows would span the gaps and times behind them "
         "would be wrong: convert every part to a continuous file (EDFbrowser does that), or crop "
         "MNE's Raw, which leaves the gaps out, to one part (the second begins at "
         f"{found[1].first_s:.6g} of its {header.duration_s:.6g} s)."

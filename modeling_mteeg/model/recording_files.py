@@ -15,7 +15,7 @@ from typing import Any
 
 from .file_choice import check_choice, hint_after_failure
 from .findings import Finding
-from .record_times import may_have_gaps, stretches, time_fault
+from .record_times import may_have_gaps, order_fault, stretches, time_fault
 from .recording_headers import RecordingError, RecordingWarning, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
@@ -133,7 +133,8 @@ def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]
     RecordingError
         The header contradicts itself.
     FaultyFile
-        Records that may have gaps and do not say when they were recorded, or annotations alone.
+        Records that may have gaps and do not say when they were recorded, or go back in time; or
+        annotations alone.
     """
     path = Path(path)
     mne = _mne(path)
@@ -143,8 +144,11 @@ def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]
             f"{path.name}: no signal in it, only annotations. Expected the recording that they "
             "belong to."
         )
-    if stretches(path, header) is None:
+    found = stretches(path, header)
+    if found is None:
         raise FaultyFile(time_fault(path))
+    if fault := order_fault(path, found):
+        raise FaultyFile(fault)
     reader = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
     raw, latin = read_any_text(reader, path, **{"verbose": "error", **options})
     findings = [count] if (count := header.count_finding(path.name)) else []

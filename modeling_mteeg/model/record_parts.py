@@ -203,8 +203,11 @@ def _from_segments(raw: Any, rate_hz: float) -> dict[int, float]:
     if not all(clock for _, clock in found):
         return {}
     samples = [int(place) - 1 for place, _ in found]
-    times = [datetime.datetime.strptime(clock.ljust(20, "0"), "%Y%m%d%H%M%S%f")
-             for _, clock in found]  # fmt: skip
+    try:
+        times = [datetime.datetime.strptime(clock.ljust(20, "0"), "%Y%m%d%H%M%S%f")
+                 for _, clock in found]  # fmt: skip
+    except ValueError:  # a clock of zeros: the marks themselves are joints all the same
+        return {}
     joints = {}
     for at in range(1, len(samples)):
         elapsed_s = (times[at] - times[at - 1]).total_seconds()

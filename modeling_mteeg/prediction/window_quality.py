@@ -101,8 +101,8 @@ def _under_marks(
     shown = _listed([f"{text}, {total:.4g} s" for text, total in seconds.items()])
     finding = Finding(
         "marked-bad",
-        f"{len(texts)} of {len(onset_s)} windows lie under annotations of bad stretches ({shown}) "
-        f"and are {'left out' if left_out else 'marked'}.",
+        f"Windows under annotations of bad stretches ({shown}): {len(texts)} of {len(onset_s)}, "
+        f"{'left out' if left_out else 'marked'}.",
         "" if left_out else "bad='leave-out' (--bad leave-out) leaves them out.",
         spans_s=tuple(spans),
     )
@@ -135,8 +135,8 @@ def _constant(
     found = {channel for some in spans.values() for channel in some}
     finding = Finding(
         "constant",
-        f"{len(names)} of {len(onset_s)} windows are constant for {LEAST_SHARE:.0%} of their time "
-        f"or more, and are {'left out' if left_out else 'marked'}: {shown}.",
+        f"Windows in which channels are constant for {LEAST_SHARE:.0%} of the time or more: "
+        f"{len(names)} of {len(onset_s)}, {'left out' if left_out else 'marked'} ({shown}).",
         "Was the end padded, or an electrode off?",
         tuple(channel for channel in channels if channel in found),
         tuple(span for span, _ in ordered),

@@ -190,3 +190,11 @@ def test_channels_are_judged_over_all_parts(model, tmp_path):
     raw._data[:, 1000:] *= 1e6  # volt that are taken for microvolt, in one part
     with pytest.raises(SignalError, match="looks like"):
         predict(raw, model, "two")
+
+
+def test_a_clock_of_zeros_says_nothing_about_the_pause(model, tmp_path):
+    path = segments(tmp_path)
+    markers = path.with_suffix(".vmrk")
+    markers.write_text(markers.read_text("utf-8").replace("2020010110", "0000000000"), "utf-8")
+    found = predict(path, model, "two")["two"]
+    assert [part.onset_s for part in found.parts] == [0.0, 10.0]

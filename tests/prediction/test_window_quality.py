@@ -57,7 +57,7 @@ def test_windows_under_bad_annotations_are_marked_as_mne_drops_them(model):
     np.testing.assert_allclose(found.probabilities, plain.probabilities, atol=1e-5)
     assert found.marked == ("", "bad: BAD_movement", "bad: BAD_movement, bad blink", *[""] * 7)
     (finding,) = [one for one in found.findings if one.code == "marked-bad"]
-    assert "2 of 10 windows" in finding.sentence and "BAD_movement, 1.5 s" in finding.sentence
+    assert "2 of 10, marked" in finding.sentence and "BAD_movement, 1.5 s" in finding.sentence
     assert finding.spans_s == ((3.0, 4.5), (4.2, 4.2)) and str(finding) in found.notes
     epochs = mne.make_fixed_length_epochs(marked_raw(marks[0]), 2.0, verbose="error")
     dropped = [bool(log) for log in epochs.drop_bad(verbose="error").drop_log]
@@ -77,7 +77,7 @@ def test_bad_windows_are_left_out_when_asked(model):
     kept = [not reason for reason in marked.marked]
     np.testing.assert_array_equal(found.onset_s, marked.onset_s[kept])
     np.testing.assert_array_equal(found.probabilities, marked.probabilities[kept])
-    assert found.marked == () and "2 of 10 windows" in " ".join(found.notes)
+    assert found.marked == () and "2 of 10, left out" in " ".join(found.notes)
     actions = [one["action"] for one in events_sidecar(found)["Findings"]
                if one["code"] == "marked-bad"]  # fmt: skip
     assert actions == ["leave windows out"]
@@ -118,7 +118,7 @@ def test_padded_ends_and_pulled_plugs_are_marked_and_named(model):
     )  # fmt: skip
     (finding,) = [one for one in every.findings if one.code == "constant"]
     assert finding.channels == tuple(NAMES) and finding.spans_s == ((4.0, 8.0), (15.0, 20.0))
-    assert "5 of 10 windows" in finding.sentence
+    assert "5 of 10, marked" in finding.sentence
     assert "C3 from 4 to 8 s, all 6 channels from 15 to 20 s" in finding.sentence
     assert pair.marked == tuple(
         "constant: C3" if 4 <= k < 8 else "constant: all 2 channels" if k >= 15 else ""

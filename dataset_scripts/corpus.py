@@ -30,7 +30,7 @@ from .recording import (  # noqa: F401  (a corpus's file takes them all from her
     visible_files,
     windows_in_order,
 )
-from .soundness import check_amplitude, check_raw_signal
+from .soundness import check_amplitude, check_mains, check_raw_signal
 
 SIMULATED_FILE = "SIMULATED"
 
@@ -274,7 +274,9 @@ class Corpus:
         card, name = self.card, recording.path.name
         signal, seconds, rate_hz, odd = self._recorded(recording)
         signal = preprocess(signal, rate_hz, *self._settings())
-        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
+        odd += check_amplitude(signal, card.channels, name)
+        odd += check_mains(signal, preprocessing_info(rate_hz, *self._settings()))
+        return signal, seconds, rate_hz, odd
 
     def _recorded(self, recording: Recording) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
         """Signal as it was recorded, checked; its seconds, rate and oddities."""

@@ -199,7 +199,7 @@ class _Windows:
         self.choice, self.scale_uv = first.choice, np.float32(first.card.scale_uv)
         self.windows = SlidingWindows(first.window, first.stride, len(self.choice.names))
         self.checks = RunningChecks(
-            self.choice, first.info.samples_out(source.samples), source.unit
+            self.choice, first.info.samples_out(source.samples), source.unit, first.info
         )
         ids = channel_ids(self.choice.names, first.card.bipolar)
         self.ids = torch.from_numpy(ids).to(model.device)

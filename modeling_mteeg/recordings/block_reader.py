@@ -9,6 +9,9 @@ import numpy as np
 
 from ..model.channel_choice import ChannelChoice, check_equal, rows_by_name
 from ..model.channels import clean_name
+from ..model.findings import sentences
+from ..model.mains_line import MainsCheck
+from ..model.preprocessing import PreprocessingInfo
 from ..model.recording_files import read_recording
 from ..model.recording_sources import Source, open_source
 from ..model.signal_checks import (
@@ -149,6 +152,8 @@ class RunningChecks:
         Length of the filtered signal.
     unit : str
         Unit that the numbers were taken for.
+    info : PreprocessingInfo
+        Filters of the filtered signal.
 
     Notes
     -----
@@ -156,8 +161,11 @@ class RunningChecks:
     recording, so both say the same.
     """
 
-    def __init__(self, choice: ChannelChoice, samples_out: int, unit: str) -> None:
+    def __init__(
+        self, choice: ChannelChoice, samples_out: int, unit: str, info: PreprocessingInfo
+    ) -> None:
         self.names, self.unit = choice.names, unit
+        self._mains = MainsCheck(info, samples_out)
         self._low = np.full(len(self.names), np.inf)
         self._high = np.full(len(self.names), -np.inf)
         self._step = max(1, samples_out // MOST_SAMPLES)
@@ -174,9 +182,10 @@ class RunningChecks:
         first = -self._place % self._step
         self._sampled.append(signal[:, first :: self._step].copy())
         self._place += signal.shape[1]
+        self._mains.see(signal)
 
     def finish(self) -> list[str]:
-        """Judge; returns sentences about flat and small channels.
+        """Judge; returns sentences about flat and small channels, and a mains line that is left.
 
         Raises
         ------
@@ -189,7 +198,8 @@ class RunningChecks:
         note = flat_note(flat, len(self.names))
         seen = np.concatenate(self._sampled, axis=1)[None]  # (1, channels, samples)
         small = check_channels(seen, self.names, self.unit, flat)
-        return [sentence for sentence in (note, small) if sentence]
+        mains = sentences(self._mains.findings())
+        return [sentence for sentence in (note, small, *mains) if sentence]
 
 
 def renamed_raw(path: Any, rename: Mapping[str, str]) -> Any:

@@ -28,6 +28,8 @@ _NAMED = re.compile(r"^\s*(?:DataFile|MarkerFile)\s*=\s*(.*?)\s*$", re.MULTILINE
 _PACKAGES = {"pymatreader": "EEGLAB of MATLAB 7.3", "mffpy": "MFF", "curryreader": "Curry",
              "defusedxml": "NEDF and MFF", "antio": "ANT eego"}  # fmt: skip
 """Packages that MNE reads some formats with, and does not bring along."""
+FORMATS_EXTRA = "modeling-mteeg[formats]"
+"""The extra that has all of them."""
 
 
 def check_choice(path: Path) -> None:
@@ -83,7 +85,10 @@ def hint_after_failure(path: Path, error: BaseException) -> str:
         with_name = ["curryreader"]
     if with_name:
         name = with_name[0]
-        return f" Its format is {_PACKAGES[name]}, which needs a package: pip install {name}."
+        return (
+            f" Its format is {_PACKAGES[name]}, which needs a package: pip install {name}, or "
+            f"pip install '{FORMATS_EXTRA}' for all such formats."
+        )
     if suffix in HEADS:
         heads = " or ".join(HEADS[suffix])
         return f" Files that end in {suffix} are mostly read through a {heads} file: open that one."

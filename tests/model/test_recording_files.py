@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from odd_files import time_stamps, write_odd_edf
+from places import ROOT
 from recording_files import write_recording
 from tiny_recordings import eeg
 
 from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
+from modeling_mteeg.model.file_choice import _PACKAGES, FORMATS_EXTRA
 from modeling_mteeg.model.recording_files import open_file, read_recording
 from modeling_mteeg.model.recording_headers import RecordingWarning, read_cnt_header
 from modeling_mteeg.model.recording_sources import open_source
@@ -157,6 +161,14 @@ def test_a_cnt_of_another_maker_is_named(tmp_path):
         with pytest.raises(ValueError, match=r"ANT eego.*pip install antio") as error:
             read_recording(path)
         assert "download" not in str(error.value)
+        assert f"pip install '{FORMATS_EXTRA}'" in str(error.value)
+
+
+def test_the_extra_has_every_package_that_a_message_names():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split("[<>=]", line)[0] for line in extras["optional-dependencies"]["formats"]]
+    assert sorted(names) == sorted(_PACKAGES)
+    assert f"{extras['name']}[formats]" == FORMATS_EXTRA
 
 
 def test_the_file_to_open_is_named(tmp_path):

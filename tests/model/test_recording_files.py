@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import struct
 import tomllib
@@ -154,14 +155,28 @@ def test_wide_samples_are_told_by_a_number_that_is_nearly_right_or_by_the_next_b
         np.testing.assert_array_equal(numbers(path), right)
 
 
-def test_a_cnt_of_another_maker_is_named(tmp_path):
+def test_a_cnt_of_another_maker_is_named(tmp_path, monkeypatch):
     path = tmp_path / "eego.cnt"
+    installed = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in installed or None)
     for begin in (b"RIFF", b"RF64"):
         path.write_bytes(begin + b"\0\1\0\0CNT eeph" + bytes(5000))
         with pytest.raises(ValueError, match=r"ANT eego.*pip install antio") as error:
             read_recording(path)
         assert "download" not in str(error.value)
         assert f"pip install '{FORMATS_EXTRA}'" in str(error.value)
+    installed.append("antio")  # then it is the file
+    with pytest.raises(ValueError, match="Check that the file is complete") as error:
+        read_recording(path)
+    assert "pip install" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_asked_for(tmp_path):
+    for name, other in (("rec.set", "rec.fdt"), ("rec.vhdr", "rec.eeg")):
+        path = write_recording(tmp_path, name, SIGNAL, NAMES, RATE)
+        path.with_name(other).unlink()
+        with pytest.raises(ValueError, match="A file that belongs to it is not there: put all"):
+            read_recording(path)
 
 
 def test_the_extra_has_every_package_that_a_message_names():

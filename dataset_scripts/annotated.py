@@ -91,6 +91,7 @@ class Annotated(Corpus):
             description=options.description or f"Which of {', '.join(options.labels)}?",
         )
         self.options_given = options.given()
+        self.use_rename(options.rename)
         if options.cut_before_filter:
             self.filtered_on = "every piece alone, after the recordings were cut by their events"
         super().__init__(raw, split_seed=split_seed)

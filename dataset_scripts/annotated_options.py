@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg.commands.shared_arguments import parse_rename
 from modeling_mteeg.model.mains_notch import NotchHz, checked_notch, parse_notch
 from modeling_mteeg.settings.config_file import read_tree
 from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, setting
+
+from .renaming import checked_rename
 
 SUBJECT_WORDS = ("auto", "table", "bids", "folder", "name")
 _NOT_THE_WINDOWS = ("folder", "corpus", "license", "description")
@@ -58,6 +61,9 @@ class AnnotatedOptions:
         Seconds from the event's onset to the first window; may be below 0.
     channels : tuple of str
         By default all electrodes of the 10-20 and 10-10 systems that every recording has.
+    rename : dict
+        Channels that are meant by other names, old to new, such as ``{T7: T3}``; taken so in every
+        recording that has them.
     cut_before_filter : bool
         Cut by the events first, then filter each piece alone: for files that are trials end to end.
     highpass, lowpass : float or None
@@ -83,6 +89,7 @@ class AnnotatedOptions:
     windows: str = setting("auto", "auto|cue|inside")
     offset: float = 0.0
     channels: tuple[str, ...] = ()
+    rename: dict[str, str] = setting({})
     cut_before_filter: bool = False
     highpass: float | None = setting(0.1, "> 0")
     lowpass: float | None = setting(75.0, "> 0")
@@ -99,6 +106,7 @@ class AnnotatedOptions:
             raise ValueError(f"labels: expected two or more different ones, found {self.labels}.")
         if not math.isfinite(self.offset):
             raise ValueError(f"offset: expected seconds, found {self.offset}.")
+        object.__setattr__(self, "rename", checked_rename(self.rename))
         notch = checked_notch(self.notch)  # of the kinds that a command line gives
         object.__setattr__(self, "notch", float(notch) if isinstance(notch, int) else notch)
         if self.labels_from == "name" and not self.label_by_name:
@@ -192,6 +200,8 @@ def options_of(arguments: argparse.Namespace) -> AnnotatedOptions:
     for name in ("label_by_name", "events"):
         if name in given:
             given[name] = _pairs(f"--{name.removesuffix('s')}".replace("_", "-"), given[name])
+    if "rename" in given:  # a list of words
+        given["rename"] = parse_rename(given["rename"])
     return AnnotatedOptions(**given)
 
 

@@ -21,7 +21,7 @@ _FOLDERS = (".ds", ".mff", ".mefd", ".fil")
 """Folders that are one recording."""
 RECORDINGS = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
-    ".lay", ".cdt", ".nedf",
+    ".lay", ".cdt", ".dap", ".nedf",
 )  # fmt: skip
 _MAC = b"\0\5\x16\7"
 _MOST_LOOKED_AT, _SHOWN = 2000, 3

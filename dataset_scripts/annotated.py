@@ -27,7 +27,7 @@ from .command import add_writer_options, prepare_as_asked, with_exit_code
 from .corpus import Corpus, Reading, Recording, Segment, windows_in_order
 from .labelling import Event
 from .reading import pick_channels, read_edf
-from .soundness import check_amplitude
+from .soundness import check_amplitude, check_mains
 from .splits import assign_people
 from .survey import Found, Survey
 from .unlabelled.layouts import open_raw
@@ -91,6 +91,7 @@ class Annotated(Corpus):
             description=options.description or f"Which of {', '.join(options.labels)}?",
         )
         self.options_given = options.given()
+        self.use_rename(options.rename)
         if options.cut_before_filter:
             self.filtered_on = "every piece alone, after the recordings were cut by their events"
         super().__init__(raw, split_seed=split_seed)
@@ -173,6 +174,7 @@ class Annotated(Corpus):
         windows = [window for piece in pieces for window in self._alone(signal, rate_hz, piece)]
         signal = np.concatenate(windows, axis=1)  # (channels, all windows' samples)
         odd += check_amplitude(signal, self.card.channels, recording.path.name)
+        odd += check_mains(signal, info)
         return Reading(
             iter(zip(segments, windows, strict=True)), left_out, seconds, rate_hz, warnings=odd
         )

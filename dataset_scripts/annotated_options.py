@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg.commands.shared_arguments import parse_rename
+from modeling_mteeg.model.mains_notch import NotchHz, checked_notch, parse_notch
 from modeling_mteeg.settings.config_file import read_tree
 from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, setting
+
+from .renaming import checked_rename
 
 SUBJECT_WORDS = ("auto", "table", "bids", "folder", "name")
 _NOT_THE_WINDOWS = ("folder", "corpus", "license", "description")
@@ -57,10 +61,15 @@ class AnnotatedOptions:
         Seconds from the event's onset to the first window; may be below 0.
     channels : tuple of str
         By default all electrodes of the 10-20 and 10-10 systems that every recording has.
+    rename : dict
+        Channels that are meant by other names, old to new, such as ``{T7: T3}``; taken so in every
+        recording that has them.
     cut_before_filter : bool
         Cut by the events first, then filter each piece alone: for files that are trials end to end.
-    highpass, lowpass, notch : float or None
+    highpass, lowpass : float or None
         Filters in Hz; None leaves one out.
+    notch : float, list of float or None
+        Mains frequency in Hz, or several, such as ``[50, 60]``.
     corpus, license, description : str
         For the cards.
     folder : str
@@ -80,10 +89,11 @@ class AnnotatedOptions:
     windows: str = setting("auto", "auto|cue|inside")
     offset: float = 0.0
     channels: tuple[str, ...] = ()
+    rename: dict[str, str] = setting({})
     cut_before_filter: bool = False
     highpass: float | None = setting(0.1, "> 0")
     lowpass: float | None = setting(75.0, "> 0")
-    notch: float | None = setting(50.0, "> 0")
+    notch: Any = 50.0
     corpus: str = ""
     license: str = "not stated"
     description: str = ""
@@ -96,6 +106,9 @@ class AnnotatedOptions:
             raise ValueError(f"labels: expected two or more different ones, found {self.labels}.")
         if not math.isfinite(self.offset):
             raise ValueError(f"offset: expected seconds, found {self.offset}.")
+        object.__setattr__(self, "rename", checked_rename(self.rename))
+        notch = checked_notch(self.notch)  # of the kinds that a command line gives
+        object.__setattr__(self, "notch", float(notch) if isinstance(notch, int) else notch)
         if self.labels_from == "name" and not self.label_by_name:
             raise ValueError("label_by_name: expected rules such as '_1$=rest,_2$=task'.")
         for key, given in (("label_by_name", self.label_by_name), ("events", self.events)):
@@ -165,8 +178,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="default: all electrodes that every recording has")
     add("--cut-before-filter", action="store_true",
         help="filter every annotated piece alone: for files that are trials end to end")
-    for name, usual in (("highpass", "0.1"), ("lowpass", "75"), ("notch", "50")):
+    for name, usual in (("highpass", "0.1"), ("lowpass", "75")):
         add(f"--{name}", type=_hz, metavar="HZ", help=f"Hz, or none (default: {usual})")
+    add("--notch", type=_notch, metavar="HZ",
+        help="mains frequency in Hz, several such as 50,60, or none (default: 50)")
     for name in ("corpus", "license", "description"):
         add(f"--{name}", help="for the cards")
 # fmt: on
@@ -185,6 +200,8 @@ def options_of(arguments: argparse.Namespace) -> AnnotatedOptions:
     for name in ("label_by_name", "events"):
         if name in given:
             given[name] = _pairs(f"--{name.removesuffix('s')}".replace("_", "-"), given[name])
+    if "rename" in given:  # a list of words
+        given["rename"] = parse_rename(given["rename"])
     return AnnotatedOptions(**given)
 
 
@@ -193,6 +210,13 @@ def _hz(text: str) -> float | None:
     if value is not None and not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected Hz above 0 or none, found {text}")
     return value
+
+
+def _notch(text: str) -> NotchHz:
+    try:
+        return parse_notch(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:

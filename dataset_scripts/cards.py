@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from modeling_mteeg.model.mains_notch import notch_text
 from modeling_mteeg.model.task_card import TaskCard
 
 from .corpus import Corpus
@@ -155,10 +156,9 @@ def _chain(card: TaskCard) -> str:
         (False, False): "no band-pass",
     }[tuple(edge is not None for edge in edges)]
     numbers = [f"{edge:g}" if edge is not None else "" for edge in edges]
-    notch = f"notch {card.notch_hz:g} Hz" if card.notch_hz is not None else "no notch"
     return (
-        f"{band.format(*numbers)}, {notch} (both zero-phase FIR filters as MNE-Python designs them "
-        f"by default), resampling to {card.rate_hz:g} Hz"
+        f"{band.format(*numbers)}, {notch_text(card.notch_hz)} (both zero-phase FIR filters as "
+        f"MNE-Python designs them by default), resampling to {card.rate_hz:g} Hz"
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg.commands.shared_arguments import add_rename, parse_rename
+
 from .corpus import Corpus
 from .registry import KNOWN_TASKS
 from .settings import Settings
@@ -30,6 +32,7 @@ def add_writer_options(parser: argparse.ArgumentParser) -> None:
         help="share of recordings that may be unusable before the run fails (default: 0.01)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a prepared corpus")
+    add_rename(parser)
     jobs = parser.add_mutually_exclusive_group()
     jobs.add_argument(
         "--shard",
@@ -48,6 +51,7 @@ def add_writer_options(parser: argparse.ArgumentParser) -> None:
 def prepare_as_asked(corpus: Corpus, options: argparse.Namespace) -> Path:
     """The whole corpus, one shard of it, or its shards merged, by the command line."""
     settings = settings_of(options)
+    corpus.use_rename(parse_rename(options.rename))
     if options.shard is not None:
         return prepare_shard(corpus, options.out, Shard.parse(options.shard), settings)
     if options.merge is not None:

@@ -10,8 +10,9 @@ import dataclasses
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +31,8 @@ from .recording import (  # noqa: F401  (a corpus's file takes them all from her
     visible_files,
     windows_in_order,
 )
-from .soundness import check_amplitude, check_raw_signal
+from .renaming import channels_renamed, checked_rename
+from .soundness import check_amplitude, check_mains, check_raw_signal
 
 SIMULATED_FILE = "SIMULATED"
 
@@ -96,6 +98,9 @@ class Corpus:
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
     """Ways to split; ``within-subject`` is for corpora whose windows do not overlap and whose
     labels change within a recording."""
+    rename: Mapping[str, str] = MappingProxyType({})
+    """Channels that are meant by other names, where a recording has them: clean name in the file to
+    the one that is meant; see :meth:`use_rename`."""
     options_given: ClassVar[dict[str, Any]] = {}
     """What else decides the windows, where a corpus has options; part of the result's identity."""
     filtered_on: ClassVar[str] = "whole recordings before they are cut"
@@ -133,6 +138,12 @@ class Corpus:
         self.simulation = _read_simulation(self.raw)
         self.simulated = self.simulation is not None
         """Whether ``raw`` has a ``SIMULATED`` file."""
+
+    def use_rename(self, rename: Mapping[str, str]) -> None:
+        """Take channels under other names; part of the result's identity."""
+        if rename:
+            self.rename = checked_rename(rename)
+            self.options_given = {**self.options_given, "rename": self.rename}
 
     @property
     def rule(self) -> str:
@@ -239,9 +250,15 @@ class Corpus:
             warnings.simplefilter("always", RecordingWarning)
             # Short simulated recordings; a real one that is short gives few windows.
             warnings.filterwarnings("ignore", message="A recording is shorter than")
-            reading = self.read_windows(recording)
+            with channels_renamed(self.rename) as renaming:
+                reading = self.read_windows(recording)
+        if self.rename and not renaming.asked:
+            raise RecordingError(
+                f"{self.card.name} reads its files by other means than dataset_scripts.reading, so "
+                "channels cannot be renamed (--rename); rename them in its load."
+            )
         filters_left_out = preprocessing_info(reading.rate_hz, *self._settings()).left_out
-        odd = reading.warnings + _recording_warnings(caught)
+        odd = reading.warnings + renaming.warnings() + _recording_warnings(caught)
         return dataclasses.replace(reading, filters_left_out=filters_left_out, warnings=odd)
 
     def read_windows(self, recording: Recording) -> Reading:
@@ -274,7 +291,9 @@ class Corpus:
         card, name = self.card, recording.path.name
         signal, seconds, rate_hz, odd = self._recorded(recording)
         signal = preprocess(signal, rate_hz, *self._settings())
-        return signal, seconds, rate_hz, odd + check_amplitude(signal, card.channels, name)
+        odd += check_amplitude(signal, card.channels, name)
+        odd += check_mains(signal, preprocessing_info(rate_hz, *self._settings()))
+        return signal, seconds, rate_hz, odd
 
     def _recorded(self, recording: Recording) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
         """Signal as it was recorded, checked; its seconds, rate and oddities."""

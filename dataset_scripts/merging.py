@@ -16,6 +16,7 @@ from modeling_mteeg.data import write_index
 from .cards import dataset_card
 from .corpus import Corpus
 from .provenance import source_of
+from .renaming import unused_note
 from .report import Outcome, count_differences, print_result
 from .soundness import rate_notes, warning_notes
 from .splits import SPLITS, check_filled, sha256_of, shared_subjects
@@ -96,6 +97,7 @@ def write_documents(
     missing = manifest.get("missing", [])
     notes += [*corpus.notes(), *missing, *count_differences(corpus, used, missing)]
     notes += rate_notes([(outcome.recording.key, outcome.rate_hz) for outcome in used])
+    notes += unused_note(corpus.rename, [line for outcome in used for line in outcome.warnings])
     notes += warning_notes([(outcome.recording.key, outcome.warnings) for outcome in used])
     card = corpus.card.replace(split_hash=manifest["hash"])
     if corpus.simulated:

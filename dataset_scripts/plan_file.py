@@ -42,6 +42,8 @@ class CorpusSection:
     split : {"protocol", "within-subject"}
     subjects : tuple of str
         Use these subjects only; empty: all.
+    rename : dict of str to str
+        Channels that are meant by other names, such as ``{T7: T3}``.
     num_proc, dtype, max_skipped : optional
         See :class:`~dataset_scripts.settings.Settings`.
     """
@@ -51,6 +53,7 @@ class CorpusSection:
     split_seed: int | None = setting(None, ">= 0")
     split: str = setting("protocol", "protocol|within-subject")
     subjects: tuple[str, ...] = ()
+    rename: dict[str, str] = setting({})
     num_proc: int | None = setting(None, ">= 1")
     dtype: str | None = setting(None, "int16|float32")
     max_skipped: float | None = setting(None, ">= 0, <= 1")
@@ -187,7 +190,9 @@ def _open_corpus(name: str, section: CorpusSection, faults: list[str]) -> Corpus
     if len(faults) > before:
         return None
     try:
-        return reader(section.raw, section.protocol, split_seed=section.split_seed)
+        corpus = reader(section.raw, section.protocol, split_seed=section.split_seed)
+        corpus.use_rename(section.rename)
+        return corpus
     except (ValueError, OSError) as error:
         faults.append(f"{where}: {error}")
         return None

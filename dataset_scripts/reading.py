@@ -21,6 +21,8 @@ from modeling_mteeg.model.recording_headers import (
     read_edf_header,
 )
 
+from .renaming import rename_hint, taken_names
+
 if TYPE_CHECKING:
     from mne import Annotations
     from mne.io import BaseRaw
@@ -119,7 +121,7 @@ def find_rows(
         electrode and of the one to subtract.
     """
     places: dict[str, list[int]] = {}
-    for index, original in enumerate(names):
+    for index, original in enumerate(taken_names(names)):
         places.setdefault(clean_name(original), []).append(index)
     lacking = [channel for channel in channels if channel not in places]
     derived = _differences(places, lacking) if derive else {}
@@ -127,7 +129,7 @@ def find_rows(
     if missing:
         raise RecordingError(
             f"{file}: channels missing: {', '.join(missing)}; found {', '.join(places)}. The task "
-            f"needs all of its {len(channels)} channels."
+            f"needs all of its {len(channels)} channels.{rename_hint(missing, places)}"
         )
     several = {name for name, indices in places.items() if len(indices) > 1}.difference(repeated)
     twice = [channel for channel in channels if channel in several]

@@ -204,6 +204,7 @@ def _command(plan: Plan, shard: Shard, out: Path) -> str:
         ("--split", settings.split, "protocol"),
     ):
         words += [] if value == default else [option, str(value)]
+    words += [word for old, new in corpus.rename.items() for word in ("--rename", f"{old}={new}")]
     if settings.subjects:
         words += ["--subjects", *settings.subjects]
     return shlex.join(words)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modeling_mteeg.model.mains_line import mains_findings
+from modeling_mteeg.model.preprocessing import PreprocessingInfo
 from modeling_mteeg.model.recording_headers import RecordingError
 from modeling_mteeg.model.signal_checks import (
     PLAUSIBLE_UV,
@@ -113,6 +115,11 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     foreign = [f"{name} (times {ratio:.2g})"
                for name, ratio in foreign_channels(signal_uv, names).items()]  # fmt: skip
     return (f"unlike the others in amplitude: {_shown(foreign, len(names))}",) if foreign else ()
+
+
+def check_mains(signal_uv: np.ndarray, info: PreprocessingInfo) -> tuple[str, ...]:
+    """A warning where a mains line is left in a filtered signal (channels, samples)."""
+    return tuple(f"a mains line is left: {finding}" for finding in mains_findings(signal_uv, info))
 
 
 def rate_notes(rates_hz: Sequence[tuple[str, float]]) -> list[str]:

@@ -22,6 +22,7 @@ from .labelling import (
     read_events,
     usual_window_s,
 )
+from .renaming import channels_renamed, taken_names
 from .unlabelled.layouts import Source, UnlabelledRecording, open_raw
 
 
@@ -70,6 +71,7 @@ class Survey:
         self.raw, self.options, self.task = raw, options, task
         self._table = self._open_table()
         self._found: dict[str, Found] | None = None
+        self._renamed: dict[str, str] = {}
         self._check_labels()
         self.channels, self._without = self._common_channels()
         events = [one.events for one in self._used()]
@@ -192,7 +194,9 @@ class Survey:
         if one.left_out:
             return Found(recording)
         try:
-            channels, seconds = _header(one.path)
+            with channels_renamed(self.options.rename) as renaming:
+                channels, seconds = _header(one.path)
+            self._renamed |= renaming.applied
             events = self._events(one, subject, seconds)
         except RecordingError as error:
             return Found(dataclasses.replace(recording, fault=str(error)))
@@ -256,6 +260,12 @@ class Survey:
         """Channels of the task, and sentences about those that are left out."""
         used = self._used()
         counts = Counter(name for one in used for name in dict.fromkeys(one.channels))
+        absent = [old for old in self.options.rename if old not in self._renamed]
+        if absent:
+            raise ValueError(
+                f"{self.raw}: expected channels {', '.join(absent)} to rename, found "
+                f"{', '.join(counts)} (--rename)."
+            )
         if self.options.channels:
             chosen = tuple(clean_name(name) for name in self.options.channels)
         else:
@@ -268,7 +278,7 @@ class Survey:
             raise ValueError(
                 f"{self.raw}: expected electrodes of the 10-20 or 10-10 system that all "
                 f"{len(used)} recordings have, found {', '.join(counts)}. Name channels "
-                "(--channels), or rename them in the files."
+                "(--channels), or rename them (--rename OLD=NEW)."
             )
         rest = {name: count for name, count in counts.items() if name not in chosen}
         partly = [f"{name} (in {count} of {len(used)} recordings)" for name, count in rest.items()
@@ -287,7 +297,8 @@ def _header(path: Path) -> tuple[tuple[str, ...], float]:
     if path.suffix.lower() == ".edf":
         header = read_edf_header(path)
         names = [label for label in header.labels if "Annotations" not in label]
-        return tuple(map(clean_name, names)), header.duration_s
+        return tuple(map(clean_name, taken_names(names))), header.duration_s
     raw = open_raw(path)
     kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
-    return tuple(clean_name(name) for name, kind in kinds if kind == "eeg"), raw.times[-1]
+    names = taken_names([name for name, kind in kinds if kind == "eeg"])
+    return tuple(map(clean_name, names)), raw.times[-1]

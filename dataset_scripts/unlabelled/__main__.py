@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modeling_mteeg.commands.shared_arguments import add_rename, parse_rename
+from modeling_mteeg.model.mains_notch import parse_notch
 
 from ..command import with_exit_code
 from .excluded import Exclusions
@@ -32,7 +33,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dtype", choices=DTYPES, default="int16")
     add("--max-patches", type=int, default=256, help="channels x seconds of a window")
     add("--max-seconds", type=int, default=16, help="longest window")
-    add("--notch", choices=("50", "60", "none"), default="50", help="mains frequency in Hz")
+    add("--notch", default="50", metavar="HZ",
+        help="mains frequency in Hz, several such as 50,60, or none (default: 50)")  # fmt: skip
     add("--exclude", action="append", default=[], metavar="LIST",
         help="recordings to leave out, made with python -m dataset_scripts.exclusions")  # fmt: skip
     add("--exclude-subjects", action="store_true",
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     if options.num_proc < 1:
         raise ValueError(f"--num-proc: expected 1 or more, found {options.num_proc}.")
-    notch_hz = None if options.notch == "none" else float(options.notch)
+    notch_hz = parse_notch(options.notch)
     folder = prepare_unlabelled(
         options.raw,
         options.out,

@@ -15,14 +15,14 @@ from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_head
 
 SUFFIXES = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
-    ".lay", ".data", ".eeg", ".cdt", ".nedf",
+    ".lay", ".data", ".eeg", ".cdt", ".dap", ".nedf",
 )  # fmt: skip
 """Suffixes that MNE reads EEG by; ``.eeg`` is Nihon Kohden's where no BrainVision header stands
 beside it."""
 _COMPANIONS = {
     ".vhdr": (".eeg", ".vmrk", ".dat"), ".ahdr": (".eeg", ".amrk"), ".set": (".fdt",),
     ".lay": (".dat",), ".eeg": (".pnt", ".21e", ".log"), ".data": (".head",),
-    ".cdt": (".cdt.dpa", ".cdt.dpo"),
+    ".cdt": (".cdt.dpa", ".cdt.dpo"), ".dap": (".dat", ".rs3", ".cef"),
 }  # fmt: skip
 _HEADERS = {".edf": read_edf_header, ".bdf": read_edf_header, ".cnt": read_cnt_header}
 _SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")

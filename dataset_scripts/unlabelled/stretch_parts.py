@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from modeling_mteeg.data import cut_stretches, encode_stretch, stretch_features, window_patches
+from modeling_mteeg.model.findings import sentences
 from modeling_mteeg.model.recording_headers import RecordingError
 
 from ..locking import write_whole
@@ -138,7 +139,9 @@ def _write(
         outcome.notes = list(signal.notes)
         outcome.window_s = _window_s(recording, signal, settings)
         try:
-            return _write_stretches(outcome, signal, part, settings.dtype)
+            _write_stretches(outcome, signal, part, settings.dtype)
+            outcome.notes += sentences(signal.mains.findings())
+            return
         except UnlikeChannels as more:
             if more.ratios.keys() <= unlike.keys():
                 raise RecordingError(

@@ -16,6 +16,8 @@ import numpy as np
 from modeling_mteeg.model.channel_choice import check_equal, rows_by_name
 from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import channel_ids, clean_name, is_known, numbered_system
+from modeling_mteeg.model.mains_line import MainsCheck
+from modeling_mteeg.model.mains_notch import NotchHz
 from modeling_mteeg.model.preprocessing import PreprocessingInfo, preprocessing_info
 from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning
 from modeling_mteeg.model.recording_sources import Source as OpenRecording
@@ -108,6 +110,8 @@ class Signal:
         What is odd about it.
     file : str
         Name of the file, for messages.
+    mains : MainsCheck
+        Sees what is filtered, and knows afterwards whether a mains line is left.
     """
 
     blocks: Blocks
@@ -117,6 +121,7 @@ class Signal:
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
     file: str
+    mains: MainsCheck
 
     @property
     def seconds(self) -> float:
@@ -146,6 +151,7 @@ class Signal:
                 # Every ``every``-th sample of the whole, wherever a block begins (at ``place``).
                 sampled.append(done[:, -place % every :: every].copy())
                 place += done.shape[1]
+                self.mains.see(done)
                 yield done
         seen = np.concatenate(sampled, axis=1)  # (channels, about MOST_SAMPLES)
         check_amplitude(seen, self.channels, self.file)
@@ -170,7 +176,7 @@ class UnlikeChannels(Exception):
 def read_signal(
     source: Source,
     recording: UnlabelledRecording,
-    notch_hz: float | None = 50.0,
+    notch_hz: NotchHz = 50.0,
     unlike: Mapping[str, float] | None = None,
 ) -> Signal:
     """Open a recording and find the channels that have a place in the table and can be used.
@@ -179,7 +185,7 @@ def read_signal(
     ----------
     source : Source
     recording : UnlabelledRecording
-    notch_hz : float or None
+    notch_hz : float, tuple of float or None
     unlike : mapping of str to float, optional
         Channels to leave out for their amplitude; see :class:`UnlikeChannels`.
 
@@ -204,8 +210,9 @@ def read_signal(
     if not kept:
         raise RecordingError(f"{name}: no channel can be used: {', '.join(reasons)}.")
     info = preprocessing_info(opened.rate_hz, notch_hz=notch_hz)
-    left_out = (*left_out, *reasons)
-    return Signal(blocks, kept, info, opened.samples, left_out, (*odd, *info.left_out), name)
+    left_out, odd = (*left_out, *reasons), (*odd, *info.left_out)
+    mains = MainsCheck(info, info.samples_out(opened.samples))
+    return Signal(blocks, kept, info, opened.samples, left_out, odd, name, mains)
 
 
 def _noted(source: Source, recording: UnlabelledRecording) -> tuple[Any, tuple[str, ...]]:

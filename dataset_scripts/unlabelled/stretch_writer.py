@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
+from modeling_mteeg.model.mains_notch import checked_notch, notch_text
 
 from ..bars import Bar
 from ..corpus import SIMULATED_FILE
@@ -352,8 +353,7 @@ def card(manifest: dict[str, Any]) -> str:
                          for size, count in sorted(manifest["montages"].items()))  # fmt: skip
     rules = "\n".join(f"- {rule}" for rule in manifest["exclusions"])
     notes = "".join(f"\n{note}\n" for note in manifest["notes"])
-    notch = manifest["notch_hz"]
-    notch = "no notch" if notch is None else f"notch {notch:g} Hz"
+    notch = notch_text(checked_notch(manifest["notch_hz"]))
     return f"""# Unlabelled EEG for stage one
 
 {manifest["hours"]:.2f} h of {origin} EEG of {manifest["subjects"]} subjects, prepared for the

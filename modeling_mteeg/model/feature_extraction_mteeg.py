@@ -14,6 +14,7 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 
 from .channel_choice import read_channels, without_unfit
 from .channels import channel_ids
+from .mains_notch import NotchHz, checked_notch
 from .preprocessing import preprocess, preprocessing_info
 from .recording_headers import RecordingWarning
 from .recording_sources import Source, open_source
@@ -43,7 +44,7 @@ class _Settings:
 
     rate_hz: float
     scale_uv: float
-    filters: tuple[float | None, float | None, float | None]
+    filters: tuple[float | None, float | None, NotchHz]
     """High-pass, low-pass and notch in Hz."""
     bipolar: str
     window_s: float | None
@@ -66,8 +67,10 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
     window_s : float or None
         Length of windows where neither a task nor the call says so. None: the whole recording,
         in one window, up to 16 s; windows of 10 s from longer ones.
-    highpass_hz, lowpass_hz, notch_hz : float or None
+    highpass_hz, lowpass_hz : float or None
         Filters (paper, section 4.2); None leaves one out.
+    notch_hz : float, sequence of float or None
+        One mains frequency, or several such as ``[50, 60]``.
     bipolar : {"mean", "table"}
         See :func:`channels.channel_ids`.
 
@@ -91,7 +94,7 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         window_s: float | None = None,
         highpass_hz: float | None = 0.1,
         lowpass_hz: float | None = 75.0,
-        notch_hz: float | None = 50.0,
+        notch_hz: NotchHz = 50.0,
         bipolar: str = "mean",
         **kwargs: Any,
     ) -> None:
@@ -112,7 +115,7 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         self.window_s = window_s
         self.highpass_hz = highpass_hz
         self.lowpass_hz = lowpass_hz
-        self.notch_hz = notch_hz
+        self.notch_hz = checked_notch(notch_hz)
         self.bipolar = bipolar
         if window_s is not None:
             self._whole_seconds(window_s)

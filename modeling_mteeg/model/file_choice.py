@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _FOLDERS = (".ds", ".mff", ".mefd", ".fil")
 """Folders that are one recording."""
 RECORDINGS = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
-    ".lay", ".cdt", ".nedf",
+    ".lay", ".cdt", ".dap", ".nedf",
 )  # fmt: skip
 _MAC = b"\0\5\x16\7"
 _MOST_LOOKED_AT, _SHOWN = 2000, 3
@@ -28,6 +29,8 @@ _NAMED = re.compile(r"^\s*(?:DataFile|MarkerFile)\s*=\s*(.*?)\s*$", re.MULTILINE
 _PACKAGES = {"pymatreader": "EEGLAB of MATLAB 7.3", "mffpy": "MFF", "curryreader": "Curry",
              "defusedxml": "NEDF and MFF", "antio": "ANT eego"}  # fmt: skip
 """Packages that MNE reads some formats with, and does not bring along."""
+FORMATS_EXTRA = "modeling-mteeg[formats]"
+"""The extra that has all of them."""
 
 
 def check_choice(path: Path) -> None:
@@ -69,25 +72,37 @@ def is_ant(path: Path) -> bool:
 
 def hint_after_failure(path: Path, error: BaseException) -> str:
     """A sentence, with a blank before it, on why a file could not be read; "" if unknown."""
-    seen, text = error, ""
-    while seen is not None:
-        text += f" {seen}"
-        seen = seen.__cause__ or seen.__context__
-    with_name = [name for name in _PACKAGES if name in text]
+    errors = [error]
+    while (below := errors[-1].__cause__ or errors[-1].__context__) is not None:
+        errors.append(below)
+    name = _package_of(path, " ".join(map(str, errors)))
+    if name and importlib.util.find_spec(name) is None:
+        return (
+            f" Its format is {_PACKAGES[name]}, which needs a package: pip install {name}, or "
+            f"pip install '{FORMATS_EXTRA}' for all such formats."
+        )
+    if any(isinstance(one, FileNotFoundError) for one in errors):
+        return (
+            " A file that belongs to it is not there: put all files of the recording into one "
+            "folder, under the names that they had."
+        )
     suffix = path.suffix.lower()
-    if suffix == ".cnt" and is_ant(path):
-        with_name = ["antio"]
-    if suffix == ".set" and "v7.3" in text:
-        with_name = ["pymatreader"]
-    if suffix == ".dat" and any(path.with_suffix(other).exists() for other in _CURRY):
-        with_name = ["curryreader"]
-    if with_name:
-        name = with_name[0]
-        return f" Its format is {_PACKAGES[name]}, which needs a package: pip install {name}."
     if suffix in HEADS:
         heads = " or ".join(HEADS[suffix])
         return f" Files that end in {suffix} are mostly read through a {heads} file: open that one."
     return ""
+
+
+def _package_of(path: Path, text: str) -> str:
+    """Which of the packages a file needs, by its name and what readers said; "" if none."""
+    suffix = path.suffix.lower()
+    if suffix == ".cnt" and is_ant(path):
+        return "antio"
+    if suffix == ".set" and "v7.3" in text:
+        return "pymatreader"
+    if suffix == ".dat" and any(path.with_suffix(other).exists() for other in _CURRY):
+        return "curryreader"
+    return next((name for name in _PACKAGES if name in text), "")
 
 
 def _begin(path: Path) -> bytes:

@@ -14,8 +14,9 @@ from types import ModuleType
 
 import numpy as np
 
+from .mains_notch import NOTCH_TRANSITION_HZ, NotchHz, notch_edges, notches
+
 MARGIN = 100  # samples between the filters' reach and the end of the padding
-NOTCH_TRANSITION_HZ = 0.5
 _HAMMING_LENGTH = 3.3  # filter length times transition width, MNE's figure for Hamming windows
 _SAME_RATE = 1e-6
 
@@ -28,8 +29,10 @@ class PreprocessingInfo:
     ----------
     rate_hz, target_hz : float
         Rate before and after.
-    highpass_hz, lowpass_hz, notch_hz : float or None
+    highpass_hz, lowpass_hz : float or None
         Filters that are applied; None where none was asked for or it cannot be applied.
+    notch_hz : float, tuple of float or None
+        Notches that are applied.
     left_out : tuple of str
         One sentence per filter that was asked for and cannot be applied at this rate.
     """
@@ -38,7 +41,7 @@ class PreprocessingInfo:
     target_hz: float
     highpass_hz: float | None
     lowpass_hz: float | None
-    notch_hz: float | None
+    notch_hz: NotchHz
     left_out: tuple[str, ...] = ()
 
     @property
@@ -104,12 +107,6 @@ def _lowpass(rate_hz: float, pass_hz: float, stop_hz: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def notch_edges(notch_hz: float) -> tuple[float, float]:
-    """Lower and upper pass-band edge of the notch: its stop band is a 200th of its frequency."""
-    reach = notch_hz / 400 + NOTCH_TRANSITION_HZ
-    return notch_hz - reach, notch_hz + reach
-
-
 def lowpass_width(rate_hz: float, lowpass_hz: float) -> float:
     """MNE's transition above a low-pass edge, at most up to Nyquist."""
     return min(max(0.25 * lowpass_hz, 2.0), rate_hz / 2 - lowpass_hz)
@@ -117,7 +114,7 @@ def lowpass_width(rate_hz: float, lowpass_hz: float) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _kernels(
-    rate_hz: float, highpass_hz: float | None, lowpass_hz: float | None, notch_hz: float | None
+    rate_hz: float, highpass_hz: float | None, lowpass_hz: float | None, notch_hz: NotchHz
 ) -> tuple[np.ndarray, ...]:
     """Band-pass and notch as MNE designs them, each an odd number of samples, centred."""
 
@@ -140,11 +137,12 @@ def _kernels(
         band.append((-1, _lowpass(rate_hz, highpass_hz - width, highpass_hz)))
     if band:
         kernels.append(combine(band, through=lowpass_hz is None))
-    if notch_hz is not None:
-        low, high = notch_edges(notch_hz)
-        width = NOTCH_TRANSITION_HZ
-        upper, lower = _lowpass(rate_hz, high - width, high), _lowpass(rate_hz, low, low + width)
-        kernels.append(combine([(-1, upper), (1, lower)], through=True))  # 1 - band in between
+    stopped, width = [], NOTCH_TRANSITION_HZ
+    for low, high in map(notch_edges, reversed(notches(notch_hz))):
+        stopped.append((-1, _lowpass(rate_hz, high - width, high)))  # 1 - band in between
+        stopped.append((1, _lowpass(rate_hz, low, low + width)))
+    if stopped:  # all notches are one kernel, as MNE's
+        kernels.append(combine(stopped, through=True))
     return tuple(kernels)
 
 

@@ -24,7 +24,8 @@ import warnings
 
 import numpy as np
 
-from .filter_chain import PreprocessingInfo, notch_edges, one_product, stepwise
+from .filter_chain import PreprocessingInfo, one_product, stepwise
+from .mains_notch import NotchHz, checked_notch, notch_edges, notches
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def preprocessing_info(
     target_hz: float = 200.0,
     highpass_hz: float | None = 0.1,
     lowpass_hz: float | None = 75.0,
-    notch_hz: float | None = 50.0,
+    notch_hz: NotchHz = 50.0,
 ) -> PreprocessingInfo:
     """Decide which filters can be applied at a rate.
 
@@ -44,8 +45,10 @@ def preprocessing_info(
     ----------
     rate_hz, target_hz : float
         Rate of the recording and of the result.
-    highpass_hz, lowpass_hz, notch_hz : float or None
+    highpass_hz, lowpass_hz : float or None
         Filters asked for; None asks for none.
+    notch_hz : float, sequence of float or None
+        One mains frequency or several: see :func:`mains_notch.checked_notch`.
 
     Returns
     -------
@@ -54,17 +57,19 @@ def preprocessing_info(
     Raises
     ------
     ValueError
-        A rate or an edge is not a number above 0, or the edges do not leave a band.
+        A rate or an edge is not a number above 0, or the edges do not leave a band; notches that
+        are none (:func:`mains_notch.checked_notch`).
 
     Notes
     -----
     A filter whose edge lies at or above the recording's Nyquist frequency cannot be applied and is
     left out, with a sentence in ``left_out``. That is right for the low-pass: such a recording has
-    nothing there. A notch at Nyquist (50 Hz in a 100 Hz recording) has nothing to remove either.
+    nothing there. A notch at Nyquist (50 Hz in a 100 Hz recording) has nothing to remove either;
+    of several, those below it are applied.
     """
     asked = {
         "rate_hz": rate_hz, "target_hz": target_hz, "highpass_hz": highpass_hz,
-        "lowpass_hz": lowpass_hz, "notch_hz": notch_hz,
+        "lowpass_hz": lowpass_hz,
     }  # fmt: skip
     wrong = [
         f"{key} = {value!r}"
@@ -73,6 +78,7 @@ def preprocessing_info(
     ]
     if wrong:
         raise ValueError(f"Expected finite numbers above 0, found {', '.join(wrong)}.")
+    notch_hz = checked_notch(notch_hz)
     if highpass_hz is not None and lowpass_hz is not None and highpass_hz >= lowpass_hz:
         raise ValueError(
             f"Expected highpass_hz below lowpass_hz, found {highpass_hz:g} and {lowpass_hz:g} Hz."
@@ -91,7 +97,8 @@ def preprocessing_info(
 
     high = applied("high-pass", highpass_hz, highpass_hz or 0)
     low = applied("low-pass", lowpass_hz, lowpass_hz or 0)
-    notch = applied("notch", notch_hz, notch_edges(notch_hz)[1] if notch_hz else 0)
+    stopped = [applied("notch", one, notch_edges(one)[1]) for one in notches(notch_hz)]
+    notch = checked_notch([one for one in stopped if one is not None] or None)
     edges = {"highpass_hz": high, "lowpass_hz": low, "notch_hz": notch}
     return PreprocessingInfo(float(rate_hz), float(target_hz), **edges, left_out=tuple(left_out))
 
@@ -102,7 +109,7 @@ def preprocess(
     target_hz: float = 200.0,
     highpass_hz: float | None = 0.1,
     lowpass_hz: float | None = 75.0,
-    notch_hz: float | None = 50.0,
+    notch_hz: NotchHz = 50.0,
 ) -> np.ndarray:
     """Band-pass, notch and resample a recording as the published LaBraM scripts do.
 
@@ -112,9 +119,11 @@ def preprocess(
         (channels, samples), any real dtype. The unit is kept; microvolt everywhere else here.
     rate_hz, target_hz : float
         Sampling rate of the recording and of the result.
-    highpass_hz, lowpass_hz, notch_hz : float or None
+    highpass_hz, lowpass_hz : float or None
         Paper, section 4.2, and the published scripts; None leaves a filter out. What cannot be
         applied at ``rate_hz`` is left out: see :func:`preprocessing_info`.
+    notch_hz : float, sequence of float or None
+        One mains frequency, or several (``[50, 60]``) in one filter, as MNE designs it.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from .adapter_options import LOCATIONS
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
 from .checked_files import read_json, shortened
 from .head_options import PLAIN_HEAD, HeadOptions
+from .mains_notch import NotchHz, checked_notch, notch_text
 
 CARD_FILE = "task.json"
 ADAPTERS = ("lora", "none")
@@ -101,8 +102,11 @@ class TaskCard:
         Metric that selects the model; empty: AUROC (binary) or Cohen's kappa (section 4.2).
     metrics : tuple of str
         All metrics that are reported; empty: the paper's three.
-    highpass_hz, lowpass_hz, notch_hz : float or None
+    highpass_hz, lowpass_hz : float or None
         Preprocessing (section 4.2); None leaves the filter out.
+    notch_hz : float, sequence of float or None
+        One mains frequency, or several such as ``[50, 60]``; kept as a number or an ascending
+        tuple (:func:`modeling_mteeg.model.mains_notch.checked_notch`).
     bipolar : {"mean", "table"}
         See :func:`modeling_mteeg.model.channels.channel_ids`.
     corpus, license, description : str
@@ -144,7 +148,7 @@ class TaskCard:
     metrics: tuple[str, ...] = ()
     highpass_hz: float | None = 0.1
     lowpass_hz: float | None = 75.0
-    notch_hz: float | None = 50.0
+    notch_hz: NotchHz = 50.0
     bipolar: str = "mean"
     corpus: str = ""
     license: str = ""
@@ -164,6 +168,7 @@ class TaskCard:
         put("labels", tuple(self.labels))
         put("channels", tuple(clean_name(name) for name in self.channels))
         put("head", HeadOptions.read(self.head))
+        put("notch_hz", checked_notch(self.notch_hz))
         two = len(self.labels) == 2
         put("loss", self.loss or ("binary_cross_entropy" if two else "cross_entropy"))
         put("metrics", tuple(self.metrics) or (BINARY_METRICS if two else MULTICLASS_METRICS))
@@ -184,7 +189,7 @@ class TaskCard:
                 wrong.append(f"{key}: expected at most {MAX_NAMES[key]} names of at most "
                              f"{MAX_NAME_LENGTH} characters, found {len(value)}, the longest of "
                              f"{max(map(len, value))}")  # fmt: skip
-        optional = ("highpass_hz", "lowpass_hz", "notch_hz", "threshold")
+        optional = ("highpass_hz", "lowpass_hz", "threshold")
         for key in ("window_s", "rate_hz", "scale_uv", *optional):
             value = getattr(self, key)
             if value is None and key in optional:
@@ -198,10 +203,11 @@ class TaskCard:
         missing = self.max_missing_channels
         if type(missing) is not int:
             wrong.append(f"max_missing_channels: expected a whole number, found {missing!r}")
-        try:
-            HeadOptions.read(self.head)
-        except (ValueError, TypeError) as error:
-            wrong.append(shortened(error).rstrip("."))
+        for check, value in ((checked_notch, self.notch_hz), (HeadOptions.read, self.head)):
+            try:
+                check(value)
+            except (ValueError, TypeError) as error:
+                wrong.append(shortened(error).rstrip("."))
         if wrong:
             raise TaskCardError("Task card: " + "; ".join(wrong) + ".")
 
@@ -273,9 +279,10 @@ class TaskCard:
     @property
     def filters(self) -> str:
         """The filters in words; a recording's rate may forbid one."""
-        edges = (self.highpass_hz, self.lowpass_hz, self.notch_hz)
-        kinds = zip(("high-pass", "low-pass", "notch"), edges, strict=True)
+        kinds = (("high-pass", self.highpass_hz), ("low-pass", self.lowpass_hz))
         named = [f"{kind} {edge_hz:g} Hz" for kind, edge_hz in kinds if edge_hz is not None]
+        if self.notch_hz is not None:
+            named.append(notch_text(self.notch_hz))
         return ", ".join(named) or "no filters"
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.inspection.overview import SHARES, Overview
+from ..model.mains_notch import notches
 from .style import (
     GREY,
     bare_rows,
@@ -182,7 +183,8 @@ def _draw_spectra(axes: Axes, overview: Overview) -> None:
         axes.set_ylim(max(lowest / 3, highest * 1e-6), highest * 3)
     if card.lowpass_hz and card.lowpass_hz < top:
         axes.axvspan(card.lowpass_hz, top, color="#f0f0f0", zorder=0)
-    for value, name in ((card.notch_hz, "notch"), (card.lowpass_hz, "low-pass")):
+    edges = [(mains_hz, "notch") for mains_hz in notches(card.notch_hz)]
+    for value, name in (*edges, (card.lowpass_hz, "low-pass")):
         if value and value < top:
             axes.axvline(value, color=GREY, lw=0.8, ls=(0, (1, 2)), zorder=0)
             axes.annotate(

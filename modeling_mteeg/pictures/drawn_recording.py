@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..model.channel_choice import choose_channels
+from ..model.mains_notch import NotchHz, notches
 from ..model.recording_files import read_recording
 from ..model.signal_checks import unit_factor
 from ..recordings.block_reader import open_recording
@@ -102,7 +103,7 @@ class ShownRecording:
                 yield first, first - begin + part.start, last - begin + part.start
 
     def read_filtered(
-        self, channels: Sequence[str], start_s: float, stop_s: float, notch_hz: float | None = None
+        self, channels: Sequence[str], start_s: float, stop_s: float, notch_hz: NotchHz = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """:meth:`read`, band-passed for the eye with a margin at either side.
 
@@ -116,7 +117,7 @@ class ShownRecording:
         Notes
         -----
         A zero-phase Butterworth band-pass of order 2 from 0.5 Hz to 70 Hz, or to the Nyquist
-        frequency where that is lower, and a notch: what a reader of EEG has on the screen. The
+        frequency where that is lower, and the notches: what a reader of EEG has on the screen. The
         model sees its task's own filters.
         """
         from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
@@ -125,8 +126,9 @@ class ShownRecording:
         data = self.read(channels, begin, stop_s + _MARGIN_S)
         band = (_HIGHPASS_HZ, _highest_hz(self.rate_hz))
         sections = [butter(2, band, "band", fs=self.rate_hz, output="sos")]
-        if notch_hz is not None and notch_hz < 0.45 * self.rate_hz:
-            sections.append(tf2sos(*iirnotch(notch_hz, 30.0, self.rate_hz)))
+        for mains_hz in notches(notch_hz):
+            if mains_hz < 0.45 * self.rate_hz:
+                sections.append(tf2sos(*iirnotch(mains_hz, 30.0, self.rate_hz)))
         sos = np.concatenate(sections)
         first, stop = self._samples(begin, stop_s + _MARGIN_S)
         for place, begin_in, end_in in self._pieces(first, stop):  # every part alone

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..model.mains_notch import NotchHz
 from .style import GREY, draw_scale_bar, draw_traces, name_channels, round_step
 from .time_axis import elapsed
 
@@ -52,7 +53,7 @@ def draw_moments(
     moments: Sequence[Moment],
     recording: ShownRecording,
     channels: Sequence[str],
-    notch_hz: float | None,
+    notch_hz: NotchHz,
 ) -> None:
     """A panel for every moment, all in one scale."""
     columns = min(COLUMNS, len(moments))

@@ -116,7 +116,7 @@ class _Windows:
         self.window, self.stride = first.window, first.stride or first.window
         self.rate_hz = first.card.rate_hz
         samples_out = sum(place.samples for place in first.places)
-        self.checks = RunningChecks(self.choice, samples_out, source.unit)
+        self.checks = RunningChecks(self.choice, samples_out, source.unit, first.info)
         ids = channel_ids(self.choice.names, first.card.bipolar)
         self.ids = torch.from_numpy(ids).to(model.device)
         self._waiting: list[np.ndarray] = []

@@ -10,6 +10,8 @@ import numpy as np
 from ..model.channel_choice import ChannelChoice, check_equal, rows_by_name
 from ..model.channels import clean_name
 from ..model.findings import Finding
+from ..model.mains_line import MainsCheck
+from ..model.preprocessing import PreprocessingInfo
 from ..model.record_parts import Part
 from ..model.recording_files import read_recording
 from ..model.recording_sources import Source, open_source
@@ -168,6 +170,8 @@ class RunningChecks:
         Length of the filtered signal, of all parts together.
     unit : str
         Unit that the numbers were taken for.
+    info : PreprocessingInfo
+        Filters of the filtered signal.
 
     Notes
     -----
@@ -175,8 +179,11 @@ class RunningChecks:
     recording, so both say the same.
     """
 
-    def __init__(self, choice: ChannelChoice, samples_out: int, unit: str) -> None:
+    def __init__(
+        self, choice: ChannelChoice, samples_out: int, unit: str, info: PreprocessingInfo
+    ) -> None:
         self.names, self.unit = choice.names, unit
+        self._mains = MainsCheck(info, samples_out)
         self._spans = np.zeros(len(self.names))
         self._begin_part()
         self._step = max(1, samples_out // MOST_SAMPLES)
@@ -202,9 +209,10 @@ class RunningChecks:
         first = -self._place % self._step
         self._sampled.append(signal[:, first :: self._step].copy())
         self._place += signal.shape[1]
+        self._mains.see(signal)
 
     def finish(self) -> list[Finding]:
-        """Judge, behind the last part; returns findings about flat and small channels.
+        """Judge, behind the last part; findings of flat and small channels, a mains line left.
 
         Raises
         ------
@@ -217,7 +225,8 @@ class RunningChecks:
         flat_ones = flat_finding(flat, len(self.names))
         seen = np.concatenate(self._sampled, axis=1)[None]  # (1, channels, samples)
         quiet_ones = quiet_finding(seen, self.names, self.unit, flat)
-        return [finding for finding in (flat_ones, quiet_ones) if finding]
+        found = [flat_ones, quiet_ones, *self._mains.findings()]
+        return [finding for finding in found if finding]
 
 
 def renamed_raw(path: Any, rename: Mapping[str, str]) -> Any:

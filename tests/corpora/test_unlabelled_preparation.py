@@ -242,6 +242,13 @@ def test_later_parts_of_a_recording_are_read_with_the_first(tmp_path):
     assert left_out == {names[1], names[2], names[5], names[6]}
 
 
+def test_a_recording_of_curry_7_is_found_by_its_header_with_its_other_files(tmp_path):
+    for name in ("a.dap", "a.dat", "a.rs3", "a.cef"):
+        (tmp_path / name).touch()
+    (recording,) = Source().find(tmp_path)
+    assert recording.key == "a.dap" and len(recording.files) == 4
+
+
 def test_patients_of_tuh_are_subjects_in_any_folder(tmp_path):
     for name in ("aaaaaaac_s001_t000.edf", "aaaaaaac_s002_t000.edf", "x.edf"):
         (tmp_path / name).touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from itertools import pairwise
@@ -19,6 +20,7 @@ from modeling_mteeg.data.inspection import (
     overview_text,
     prepared_folders,
 )
+from modeling_mteeg.data.inspection.plausibility import _mains_remarks
 from modeling_mteeg.data.inspection.statistics import Amplitudes, ChannelLikeness, window_spectra
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.pictures import corpus_picture as pictures_of_corpora
@@ -194,7 +196,7 @@ def _narrow(signal):
         (_same, "the same signal (|r| >= 0.9999): FP2 and O1."),
         (_inverted, "one inverted (|r| >= 0.9999): FP2 and O1."),
         (_loud, "far from the median channel's amplitude: O1 1"),
-        (_hum, "A mains line at 60 Hz"),
+        (_hum, "notch 50 Hz; --notch 50,60 takes it away when"),
         (_narrow, "No signal above about 4"),
     ],
 )
@@ -207,6 +209,22 @@ def test_what_is_odd_is_named(spoil, words, tmp_path):
 
     remarks = look(save(tmp_path / "odd", change)).remarks
     assert len(remarks) == 1 and words in remarks[0], remarks
+
+
+def test_a_mains_line_knows_what_was_notched():
+    frequencies = np.arange(0, 100.5, 0.5)
+    spectra = {"GPED": 1 + 40.0 * (frequencies == 60), "BCKG": np.ones(201)}
+    said = {
+        notch_hz: " ".join(_mains_remarks(frequencies, spectra, notch_hz))
+        for notch_hz in (None, 50.0, 60.0, (50.0, 60.0))
+    }
+    assert "60 Hz stands out of its surroundings: GPED 41 times (prepared" in said[None]
+    assert "with no notch; --notch 60 takes" in said[None]
+    assert "with notch 50 Hz; --notch 50,60 takes" in said[50.0]
+    for notched in (60.0, (50.0, 60.0)):
+        assert "wider than the notch" in said[notched]
+    ends = np.where(frequencies <= 51, 1.0, 1e-6)  # recorded at 100 Hz: no line where it ends
+    assert _mains_remarks(frequencies, {"GPED": ends}, None) == []
 
 
 def test_windows_of_coarse_counts_are_named(tmp_path):
@@ -282,6 +300,9 @@ def test_picture_has_every_class_every_channel_a_bar_and_the_notch(corpus):
     assert len({(one.get_color(), one.get_linestyle()) for one in lines}) == 3
     assert "notch 50 Hz" in [text.get_text() for text in spectra.texts]
     assert spectra.get_yscale() == "log" and spectra.get_xlim() == (0, 100)
+    both = dataclasses.replace(found, card=CARD.replace(notch_hz=[50, 60]))
+    pictures_of_corpora._draw_spectra(spectra, both)
+    assert {"notch 50 Hz", "notch 60 Hz"} <= {text.get_text() for text in spectra.texts}
 
 
 @pytest.mark.parametrize("task", ["physionet-mi", "tuev", "sleep-edf"])

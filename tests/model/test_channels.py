@@ -98,6 +98,35 @@ def test_cleaning_twice_is_cleaning_once():
     assert [clean_name(name) for name in ("REF", "EEG", "-REF", "EEG-REF")] != ["", "", "", ""]
 
 
+_REFERENCES = ("REF", "LE", "AVG", "AR")
+
+
+def _as_systems_write(name: str, rng: np.random.Generator) -> str:
+    """A name with what systems add to it: any of it, in any order behind the name."""
+    pick = lambda *choices: choices[rng.integers(len(choices))]  # noqa: E731
+    dash = lambda: pick("-", " -", "- ", " - ", "  -  ")  # noqa: E731
+    name = dash().join(name.split("-"))
+    behind = [
+        pick("", ".", "..", "..."),
+        pick("", *(dash() + one for one in _REFERENCES), *(f"_{one}" for one in _REFERENCES)),
+        pick("", "-0", "-1", "-12", "-0-1"),
+    ]
+    rng.shuffle(behind)
+    before = pick("", "EEG ", "POL ", "EEG-", "EEG_", "EEG.", "EEG: ", "POL  ", "EEG POL ")
+    text = pick("", " ") + before + name + "".join(behind) + pick("", " ", "  ", ".")
+    return "".join(pick(letter.lower(), letter.upper()) for letter in text)
+
+
+def test_every_electrode_and_derivation_is_found_in_whatever_is_added():
+    """And cleaning twice is cleaning once."""
+    rng = np.random.default_rng(0)
+    derivations = ["-".join(rng.choice(ELECTRODES, 2, replace=False)) for _ in range(200)]
+    for name in [*CHANNEL_NAMES, *derivations] * 2:
+        written = _as_systems_write(name, rng)
+        assert clean_name(written) == name, written
+        assert clean_name(clean_name(written)) == name, written
+
+
 def test_an_amplifiers_own_numbers_are_told_from_electrodes():
     biosemi = [f"{bank}{number}" for bank in "AB" for number in range(1, 33)]
     assert "BioSemi" in numbered_system(biosemi) and "BioSemi" in numbered_system(biosemi[:16])

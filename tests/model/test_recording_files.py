@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import struct
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from odd_files import time_stamps, write_odd_edf
+from places import ROOT
 from recording_files import write_recording
 from tiny_recordings import eeg
 
 from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
+from modeling_mteeg.model.file_choice import _PACKAGES, FORMATS_EXTRA
 from modeling_mteeg.model.record_parts import Part
 from modeling_mteeg.model.recording_files import open_file, read_recording
 from modeling_mteeg.model.recording_headers import RecordingWarning, read_cnt_header
@@ -158,13 +163,35 @@ def test_wide_samples_are_told_by_a_number_that_is_nearly_right_or_by_the_next_b
         np.testing.assert_array_equal(numbers(path), right)
 
 
-def test_a_cnt_of_another_maker_is_named(tmp_path):
+def test_a_cnt_of_another_maker_is_named(tmp_path, monkeypatch):
     path = tmp_path / "eego.cnt"
+    installed = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in installed or None)
     for begin in (b"RIFF", b"RF64"):
         path.write_bytes(begin + b"\0\1\0\0CNT eeph" + bytes(5000))
         with pytest.raises(ValueError, match=r"ANT eego.*pip install antio") as error:
             read_recording(path)
         assert "download" not in str(error.value)
+        assert f"pip install '{FORMATS_EXTRA}'" in str(error.value)
+    installed.append("antio")  # then it is the file
+    with pytest.raises(ValueError, match="Check that the file is complete") as error:
+        read_recording(path)
+    assert "pip install" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_asked_for(tmp_path):
+    for name, other in (("rec.set", "rec.fdt"), ("rec.vhdr", "rec.eeg")):
+        path = write_recording(tmp_path, name, SIGNAL, NAMES, RATE)
+        path.with_name(other).unlink()
+        with pytest.raises(ValueError, match="A file that belongs to it is not there: put all"):
+            read_recording(path)
+
+
+def test_the_extra_has_every_package_that_a_message_names():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split("[<>=]", line)[0] for line in extras["optional-dependencies"]["formats"]]
+    assert sorted(names) == sorted(_PACKAGES)
+    assert f"{extras['name']}[formats]" == FORMATS_EXTRA
 
 
 def test_the_file_to_open_is_named(tmp_path):

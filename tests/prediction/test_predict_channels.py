@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -113,6 +114,29 @@ def test_names_of_the_other_system_in_differences_are_hinted_with_the_command(mo
     assert np.array_equal(found.probabilities, meant.probabilities)
     words = fit_of("old", CARDS["old"], open_source(recording)).words
     assert "T7=T3, P7=T5" in words
+
+
+@pytest.mark.parametrize("names", [("F7", "T7", "P7"), ("F7-T3", "T3-P7")])
+def test_the_words_that_the_command_line_hints_at_are_those_that_it_takes(
+    model, names, tmp_path, capsys
+):
+    model.save_pretrained(tmp_path / "base")
+    model.save_adapter("old", tmp_path / "base" / "adapters" / "old")
+    meant = ("F7", "T3", "T5") if len(names) == 3 else CARDS["old"].channels
+    answers = []
+    for folder, channels in (("hinted", names), ("meant", meant)):
+        path = write_recording(tmp_path / folder, "a.edf", eeg(12.0)[: len(names)], channels, 250.0)
+        out = tmp_path / folder / "events.tsv"
+        command = ["predict", str(path), "--base", str(tmp_path / "base"), "--task", "old",
+                   "--quiet", "--out", str(out)]  # fmt: skip
+        if folder == "hinted":
+            assert cli.main(command) == 2
+            words = re.findall(r"--rename \S+=[\w-]+", capsys.readouterr().err)
+            assert words, names
+            command += [part for word in words for part in word.split()]
+        assert cli.main(command) == 0
+        answers.append(out.read_text("utf-8"))
+    assert answers[0] == answers[1]
 
 
 def test_a_repeated_label_with_a_reference_is_taken_once(model, tmp_path):

@@ -238,7 +238,14 @@ def _look(
     remarks = [
         *corpus_remarks(folder, corpus, list(rows)),
         *signal_remarks(
-            reader.channels, pooled, likeness, read, frequencies, spectra, card.lowpass_hz
+            reader.channels,
+            pooled,
+            likeness,
+            read,
+            frequencies,
+            spectra,
+            card.lowpass_hz,
+            card.notch_hz,
         ),
         *resolution_remarks(coarse, read),
     ]

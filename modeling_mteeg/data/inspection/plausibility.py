@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...model.mains_line import MAINS_HZ, line_ratio
+from ...model.mains_notch import NotchHz, notch_text, notches
 from .. import Corpus
 from ..windows import INT16_PEAK
 from .statistics import Amplitudes, ChannelLikeness
@@ -26,7 +28,6 @@ _FACTORS = {
 }
 _ODD_CHANNEL = 10.0
 _SAME = 0.9999
-_MAINS_HZ = (50.0, 60.0)
 _MAINS_RATIO = 5.0
 _COARSE_UV = 1.0
 _SHOWN = 8
@@ -76,6 +77,7 @@ def signal_remarks(
     frequencies_hz: np.ndarray,
     spectra: Mapping[str, np.ndarray],
     lowpass_hz: float | None,
+    notch_hz: NotchHz,
 ) -> list[str]:
     """Remarks on the signals of ``windows`` windows."""
     medians = amplitudes.quantiles([0.5])[:, 0]
@@ -84,7 +86,7 @@ def signal_remarks(
         *_channel_remarks(channels, medians),
         *_flat_remarks(channels, likeness.flat_windows, windows),
         *_doubled_remarks(channels, likeness.correlations()),
-        *_mains_remarks(frequencies_hz, spectra),
+        *_mains_remarks(frequencies_hz, spectra, notch_hz),
         *_bandwidth_remarks(frequencies_hz, spectra, lowpass_hz),
     ]
 
@@ -142,21 +144,30 @@ def _doubled_remarks(channels: Sequence[str], correlations: np.ndarray) -> list[
     return lines
 
 
-def _mains_remarks(frequencies: np.ndarray, spectra: Mapping[str, np.ndarray]) -> list[str]:
-    """A mains line that stands out of its surroundings."""
+def _mains_remarks(
+    frequencies: np.ndarray, spectra: Mapping[str, np.ndarray], notch_hz: NotchHz
+) -> list[str]:
+    """A mains line that stands out of its surroundings, and what the data were notched at."""
     lines = []
-    for mains in _MAINS_HZ:
-        offset = np.abs(frequencies - mains)
-        line, around = offset <= 0.5, (offset >= 3) & (offset <= 6)
+    for mains in MAINS_HZ:
         ratios = {
-            label: float(density[line].max() / np.median(density[around]))
+            label: float(line_ratio(frequencies, density, mains))
             for label, density in spectra.items()
-            if line.any() and around.any() and np.median(density[around]) > 0
         }
         high = {label: ratio for label, ratio in ratios.items() if ratio >= _MAINS_RATIO}
-        if high:
-            shown = _some([f"{label} {ratio:.0f} times" for label, ratio in high.items()])
-            lines.append(f"A mains line at {mains:g} Hz stands out of its surroundings: {shown}.")
+        if not high:
+            continue
+        shown = _some([f"{label} {ratio:.0f} times" for label, ratio in high.items()])
+        wanted = ",".join(f"{one:g}" for one in sorted({mains, *notches(notch_hz)}))
+        advice = (
+            "it is wider than the notch: a low-pass below it takes it away"
+            if mains in notches(notch_hz)
+            else f"--notch {wanted} takes it away when the corpus is prepared"
+        )
+        lines.append(
+            f"A mains line at {mains:g} Hz stands out of its surroundings: {shown} (prepared with "
+            f"{notch_text(notch_hz)}; {advice})."
+        )
     return lines
 
 

@@ -17,7 +17,7 @@ from modeling_mteeg import MteegFeatureExtractor, TaskCard, cli
 from modeling_mteeg.explanation.explaining import window_inputs
 from modeling_mteeg.export.onnx import _facts
 from modeling_mteeg.pictures.drawn_recording import ShownRecording
-from modeling_mteeg.prediction import engine, predict
+from modeling_mteeg.prediction import predict, recording_pass
 from modeling_mteeg.prediction.live import LivePredictor
 
 BOTH = {"one": [60, 50], "other": (50.0, 60.0), "european": 50.0}
@@ -46,8 +46,8 @@ def of_extractor(model, recording, task, stride_s=None):
 
 def test_equal_notches_share_a_pass_and_others_do_not(model, monkeypatch):
     groups = []
-    make = engine._group
-    monkeypatch.setattr(engine, "_group", lambda *a: groups.append(make(*a)) or groups[-1])
+    make = recording_pass._group
+    monkeypatch.setattr(recording_pass, "_group", lambda *a: groups.append(make(*a)) or groups[-1])
     found = predict((humming(), NAMES[:3], 200.0), model)
     assert [len(group.members) for group in groups[0]] == [1, 1]
     assert [len(group.members[0].plans) for group in groups[0]] == [2, 1]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .channel_units import NO_UNIT, UNIT_REMEDY
 from .channels import clean_name, is_known, numbered_system, other_names
+from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError
 
@@ -148,48 +148,54 @@ def without_unfit(source: Source, error: OtherUnitError) -> Source:
     return source.without(error.reasons)
 
 
-def read_channels(
-    source: Source, wanted: Sequence[str] | None = None, max_missing: int = 0
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """Read a source's channels, all of them or those wanted, in the order wanted.
+def read_channels(source: Source, choice: ChannelChoice, parts: Sequence[Part]) -> np.ndarray:
+    """Read the channels that were chosen, in their order.
 
     Parameters
     ----------
-    source, wanted, max_missing
-        As for :func:`choose_channels`; a warning names the channels that are missing.
+    source : Source
+    choice : ChannelChoice
+        Of this source.
+    parts : sequence of Part
+        What is read of a continuous recording, each part for itself; of windows all is read.
 
     Returns
     -------
-    names : tuple of str
-        Cleaned.
-    signal : numpy.ndarray
-        (windows, channels, samples), in ``source.unit``.
+    numpy.ndarray
+        (windows, channels, samples), in ``source.unit``; the parts one behind the other.
 
     Raises
     ------
     SignalError
-        Wanted channels are missing, or one name stands for channels that differ.
+        One name stands for channels that differ.
+    ValueError
+        The file is damaged.
 
     Notes
     -----
     Bipolar channels are derived as :func:`choose_channels` says. A name that occurs several times
     with equal signals (``T8-P8`` in CHB-MIT) is taken once.
     """
-    choice = choose_channels(source, wanted, max_missing)
     rows = rows_by_name(source)
-    for name in choice.needed:
-        if len(rows[name]) > 1:
-            check_equal(name, source.read(rows[name]))
-            logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows[name]))
-    signal = source.read([rows[name][0] for name in choice.needed])
+    repeated = [name for name in choice.needed if len(rows[name]) > 1]
+    firsts = [rows[name][0] for name in choice.needed]
+    pieces = []
+    for part in parts or (None,):
+        for name in repeated:
+            check_equal(name, _read(source, rows[name], part))
+        pieces.append(choice.derive(_read(source, firsts, part), choice.needed))
+    for name in repeated:
+        logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows[name]))
     if choice.derived:
         logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
-    if choice.missing:
-        warnings.warn(missing_note(choice), stacklevel=4)
-    left_out = [*source.left_out, *grouped_reasons(source.unfit)]
-    if wanted is None and left_out:
-        logger.warning("Channels left out: %s.", ", ".join(left_out))
-    return choice.names, choice.derive(signal, choice.needed)
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=2)
+
+
+def _read(source: Source, positions: list[int], part: Part | None) -> np.ndarray:
+    """A part of a continuous recording; None: all windows."""
+    if part is None:
+        return source.read(positions)
+    return source.read_span(positions, part.start, part.stop)
 
 
 def rows_by_name(source: Source) -> dict[str, list[int]]:

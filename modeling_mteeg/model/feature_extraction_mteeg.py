@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import warnings
 from collections.abc import Sequence
@@ -12,30 +11,31 @@ from typing import Any
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
-from .channel_choice import read_channels, without_unfit
+from .channel_choice import choose_channels, read_channels, without_unfit
 from .channels import channel_ids
+from .extraction_findings import on_channels, on_filters, on_unfiltered, on_windows
+from .filter_chain import PreprocessingInfo
+from .findings import Finding, sentences
 from .mains_notch import NotchHz, checked_notch
-from .preprocessing import preprocess, preprocessing_info
+from .preprocessing import apply_filters, preprocessing_info
 from .recording_headers import RecordingWarning
 from .recording_sources import Source, open_source
 from .signal_checks import (
     OtherUnitError,
     SignalError,
-    amplitude_uv,
     check_channels,
     check_finite,
-    flat_channels,
+    flat_by_span,
     flat_note,
     unit_factor,
 )
 from .task_card import MAX_RATE_HZ, TaskCard
-
-logger = logging.getLogger(__name__)
+from .window_cutting import PartWindows
 
 MOST_PATCHES = 16
 """Rows of the published temporal table: the longest window the base was trained on."""
 
-_MOST_OFFSET = 10.0  # times the amplitude: more is an electrode's offset, not EEG
+_LONG_S = 10.0  # windows of recordings that are longer, or have several parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,17 @@ class _Settings:
     max_missing: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class _Windows:
+    """Windows in microvolt (windows, channels, patches, patch_size), and what was found."""
+
+    values: np.ndarray
+    ids: np.ndarray
+    onset_s: np.ndarray | None
+    findings: list[Finding]
+    remarks: list[str]
+
+
 class MteegFeatureExtractor(FeatureExtractionMixin):
     """Turn recordings into windows of one-second patches in units of 0.1 mV.
 
@@ -66,7 +77,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         Microvolt per unit of the model's input (100: 0.1 mV; paper, section 4.2).
     window_s : float or None
         Length of windows where neither a task nor the call says so. None: the whole recording,
-        in one window, up to 16 s; windows of 10 s from longer ones.
+        in one window, up to 16 s; windows of 10 s from longer ones, and from those of several
+        parts.
     highpass_hz, lowpass_hz : float or None
         Filters (paper, section 4.2); None leaves one out.
     notch_hz : float, sequence of float or None
@@ -148,7 +160,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             Length of a window in whole seconds; not together with a task.
         stride_s : float or None
             From the start of one window to the next; None: windows touch and do not overlap.
-            Window ``k`` starts at ``k * stride_s``. Only for continuous recordings.
+            Window ``k`` of a part starts ``k * stride_s`` after the part. Only for continuous
+            recordings.
         unit : {"uV", "mV", "V"} or None
             Unit of the numbers. None: microvolt for arrays, volt for MNE's objects and files.
         filter : bool or None
@@ -162,7 +175,16 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         -------
         BatchFeature
             ``input_values`` float32 (windows, channels, patches, patch_size) in units of
-            ``scale_uv`` microvolt, ``channel_ids`` int64 (channels, 2).
+            ``scale_uv`` microvolt, ``channel_ids`` int64 (channels, 2). Besides these, which go to
+            the model, it has two attributes: ``onset_s``, float64 (windows,), where every window
+            starts, in seconds from the recording's start (None of windows that are cut already),
+            and ``findings``, a tuple of :class:`findings.Finding`. Pickling drops them.
+
+        Warns
+        -----
+        RecordingWarning
+            Every finding, once: channels that are missing, flat or much too small, parts and ends
+            that hold no window, a file that was read in another way than its header says.
 
         Raises
         ------
@@ -177,46 +199,73 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
 
         Notes
         -----
-        Samples at the end that do not fill a window are not returned; how much is logged. With a
-        task or ``channels``, a bipolar channel that the recording lacks is derived as the
+        A recording with gaps or joints has parts: each is read, filtered and cut as if it were a
+        file of its own, and their windows follow one another. Samples at the end of a part that do
+        not fill a window are not returned; of files and Raws that is a warning from 1 s on, else it
+        is logged.
+
+        With a task or ``channels``, a bipolar channel that the recording lacks is derived as the
         difference of its two electrodes where both are there. Channels that the recording lacks are
         an error, unless the task's card allows that many to be missing: then a warning names them.
         """
         settings = self._settings(task, channels, window_s)
-        source = open_source(recording, unit)
-        for sentence in source.notes:
-            warnings.warn(sentence, RecordingWarning, stacklevel=2)
-        factor = unit_factor(source.unit)
+        source = open_source(recording, unit, preload=False)
         if source.cut and stride_s is not None:
             raise ValueError(
                 f"stride_s is for continuous recordings; {source.kind} are cut already."
             )
         try:
-            ids, signal = self._conditioned(source, factor, settings, filter)
+            cut = self._windows(source, settings, stride_s, filter)
         except OtherUnitError as error:  # without them, where the task lets them be missing
-            source = without_unfit(source, error)
-            ids, signal = self._conditioned(source, factor, settings, filter)
-        windows = self._cut(signal, source, settings, stride_s)
-        windows = np.ascontiguousarray(windows / np.float32(settings.scale_uv), dtype=np.float32)
-        return BatchFeature(
-            {"input_values": windows, "channel_ids": ids}, tensor_type=return_tensors
+            cut = self._windows(without_unfit(source, error), settings, stride_s, filter)
+        for sentence in (*cut.remarks, *sentences(cut.findings)):
+            warnings.warn(sentence, RecordingWarning, stacklevel=2)
+        values = np.ascontiguousarray(cut.values / np.float32(settings.scale_uv), dtype=np.float32)
+        features = BatchFeature(
+            {"input_values": values, "channel_ids": cut.ids}, tensor_type=return_tensors
         )
+        features.onset_s, features.findings = cut.onset_s, tuple(cut.findings)  # no keys
+        return features
 
-    def _conditioned(
-        self, source: Source, factor: float, settings: _Settings, filter: bool | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (channels, 2) and the checked, filtered signal in microvolt at the model's rate."""
-        names, signal = read_channels(source, settings.channels, settings.max_missing)
-        ids = channel_ids(names, settings.bipolar)
-        self._check_length(signal.shape[2] / source.rate_hz, settings)
+    def _windows(
+        self, source: Source, settings: _Settings, stride_s: float | None, filter: bool | None
+    ) -> _Windows:
+        """Choose channels, read every part for itself, check, filter and cut."""
+        factor = unit_factor(source.unit)
+        choice = choose_channels(source, settings.channels, settings.max_missing)
+        ids = channel_ids(choice.names, settings.bipolar)
+        plain = filter is False or (filter is None and source.cut)
+        filters = (None, None, None) if plain else settings.filters
+        info = preprocessing_info(source.rate_hz, settings.rate_hz, *filters)
+        length = self._window_length(source, settings, info)
+        plan = None
+        if not source.cut:
+            stride = length if stride_s is None else self._stride(stride_s)
+            plan = PartWindows(source.parts, info, length, stride)
+        parts = () if plan is None else plan.parts
+        signal = read_channels(source, choice, parts)  # (windows, channels, samples)
+        names, ends = choice.names, np.cumsum([part.samples for part in parts])[:-1]
         check_finite(signal, names)
-        flat = flat_channels(signal, names)
-        note = flat_note(flat, len(names))
-        signal = _condition(signal * factor, source, settings, filter)
-        for sentence in (note, check_channels(signal, names, source.unit, flat)):
-            if sentence:
-                warnings.warn(sentence, stacklevel=3)
-        return ids, signal
+        pieces = np.split(signal, ends, axis=2)  # views
+        spans = [(piece.max(axis=2) - piece.min(axis=2)).max(axis=0) for piece in pieces]
+        flat = flat_by_span(np.max(spans, axis=0), names)
+        flat_text = flat_note(flat, len(names))
+        pieces = [piece * factor for piece in pieces]
+        filtered = _filtered(pieces, info)
+        quiet_text = check_channels(filtered, names, source.unit, flat)
+        findings = [*source.findings, *on_channels(source, choice, settings.channels is None)]
+        findings += on_filters(source, parts, info)
+        findings += [Finding("flat", flat_text, channels=tuple(flat))] if flat else []
+        findings += [Finding("quiet", quiet_text)] if quiet_text else []
+        remarks = list(on_unfiltered(pieces[0], source, *settings.filters[:2])) if plain else []
+        if plan is None:
+            remarks += self._rest(filtered.shape[2] - length, source, settings)
+            windows, onset_s = filtered[:, :, :length], None
+        else:
+            findings += on_windows(source, plan)
+            windows, onset_s = plan.cut(filtered[0]), plan.onset_s
+        patches = windows.reshape(*windows.shape[:2], -1, self.patch_size)
+        return _Windows(patches, ids, onset_s, findings, remarks)
 
     def _settings(
         self, task: TaskCard | None, channels: Sequence[str] | None, window_s: float | None
@@ -261,60 +310,42 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
                 f"patches, found {window_s!r}."
             )
 
-    def _check_length(self, seconds: float, settings: _Settings) -> None:
-        needed = settings.window_s or 1.0
-        if round(seconds * self.rate_hz) < round(needed * self.rate_hz):
-            what = f"task {settings.task!r}'s window" if settings.task else "a window"
-            advice = "" if settings.task else " Pass a shorter window_s (whole seconds)."
-            raise SignalError(
-                f"Expected at least {needed:g} s, the length of {what}; found a recording of "
-                f"{seconds:.4g} s.{advice}"
-            )
-
-    def _cut(
-        self, signal: np.ndarray, source: Source, settings: _Settings, stride_s: float | None
-    ) -> np.ndarray:
-        """(1 or windows, channels, samples) to (windows, channels, patches, patch_size)."""
-        samples = signal.shape[2]
-        patches = samples // self.patch_size
+    def _window_length(self, source: Source, settings: _Settings, info: PreprocessingInfo) -> int:
+        """Samples of a window at the model's rate; an error where nothing is as long."""
+        spans = [source.samples] if source.cut else [part.samples for part in source.parts]
+        longest = info.samples_out(max(spans)) if spans else 0
+        patches = longest // self.patch_size
         if settings.window_s is not None:
             patches = round(settings.window_s * self.rate_hz / self.patch_size)
-        elif not source.cut and patches > MOST_PATCHES:
-            patches = round(10 * self.rate_hz / self.patch_size)
-        length = patches * self.patch_size
-        rest = samples - length
-        if source.cut:
-            self._check_rest(rest, source, settings)
-            kept = signal[:, :, :length]
-        else:
-            step = self._stride(stride_s, length)
-            windows = rest // step + 1
-            rest -= (windows - 1) * step
-            view = np.lib.stride_tricks.sliding_window_view(signal[0], length, axis=1)
-            kept = view[:, ::step].transpose(1, 0, 2)
-        if rest:
-            logger.info("The last %.4g s do not fill a window.", rest / self.rate_hz)
-        return kept.reshape(len(kept), signal.shape[1], patches, self.patch_size)
+        elif not source.cut and (patches > MOST_PATCHES or len(spans) > 1):
+            patches = round(_LONG_S * self.rate_hz / self.patch_size)
+        length = max(1, patches) * self.patch_size
+        if longest >= length:
+            return length
+        what = f"task {settings.task!r}'s window" if settings.task else "a window"
+        advice = "" if settings.task else " Pass a shorter window_s (whole seconds)."
+        parts = f"{len(spans)} parts, the longest of " if len(spans) != 1 else ""
+        raise SignalError(
+            f"Expected at least {length / self.rate_hz:g} s, the length of {what}; found a "
+            f"recording of {parts}{max(spans, default=0) / source.rate_hz:.4g} s.{advice}"
+        )
 
-    def _check_rest(self, rest: int, source: Source, settings: _Settings) -> None:
+    def _rest(self, rest: int, source: Source, settings: _Settings) -> list[str]:
         """Windows that are cut already may be longer by one sample, which MNE's epochs are."""
-        if rest <= math.ceil(self.rate_hz / source.rate_hz):
-            return
         seconds = rest / self.rate_hz
+        if rest <= math.ceil(self.rate_hz / source.rate_hz):
+            return []
         if settings.window_s is not None:
             raise SignalError(
                 f"Expected windows of {settings.window_s:g} s, found {source.kind} that are "
                 f"{seconds:.4g} s longer. Crop them to the part that is meant."
             )
-        warnings.warn(
+        return [
             f"The last {seconds:.4g} s of every window do not fill a patch of one second and are "
-            "left out.",
-            stacklevel=4,
-        )
+            "left out."
+        ]
 
-    def _stride(self, stride_s: float | None, length: int) -> int:
-        if stride_s is None:
-            return length
+    def _stride(self, stride_s: float) -> int:
         step = round(stride_s * self.rate_hz)
         if step < 1 or not math.isclose(step, stride_s * self.rate_hz, rel_tol=1e-6):
             raise ValueError(
@@ -324,38 +355,11 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         return step
 
 
-def _condition(
-    signal_uv: np.ndarray, source: Source, settings: _Settings, filter: bool | None
-) -> np.ndarray:
-    """Filter and resample (windows, channels, samples)."""
-    filters = settings.filters
-    if filter is False or (filter is None and source.cut):
-        _warn_unfiltered(signal_uv, source, settings)
-        filters = (None, None, None)
-    info = preprocessing_info(source.rate_hz, settings.rate_hz, *filters)
-    if info.left_out:
-        warnings.warn(" ".join(info.left_out), stacklevel=4)
-    windows, channels, samples = signal_uv.shape
-    rows = signal_uv.reshape(windows * channels, samples)
-    out = preprocess(rows, source.rate_hz, settings.rate_hz, *filters)
-    return out.reshape(windows, channels, -1)
-
-
-def _warn_unfiltered(signal_uv: np.ndarray, source: Source, settings: _Settings) -> None:
-    """Say so where a signal that is not filtered here was not filtered before, as far as seen."""
-    lacking = []
-    highpass_hz, lowpass_hz, _ = settings.filters
-    noted_high, noted_low = source.band_hz or (math.inf, 0.0)
-    if highpass_hz is not None and noted_high < 0.99 * highpass_hz:
-        lacking.append(f"a high-pass of {highpass_hz:g} Hz, noted is {noted_high:g} Hz")
-    if lowpass_hz is not None and noted_low > 1.01 * min(lowpass_hz, source.rate_hz / 2):
-        lacking.append(f"a low-pass of {lowpass_hz:g} Hz, noted is {noted_low:g} Hz")
-    offset = np.median(np.abs(np.median(signal_uv, axis=2)))
-    if highpass_hz is not None and offset > _MOST_OFFSET * amplitude_uv(signal_uv):
-        lacking.append(f"no offset, found {offset:.3g} microvolt")
-    if lacking:
-        warnings.warn(
-            f"The signal of {source.kind} is taken as filtered already, but expected was "
-            f"{'; '.join(lacking)}. Filter the recording before cutting it, or pass filter=True.",
-            stacklevel=5,
-        )
+def _filtered(pieces: Sequence[np.ndarray], info: PreprocessingInfo) -> np.ndarray:
+    """Filter and resample pieces (windows, channels, samples) in microvolt, each for itself."""
+    out = []
+    for piece in pieces:
+        windows, channels, samples = piece.shape
+        rows = apply_filters(piece.reshape(windows * channels, samples), info)
+        out.append(rows.reshape(windows, channels, -1))
+    return out[0] if len(out) == 1 else np.concatenate(out, axis=2)

@@ -160,16 +160,21 @@ def preprocess(
     info = preprocessing_info(rate_hz, target_hz, highpass_hz, lowpass_hz, notch_hz)
     for sentence in info.left_out:
         logger.info(sentence)
-    if not info.kernels and not info.resampled:
-        return signal.astype(np.float32)
-    samples = signal.shape[1]
-    if samples < info.filter_samples:
+    if signal.shape[1] < info.filter_samples:
         warnings.warn(
             f"A recording is shorter than the {info.filter_s:.1f} s of the longest filter. It is "
             "filtered as MNE does, by reflection at both ends; activity below about 1 Hz is not "
             "reliable. Use a longer recording, or a higher highpass_hz.",
             stacklevel=2,
         )
+    return apply_filters(signal, info)
+
+
+def apply_filters(signal: np.ndarray, info: PreprocessingInfo) -> np.ndarray:
+    """:func:`preprocess` of a signal (channels, samples) that is finite, without its warnings."""
+    if not info.kernels and not info.resampled:
+        return signal.astype(np.float32)
+    samples = signal.shape[1]
     out = np.empty((signal.shape[0], info.samples_out(samples)), dtype=np.float32)
     plan = one_product(info, samples)
     length = plan.length if plan else 4 * samples

@@ -246,13 +246,17 @@ def _true_s(second: float, parts: Sequence[Part], rate_hz: float) -> float:
     return second if part is None else second - part.start / rate_hz + part.onset_s
 
 
+def spans_text(spans: Sequence[tuple[float, float]]) -> str:
+    """Spans of seconds in words, the first few of many."""
+    shown = ", ".join(f"{first:.6g} to {last:.6g} s" for first, last in spans[:_SHOWN])
+    return shown + (f" and {len(spans) - _SHOWN} more" if len(spans) > _SHOWN else "")
+
+
 def _finding(parts: Sequence[Part], rate_hz: float) -> Finding:
     spans = tuple((part.onset_s, part.onset_s + part.samples / rate_hz) for part in parts)
-    shown = ", ".join(f"{first:.6g} to {last:.6g} s" for first, last in spans[:_SHOWN])
-    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
     return Finding(
         "parts",
-        f"The recording has {len(parts)} parts, recorded at {shown}{more}. Every part is filtered "
-        "alone, and no window spans a joint.",
+        f"The recording has {len(parts)} parts, recorded at {spans_text(spans)}. Every part is "
+        "filtered alone, and no window spans a joint.",
         spans_s=spans,
     )

@@ -90,6 +90,28 @@ class Source:
         ends = (part.onset_s + part.samples / self.rate_hz for part in self.parts)
         return max(ends, default=self.samples / self.rate_hz)
 
+    def read_span(self, positions: list[int], start: int, stop: int) -> np.ndarray:
+        """Samples from ``start`` to before ``stop``, (1, len(positions), stop - start).
+
+        Raises
+        ------
+        ValueError
+            The file ends before its header says, or is damaged.
+        """
+        try:
+            signal = self.read(positions, start, stop)
+        except Exception as error:  # MNE's readers raise whatever their format meets
+            raise ValueError(
+                f"The recording cannot be read from {start / self.rate_hz:.6g} s on "
+                f"({type(error).__name__}: {error}). Check that the file is complete."
+            ) from error
+        if signal.shape[-1] != stop - start:
+            raise ValueError(
+                f"Expected {stop - start} samples from {start / self.rate_hz:.6g} s on, found "
+                f"{signal.shape[-1]}. Check that the file is complete."
+            )
+        return signal
+
     def without(self, unfit: Mapping[str, str]) -> Source:
         """The same recording without the channels of some cleaned names, each with the reason."""
         kept = [row for row, name in enumerate(self.names) if name not in unfit]

@@ -85,13 +85,6 @@ def test_filters_that_cannot_be_applied_are_said(extractor):
         extractor((eeg(40, 100), NAMES, 100), task=sleep)
 
 
-def test_joined_recordings_are_said(extractor, caplog):
-    mne = pytest.importorskip("mne")
-    joined = mne.concatenate_raws([raw_of(eeg(20)), raw_of(eeg(20))], verbose="error")
-    extractor(joined)
-    assert "joined from parts" in caplog.text
-
-
 # Wrong use --------------------------------------------------------------------------------------
 
 

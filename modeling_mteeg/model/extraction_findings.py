@@ -1,0 +1,80 @@
+"""What the feature extractor says about a recording besides what its file has."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .channel_choice import ChannelChoice, missing_note
+from .filter_chain import PreprocessingInfo
+from .findings import Finding
+from .record_parts import Part
+from .recording_sources import Source, grouped_reasons
+from .signal_checks import amplitude_uv
+from .window_cutting import PartWindows
+
+logger = logging.getLogger(__name__)
+
+_LEAST_END_S = 1.0  # that fill no window, from which on a file's end is a finding
+_MOST_OFFSET = 10.0  # times the amplitude: more is an electrode's offset, not EEG
+
+
+def on_channels(source: Source, choice: ChannelChoice, all_of_them: bool) -> Iterator[Finding]:
+    """Channels of the task that are missing; what is left out where none are named is logged."""
+    if choice.missing:
+        yield Finding("missing", missing_note(choice), channels=choice.missing)
+    left_out = [*source.left_out, *grouped_reasons(source.unfit)]
+    if all_of_them and left_out:
+        logger.warning("Channels left out: %s.", ", ".join(left_out))
+
+
+def on_filters(source: Source, parts: Sequence[Part], info: PreprocessingInfo) -> Iterator[Finding]:
+    """Filters that cannot be applied at this rate, or are longer than what they filter."""
+    if info.left_out:
+        yield Finding("filter-left-out", " ".join(info.left_out))
+    sizes = [part.samples for part in parts] or [source.samples]
+    short = sum(size < info.filter_samples for size in sizes)
+    if short:
+        what = "The recording is" if len(sizes) == 1 else f"{short} of {len(sizes)} parts are"
+        what = "The windows are" if source.cut else what
+        yield Finding(
+            "short-for-filter",
+            f"{what} shorter than the {info.filter_s:.1f} s of the longest filter and filtered "
+            "by reflection at both ends, as MNE does; activity below about 1 Hz is not reliable.",
+            "Use a longer recording, or a higher highpass_hz.",
+        )
+
+
+def on_windows(source: Source, plan: PartWindows) -> Iterator[Finding]:
+    """What no window holds; ends of arrays, and those of less than a second, are logged alone."""
+    for finding in plan.findings():
+        seconds = sum(stop - start for start, stop in finding.spans_s)
+        if finding.code != "end-left-out":
+            yield finding
+        elif source.kind == "array" or seconds < _LEAST_END_S:
+            logger.info(finding.sentence)
+        else:
+            yield finding
+
+
+def on_unfiltered(
+    signal_uv: np.ndarray, source: Source, highpass_hz: float | None, lowpass_hz: float | None
+) -> Iterator[str]:
+    """A sentence where a signal that is not filtered here was not filtered before."""
+    lacking = []
+    noted_high, noted_low = source.band_hz or (math.inf, 0.0)
+    if highpass_hz is not None and noted_high < 0.99 * highpass_hz:
+        lacking.append(f"a high-pass of {highpass_hz:g} Hz, noted is {noted_high:g} Hz")
+    if lowpass_hz is not None and noted_low > 1.01 * min(lowpass_hz, source.rate_hz / 2):
+        lacking.append(f"a low-pass of {lowpass_hz:g} Hz, noted is {noted_low:g} Hz")
+    offset = np.median(np.abs(np.median(signal_uv, axis=2)))
+    if highpass_hz is not None and offset > _MOST_OFFSET * amplitude_uv(signal_uv):
+        lacking.append(f"no offset, found {offset:.3g} microvolt")
+    if lacking:
+        yield (
+            f"The signal of {source.kind} is taken as filtered already, but expected was "
+            f"{'; '.join(lacking)}. Filter the recording before cutting it, or pass filter=True."
+        )

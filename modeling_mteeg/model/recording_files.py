@@ -19,6 +19,7 @@ from .record_times import may_have_gaps, order_fault, stretches, time_fault
 from .recording_headers import RecordingError, RecordingWarning, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
+_EPOCHS = re.compile(r"[-_]epo\.fif(\.gz)?$")
 _POINTS = re.compile(rb"^\s*DataPoints\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
 _MOST_CNT_BYTES = 2_000_000_000
 """Beyond it MNE takes a .cnt file's length from the number of samples in its header alone."""
@@ -43,8 +44,8 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
     FileNotFoundError
         There is no such file.
     ValueError
-        It is not the file of a recording, its records have gaps, or MNE cannot read it; the message
-        carries MNE's reason.
+        It is not the file of a recording, its windows are cut already (epochs), or MNE cannot read
+        it; the message carries MNE's reason.
 
     Warns
     -----
@@ -52,6 +53,11 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
         It was read in another way than its header says: see :func:`open_file`.
     """
     raw, findings = open_file(path, preload)
+    if not hasattr(raw, "n_times"):
+        raise ValueError(
+            f"{path}: epochs, {len(raw)} windows that are cut already. Expected a continuous "
+            "recording: open the one they were cut from, or give the file to the feature extractor."
+        )
     for finding in findings:
         warnings.warn(str(finding), RecordingWarning, stacklevel=2)
     return raw
@@ -62,8 +68,9 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[Findin
 
     Returns
     -------
-    raw : mne.io.BaseRaw
+    raw : mne.io.BaseRaw or mne.BaseEpochs
         Gaps of an EDF+D file are closed in it; :func:`record_parts.timeline_of` has the parts.
+        Epochs where the file holds such: FIF, or a ``.set`` of several trials.
     findings : tuple of Finding
         Seconds that a cut-off file lacks, a number of records or samples that is not usable,
         annotations that are no UTF-8.
@@ -76,7 +83,7 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[Findin
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); look at its rights.") from error
     mne = _mne(path)
-    opener = _OPENERS.get(path.suffix.lower())
+    opener = open_epochs if _EPOCHS.search(path.name) else _OPENERS.get(path.suffix.lower())
     fault = ""
     try:
         if opener is not None:
@@ -212,15 +219,36 @@ def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ..
 
 
 def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
-    """Open a FIF file; a finding where MNE finds that it stops in the middle."""
+    """Open a FIF file, maybe of epochs; a finding where MNE finds that it stops in the middle."""
     mne = _mne(path)
     # MNE's warning goes to its log, too, and from there to the screen.
     with mne.utils.catch_logging() as log, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        raw = mne.io.read_raw_fif(path, verbose="warning", **options)
+        try:
+            raw = mne.io.read_raw_fif(path, verbose="warning", **options)
+        except ValueError as error:  # epochs under a name that is not theirs
+            if "No raw data" not in str(error):
+                raise
+            return open_epochs(path, **options)
     if "Invalid tag" in log.getvalue():
         return raw, (_cut_off(path, None, raw),)
     return raw, ()
+
+
+def open_epochs(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """Open a FIF file of epochs."""
+    return _mne(path).read_epochs(path, verbose="error", **options), ()
+
+
+def open_eeglab(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
+    """Open an EEGLAB file: a continuous recording, or epochs where it has several trials."""
+    mne = _mne(path)
+    try:
+        return mne.io.read_raw_eeglab(path, verbose="error", **options), ()
+    except TypeError as error:
+        if "number of trials" not in str(error):
+            raise
+    return mne.read_epochs_eeglab(path, verbose="error"), ()
 
 
 def _cut_off(path: Path, missing_s: float | None, raw: Any) -> Finding:
@@ -234,7 +262,7 @@ def _cut_off(path: Path, missing_s: float | None, raw: Any) -> Finding:
 
 _OPENERS = {
     ".edf": open_edf, ".bdf": open_edf, ".cnt": open_cnt, ".vhdr": open_brainvision,
-    ".ahdr": open_brainvision, ".fif": open_fif,
+    ".ahdr": open_brainvision, ".fif": open_fif, ".set": open_eeglab,
 }  # fmt: skip
 
 

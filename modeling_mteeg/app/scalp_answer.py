@@ -48,18 +48,16 @@ def attribute_recording(
     windows = surest_windows(prediction, target, WINDOWS)
     onsets = [float(prediction.onset_s[window]) for window in windows]
     tick(0, len(windows))
-    inputs, channels = window_inputs(
-        raw, card, onsets, allow_missing=len(prediction.missing), rename=rename
-    )
+    read = window_inputs(raw, card, onsets, allow_missing=len(prediction.missing), rename=rename)
     values, start = [], time.monotonic()
     for done in range(len(windows)):
         if done and time.monotonic() - start > SPENT_S:
             break
         tick(done, len(windows))
-        window = {**inputs, "input_values": inputs["input_values"][done : done + 1]}
+        window = {**read.inputs, "input_values": read.inputs["input_values"][done : done + 1]}
         values.append(attribute(model, window, card.name, target=target)[0].numpy())
     return ChannelAttribution(
-        channels=channels,
+        channels=read.channels,
         values=np.mean(values, axis=0),
         method="integrated-gradients",
         task=card.name,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..model.findings import sentences
 from .shared_arguments import add_base, add_reading, parse_rename, shows_progress
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from ..explanation.explaining import explain
+    from ..model.recording_headers import RecordingWarning
     from ..pictures.scalp import save_scalp
     from ..pictures.style import check_picture_name, figure_class
     from ..prediction.task_loading import load_tasks
@@ -63,11 +66,15 @@ def run(args: argparse.Namespace) -> None:
     model, (task,) = load_tasks(
         args.base, [args.task], revision=args.revision, token=args.token, device=args.device
     )
-    attribution = explain(
-        args.recording, model, task, onsets_s=args.onset, windows=args.windows, label=args.label,
-        method=args.method, steps=args.steps, allow_missing=args.allow_missing, rename=rename,
-        unit=args.unit, progress=shows_progress(args),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A recording is shorter")
+        warnings.filterwarnings("ignore", category=RecordingWarning)  # printed below the values
+        attribution = explain(
+            args.recording, model, task, onsets_s=args.onset, windows=args.windows,
+            label=args.label, method=args.method, steps=args.steps,
+            allow_missing=args.allow_missing, rename=rename, unit=args.unit,
+            progress=shows_progress(args),
+        )  # fmt: skip
     print(text_of(attribution))
     if args.table:
         print(f"table: {save_table(attribution, args.table)}")
@@ -76,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def text_of(attribution: ChannelAttribution) -> str:
-    """The values as printed, the largest first."""
+    """The values as printed, the largest first, and what was found about the recording."""
     simulated = " (trained on SIMULATED data)" if attribution.simulated else ""
     what = f" for {attribution.label}" if attribution.label else ""
     lines = [f"{attribution.task}{simulated}: {attribution.method}{what}, {attribution.where()}"]
@@ -85,6 +92,7 @@ def text_of(attribution: ChannelAttribution) -> str:
     for index in attribution.order():
         value = f"{attribution.values[index]:{sign}.4f}"
         lines.append(f"  {attribution.channels[index]:<{width}}  {value:>9}")
+    lines += [f"note: {sentence}" for sentence in sentences(attribution.findings)]
     return "\n".join(lines)
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..model.findings import Finding
+
 METHODS = ("integrated-gradients", "attention-rollout")
 BATCH = 32
 """Windows (or points of their paths) in one pass of the model."""
@@ -48,6 +50,8 @@ class ChannelAttribution:
     recording : str
     simulated : bool
         Whether the task was trained on simulated data.
+    findings : tuple of Finding
+        What is odd about the recording.
     """
 
     channels: tuple[str, ...]
@@ -58,6 +62,7 @@ class ChannelAttribution:
     onset_s: tuple[float, ...] = ()
     recording: str = ""
     simulated: bool = False
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         if np.shape(self.values) != (len(self.channels),):

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..model.channel_choice import ChannelChoice, missing_note, without_unfit
+from ..model.channel_choice import without_unfit
 from ..model.channels import channel_ids
+from ..model.finding_warnings import warn_of
+from ..model.findings import Finding
 from ..model.modeling_mteeg import MteegModel
-from ..model.preprocessing import preprocessing_info
-from ..model.recording_headers import RecordingWarning
+from ..model.record_parts import spans_text
 from ..model.recording_sources import Source
-from ..model.signal_checks import OtherUnitError, SignalError, check_channels
+from ..model.signal_checks import OtherUnitError, SignalError
 from ..model.task_card import TaskCard
 from ..prediction import Prediction, predict
-from ..recordings.block_reader import BlockReader, open_recording
-from ..recordings.montage import choose_for_task
+from ..prediction.task_plan import Asked, TaskPlan, plan_task
+from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
+from ..recordings.sliding import WindowsAt
 from ..recordings.stream_filter import StreamFilter
+from ..recordings.window_places import PartWindows
 from .attribution import ChannelAttribution, attribute
 
 WINDOWS = 8
@@ -53,8 +57,9 @@ def explain(
         In evaluation mode, with the task loaded.
     task : str
     onsets_s : sequence of float, optional
-        Where the windows start, in seconds. By default the task is predicted on the whole
-        recording and the windows are those in which ``label`` is most probable.
+        Where the windows start, in seconds from the recording's start. By default the task is
+        predicted on the whole recording and the windows are those in which ``label`` is most
+        probable.
     windows : int
         How many, without ``onsets_s``.
     label : str, optional
@@ -68,13 +73,18 @@ def explain(
     Returns
     -------
     ChannelAttribution
-        Mean over the windows.
+        Mean over the windows; its ``findings`` say what is odd about the recording.
 
     Raises
     ------
     SignalError, UnknownChannelError, TypeError, ValueError
-        See :func:`modeling_mteeg.prediction.predict`; or a window outside the recording, or an
-        unknown label or task.
+        See :func:`modeling_mteeg.prediction.predict`; or a window outside the recording or its
+        parts, or an unknown label or task.
+
+    Warns
+    -----
+    RecordingWarning
+        Every finding, once.
     """
     if not isinstance(task, str) or task not in model.tasks:
         raise ValueError(f"task: expected one of {sorted(model.tasks)}, found {task!r}.")
@@ -88,8 +98,9 @@ def explain(
         prediction = predict(recording, model, task, progress=progress, **reading)[task]
         label = label or card.labels[class_to_explain(card, prediction.probabilities)]
         onsets_s = _surest(prediction, card.labels.index(label), windows)
-    inputs, channels = window_inputs(recording, card, onsets_s, **reading)
-    inputs = {key: value.to(model.device) for key, value in inputs.items()}
+    read = window_inputs(recording, card, onsets_s, **reading)
+    warn_of(read.findings)
+    inputs = {key: value.to(model.device) for key, value in read.inputs.items()}
     if label is None:
         with torch.inference_mode():
             logits = model(**inputs, task=task).logits
@@ -100,10 +111,29 @@ def explain(
     if name is None:
         name = str(recording) if isinstance(recording, (str, Path)) else ""
     return ChannelAttribution(
-        channels=channels, values=values.mean(0).numpy(), method=method, task=task,
+        channels=read.channels, values=values.mean(0).numpy(), method=method, task=task,
         label="" if rollout else label, onset_s=tuple(map(float, onsets_s)),
-        recording=name, simulated=card.simulated,
+        recording=name, simulated=card.simulated, findings=read.findings,
     )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowInputs:
+    """Windows as the model takes them.
+
+    Parameters
+    ----------
+    inputs : dict
+        ``input_values`` float32 (windows, channels, patches, 200) and ``channel_ids``.
+    channels : tuple of str
+        In the order of the inputs.
+    findings : tuple of Finding
+        What is odd about the recording.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    channels: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def window_inputs(
@@ -114,84 +144,109 @@ def window_inputs(
     allow_missing: int | None = None,
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
-) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+) -> WindowInputs:
     """Windows of a recording as the model takes them.
 
     Parameters
     ----------
     onsets_s : sequence of float
-        In seconds, to the nearest sample at the task's rate.
+        In seconds from the recording's start, to the nearest sample at the task's rate. A window
+        lies within one part of the recording.
 
-    Returns
-    -------
-    inputs : dict
-        ``input_values`` float32 (windows, channels, patches, 200) and ``channel_ids``.
-    channels : tuple of str
-        In the order of the inputs.
+    Raises
+    ------
+    SignalError, UnknownChannelError, TypeError, ValueError
+        See :func:`explain`.
 
     Notes
     -----
-    The recording is filtered piece by piece, exactly as :func:`modeling_mteeg.prediction.predict`
-    does, up to the last of the windows; memory does not grow with its length. Where no
-    low-pass can be applied (100 and 128 Hz) what is close to Nyquist differs a little from
-    ``predict``: see :class:`modeling_mteeg.recordings.stream_filter.StreamFilter`.
+    The recording is filtered part by part and piece by piece, exactly as
+    :func:`modeling_mteeg.prediction.predict` does, and judged as a whole; memory does not grow with
+    its length. Where no low-pass can be applied (100 and 128 Hz) what is close to Nyquist differs a
+    little from ``predict``: see :class:`modeling_mteeg.recordings.stream_filter.StreamFilter`.
     """
     source = open_recording(recording, unit, rename)
-    for sentence in source.notes:
-        warnings.warn(sentence, RecordingWarning, stacklevel=2)
-    choice = choose_for_task(source, card, allow_missing)
-    length_s = source.samples / source.rate_hz
+    asked = Asked(allow_missing=allow_missing, rename=rename or {})
+    plan = plan_task(source, card, asked)
+    places = _places(plan, source, onsets_s)
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="A recording is shorter")  # a finding
+                signal, found = _gather(source, plan, places)
+            break
+        except OtherUnitError as error:  # without them, where the task lets them be missing
+            source = without_unfit(source, error)
+            plan = plan_task(source, card, asked)
+    values = torch.from_numpy(signal / np.float32(card.scale_uv))
+    ids = torch.from_numpy(channel_ids(plan.choice.names, card.bipolar))
+    findings = [one for one in (*plan.remarks, *found) if isinstance(one, Finding)]
+    return WindowInputs(
+        {"input_values": values.unflatten(-1, (card.patches, -1)), "channel_ids": ids},
+        plan.choice.names,
+        tuple(findings),
+    )
+
+
+def _places(
+    plan: TaskPlan, source: Source, onsets_s: Sequence[float]
+) -> list[tuple[PartWindows, int]]:
+    """The part that every window lies in, and its first sample there at the task's rate."""
+    card = plan.card
     if not len(onsets_s):
         raise ValueError("onsets_s: expected at least one window, found none.")
+    half_s = 0.5 / card.rate_hz
+    spans = [
+        (place.part.onset_s, place.part.onset_s + place.part.samples / source.rate_hz)
+        for place in plan.places
+    ]
+    found = []
     for onset in onsets_s:
-        if not (onset >= 0 and onset + card.window_s <= length_s + 0.5 / card.rate_hz):
+        within = [
+            place
+            for place, (first_s, last_s) in zip(plan.places, spans, strict=True)
+            if first_s - half_s <= onset and onset + card.window_s <= last_s + half_s
+        ]
+        if not within:
+            ranges = spans_text([(first_s, last_s - card.window_s) for first_s, last_s in spans])
+            inside = " (it lies within one part)" if len(source.parts) > 1 else ""
             raise SignalError(
-                f"A window of task {card.name!r} is {card.window_s:g} s long: expected an onset "
-                f"from 0 to {length_s - card.window_s:g} s, found {onset:g} s."
+                f"A window of task {card.name!r} is {card.window_s:g} s long{inside}: expected an "
+                f"onset from {ranges}, found {onset:g} s."
             )
-    starts = [round(onset * card.rate_hz) for onset in onsets_s]
-    signal = _gather(source, choice, card, starts)
-    try:
-        note = check_channels(signal, choice.names, source.unit)
-    except OtherUnitError as error:  # without them, where the task lets them be missing
-        choice = choose_for_task(without_unfit(source, error), card, allow_missing)
-        signal = _gather(source, choice, card, starts)
-        note = check_channels(signal, choice.names, source.unit)
-    for sentence in (missing_note(choice) if choice.reasons else "", note):
-        if sentence:
-            warnings.warn(sentence, stacklevel=2)
-    values = torch.from_numpy(signal / np.float32(card.scale_uv))
-    ids = torch.from_numpy(channel_ids(choice.names, card.bipolar))
-    patches = values.unflatten(-1, (card.patches, -1))
-    return {"input_values": patches, "channel_ids": ids}, choice.names
+        start = round((onset - within[0].part.onset_s) * card.rate_hz)
+        found.append((within[0], min(max(start, 0), within[0].samples - plan.window)))
+    return found
 
 
 def _gather(
-    source: Source, choice: ChannelChoice, card: TaskCard, starts: Sequence[int]
-) -> np.ndarray:
-    """float32 (windows, channels, samples) in microvolt, from samples at the task's rate."""
-    filters = (card.highpass_hz, card.lowpass_hz, card.notch_hz)
-    info = preprocessing_info(source.rate_hz, card.rate_hz, *filters)
-    size, order = round(card.window_s * card.rate_hz), choice.needed
-    windows = np.zeros((len(starts), len(choice.names), size), dtype=np.float32)
-    stream = StreamFilter(info, len(order), source.samples)
-    place = 0
-    for filtered in _filtered(BlockReader(source, order), stream):
-        piece = choice.derive(filtered, order)
-        for window, start in zip(windows, starts, strict=True):
-            first, last = max(start, place), min(start + size, place + piece.shape[1])
-            if first < last:
-                window[:, first - start : last - start] = piece[:, first - place : last - place]
-        place += piece.shape[1]
-        if place >= max(starts) + size:
-            break
-    return windows
+    source: Source, plan: TaskPlan, places: Sequence[tuple[PartWindows, int]]
+) -> tuple[np.ndarray, list[Finding]]:
+    """float32 (windows, channels, samples) in microvolt, and what the whole recording shows."""
+    choice, order = plan.choice, plan.choice.needed
+    windows = np.zeros((len(places), len(choice.names), plan.window), dtype=np.float32)
+    checks = RunningChecks(choice, sum(place.samples for place in plan.places), source.unit)
+    for place in plan.places:
+        rows = sorted(
+            (start, row) for row, (within, start) in enumerate(places) if within.part == place.part
+        )
+        cutter = WindowsAt(plan.window, [start for start, _ in rows], len(choice.names))
+        stream = StreamFilter(plan.info, len(order), place.part.samples)
+        cut = []
 
+        def take(filtered: np.ndarray, cutter=cutter, cut=cut) -> None:
+            piece = choice.derive(filtered, order)
+            checks.see_filtered(piece)
+            cut.extend(cutter.push(piece)[1])
 
-def _filtered(reader: BlockReader, stream: StreamFilter) -> Iterator[np.ndarray]:
-    for _, signal in reader:
-        yield stream.push(signal)
-    yield stream.finish()
+        for _, signal in BlockReader(source, order, part=place.part):
+            checks.see_recorded(choice.derive(signal, order))
+            take(stream.push(signal))
+        take(stream.finish())
+        checks.end_part()
+        for (_, row), window in zip(rows, cut, strict=True):
+            windows[row] = window
+    return windows, checks.finish()
 
 
 def class_to_explain(card: TaskCard, probabilities: np.ndarray) -> int:

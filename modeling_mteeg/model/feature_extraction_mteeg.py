@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,18 +14,18 @@ from .channel_choice import choose_channels, read_channels, without_unfit
 from .channels import channel_ids
 from .extraction_findings import on_channels, on_filters, on_unfiltered, on_windows
 from .filter_chain import PreprocessingInfo
-from .findings import Finding, sentences
+from .finding_warnings import warn_of
+from .findings import Finding
 from .mains_notch import NotchHz, checked_notch
 from .preprocessing import apply_filters, preprocessing_info
-from .recording_headers import RecordingWarning
 from .recording_sources import Source, open_source
 from .signal_checks import (
     OtherUnitError,
     SignalError,
-    check_channels,
     check_finite,
     flat_by_span,
-    flat_note,
+    flat_finding,
+    quiet_finding,
     unit_factor,
 )
 from .task_card import MAX_RATE_HZ, TaskCard
@@ -218,8 +217,7 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             cut = self._windows(source, settings, stride_s, filter)
         except OtherUnitError as error:  # without them, where the task lets them be missing
             cut = self._windows(without_unfit(source, error), settings, stride_s, filter)
-        for sentence in (*cut.remarks, *sentences(cut.findings)):
-            warnings.warn(sentence, RecordingWarning, stacklevel=2)
+        warn_of((*cut.remarks, *cut.findings))
         values = np.ascontiguousarray(cut.values / np.float32(settings.scale_uv), dtype=np.float32)
         features = BatchFeature(
             {"input_values": values, "channel_ids": cut.ids}, tensor_type=return_tensors
@@ -249,14 +247,13 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         pieces = np.split(signal, ends, axis=2)  # views
         spans = [(piece.max(axis=2) - piece.min(axis=2)).max(axis=0) for piece in pieces]
         flat = flat_by_span(np.max(spans, axis=0), names)
-        flat_text = flat_note(flat, len(names))
+        flat_ones = flat_finding(flat, len(names))
         pieces = [piece * factor for piece in pieces]
         filtered = _filtered(pieces, info)
-        quiet_text = check_channels(filtered, names, source.unit, flat)
+        quiet_ones = quiet_finding(filtered, names, source.unit, flat)
         findings = [*source.findings, *on_channels(source, choice, settings.channels is None)]
         findings += on_filters(source, parts, info)
-        findings += [Finding("flat", flat_text, channels=tuple(flat))] if flat else []
-        findings += [Finding("quiet", quiet_text)] if quiet_text else []
+        findings += [finding for finding in (flat_ones, quiet_ones) if finding]
         remarks = list(on_unfiltered(pieces[0], source, *settings.filters[:2])) if plain else []
         if plan is None:
             remarks += self._rest(filtered.shape[2] - length, source, settings)

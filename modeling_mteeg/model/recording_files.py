@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .file_choice import check_choice, hint_after_failure
+from .finding_warnings import warn_of
 from .findings import Finding
 from .record_times import may_have_gaps, order_fault, stretches, time_fault
-from .recording_headers import RecordingError, RecordingWarning, read_cnt_header, read_edf_header
+from .recording_headers import RecordingError, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
 _EPOCHS = re.compile(r"[-_]epo\.fif(\.gz)?$")
@@ -58,8 +59,7 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
             f"{path}: epochs, {len(raw)} windows that are cut already. Expected a continuous "
             "recording: open the one they were cut from, or give the file to the feature extractor."
         )
-    for finding in findings:
-        warnings.warn(str(finding), RecordingWarning, stacklevel=2)
+    warn_of(findings)
     return raw
 
 

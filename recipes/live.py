@@ -9,6 +9,8 @@ amplifier's software offers, and prints label and probabilities of every window.
 
 An answer comes about 20 s after its window: the 0.1 Hz high-pass looks so far ahead. Less delay,
 for answers that differ: --lookahead 5 (approximate) or --highpass 1 (another signal).
+
+A stream has no gaps: of a recording that has parts (pauses, joined files) one is played, --part 2.
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ import argparse
 import contextlib
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from modeling_mteeg.model.recording_files import read_recording
+from modeling_mteeg.model.channel_choice import rows_by_name
+from modeling_mteeg.model.findings import sentences
+from modeling_mteeg.model.record_parts import spans_text
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
+from modeling_mteeg.prediction.live_checks import LiveWindowError
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
 from modeling_mteeg.prediction.task_loading import load_tasks
+from modeling_mteeg.recordings.block_reader import open_recording
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,17 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds = None if args.seconds is None else args.seconds / args.speed
         try:
             for chunk in new_samples(stream, seconds, args.patience, ended):
-                for result in live.push(chunk):
-                    count += 1
-                    print(line(result), flush=True)
+                count += tell(live.push, chunk, begun=count > 0)
         except KeyboardInterrupt:
             print("Interrupted; the rest of what arrived follows.")
         if live.samples_in == 0:
             print("The stream ended before a sample arrived.", file=sys.stderr)
             return 1
-        for result in live.finish():
-            count += 1
-            print(line(result), flush=True)
+        count += tell(live.finish, begun=count > 0)
     heard_s = live.samples_in / rate_hz
     if recorded_s is not None and args.seconds is None and recorded_s - heard_s > 0.05:
         print(
@@ -67,13 +69,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def tell(give: Callable[..., list[LiveResult]], *chunk: Any, begun: bool) -> int:
+    """Print the answers that samples, or the end, give; returns how many there are.
+
+    A window without an answer gets a line of its own, unless none had one before: then something is
+    wrong with the stream, and not with a window.
+    """
+    try:
+        results, fault = give(*chunk), None
+    except LiveWindowError as error:
+        results, fault = error.answers, error
+        if not begun and not results:
+            raise
+    for result in results:
+        print(line(result), flush=True)
+    if fault is not None:
+        print(" ".join([f"No answer: {fault}", *getattr(fault, "__notes__", ())]), flush=True)
+    return len(results)
+
+
 def line(result: LiveResult) -> str:
-    """One answer as a line: window, task, label, probabilities."""
+    """One answer as a line: window, task, label, probabilities, what is wrong with the window."""
     parts = "  ".join(f"{label} {value:.3f}" for label, value in result.probabilities.items())
-    flat = f"  (flat: {', '.join(result.flat)})" if result.flat else ""
+    flat = f"flat: {', '.join(result.flat)}" if result.flat else ""
+    quiet = [", ".join(one.channels) for one in result.findings if one.code == "quiet"]
+    said = [
+        text for text in (flat, result.marked, *(f"very small: {one}" for one in quiet)) if text
+    ]
+    remarks = f"  ({'; '.join(said)})" if said else ""
     return (
         f"{result.onset_s:8.1f} to {result.end_s:8.1f} s  {result.task}  {result.label}:  "
-        f"{parts}{flat}"
+        f"{parts}{remarks}"
     )
 
 
@@ -92,7 +118,7 @@ def source(args: argparse.Namespace) -> Iterator[tuple[Any, Any, float | None]]:
         return
     from mne_lsl.player import PlayerLSL
 
-    raw = faster(read_recording(args.recording), args.speed)
+    raw = played(args.recording, args.part, args.speed)
     name = f"mteeg-{uuid.uuid4().hex[:8]}"
     chunk = max(1, round(0.05 * raw.info["sfreq"]))
     with PlayerLSL(
@@ -106,13 +132,33 @@ def source(args: argparse.Namespace) -> Iterator[tuple[Any, Any, float | None]]:
             stream.disconnect()
 
 
-def faster(raw: Any, speed: float) -> Any:
-    """The EEG of a recording, announced at ``speed`` times its rate so that it plays faster."""
+def played(path: str, number: int | None, speed: float) -> Any:
+    """The EEG of a recording's part, announced at ``speed`` times its rate so that it plays faster.
+
+    Raises
+    ------
+    ValueError
+        It has several parts and none is chosen, or not so many.
+    """
     import mne
 
-    raw = raw.pick("eeg")
-    info = mne.create_info(raw.ch_names, raw.info["sfreq"] * speed, "eeg", verbose="error")
-    return mne.io.RawArray(raw.get_data(), info, verbose="error")
+    source = open_recording(path)
+    parts = source.parts
+    spans = spans_text([(p.onset_s, p.onset_s + p.samples / source.rate_hz) for p in parts])
+    if len(parts) > 1 and number is None:
+        raise ValueError(
+            f"{path} has {len(parts)} parts, recorded at {spans}, and a stream has no gaps: play "
+            f"one of them with --part 1 to --part {len(parts)}."
+        )
+    if not 1 <= (number or 1) <= len(parts):
+        raise ValueError(f"--part: expected 1 to {len(parts)} ({spans}), found {number}.")
+    for sentence in sentences(one for one in source.findings if one.code != "parts"):
+        print(f"note: {sentence}", file=sys.stderr)
+    rows = {name: same[0] for name, same in rows_by_name(source).items()}
+    part = parts[(number or 1) - 1]
+    signal = source.read_span(list(rows.values()), part.start, part.stop)[0]  # volt
+    info = mne.create_info(list(rows), source.rate_hz * speed, "eeg", verbose="error")
+    return mne.io.RawArray(signal, info, verbose="error")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -121,6 +167,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("recording", nargs="?", help="file to play (EDF, BDF, FIF ...), instead of --stream")
+    add("--part", type=int, metavar="N", help="of a recording that has several: which to play")
     add("--stream", help="name of a stream to connect to")
     add("--base", required=True, help="folder or Hub id of the base")
     add("--revision", default="main", help="revision of the base on the Hub")
@@ -136,6 +183,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.recording is None) == (args.stream is None):
         parser.error("expected either a recording to play or --stream NAME")
+    if args.stream is not None and args.part is not None:
+        parser.error("--part: expected a recording to play with it, found --stream")
     if args.stream is not None and args.speed != 1.0:
         parser.error("--speed: expected a recording to play with it, found --stream")
     if args.speed <= 0:

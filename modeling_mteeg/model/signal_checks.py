@@ -29,6 +29,7 @@ OTHER_UNIT = 300.0
 """Ratio to the others' amplitude from which on a channel is named; units differ by 1000."""
 _LEAST_UNIT = 1e-8  # volt that are taken for microvolt are at 1e-6
 MOST_SAMPLES = 5_000  # of a channel: enough for quartiles, cheap beside the filters
+_WINDOW_SAMPLES = 500  # of one that is judged while the signal comes in
 
 
 class SignalError(ValueError):
@@ -261,7 +262,28 @@ def quiet_finding(
     SignalError
         See :func:`check_unit`.
     """
-    amplitudes = amplitudes_uv(signal_uv)
+    median_uv = amplitude_uv(signal_uv)
+    finding = judge_amplitudes(amplitudes_uv(signal_uv), median_uv, names, unit, flat)
+    _log_unusual(median_uv)
+    return finding
+
+
+def window_finding(window_uv: np.ndarray, names: Sequence[str], unit: str) -> Finding | None:
+    """:func:`quiet_finding` of one short window (channels, samples), none of them flat."""
+    step = max(1, window_uv.shape[1] // _WINDOW_SAMPLES)
+    low, high = np.percentile(window_uv[:, ::step], [25, 75], axis=1)
+    amplitudes = (high - low) / 1.349
+    return judge_amplitudes(amplitudes, typical_uv(amplitudes), names, unit, ())
+
+
+def judge_amplitudes(
+    amplitudes: np.ndarray,
+    median_uv: float,
+    names: Sequence[str],
+    unit: str,
+    flat: Sequence[str] | None,
+) -> Finding | None:
+    """:func:`quiet_finding` by the amplitudes of the channels (channels,) and their median."""
     foreign = _foreign(amplitudes, names, AT_REST)
     loud = {name: ratio for name, ratio in foreign.items() if ratio > 1}
     quiet = {name: ratio for name, ratio in foreign.items() if ratio < 1}
@@ -272,7 +294,7 @@ def quiet_finding(
         small = {name: ratio for name, ratio in small.items() if name not in flat}
         if 2 * len(small) > len(names) - len(flat):
             raise OtherUnitError(small, len(names))
-    check_unit(signal_uv, unit)
+    _check_median(median_uv, unit)
     if not quiet:
         return None
     shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in quiet.items())
@@ -301,16 +323,24 @@ def check_unit(signal_uv: np.ndarray, unit: str) -> None:
         The median amplitude lies outside :data:`PLAUSIBLE_UV`; the likely unit is named.
     """
     median_uv = amplitude_uv(signal_uv)
+    _check_median(median_uv, unit)
+    _log_unusual(median_uv)
+
+
+def _log_unusual(median_uv: float) -> None:
+    if not _USUAL_UV[0] <= median_uv <= _USUAL_UV[1]:
+        logger.warning(
+            "The median amplitude is %.3g microvolt; EEG usually has 2 to 200. "
+            "Check unit and gain.",
+            median_uv,
+        )
+
+
+def _check_median(median_uv: float, unit: str) -> None:
     if median_uv == 0:
         raise SignalError("Expected EEG, found no activity in any channel after filtering.")
     low, high = PLAUSIBLE_UV
     if low <= median_uv <= high:
-        if not _USUAL_UV[0] <= median_uv <= _USUAL_UV[1]:
-            logger.warning(
-                "The median amplitude is %.3g microvolt; EEG usually has 2 to 200. "
-                "Check unit and gain.",
-                median_uv,
-            )
         return
     number = median_uv / UNITS_UV[unit]
     likely = min(UNITS_UV, key=lambda name: abs(np.log10(number * UNITS_UV[name] / _TYPICAL_UV)))

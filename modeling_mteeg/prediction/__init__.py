@@ -2,6 +2,7 @@
 
 from .engine import predict
 from .live import LivePredictor, LiveResult
+from .live_checks import LiveWindowError
 from .result import Prediction
 
-__all__ = ["LivePredictor", "LiveResult", "Prediction", "predict"]
+__all__ = ["LivePredictor", "LiveResult", "LiveWindowError", "Prediction", "predict"]

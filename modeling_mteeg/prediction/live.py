@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..model.channel_choice import missing_note
-from ..model.channels import channel_ids, clean_name
+from ..model.channels import clean_name
+from ..model.findings import Finding
 from ..model.preprocessing import preprocessing_info
 from ..model.recording_sources import Source
-from ..model.signal_checks import SignalError, check_channels, flat_channels, unit_factor
-from ..model.task_card import TaskCard
-from ..recordings.montage import choose_for_task
-from ..recordings.sliding import SlidingWindows, stride_samples
-from ..recordings.stream_filter import StreamFilter
+from ..model.signal_checks import SignalError, unit_factor
+from .live_checks import LiveWindowError, WindowFacts
+from .live_groups import FilterGroup, TaskStream
 from .onnx_forward import OnnxForward
 from .task_loading import cards_of
 
@@ -41,6 +39,10 @@ class LiveResult:
         Of every class; they sum to 1.
     flat : tuple of str
         Channels that carry no signal in this window.
+    marked : str
+        What is wrong with the window, such as ``constant: F3 F4``; empty where nothing is.
+    findings : tuple of Finding
+        All that is odd about the signal in this window.
     """
 
     task: str
@@ -49,50 +51,13 @@ class LiveResult:
     label: str
     probabilities: dict[str, float]
     flat: tuple[str, ...] = ()
+    marked: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def end_s(self) -> float:
         """Where the window ends."""
         return self.onset_s + self.duration_s
-
-
-class _TaskWindows:
-    """One task's channels and windows, cut from the output of the filter that it shares."""
-
-    def __init__(
-        self, card: TaskCard, source: Source, stride_s: float | None, allow_missing: int | None
-    ) -> None:
-        choice = choose_for_task(source, card, allow_missing)
-        self.card, self.choice, self.names = card, choice, choice.names
-        if choice.missing:
-            logger.warning("Task %r: %s", card.name, missing_note(choice))
-        self.rows = [source.names.index(name) for name in choice.needed]
-        self.ids = torch.from_numpy(channel_ids(choice.names, card.bipolar))
-        window = round(card.window_s * card.rate_hz)
-        stride = window if stride_s is None else stride_samples(stride_s, card.rate_hz)
-        self.windows = SlidingWindows(window, stride, len(choice.names))
-        self.checked = False
-
-    def push(self, signal: np.ndarray, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Onsets and windows that the next samples of the electrodes ``rows`` complete."""
-        place = {row: index for index, row in enumerate(rows)}
-        needed = signal[[place[row] for row in self.rows]]
-        return self.windows.push(self.choice.derive(needed, self.choice.needed))
-
-
-class _Group:
-    """Tasks with the same filters: one stream of the electrodes that any of them needs."""
-
-    def __init__(self, members: list[_TaskWindows], info, samples: int | None) -> None:
-        self.members = members
-        self.rows = sorted({row for member in members for row in member.rows})
-        stride_s = min(member.windows.stride / member.card.rate_hz for member in members)
-        self.filter = StreamFilter(info, len(self.rows), samples, hop_s=stride_s)
-
-    def needed(self, lookahead_s: float | None) -> int | None:
-        """Samples after which the next window of any member is complete; None: at the end."""
-        end = min(member.windows.next_end for member in self.members)
-        return self.filter.samples_needed(end, lookahead_s)
 
 
 class LivePredictor:
@@ -174,7 +139,7 @@ class LivePredictor:
         self._factor, self._lookahead_s = unit_factor(unit), lookahead_s
         source = Source("array", self.channels, self.rate_hz, _unread, cut=False, unit=unit)
         self._copies = _copies(self.channels)
-        members = [_TaskWindows(card, source, stride_s, allow_missing) for card in cards]
+        members = [TaskStream(card, source, stride_s, allow_missing) for card in cards]
         self._groups = self._grouped(members, samples, highpass_hz)
         self._exported: dict[str, OnnxForward] = {}
         if onnx is not None:
@@ -187,9 +152,11 @@ class LivePredictor:
         self.samples_in = 0
         self._finished = False
 
-    def _grouped(self, members, samples: int | None, highpass_hz: float | None) -> list[_Group]:
+    def _grouped(
+        self, members, samples: int | None, highpass_hz: float | None
+    ) -> list[FilterGroup]:
         """Members by the filters that they ask for."""
-        by_filters: dict[tuple, list[_TaskWindows]] = {}
+        by_filters: dict[tuple, list[TaskStream]] = {}
         for member in members:
             card = member.card
             highpass = card.highpass_hz if highpass_hz is None else highpass_hz
@@ -200,8 +167,20 @@ class LivePredictor:
             info = preprocessing_info(self.rate_hz, *filters)
             for sentence in info.left_out:
                 logger.warning(sentence)
-            groups.append(_Group(sharing, info, samples))
+            groups.append(FilterGroup(sharing, info, samples))
         return groups
+
+    @property
+    def findings(self) -> dict[str, tuple[Finding, ...]]:
+        """By task, how the stream's channels differ from the task's; known from the start."""
+        return {
+            member.card.name: (
+                *member.findings,
+                *(Finding("filter-left-out", text) for text in group.filter.info.left_out),
+            )
+            for group in self._groups
+            for member in group.members
+        }
 
     @property
     def delay_s(self) -> float:
@@ -234,18 +213,18 @@ class LivePredictor:
         Raises
         ------
         SignalError
-            NaN or infinity in a channel that is needed (with its name and time), two channels of
-            one name that differ, or numbers that cannot be EEG in their unit.
+            NaN or infinity in a channel that is needed (with its name and time), or two channels of
+            one name that differ. Nothing of such a chunk is taken, so that a repaired one can
+            follow.
+        LiveWindowError
+            In a window channels are in another unit than the others, or the numbers cannot be EEG
+            in their unit. The chunk is taken, and the stream can go on: the next windows are
+            judged anew. ``answers`` of the error are those of all other windows.
         ValueError
             A chunk of another shape, or a stream that is finished.
-
-        Notes
-        -----
-        Nothing of a chunk is taken where the chunk is at fault, so that a repaired one can follow.
-        The unit is judged by the first window of every task; if it is wrong, start anew.
         """
         chunk = self._checked(chunk)
-        results, place = [], 0
+        results, faults, place = [], [], 0
         while place < chunk.shape[1]:
             # The chunk is cut where a window of any group gets its last sample: answers come then,
             # and in the same passes whatever the sizes of the chunks.
@@ -257,13 +236,14 @@ class LivePredictor:
             self.samples_in += step
             blocks = []
             for group, count in zip(self._groups, needed, strict=True):
+                group.recorded.push(piece[group.rows])
                 # (electrodes, samples at the tasks' rate), in microvolt
                 block = group.filter.push(piece[group.rows] * self._factor)
                 if count is not None and self.samples_in >= count:
                     block = np.concatenate([block, group.filter.drain(self._lookahead_s)], axis=1)
                 blocks.append(block)
-            results += self._answers(blocks)
-        return results
+            results += self._answers(blocks, faults)
+        return _given(results, faults)
 
     def finish(self) -> list[LiveResult]:
         """End the signal and return the answers for what is left of it.
@@ -276,36 +256,52 @@ class LivePredictor:
 
         Raises
         ------
+        LiveWindowError
+            As for :meth:`push`.
         ValueError
             Nothing was pushed, or not the ``samples`` that were announced.
         """
         self._check_open()
         self._finished = True
-        return self._answers([group.filter.finish() for group in self._groups])
+        faults: list[LiveWindowError] = []
+        results = self._answers([group.filter.finish() for group in self._groups], faults)
+        return _given(results, faults)
 
-    def _answers(self, blocks: list[np.ndarray]) -> list[LiveResult]:
-        """Cut windows from the filters' output, one block per group, and predict them."""
-        batches = []
-        for group, block in zip(self._groups, blocks, strict=True):
-            if block.shape[1]:
-                for member in group.members:
-                    batches.append((member, *member.push(block, group.rows)))
-        batches = [batch for batch in batches if len(batch[1])]
-        if not batches:
-            return []
+    def _answers(self, blocks: list[np.ndarray], faults: list[LiveWindowError]) -> list[LiveResult]:
+        """Cut windows from the filters' output, one block per group, judge and predict them."""
         results = []
-        for member, onsets, windows in batches:
-            if not member.checked:
-                small = check_channels(windows[:1], member.names, self.unit)
-                if small:
-                    logger.warning(small)
-                member.checked = True
-            rows = self._probabilities(member, windows)
-            for onset, window, row in zip(onsets, windows, rows, strict=True):
-                results.append(_result(member, int(onset), window, row))
+        for group, block in zip(self._groups, blocks, strict=True):
+            for member in group.members if block.shape[1] else ():
+                onsets, windows = member.push(block, group.rows)
+                facts = [
+                    self._judged(group, member, onset, window, faults)
+                    for onset, window in zip(onsets.tolist(), windows, strict=True)
+                ]
+                fit = [number for number, found in enumerate(facts) if found is not None]
+                if fit:
+                    rows = self._probabilities(member, windows[fit])
+                    results += [
+                        _result(member, int(onsets[number]), facts[number], row)
+                        for number, row in zip(fit, rows, strict=True)
+                    ]
         return sorted(results, key=lambda result: result.end_s)
 
-    def _probabilities(self, member: _TaskWindows, windows: np.ndarray) -> list[list[float]]:
+    @staticmethod
+    def _judged(
+        group: FilterGroup, member: TaskStream, onset: int, window: np.ndarray, faults: list
+    ) -> WindowFacts | None:
+        """What was found about a window; None where it cannot be answered."""
+        try:
+            second = onset / member.card.rate_hz
+            facts = member.checks.judge(second, window, *group.during(member, onset))
+        except LiveWindowError as error:
+            faults.append(error)
+            return None
+        for finding in facts.findings:
+            member.log(finding)
+        return facts
+
+    def _probabilities(self, member: TaskStream, windows: np.ndarray) -> list[list[float]]:
         """Class probabilities of every window, (k, channels, samples) each in microvolt."""
         card = member.card
         values = torch.from_numpy(windows / np.float32(card.scale_uv))
@@ -353,7 +349,17 @@ class LivePredictor:
         return chunk
 
 
-def _result(member: _TaskWindows, onset: int, window: np.ndarray, row: list[float]) -> LiveResult:
+def _given(results: list[LiveResult], faults: list[LiveWindowError]) -> list[LiveResult]:
+    """The answers; where windows have none, an error that holds the others."""
+    if faults:
+        faults[0].answers = results
+        if len(faults) > 1:
+            faults[0].add_note(f"{len(faults) - 1} more windows have no answer.")
+        raise faults[0]
+    return results
+
+
+def _result(member: TaskStream, onset: int, facts: WindowFacts, row: list[float]) -> LiveResult:
     card = member.card
     return LiveResult(
         task=card.name,
@@ -361,7 +367,9 @@ def _result(member: _TaskWindows, onset: int, window: np.ndarray, row: list[floa
         duration_s=card.window_s,
         label=card.labels[int(card.decide(np.array([row]))[0])],
         probabilities=dict(zip(card.labels, row, strict=True)),
-        flat=tuple(flat_channels(window[None], member.names)),
+        flat=facts.flat,
+        marked=facts.marked,
+        findings=facts.findings,
     )
 
 

@@ -7,12 +7,14 @@ import uuid
 
 import numpy as np
 import pytest
+from odd_files import time_stamps, write_odd_edf
 from places import ROOT
 from tiny_live import ELECTRODES, feed, rows
 from tiny_models import model_with_tasks
 from tiny_recordings import pink_eeg, raw_of
 
-from modeling_mteeg.prediction.live import LivePredictor
+from modeling_mteeg.prediction.live import LivePredictor, LiveResult
+from modeling_mteeg.prediction.live_checks import LiveWindowError
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
 
 RECIPE = ROOT / "recipes" / "live.py"
@@ -146,9 +148,43 @@ def test_the_recipe_plays_a_recording_and_prints_answers_and_an_end(tmp_path, ca
 
 @pytest.mark.parametrize(
     "arguments", [[], ["file.edf", "--stream", "x"], ["--stream", "x", "--speed", "2"],
-                  ["file.edf", "--speed", "0"]],
+                  ["file.edf", "--speed", "0"], ["--stream", "x", "--part", "2"]],
 )  # fmt: skip
 def test_the_recipe_says_what_it_expects(arguments, capsys):
     with pytest.raises(SystemExit):
         recipe().parse_arguments([*arguments, "--base", "b", "--task", "t"])
     assert "expected" in capsys.readouterr().err
+
+
+def test_the_recipe_plays_one_part_of_a_recording(tmp_path):
+    seconds = [*range(20), *range(60, 85)]
+    signal = pink_eeg(100, len(seconds), 2) - 3000
+    path = write_odd_edf(
+        tmp_path / "a.edf", signal, ["C3", "C4"], 100, kind="EDF+D", stamps=time_stamps(seconds)
+    )
+    with pytest.raises(ValueError, match=r"2 parts, recorded at 0 to 20 s, 60 to 85 s.*--part 2"):
+        recipe().played(path, None, 1.0)
+    with pytest.raises(ValueError, match=r"--part: expected 1 to 2 .*found 3"):
+        recipe().played(path, 3, 1.0)
+    played = recipe().played(path, 2, 4.0)
+    assert (played.ch_names, played.info["sfreq"]) == (["C3", "C4"], 400.0)
+    np.testing.assert_allclose(played.get_data() * 1e6, signal[:, 2000:], atol=0.06)
+
+
+def test_the_recipe_prints_answers_and_windows_without_one(capsys):
+    marks = {"flat": ("C3",), "marked": "constant: C3"}
+    found = LiveResult("tuab", 2.0, 2.0, "normal", {"normal": 0.75, "abnormal": 0.25}, **marks)
+
+    def push(chunk):
+        error = LiveWindowError("tuab", 4.0, 2.0, "Expected all channels in one unit.")
+        error.answers = [found] * chunk
+        raise error
+
+    assert recipe().tell(lambda: [found], begun=False) == 1
+    assert recipe().tell(push, 1, begun=True) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("normal 0.750  abnormal 0.250  (flat: C3; constant: C3)")
+    assert lines[2] == "No answer: Task 'tuab', window from 4 to 6 s: Expected all channels in " \
+                       "one unit."  # fmt: skip
+    with pytest.raises(LiveWindowError):
+        recipe().tell(push, 0, begun=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..model.findings import Finding
 from ..model.task_card import TaskCard
 from ..pictures import save_prediction, save_scalp
 from ..pictures.sleep import stage_order
@@ -98,6 +99,7 @@ class TaskAnswer:
     notes: tuple[str, ...]
     files: Mapping[str, Path]
     warning: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -194,8 +196,7 @@ class _Work:
             )
         return TaskAnswer(
             self.target.task, task_facts(prediction), tuple(pictures), columns, rows, more,
-            prediction.notes,
-            files, warning,
+            prediction.notes, files, warning, prediction.findings,
         )  # fmt: skip
 
     def _draw(self) -> Picture:

@@ -74,8 +74,10 @@ def examine(
 
 def fit_of(task: str, card: TaskCard, source: Source) -> Fit:
     """How a task's channels are found among those of a recording."""
-    if source.samples / source.rate_hz < card.window_s:
-        return Fit(task, False, f"shorter than its window of {card.window_s:g} s")
+    longest_s = max((part.samples for part in source.parts), default=0) / source.rate_hz
+    if longest_s < card.window_s:
+        what = "every part is shorter" if len(source.parts) > 1 else "shorter"
+        return Fit(task, False, f"{what} than its window of {card.window_s:g} s")
     try:
         choice = choose_channels(source, card.channels or None, len(card.channels))
     except ValueError:
@@ -102,14 +104,13 @@ def _other_names(missing: Sequence[str], source: Source) -> str:
 
 
 def recording_facts(raw: Any, path: Path) -> dict[str, str]:
-    """Name, length, rate and number of channels."""
-    rate = float(raw.info["sfreq"])
-    return {
-        "Recording": path.name,
-        "Length": length_text(raw.n_times / rate),
-        "Rate": f"{rate:g} Hz",
-        "Channels": f"{len(raw.ch_names)}",
-    }
+    """Name, length (pauses counted), parts where there are several, rate, number of channels."""
+    source = open_source(raw)
+    facts = {"Recording": path.name, "Length": length_text(source.end_s)}
+    if len(source.parts) > 1:
+        recorded_s = sum(part.samples for part in source.parts) / source.rate_hz
+        facts["Parts"] = f"{len(source.parts)}, {length_text(recorded_s)} recorded"
+    return facts | {"Rate": f"{source.rate_hz:g} Hz", "Channels": f"{len(raw.ch_names)}"}
 
 
 def length_text(seconds: float) -> str:

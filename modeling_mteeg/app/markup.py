@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
+from ..model.findings import Finding
 from ..model.task_card import TaskCard
 from .examine import Fit
 
@@ -33,6 +34,8 @@ CSS = """
 .mteeg-warning { border-color: #E69F00; }
 .mteeg-error h3, .mteeg-note h3 { margin: 0 0 4px; font-size: 1rem; }
 .mteeg-small { opacity: 0.8; font-size: 0.9rem; line-height: 1.45; }
+.mteeg-found { padding: 6px 14px; font-size: 0.9rem; margin-top: 6px; }
+.mteeg-found ul { margin: 0; padding-left: 1.2em; }
 .mteeg-room { height: 64px; }
 .mteeg-small ul, .mteeg-note ul { margin: 4px 0 0; padding-left: 1.2em; }
 .mteeg-facts { display: flex; flex-wrap: wrap; gap: 6px 22px; margin: 0; }
@@ -60,6 +63,19 @@ def error(title: str, message: str) -> str:
 def warning(message: str) -> str:
     """A box with something to keep in mind."""
     return f'<div class="mteeg-warning">{escape(message)}</div>'
+
+
+def findings(found: Iterable[Finding]) -> str:
+    """Boxes of what is odd about a recording: what is left out or marked, then what is noted."""
+    boxes = {"error": "", "warning": "", "note": ""}
+    for finding in found:
+        remedy = f"<br>{escape(finding.remedy)}" if finding.remedy else ""
+        boxes[finding.severity("predict")] += f"<li>{escape(finding.sentence)}{remedy}</li>"
+    return "".join(
+        f'<div class="mteeg-{kind} mteeg-found"><ul>{items}</ul></div>'
+        for kind, items in boxes.items()
+        if items
+    )
 
 
 def note(title: str, message: str) -> str:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..model.findings import sentences
 from . import markup
 from .answer import Answer, Options, TaskAnswer, answer, parse_names
 from .examine import examine
@@ -307,6 +308,8 @@ def _show_task(gr: Any, task: TaskAnswer) -> None:
     gr.HTML(markup.facts(task.facts))
     if task.warning:
         gr.HTML(markup.warning(task.warning))
+    if task.findings:
+        gr.HTML(markup.findings(task.findings))
     for picture in task.pictures:
         gr.HTML(markup.heading(picture.title))
         gr.Image(
@@ -322,4 +325,5 @@ def _show_task(gr: Any, task: TaskAnswer) -> None:
     with gr.Row():
         for label, path in task.files.items():
             gr.DownloadButton(label, str(path), size="sm", min_width=150, elem_classes="download")
-    gr.HTML(markup.bullets(task.notes))
+    said = sentences(task.findings)  # above
+    gr.HTML(markup.bullets(note for note in task.notes if note not in said))

@@ -6,8 +6,8 @@ Importing :mod:`modeling_mteeg` registers it. Recordings go through
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
+from ..model.finding_warnings import warn_of
+from ..model.findings import Finding
 from ..model.modeling_mteeg import MteegModel
 from ..model.recording_sources import open_source
 from ..model.task_card import TaskCard
@@ -27,8 +29,31 @@ PIPELINE_TASK = "eeg-classification"
 DEFAULT_BATCH_SIZE = 16
 _KEYS = ("array", "channels", "sampling_rate")
 _CONTINUOUS = ("stride_s", "allow_missing", "rename")
-_Windows = dict[str, tuple[TaskCard, Sequence[float | None], np.ndarray]]
-"""By task: its card, where each window starts, and probabilities (windows, classes)."""
+
+
+class LabelledWindows(list):
+    """A recording's windows, each a dict, and what is odd about the recording.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    """
+
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """A task's windows: where each starts, probabilities (windows, classes), what marks it."""
+
+    card: TaskCard
+    onset_s: Sequence[float | None]
+    probabilities: np.ndarray
+    marked: Sequence[str] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+_Windows = dict[str, _Answer]
 
 
 class EegClassificationPipeline(Pipeline):
@@ -117,9 +142,12 @@ class EegClassificationPipeline(Pipeline):
             Of one recording: its windows in order, each with ``onset`` (seconds from the
             recording's start; None where the windows were cut already), ``duration`` (seconds),
             ``label`` (the most probable one, or what the card's threshold decides), ``score`` (its
-            probability) and ``scores`` (label to probability, the largest first). With a
-            sequence as ``adapter``: such a list for every task. A list of recordings gives a list
-            of these; a generator or dataset an iterator that reads one recording at a time.
+            probability) and ``scores`` (label to probability, the largest first). Where windows
+            lie under bad annotations or channels are constant, every window has a ``note``, too,
+            empty where nothing is wrong with it. The list has an attribute ``findings``: what is
+            odd about the recording. With a sequence as ``adapter``: such a list for every task. A
+            list of recordings gives a list of these; a generator or dataset an iterator that reads
+            one recording at a time.
 
         Raises
         ------
@@ -129,9 +157,9 @@ class EegClassificationPipeline(Pipeline):
 
         Warns
         -----
-        UserWarning
-            What differs from the task's card: channels that were missing or derived, filters that
-            cannot be applied.
+        RecordingWarning
+            Every finding, and what differs from the task's card: parts, ends without a window,
+            channels that were missing or derived, filters that cannot be applied.
         """
         if isinstance(inputs, list) and not inputs:
             return []
@@ -271,15 +299,19 @@ class EegClassificationPipeline(Pipeline):
         predictions = predict(
             recording, self.model, names, unit=unit, batch_size=batch_size, **options
         )
+        tasks_of: dict[str, list[str]] = {}
         for name, prediction in predictions.items():
-            if prediction.notes:
-                where = f"{prediction.recording}: " if prediction.recording else ""
-                text = f"{where}task {name!r}: {' '.join(prediction.notes)}"
-                warnings.warn(text, stacklevel=2)
+            for note in prediction.notes:
+                tasks_of.setdefault(note, []).append(repr(name))
+        where = next(iter(predictions.values())).recording
+        for note, tasks in tasks_of.items():
+            of = f"{'tasks' if len(tasks) > 1 else 'task'} {', '.join(tasks)}"
+            warn_of([note], f"{where}: {of}: " if where else f"{of}: ")
         return {
-            name: (prediction.card, prediction.onset_s.tolist(), prediction.probabilities)
-            for name, prediction in predictions.items()
-        }
+            name: _Answer(one.card, one.onset_s.tolist(), one.probabilities, one.marked,
+                          one.findings)
+            for name, one in predictions.items()
+        }  # fmt: skip
 
     def _label_cut(self, windows, names, unit, batch_size: int, options: dict) -> _Windows:
         """Windows that are cut already."""
@@ -294,7 +326,12 @@ class EegClassificationPipeline(Pipeline):
             for name, card in cards.items()
         }
         return {
-            name: (cards[name], [None] * len(probabilities), probabilities)
+            name: _Answer(
+                cards[name],
+                [None] * len(probabilities),
+                probabilities,
+                findings=inputs[name].findings,
+            )
             for name, probabilities in self._probabilities(inputs, batch_size).items()
         }
 
@@ -321,7 +358,7 @@ class EegClassificationPipeline(Pipeline):
     def postprocess(self, model_outputs: tuple[bool, _Windows], top_k: int | None = None) -> Any:
         """Plain Python: windows as dicts."""
         single, tasks = model_outputs
-        windows = {name: _dicts(*window, top_k) for name, window in tasks.items()}
+        windows = {name: _dicts(answer, top_k) for name, answer in tasks.items()}
         return next(iter(windows.values())) if single else windows
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
@@ -336,27 +373,24 @@ class EegClassificationPipeline(Pipeline):
             self.model.save_adapter(name, Path(save_directory) / "adapters" / name)
 
 
-def _dicts(
-    card: TaskCard,
-    onsets: Sequence[float | None],
-    probabilities: np.ndarray,
-    top_k: int | None,
-) -> list[dict[str, Any]]:
+def _dicts(answer: _Answer, top_k: int | None) -> LabelledWindows:
     """A task's windows as they are returned."""
-    windows = []
-    classes = card.decide(probabilities)
-    for onset, row, number in zip(onsets, probabilities, classes, strict=True):
+    card, windows = answer.card, LabelledWindows()
+    windows.findings = answer.findings
+    classes = card.decide(answer.probabilities)
+    places = zip(answer.onset_s, answer.probabilities, classes, strict=True)
+    for number, (onset, row, index) in enumerate(places):
         order = np.argsort(-row, kind="stable")[:top_k]
-        scores = {card.labels[index]: float(row[index]) for index in order}
-        windows.append(
-            {
-                "onset": None if onset is None else float(onset),
-                "duration": float(card.window_s),
-                "label": card.labels[number],
-                "score": float(row[number]),
-                "scores": scores,
-            }
-        )
+        window = {
+            "onset": None if onset is None else float(onset),
+            "duration": float(card.window_s),
+            "label": card.labels[index],
+            "score": float(row[index]),
+            "scores": {card.labels[place]: float(row[place]) for place in order},
+        }
+        if answer.marked:
+            window["note"] = answer.marked[number]
+        windows.append(window)
     return windows
 
 

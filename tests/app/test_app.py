@@ -12,6 +12,7 @@ import edfio
 import mne
 import numpy as np
 import pytest
+from odd_files import time_stamps, write_odd_edf
 from tiny_models import CARDS, model_with_tasks
 
 from modeling_mteeg import MteegFeatureExtractor, cli
@@ -131,6 +132,41 @@ def test_channels_can_be_meant_by_other_names(served, session, scalp):
     (task,) = found.tasks
     assert not task.warning and task.facts["Channels used"] == "4"
     assert "Channels were taken under other names: T7 as T3." in task.notes
+
+
+def test_a_recording_of_several_parts_is_said_and_answered_in_its_own_time(
+    served, session, tmp_path
+):
+    seconds = [*range(20), *range(300, 307), *range(400, 402)]
+    signal = np.random.default_rng(3).normal(0, 20, (2, len(seconds) * 100))
+    path = write_odd_edf(
+        tmp_path / "gaps.edf", signal, ["EEG Fpz-Cz", "EEG Pz-Oz"], 100, kind="EDF+D",
+        stamps=time_stamps(seconds),
+    )  # fmt: skip
+    examined = examine(served.tasks, [path], {})
+    assert examined.facts["Length"] == "6 min 42 s" and examined.suggested == ["sleep-edf"]
+    assert examined.facts["Parts"] == "3, 29 s recorded"
+    found, status = asked(served, session, [path], ["sleep-edf"], scalp=True)
+    (task,) = found.tasks
+    expected = predict(path, served.model, ["sleep-edf"], name=path.name)["sleep-edf"]
+    assert [float(row[0]) for row in task.rows] == expected.onset_s.tolist()
+    assert task.rows[-1][0] == "303" and task.findings == expected.findings
+    assert "6 min 42 s" in status and len(task.pictures) == 2
+    html = markup.findings(task.findings)
+    assert html.index("mteeg-warning") < html.index("3 parts, recorded at 0 to 20 s")
+    assert html.index("3 parts, recorded") < html.index("mteeg-note") < html.index("75 Hz low-pass")
+    assert "last_window (--last-window)" in html and "mteeg-error" not in html
+
+
+def test_parts_that_are_all_shorter_than_a_window_do_not_fit(served, tmp_path):
+    seconds = [0, 1, 10, 11, 20, 21]
+    signal = np.random.default_rng(3).normal(0, 20, (2, len(seconds) * 100))
+    path = write_odd_edf(
+        tmp_path / "gaps.edf", signal, ["EEG Fpz-Cz", "EEG Pz-Oz"], 100, kind="EDF+D",
+        stamps=time_stamps(seconds),
+    )  # fmt: skip
+    (fit,) = [one for one in examine(served.tasks, [path], {}).fits if one.task == "sleep-edf"]
+    assert not fit.fits and fit.words == "every part is shorter than its window of 3 s"
 
 
 def test_stride_and_merged_runs_are_those_of_the_command(served, session, night, tmp_path):

@@ -113,6 +113,39 @@ def test_what_is_copied_beside_a_base_is_flat_and_alone():
             assert all(room_of(target) == "model" for target in GRAPH[name]), name
 
 
+DOOR = ("modeling_mteeg.model.recording_files", "modeling_mteeg.model.recording_sources")
+"""Every recording is opened and read here, and checked on the way."""
+MNE_ITSELF = {"recipes.benchmarks.preparation": "times MNE's own chain beside this one"}
+OTHER_DATA = {
+    "modeling_mteeg.prediction.lsl": "the samples of a stream",
+    "modeling_mteeg.recordings.interpolation": "a Raw that it made itself",
+}
+_READER = re.compile(r"read_(raw|epochs|annotations)")
+
+
+def mne_readers(tree: ast.AST) -> Iterator[str]:
+    """Readers of MNE that a module calls or imports, under any name of the package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _READER.match(node.attr):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mne":
+            yield from (alias.name for alias in node.names if _READER.match(alias.name))
+
+
+def test_recordings_are_opened_and_read_by_one_door():
+    opened, read = {}, {}
+    for name, path in FILES.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        if readers := sorted(set(mne_readers(tree))):
+            opened[name] = readers
+        if any(isinstance(node, ast.Attribute) and node.attr == "get_data"
+               for node in ast.walk(tree)):  # fmt: skip
+            read[name] = path
+    assert set(opened) <= {*DOOR, *MNE_ITSELF}, opened
+    assert set(read) <= {*DOOR, *MNE_ITSELF, *OTHER_DATA}, sorted(read)
+    assert DOOR[0] in opened and DOOR[1] in read  # the search finds what is there
+
+
 def test_no_two_files_share_a_name_that_does_not_tell():
     mirrors = ("commands", "simulator", "benchmarks", "recipes")  # named after what they are of
     plain = [path.stem for path in FILES.values() if path.parent.name not in mirrors]

@@ -16,6 +16,7 @@ from ..model.channels import channel_ids
 from ..model.finding_warnings import warn_of
 from ..model.findings import Finding
 from ..model.modeling_mteeg import MteegModel
+from ..model.part_windows import PartWindows
 from ..model.record_parts import spans_text
 from ..model.recording_sources import Source
 from ..model.signal_checks import OtherUnitError, SignalError
@@ -25,7 +26,6 @@ from ..prediction.task_plan import Asked, TaskPlan, plan_task
 from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
 from ..recordings.sliding import WindowsAt
 from ..recordings.stream_filter import StreamFilter
-from ..recordings.window_places import PartWindows
 from .attribution import ChannelAttribution, attribute
 
 WINDOWS = 8

@@ -11,10 +11,10 @@ import numpy as np
 from .channel_choice import ChannelChoice, missing_note
 from .filter_chain import PreprocessingInfo
 from .findings import Finding
+from .part_windows import PartWindows, end_finding, short_parts_finding
 from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import amplitude_uv
-from .window_cutting import PartWindows
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +48,23 @@ def on_filters(source: Source, parts: Sequence[Part], info: PreprocessingInfo) -
         )
 
 
-def on_windows(source: Source, plan: PartWindows) -> Iterator[Finding]:
+def on_windows(
+    source: Source, places: Sequence[PartWindows], length: int, rate_hz: float
+) -> Iterator[Finding]:
     """What no window holds; ends of arrays, and those of less than a second, are logged alone."""
-    for finding in plan.findings():
-        seconds = sum(stop - start for start, stop in finding.spans_s)
-        if finding.code != "end-left-out":
-            yield finding
-        elif source.kind == "array" or seconds < _LEAST_END_S:
-            logger.info(finding.sentence)
-        else:
-            yield finding
+    short = short_parts_finding(
+        source.parts, places, source.rate_hz, length / rate_hz, answers=False
+    )
+    if short:
+        yield short
+    end = end_finding(places, length, rate_hz, answers=False)
+    if end is None:
+        return
+    seconds = sum(stop - start for start, stop in end.spans_s)
+    if source.kind == "array" or seconds < _LEAST_END_S - 1e-9:
+        logger.info(end.sentence)
+    else:
+        yield end
 
 
 def on_unfiltered(

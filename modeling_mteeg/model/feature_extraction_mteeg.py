@@ -17,6 +17,7 @@ from .filter_chain import PreprocessingInfo
 from .finding_warnings import warn_of
 from .findings import Finding
 from .mains_notch import NotchHz, checked_notch
+from .part_windows import PartWindows, cut_windows, sliding_places
 from .preprocessing import apply_filters, preprocessing_info
 from .recording_sources import Source, open_source
 from .signal_checks import (
@@ -29,7 +30,6 @@ from .signal_checks import (
     unit_factor,
 )
 from .task_card import MAX_RATE_HZ, TaskCard
-from .window_cutting import PartWindows
 
 MOST_PATCHES = 16
 """Rows of the published temporal table: the longest window the base was trained on."""
@@ -236,11 +236,11 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         filters = (None, None, None) if plain else settings.filters
         info = preprocessing_info(source.rate_hz, settings.rate_hz, *filters)
         length = self._window_length(source, settings, info)
-        plan = None
+        places: list[PartWindows] = []
         if not source.cut:
             stride = length if stride_s is None else self._stride(stride_s)
-            plan = PartWindows(source.parts, info, length, stride)
-        parts = () if plan is None else plan.parts
+            places = sliding_places(source.parts, info, length, stride, last_window=False)
+        parts = [place.part for place in places]
         signal = read_channels(source, choice, parts)  # (windows, channels, samples)
         names, ends = choice.names, np.cumsum([part.samples for part in parts])[:-1]
         check_finite(signal, names)
@@ -255,12 +255,13 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         findings += on_filters(source, parts, info)
         findings += [finding for finding in (flat_ones, quiet_ones) if finding]
         remarks = list(on_unfiltered(pieces[0], source, *settings.filters[:2])) if plain else []
-        if plan is None:
+        if source.cut:
             remarks += self._rest(filtered.shape[2] - length, source, settings)
             windows, onset_s = filtered[:, :, :length], None
         else:
-            findings += on_windows(source, plan)
-            windows, onset_s = plan.cut(filtered[0]), plan.onset_s
+            findings += on_windows(source, places, length, self.rate_hz)
+            windows = cut_windows(filtered[0], places, length)
+            onset_s = np.concatenate([place.onset_s for place in places])
         patches = windows.reshape(*windows.shape[:2], -1, self.patch_size)
         return _Windows(patches, ids, onset_s, findings, remarks)
 

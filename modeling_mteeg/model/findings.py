@@ -7,7 +7,7 @@ Everybody who opens a recording gets the same findings. What differs is policy, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 USES = ("predict", "explain", "extractor", "live", "labelled", "unlabelled")
@@ -110,3 +110,9 @@ class Finding:
 def sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Texts of findings, each once, in their order."""
     return tuple(dict.fromkeys(str(finding) for finding in findings))
+
+
+def listed(shown: Sequence[str], most: int = 5) -> str:
+    """The first few of many, and how many more there are."""
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 
 from .edf_annotations import Mark, read_edf_marks
-from .findings import Finding
+from .findings import Finding, listed
 from .record_times import order_fault, stretches, time_fault
 from .recording_files import read_annotations
 from .recording_headers import RecordingError, read_edf_header
 
 _EDF = (".edf", ".bdf")
 _SEGMENT = re.compile(r"^Mk\d+=New Segment,[^,]*,(\d+),[^,]*,[^,]*(?:,(\d{14,20}))?", re.M)
-_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,8 +247,7 @@ def _true_s(second: float, parts: Sequence[Part], rate_hz: float) -> float:
 
 def spans_text(spans: Sequence[tuple[float, float]]) -> str:
     """Spans of seconds in words, the first few of many."""
-    shown = ", ".join(f"{first:.6g} to {last:.6g} s" for first, last in spans[:_SHOWN])
-    return shown + (f" and {len(spans) - _SHOWN} more" if len(spans) > _SHOWN else "")
+    return listed([f"{first:.6g} to {last:.6g} s" for first, last in spans])
 
 
 def _finding(parts: Sequence[Part], rate_hz: float) -> Finding:

@@ -16,6 +16,7 @@ from ..recordings.block_reader import BlockReader, RunningChecks
 from ..recordings.constant_stretches import ConstantStretches
 from ..recordings.montage import electrodes_of
 from ..recordings.whole_filter import recording_filter
+from ..recordings.window_places import cutter
 from .shown_progress import Progress, ShownProgress
 from .task_plan import TaskPlan
 from .window_quality import Spans, least_constant_s
@@ -127,7 +128,7 @@ class _Windows:
         """Whether a window fits into the part, which comes next."""
         place = self.plans[0].by_part.get(part)
         if place is not None:
-            self._cutter = place.cutter(self.window, len(self.choice.names))
+            self._cutter = cutter(place, self.window, len(self.choice.names))
         return place is not None
 
     def push(self, signal: np.ndarray, order: Sequence[str], tell: Callable[[], None]) -> None:

@@ -13,6 +13,12 @@ import numpy as np
 from ..model.channel_choice import ChannelChoice
 from ..model.edf_annotations import Mark
 from ..model.findings import Finding
+from ..model.part_windows import (
+    PartWindows,
+    end_finding,
+    short_parts_finding,
+    sliding_places,
+)
 from ..model.preprocessing import PreprocessingInfo, preprocessing_info
 from ..model.record_parts import Part
 from ..model.recording_sources import Source
@@ -20,14 +26,7 @@ from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
 from ..recordings.montage import choose_for_task, findings_on
 from ..recordings.sliding import stride_samples
-from ..recordings.window_places import (
-    PartWindows,
-    cue_places,
-    cues_finding,
-    end_finding,
-    short_parts_finding,
-    sliding_places,
-)
+from ..recordings.window_places import cue_places, cues_finding
 from .result import Prediction
 from .window_quality import Quality, Spans, judge_windows
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..model.edf_annotations import Mark
-from ..model.findings import Finding
+from ..model.findings import Finding, listed
 from ..recordings.constant_stretches import LEAST_S, LEAST_SHARE
 
 _TOUCH_S = 1e-6  # seconds that count as touching
-_SHOWN = 5
 Spans = Mapping[str, Sequence[tuple[float, float]]]
 """By channel, seconds from the recording's start: from and to."""
 
@@ -98,7 +97,7 @@ def _under_marks(
             texts.setdefault(window, []).append(mark.text)
     if not texts:
         return {}, None
-    shown = _listed([f"{text}, {total:.4g} s" for text, total in seconds.items()])
+    shown = listed([f"{text}, {total:.4g} s" for text, total in seconds.items()])
     finding = Finding(
         "marked-bad",
         f"Windows under annotations of bad stretches ({shown}): {len(texts)} of {len(onset_s)}, "
@@ -130,7 +129,7 @@ def _constant(
     texts = {some: _named(some, channels) for some in set(map(tuple, names.values()))}
     reasons = {window: f"constant: {texts[tuple(some)]}" for window, some in names.items()}
     ordered = sorted(spans.items())
-    shown = _listed([f"{_named(some, channels, ', ')} from {a:.6g} to {b:.6g} s"
+    shown = listed([f"{_named(some, channels, ', ')} from {a:.6g} to {b:.6g} s"
                      for (a, b), some in ordered])  # fmt: skip
     found = {channel for some in spans.values() for channel in some}
     finding = Finding(
@@ -164,8 +163,3 @@ def _named(some: Sequence[str], channels: Sequence[str], between: str = " ") -> 
     if len(some) == len(channels) > 1:
         return f"all {len(channels)} channels"
     return between.join(some)
-
-
-def _listed(shown: Sequence[str]) -> str:
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + more

@@ -21,6 +21,7 @@ from ..model.record_parts import spans_text
 from ..model.recording_sources import Source
 from ..model.signal_checks import OtherUnitError, SignalError
 from ..model.task_card import TaskCard
+from ..model.window_quality import ConstantChannels, Spans, judge_windows, least_constant_s
 from ..prediction import Prediction, predict
 from ..prediction.task_plan import Asked, TaskPlan, plan_task
 from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
@@ -173,18 +174,21 @@ def window_inputs(
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="A recording is shorter")  # a finding
-                signal, found = _gather(source, plan, places)
+                signal, found, constant = _gather(source, plan, places)
             break
         except OtherUnitError as error:  # without them, where the task lets them be missing
             source = without_unfit(source, error)
             plan = plan_task(source, card, asked)
     values = torch.from_numpy(signal / np.float32(card.scale_uv))
     ids = torch.from_numpy(channel_ids(plan.choice.names, card.bipolar))
-    findings = [one for one in (*plan.remarks, *found) if isinstance(one, Finding)]
+    quality = judge_windows(
+        np.sort(onsets_s), card.window_s, source.marks, constant, plan.choice.needed, None
+    )
+    findings = [*plan.remarks, *found, *quality.findings]
     return WindowInputs(
         {"input_values": values.unflatten(-1, (card.patches, -1)), "channel_ids": ids},
         plan.choice.names,
-        tuple(findings),
+        tuple(finding for finding in findings if isinstance(finding, Finding)),
     )
 
 
@@ -221,12 +225,18 @@ def _places(
 
 def _gather(
     source: Source, plan: TaskPlan, places: Sequence[tuple[PartWindows, int]]
-) -> tuple[np.ndarray, list[Finding]]:
-    """float32 (windows, channels, samples) in microvolt, and what the whole recording shows."""
+) -> tuple[np.ndarray, list[Finding], Spans]:
+    """float32 (windows, channels, samples) in microvolt, and what the whole recording shows.
+
+    Also where its channels are constant.
+    """
     choice, order = plan.choice, plan.choice.needed
     windows = np.zeros((len(places), len(choice.names), plan.window), dtype=np.float32)
     checks = RunningChecks(choice, sum(place.samples for place in plan.places), source.unit)
+    least_s = least_constant_s(plan.card.window_s)
+    constant = ConstantChannels(order, source.rate_hz, least_s)
     for place in plan.places:
+        constant.begin_part(place.part)
         rows = sorted(
             (start, row) for row, (within, start) in enumerate(places) if within.part == place.part
         )
@@ -240,13 +250,14 @@ def _gather(
             cut.extend(cutter.push(piece)[1])
 
         for _, signal in BlockReader(source, order, part=place.part):
+            constant.push(signal)
             checks.see_recorded(choice.derive(signal, order))
             take(stream.push(signal))
         take(stream.finish())
         checks.end_part()
         for (_, row), window in zip(rows, cut, strict=True):
             windows[row] = window
-    return windows, checks.finish()
+    return windows, checks.finish(), constant.finish()
 
 
 def class_to_explain(card: TaskCard, probabilities: np.ndarray) -> int:

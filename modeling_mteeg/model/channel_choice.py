@@ -149,7 +149,7 @@ def without_unfit(source: Source, error: OtherUnitError) -> Source:
 
 
 def read_channels(source: Source, choice: ChannelChoice, parts: Sequence[Part]) -> np.ndarray:
-    """Read the channels that were chosen, in their order.
+    """Read the recording's channels that a choice needs.
 
     Parameters
     ----------
@@ -162,7 +162,8 @@ def read_channels(source: Source, choice: ChannelChoice, parts: Sequence[Part]) 
     Returns
     -------
     numpy.ndarray
-        (windows, channels, samples), in ``source.unit``; the parts one behind the other.
+        (windows, channels, samples), in ``source.unit``: ``choice.needed``, of which
+        :meth:`ChannelChoice.derive` makes those that were chosen; parts one behind the other.
 
     Raises
     ------
@@ -173,8 +174,7 @@ def read_channels(source: Source, choice: ChannelChoice, parts: Sequence[Part]) 
 
     Notes
     -----
-    Bipolar channels are derived as :func:`choose_channels` says. A name that occurs several times
-    with equal signals (``T8-P8`` in CHB-MIT) is taken once.
+    A name that occurs several times with equal signals (``T8-P8`` in CHB-MIT) is taken once.
     """
     rows = rows_by_name(source)
     repeated = [name for name in choice.needed if len(rows[name]) > 1]
@@ -183,7 +183,7 @@ def read_channels(source: Source, choice: ChannelChoice, parts: Sequence[Part]) 
     for part in parts or (None,):
         for name in repeated:
             check_equal(name, _read(source, rows[name], part))
-        pieces.append(choice.derive(_read(source, firsts, part), choice.needed))
+        pieces.append(_read(source, firsts, part))
     for name in repeated:
         logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows[name]))
     if choice.derived:

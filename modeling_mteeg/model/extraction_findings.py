@@ -15,6 +15,7 @@ from .part_windows import PartWindows, end_finding, short_parts_finding
 from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import amplitude_uv
+from .window_quality import ConstantChannels, judge_windows, least_constant_s
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,33 @@ def on_windows(
         logger.info(end.sentence)
     else:
         yield end
+
+
+def on_quality(
+    source: Source,
+    choice: ChannelChoice,
+    places: Sequence[PartWindows],
+    recorded: np.ndarray,
+    window_s: float,
+) -> tuple[Finding, ...]:
+    """Windows under bad annotations, or with constant channels, as predictions mark them.
+
+    Parameters
+    ----------
+    recorded : numpy.ndarray
+        (1, electrodes, samples) of ``choice.needed``, the parts of ``places`` one behind the other.
+    """
+    if not places:
+        return ()
+    constant = ConstantChannels(choice.needed, source.rate_hz, least_constant_s(window_s))
+    begin = 0
+    for place in places:
+        constant.begin_part(place.part)
+        constant.push(recorded[0, :, begin : begin + place.part.samples])
+        begin += place.part.samples
+    onset_s = np.concatenate([place.onset_s for place in places])
+    spans = constant.finish()
+    return judge_windows(onset_s, window_s, source.marks, spans, choice.needed, None).findings
 
 
 def on_unfiltered(

@@ -12,7 +12,13 @@ from transformers.feature_extraction_utils import BatchFeature, FeatureExtractio
 
 from .channel_choice import choose_channels, read_channels, without_unfit
 from .channels import channel_ids
-from .extraction_findings import on_channels, on_filters, on_unfiltered, on_windows
+from .extraction_findings import (
+    on_channels,
+    on_filters,
+    on_quality,
+    on_unfiltered,
+    on_windows,
+)
 from .filter_chain import PreprocessingInfo
 from .finding_warnings import warn_of
 from .findings import Finding
@@ -241,7 +247,9 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             stride = length if stride_s is None else self._stride(stride_s)
             places = sliding_places(source.parts, info, length, stride, last_window=False)
         parts = [place.part for place in places]
-        signal = read_channels(source, choice, parts)  # (windows, channels, samples)
+        signal = read_channels(source, choice, parts)  # (windows, electrodes, samples)
+        quality = on_quality(source, choice, places, signal, length / self.rate_hz)
+        signal = choice.derive(signal, choice.needed)  # (windows, channels, samples)
         names, ends = choice.names, np.cumsum([part.samples for part in parts])[:-1]
         check_finite(signal, names)
         pieces = np.split(signal, ends, axis=2)  # views
@@ -259,7 +267,7 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             remarks += self._rest(filtered.shape[2] - length, source, settings)
             windows, onset_s = filtered[:, :, :length], None
         else:
-            findings += on_windows(source, places, length, self.rate_hz)
+            findings += [*on_windows(source, places, length, self.rate_hz), *quality]
             windows = cut_windows(filtered[0], places, length)
             onset_s = np.concatenate([place.onset_s for place in places])
         patches = windows.reshape(*windows.shape[:2], -1, self.patch_size)

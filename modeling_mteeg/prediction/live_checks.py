@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..model.channel_choice import ChannelChoice
+from ..model.constant_stretches import ConstantStretches
 from ..model.findings import Finding
 from ..model.signal_checks import SignalError, flat_by_span, flat_finding, window_finding
 from ..model.task_card import TaskCard
-from ..recordings.constant_stretches import ConstantStretches
-from .window_quality import judge_windows, least_constant_s
+from ..model.window_quality import judge_windows, least_constant_s
 
 if TYPE_CHECKING:
     from .live import LiveResult

@@ -12,14 +12,13 @@ from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import PreprocessingInfo
 from ..model.record_parts import Part
 from ..model.recording_sources import Source
+from ..model.window_quality import ConstantChannels, Spans, least_constant_s
 from ..recordings.block_reader import BlockReader, RunningChecks
-from ..recordings.constant_stretches import ConstantStretches
 from ..recordings.montage import electrodes_of
 from ..recordings.whole_filter import recording_filter
 from ..recordings.window_places import cutter
 from .shown_progress import Progress, ShownProgress
 from .task_plan import TaskPlan
-from .window_quality import Spans, least_constant_s
 
 
 def pass_over(
@@ -52,7 +51,7 @@ def pass_over(
     parts = [part for part in source.parts if any(part in plan.by_part for plan in plans)]
     least_s = min(least_constant_s(plan.card.window_s) for plan in plans)
     total_s = sum(part.samples for part in parts) / source.rate_hz
-    constant = _ConstantChannels(names, source.rate_hz, least_s)
+    constant = ConstantChannels(names, source.rate_hz, least_s)
     with ShownProgress(progress, total_s) as report:
 
         def tell() -> None:
@@ -71,40 +70,6 @@ def pass_over(
             group.judge()
         report(total_s)
     return constant.finish()
-
-
-class _ConstantChannels:
-    """Where channels are constant, in seconds from the recording's start, over all parts."""
-
-    def __init__(self, names: Sequence[str], rate_hz: float, least_s: float) -> None:
-        self.names, self.rate_hz, self.least_s = names, rate_hz, least_s
-        self._spans: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        self._samples = np.zeros(len(names), dtype=np.int64)  # that are constant
-        self._total = 0
-        self._part: Part | None = None
-
-    def begin_part(self, part: Part) -> None:
-        self._end_part()
-        self._part = part
-        self._stretches = ConstantStretches(len(self.names), self.rate_hz, self.least_s)
-
-    def push(self, signal: np.ndarray) -> None:
-        self._stretches.push(signal)
-
-    def _end_part(self) -> None:
-        if self._part is None:
-            return
-        self._total += self._part.samples
-        for row, start, stop in self._stretches.finish():
-            span = tuple(self._part.onset_s + place / self.rate_hz for place in (start, stop))
-            self._spans[self.names[row]].append(span)
-            self._samples[row] += stop - start
-
-    def finish(self) -> Spans:
-        self._end_part()
-        # One that is so throughout is a flat channel, or the reference of a bipolar one.
-        throughout = {self.names[row] for row in np.flatnonzero(self._samples == self._total)}
-        return {name: spans for name, spans in self._spans.items() if name not in throughout}
 
 
 class _Windows:

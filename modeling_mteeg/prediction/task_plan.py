@@ -24,11 +24,11 @@ from ..model.record_parts import Part
 from ..model.recording_sources import Source
 from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
+from ..model.window_quality import Quality, Spans, judge_windows
 from ..recordings.montage import choose_for_task, findings_on
 from ..recordings.sliding import stride_samples
 from ..recordings.window_places import cue_places, cues_finding
 from .result import Prediction
-from .window_quality import Quality, Spans, judge_windows
 
 BAD = ("mark", "leave-out")
 """What becomes of windows under bad annotations or with constant channels."""

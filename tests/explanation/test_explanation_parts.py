@@ -88,3 +88,18 @@ def test_the_recording_is_judged_as_a_whole(model):
             window_inputs(raw_of(loud), CARD, [onset])
         with pytest.raises(SignalError, match=r"C3-P3 \(\d+ times\)"):
             predict(raw_of(loud), model, "chb-mit")
+
+
+def test_what_is_wrong_with_the_explained_windows_is_said():
+    signal = eeg(40, RATE, len(NAMES))
+    signal[2, 20 * RATE :] = 3.0  # C3 comes off
+    raw = raw_of(signal).set_annotations(mne.Annotations([5], [1], ["BAD_move"]))
+    codes = {
+        onsets: [one.code for one in window_inputs(raw, CARD, onsets).findings]
+        for onsets in ((0.0, 10.0), (10.0, 5.5), (30.0, 4.5))
+    }
+    assert list(codes.values()) == [
+        ["derived"],
+        ["derived", "marked-bad"],
+        ["derived", "marked-bad", "constant"],
+    ]

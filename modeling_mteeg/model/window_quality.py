@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..model.edf_annotations import Mark
-from ..model.findings import Finding, listed
-from ..recordings.constant_stretches import LEAST_S, LEAST_SHARE
+from .constant_stretches import LEAST_S, LEAST_SHARE, ConstantStretches
+from .edf_annotations import Mark
+from .findings import Finding, listed
+from .record_parts import Part
 
+_FATES = {True: ", left out", False: ", marked", None: ""}
 _TOUCH_S = 1e-6  # seconds that count as touching
 Spans = Mapping[str, Sequence[tuple[float, float]]]
 """By channel, seconds from the recording's start: from and to."""
@@ -36,13 +38,59 @@ def least_constant_s(window_s: float) -> float:
     return min(LEAST_S, LEAST_SHARE * window_s)
 
 
+class ConstantChannels:
+    """Where channels are constant, in seconds from the recording's start, over all parts.
+
+    Parameters
+    ----------
+    names : sequence of str
+    rate_hz : float
+        Of what is pushed.
+    least_s : float
+        Shorter stretches do not count: :func:`least_constant_s`.
+    """
+
+    def __init__(self, names: Sequence[str], rate_hz: float, least_s: float) -> None:
+        self.names, self.rate_hz, self.least_s = names, rate_hz, least_s
+        self._spans: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        self._samples = np.zeros(len(names), dtype=np.int64)  # that are constant
+        self._total = 0
+        self._part: Part | None = None
+
+    def begin_part(self, part: Part) -> None:
+        """What is pushed next is of this part."""
+        self._end_part()
+        self._part = part
+        self._stretches = ConstantStretches(len(self.names), self.rate_hz, self.least_s)
+
+    def push(self, signal: np.ndarray) -> None:
+        """Take the next samples (channels, n) as recorded."""
+        self._stretches.push(signal)
+
+    def _end_part(self) -> None:
+        if self._part is None:
+            return
+        self._total += self._part.samples
+        for row, start, stop in self._stretches.finish():
+            span = tuple(self._part.onset_s + place / self.rate_hz for place in (start, stop))
+            self._spans[self.names[row]].append(span)
+            self._samples[row] += stop - start
+
+    def finish(self) -> Spans:
+        """The stretches, behind the last part; not of channels that are so throughout."""
+        self._end_part()
+        # One that is so throughout is a flat channel, or the reference of a bipolar one.
+        throughout = {self.names[row] for row in np.flatnonzero(self._samples == self._total)}
+        return {name: spans for name, spans in self._spans.items() if name not in throughout}
+
+
 def judge_windows(
     onset_s: np.ndarray,
     window_s: float,
     marks: Sequence[Mark],
     constant: Spans,
     channels: Sequence[str],
-    left_out: bool,
+    left_out: bool | None,
 ) -> Quality:
     """Say which windows are marked, and why.
 
@@ -57,8 +105,8 @@ def judge_windows(
         Stretches in which channels are constant.
     channels : sequence of str
         The recording's channels that the task needs.
-    left_out : bool
-        Whether marked windows are left out, for the sentences.
+    left_out : bool or None
+        Whether marked windows are left out, for the sentences; None: they are only said.
 
     Notes
     -----
@@ -78,7 +126,7 @@ def judge_windows(
 
 
 def _under_marks(
-    onset_s: np.ndarray, window_s: float, marks: Sequence[Mark], left_out: bool
+    onset_s: np.ndarray, window_s: float, marks: Sequence[Mark], left_out: bool | None
 ) -> tuple[dict[int, str], Finding | None]:
     texts: dict[int, list[str]] = {}
     spans, seconds = [], {}
@@ -100,9 +148,9 @@ def _under_marks(
     shown = listed([f"{text}, {total:.4g} s" for text, total in seconds.items()])
     finding = Finding(
         "marked-bad",
-        f"Windows under annotations of bad stretches ({shown}): {len(texts)} of {len(onset_s)}, "
-        f"{'left out' if left_out else 'marked'}.",
-        "" if left_out else "bad='leave-out' (--bad leave-out) leaves them out.",
+        f"Windows under annotations of bad stretches ({shown}): {len(texts)} of {len(onset_s)}"
+        f"{_FATES[left_out]}.",
+        "bad='leave-out' (--bad leave-out) leaves them out." if left_out is False else "",
         spans_s=tuple(spans),
     )
     reasons = {window: f"bad: {', '.join(dict.fromkeys(some))}" for window, some in texts.items()}
@@ -110,7 +158,11 @@ def _under_marks(
 
 
 def _constant(
-    onset_s: np.ndarray, window_s: float, constant: Spans, channels: Sequence[str], left_out: bool
+    onset_s: np.ndarray,
+    window_s: float,
+    constant: Spans,
+    channels: Sequence[str],
+    left_out: bool | None,
 ) -> tuple[dict[int, str], Finding | None]:
     least_s = least_constant_s(window_s) - _TOUCH_S
     names: dict[int, list[str]] = {}
@@ -135,7 +187,7 @@ def _constant(
     finding = Finding(
         "constant",
         f"Windows in which channels are constant for {LEAST_SHARE:.0%} of the time or more: "
-        f"{len(names)} of {len(onset_s)}, {'left out' if left_out else 'marked'} ({shown}).",
+        f"{len(names)} of {len(onset_s)}{_FATES[left_out]} ({shown}).",
         "Was the end padded, or an electrode off?",
         tuple(channel for channel in channels if channel in found),
         tuple(span for span, _ in ordered),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modeling_mteeg.recordings.constant_stretches import ConstantStretches
+from modeling_mteeg.model.constant_stretches import ConstantStretches
 
 RATE_HZ = 20.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..model.preprocessing import is_positive
+from .preprocessing import is_positive
 
 LEAST_S = 1.0
 """Scalp EEG at any resolution in use changes within a second."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .channel_units import NO_UNIT, UNIT_REMEDY
 from .channels import clean_name, is_known, numbered_system, other_names
+from .findings import Finding
 from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,10 +182,6 @@ def read_channels(source: Source, choice: ChannelChoice, parts: Sequence[Part]) 
         for name in repeated:
             check_equal(name, _read(source, rows[name], part))
         pieces.append(_read(source, firsts, part))
-    for name in repeated:
-        logger.info("%s occurs %d times with equal signals; taken once.", name, len(rows[name]))
-    if choice.derived:
-        logger.info("Derived as differences of two electrodes: %s.", ", ".join(choice.derived))
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=2)
 
 
@@ -204,6 +198,31 @@ def rows_by_name(source: Source) -> dict[str, list[int]]:
     for row, name in enumerate(source.names):
         rows.setdefault(name, []).append(row)
     return rows
+
+
+def channel_findings(source: Source, choice: ChannelChoice) -> list[Finding]:
+    """Labels that occur several times, derived channels, missing ones."""
+    found = []
+    rows = rows_by_name(source)
+    twice = tuple(name for name in choice.needed if len(rows[name]) > 1)
+    if twice:
+        sentence = f"Several times there, with equal signals, and taken once: {', '.join(twice)}."
+        found.append(Finding("repeated-label", sentence, channels=twice))
+    if choice.derived:
+        sentence = f"Derived as differences of two electrodes: {', '.join(choice.derived)}."
+        found.append(Finding("derived", sentence, channels=choice.derived))
+    if choice.missing:
+        found.append(Finding(_why(choice), missing_note(choice), channels=choice.missing))
+    return found
+
+
+def _why(choice: ChannelChoice) -> str:
+    """The code for channels that are missing: that of their units, where these are the reason."""
+    reasons = [choice.reasons.get(name, "") for name in choice.missing]
+    unknown = [reason.startswith(NO_UNIT) for reason in reasons]
+    if all(unknown):
+        return "unknown-unit"
+    return "other-unit" if all(reasons) and not any(unknown) else "missing"
 
 
 def missing_note(choice: ChannelChoice) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .channel_choice import ChannelChoice, missing_note
+from .channel_choice import ChannelChoice, channel_findings
 from .filter_chain import PreprocessingInfo
 from .findings import Finding
 from .part_windows import PartWindows, end_finding, short_parts_finding
@@ -24,9 +24,8 @@ _MOST_OFFSET = 10.0  # times the amplitude: more is an electrode's offset, not E
 
 
 def on_channels(source: Source, choice: ChannelChoice, all_of_them: bool) -> Iterator[Finding]:
-    """Channels of the task that are missing; what is left out where none are named is logged."""
-    if choice.missing:
-        yield Finding("missing", missing_note(choice), channels=choice.missing)
+    """How they differ from those wanted; where none are named, what is left out is logged."""
+    yield from channel_findings(source, choice)
     left_out = [*source.left_out, *grouped_reasons(source.unfit)]
     if all_of_them and left_out:
         logger.warning("Channels left out: %s.", ", ".join(left_out))

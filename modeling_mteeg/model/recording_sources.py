@@ -98,16 +98,19 @@ class Source:
         ValueError
             The file ends before its header says, or is damaged.
         """
+        part = next((part for part in self.parts if part.start <= start < part.stop), None)
+        before = Part(0, 0, 0.0) if part is None else part
+        second = before.onset_s + (start - before.start) / self.rate_hz
         try:
             signal = self.read(positions, start, stop)
         except Exception as error:  # MNE's readers raise whatever their format meets
             raise ValueError(
-                f"The recording cannot be read from {start / self.rate_hz:.6g} s on "
+                f"The recording cannot be read from {second:.6g} s on "
                 f"({type(error).__name__}: {error}). Check that the file is complete."
             ) from error
         if signal.shape[-1] != stop - start:
             raise ValueError(
-                f"Expected {stop - start} samples from {start / self.rate_hz:.6g} s on, found "
+                f"Expected {stop - start} samples from {second:.6g} s on, found "
                 f"{signal.shape[-1]}. Check that the file is complete."
             )
         return signal

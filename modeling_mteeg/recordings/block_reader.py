@@ -125,19 +125,7 @@ class BlockReader:
             yield start, signal
 
     def _read(self, positions: list[int], start: int, stop: int) -> np.ndarray:
-        try:
-            signal = self.source.read(positions, start, stop)[0]
-        except Exception as error:  # MNE's readers raise whatever their format meets
-            raise ValueError(
-                f"The recording cannot be read from {self._second(start):.6g} s on "
-                f"({type(error).__name__}: {error}). Check that the file is complete."
-            ) from error
-        if signal.shape[-1] != stop - start:
-            raise ValueError(
-                f"Expected {stop - start} samples from {self._second(start):.6g} s on, "
-                f"found {signal.shape[-1]}. Check that the file is complete."
-            )
-        return signal
+        return self.source.read_span(positions, start, stop)[0]
 
     def _second(self, sample: Any) -> Any:
         """When samples were recorded, in seconds from the recording's start."""

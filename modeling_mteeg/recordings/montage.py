@@ -5,13 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ..model.channel_choice import (
-    ChannelChoice,
-    choose_channels,
-    missing_note,
-    rows_by_name,
-)
-from ..model.channel_units import NO_UNIT
+from ..model.channel_choice import ChannelChoice, channel_findings, choose_channels
 from ..model.channels import channel_ids, clean_name
 from ..model.findings import Finding
 from ..model.head_options import CHANNELS_ADVICE
@@ -106,28 +100,10 @@ def findings_on(
         names = tuple(clean_name(new) for new in rename.values())
         sentence = f"Channels were taken under other names: {pairs}."
         found.append(Finding("renamed", sentence, channels=names))
-    rows = rows_by_name(source)
-    twice = tuple(name for name in choice.needed if len(rows[name]) > 1)
-    if twice:
-        sentence = f"Several times there, with equal signals, and taken once: {', '.join(twice)}."
-        found.append(Finding("repeated-label", sentence, channels=twice))
-    if choice.derived:
-        sentence = f"Derived as differences of two electrodes: {', '.join(choice.derived)}."
-        found.append(Finding("derived", sentence, channels=choice.derived))
-    if choice.missing:
-        found.append(Finding(_why(choice), missing_note(choice), channels=choice.missing))
+    found += channel_findings(source, choice)
     if not card.channels:
         found.append(f"The task names no channels; used were {', '.join(choice.names)}.")
     return found
-
-
-def _why(choice: ChannelChoice) -> str:
-    """The code for channels that are missing: that of their units, where these are the reason."""
-    reasons = [choice.reasons.get(name, "") for name in choice.missing]
-    unknown = [reason.startswith(NO_UNIT) for reason in reasons]
-    if all(unknown):
-        return "unknown-unit"
-    return "other-unit" if all(reasons) and not any(unknown) else "missing"
 
 
 def electrodes_of(choices: Sequence[ChannelChoice]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -52,7 +53,8 @@ def pass_over(
     least_s = min(least_constant_s(plan.card.window_s) for plan in plans)
     total_s = sum(part.samples for part in parts) / source.rate_hz
     constant = ConstantChannels(names, source.rate_hz, least_s)
-    with ShownProgress(progress, total_s) as report:
+    with ShownProgress(progress, total_s) as report, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A recording is shorter")  # it is a finding
 
         def tell() -> None:
             report(_done_s(groups))

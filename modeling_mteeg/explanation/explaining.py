@@ -232,7 +232,8 @@ def _gather(
     """
     choice, order = plan.choice, plan.choice.needed
     windows = np.zeros((len(places), len(choice.names), plan.window), dtype=np.float32)
-    checks = RunningChecks(choice, sum(place.samples for place in plan.places), source.unit)
+    samples = sum(place.samples for place in plan.places)
+    checks = RunningChecks(choice, samples, source.unit, plan.info)
     least_s = least_constant_s(plan.card.window_s)
     constant = ConstantChannels(order, source.rate_hz, least_s)
     for place in plan.places:

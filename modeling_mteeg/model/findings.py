@@ -49,7 +49,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     # Filters
     "filter-left-out": _row(*[NOTE] * 6),
     "short-for-filter": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
-    "mains": _row(NOTE, NEVER, NEVER, NEVER, NOTE, NOTE),
+    "mains": _row(NOTE, NOTE, NEVER, NEVER, NOTE, NOTE),
 }
 """By code of a finding, what each of :data:`USES` makes of it."""
 

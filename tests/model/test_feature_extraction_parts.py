@@ -147,14 +147,12 @@ def test_windows_under_bad_marks_and_with_constant_channels_are_said(extractor):
     signal[1, 43 * RATE :] = 3.0  # FP2 comes off
     raw = raw_of(signal, rate_hz=RATE)
     raw.set_annotations(mne.Annotations([12, 30], [3, 1], ["BAD_move", "eyes"]))
-    with pytest.warns(
-        RecordingWarning, match="1 of 6 windows lie under annotations of bad"
-    ) as all_:
+    with pytest.warns(RecordingWarning, match="Windows under annotations of bad") as all_:
         found = extractor(raw, window_s=10)
     bad, constant = found.findings
     assert len(all_) == 2 and bad.code == "marked-bad" and bad.spans_s == ((12, 15),)
-    assert bad.sentence.endswith("bad stretches (BAD_move, 3 s).") and not bad.remedy
+    assert bad.sentence.endswith("bad stretches (BAD_move, 3 s): 1 of 6.") and not bad.remedy
     assert (constant.code, constant.channels) == ("constant", ("FP2",))
-    assert "2 of 6 windows are constant for 50% of their time or more: FP2 from 43" in str(constant)
+    assert "are constant for 50% of the time or more: 2 of 6 (FP2 from 43" in str(constant)
     bipolar = extractor(raw, channels=["FP1-FP2", "C3"], window_s=10).findings
     assert [one.channels for one in bipolar if one.code == "constant"] == [("FP2",)]

@@ -12,6 +12,7 @@ import torch
 
 from ..model.channel_choice import ChannelChoice, missing_note, without_unfit
 from ..model.channels import channel_ids
+from ..model.file_choice import plain_path
 from ..model.modeling_mteeg import MteegModel
 from ..model.preprocessing import preprocessing_info
 from ..model.recording_headers import RecordingWarning
@@ -79,6 +80,7 @@ def explain(
     if not isinstance(task, str) or task not in model.tasks:
         raise ValueError(f"task: expected one of {sorted(model.tasks)}, found {task!r}.")
     card = model.tasks[task]
+    recording = plain_path(recording)
     if label is not None and label not in card.labels:
         raise ValueError(
             f"label: expected one of {', '.join(card.labels)} (task {task!r}), found {label!r}."

@@ -26,7 +26,7 @@ from .annotated_options import AnnotatedOptions, add_options, options_of, read_t
 from .command import add_writer_options, prepare_as_asked, with_exit_code
 from .corpus import Corpus, Reading, Recording, Segment, windows_in_order
 from .labelling import Event
-from .reading import pick_channels, read_edf
+from .reading import RecordingError, pick_channels, read_edf
 from .soundness import check_amplitude, check_mains
 from .splits import assign_people
 from .survey import Found, Survey
@@ -108,6 +108,10 @@ class Annotated(Corpus):
         by_person = assign_people(classes, self.split_seed or 0)
         return {recording.key: by_person[recording.subject] for recording in recordings}
 
+    def missing(self, recordings: Sequence[Recording]) -> list[str]:
+        """Of a BIDS dataset, people of ``participants.tsv`` without a recording."""
+        return self._survey.people_without_recording()
+
     def duration_s(self, recording: Recording) -> float:
         return self._survey.of(recording).seconds
 
@@ -116,6 +120,14 @@ class Annotated(Corpus):
         return len(self.segments(recording, samples)[0])
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+        unusable = self._survey.of(recording).unusable
+        lost = {name: unusable[name] for name in self.card.channels if name in unusable}
+        if lost:
+            shown = ", ".join(f"{name} ({why})" for name, why in lost.items())
+            raise RecordingError(
+                f"{recording.path.name}: channels of the task that cannot be used: {shown}. Leave "
+                "them out (--channels); --keep-bad-channels uses those that are marked bad."
+            )
         if recording.path.suffix.lower() == ".edf":
             return read_edf(recording.path, self.card.channels)
         return pick_channels(open_raw(recording.path), recording.path, self.card.channels)

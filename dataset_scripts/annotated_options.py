@@ -64,6 +64,14 @@ class AnnotatedOptions:
     rename : dict
         Channels that are meant by other names, old to new, such as ``{T7: T3}``; taken so in every
         recording that has them.
+    keep_bad_channels : bool
+        Use channels that a header or ``channels.tsv`` marks as bad. Else they count as not there:
+        no channel of the task by default, and a recording that lacks one of ``channels`` is
+        skipped.
+    bids : bool
+        The folder is a BIDS dataset: only files named ``sub-..._eeg.*`` are recordings.
+    bids_task, session, run : tuple of str
+        Only recordings with one of these in their BIDS names; empty: all.
     cut_before_filter : bool
         Cut by the events first, then filter each piece alone: for files that are trials end to end.
     highpass, lowpass : float or None
@@ -90,6 +98,11 @@ class AnnotatedOptions:
     offset: float = 0.0
     channels: tuple[str, ...] = ()
     rename: dict[str, str] = setting({})
+    keep_bad_channels: bool = False
+    bids: bool = False
+    bids_task: tuple[str, ...] = ()
+    session: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
     cut_before_filter: bool = False
     highpass: float | None = setting(0.1, "> 0")
     lowpass: float | None = setting(75.0, "> 0")
@@ -125,6 +138,12 @@ class AnnotatedOptions:
                 f"subject_from: expected {', '.join(SUBJECT_WORDS)} or a regular expression with "
                 f"one group, such as '(S[0-9]+)_', found {self.subject_from!r}."
             )
+
+    @property
+    def entities(self) -> dict[str, tuple[str, ...]]:
+        """Entities of BIDS that recordings must have, with the values of each."""
+        asked = {"task": self.bids_task, "ses": self.session, "run": self.run}
+        return {key: values for key, values in asked.items() if values}
 
     @property
     def subject_pattern(self) -> re.Pattern[str]:
@@ -164,7 +183,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="class of whole recordings by name, such as '_1$=rest,_2$=task'; may be repeated")
     add("--event", dest="events", action="append", metavar="TEXT=LABEL",
         help="an event's description that stands for a class, such as T1=left; may be repeated")
-    add("--event-column", help="of BIDS events files (default: trial_type)")
+    add("--event-column", "--column", help="of BIDS events files (default: trial_type)")
     add("--table", help="table of labels and subjects (default: labels.tsv)")
     add("--label-column", help="of that table (default: label)")
     add("--subject-from", metavar="WAY",
@@ -176,6 +195,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--offset", type=float, metavar="S", help="seconds from onset to window")
     add("--channels", type=names, metavar="C3,CZ",
         help="default: all electrodes that every recording has")
+    add("--keep-bad-channels", action="store_true",
+        help="use channels that are marked bad in a header or in channels.tsv")
+    add("--bids", action="store_true",
+        help="a BIDS dataset: only files named sub-..._eeg.* are recordings")
+    for name in ("bids-task", "session", "run"):
+        add(f"--{name}", type=names, metavar="A,B", help=f"only this {name} by BIDS names")
     add("--cut-before-filter", action="store_true",
         help="filter every annotated piece alone: for files that are trials end to end")
     for name, usual in (("highpass", "0.1"), ("lowpass", "75")):

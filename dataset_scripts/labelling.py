@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modeling_mteeg.model.bids_sidecars import read_table
+from modeling_mteeg.model.edf_annotations import Mark
+from modeling_mteeg.recordings.bids_events import events_file, read_events_file
+
 from .annotated_options import AnnotatedOptions
-from .reading import RecordingError, read_annotations
+from .reading import read_annotations
 from .unlabelled.layouts import open_raw
 
 _ANNOTATED = (".edf", ".bdf")
 _BIDS_SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id")
 
 
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """Something that lasts from ``onset_s`` for ``duration_s`` seconds; 0: a moment."""
-
-    onset_s: float
-    duration_s: float
-    text: str
-
-
-def events_file(path: Path) -> Path:
-    """Where a recording's BIDS events file is: beside it, ``..._eeg.edf`` to ``..._events.tsv``."""
-    stem = path.name.partition(".")[0].removesuffix("_eeg")
-    return path.with_name(f"{stem}_events.tsv")
+Event = Mark
+"""Something that lasts from ``onset_s`` for ``duration_s`` seconds; 0: a moment."""
 
 
 def read_events(path: Path, column: str) -> list[Event]:
-    """The events of a recording, from the events file beside it, or its annotations.
+    """The events of a recording, from its events file, or its annotations.
 
     Parameters
     ----------
@@ -48,9 +38,9 @@ def read_events(path: Path, column: str) -> list[Event]:
     RecordingError
         A column is missing, a time is no number, or the file cannot be read.
     """
-    beside = events_file(path)
-    if beside.is_file():
-        return _bids_events(beside, column)
+    table = events_file(path)
+    if table is not None:
+        return read_events_file(table, path, column)
     if path.suffix.lower() in _ANNOTATED:
         noted, first_s = read_annotations(path), 0.0
     else:
@@ -61,47 +51,6 @@ def read_events(path: Path, column: str) -> list[Event]:
         Event(float(one["onset"]) - first_s, float(one["duration"]), str(one["description"]))
         for one in noted
     ]
-
-
-def _bids_events(path: Path, column: str) -> list[Event]:
-    rows = read_table(path)
-    missing = [name for name in ("onset", column) if rows and name not in rows[0]]
-    if missing:
-        raise RecordingError(
-            f"{path.name}: expected columns onset and {column}, found {', '.join(rows[0])}. "
-            "Name the column of the descriptions (--event-column)."
-        )
-    events = []
-    for line, row in enumerate(rows, start=2):
-        duration = row.get("duration", "n/a")
-        try:
-            onset_s = float(row["onset"])
-            duration_s = 0.0 if duration in ("n/a", "") else float(duration)
-        except ValueError as error:
-            raise RecordingError(
-                f"{path.name}: line {line}: a time is no number: {error}"
-            ) from error
-        if not (math.isfinite(onset_s) and math.isfinite(duration_s)):
-            raise RecordingError(f"{path.name}: line {line}: onset or duration is not finite.")
-        events.append(Event(onset_s, max(duration_s, 0.0), row[column]))
-    return events
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a ``.tsv`` or ``.csv`` file by column; cells that are not there are empty.
-
-    Raises
-    ------
-    RecordingError
-        It is no text.
-    """
-    delimiter = "," if path.suffix.lower() == ".csv" else "\t"
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter=delimiter, restval=""))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path.name}: expected a table as UTF-8 text: {error}.") from error
-    return [{key: value.strip() for key, value in row.items() if key is not None} for row in rows]
 
 
 class LabelTable:
@@ -134,6 +83,11 @@ class LabelTable:
             if row[key] in self._rows:
                 raise ValueError(f"{path}: two rows of {row[key]!r}; keep one of them.")
             self._rows[row[key]] = row
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Who or what its rows are of."""
+        return tuple(self._rows)
 
     def of_file(self, name: str) -> Mapping[str, str]:
         """Row of a recording, by its path below the raw folder or its file name alone."""

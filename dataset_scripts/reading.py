@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeling_mteeg.model.bids_channels import reasons_by_table
+from modeling_mteeg.model.bids_sidecars import find_sidecars
 from modeling_mteeg.model.channel_units import channel_units
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
 from modeling_mteeg.model.edf_annotations import read_edf_marks
 from modeling_mteeg.model.record_times import ANNOTATIONS
-from modeling_mteeg.model.recording_files import open_cnt, open_edf
+from modeling_mteeg.model.recording_files import open_cnt, open_edf, open_file
 from modeling_mteeg.model.recording_headers import (
     RecordingError,
     RecordingWarning,
@@ -69,6 +71,7 @@ def read_edf(
     rows = find_rows(header.labels, Path(path).name, channels, repeated, derive)
     used = sorted({index for pair in rows for index in pair if index is not None})
     header.check_signals(path, used)
+    _warn_of_sidecars(Path(path))
     kept = {header.labels[index] for index in used} | set(ANNOTATIONS)
     others = sorted(set(header.labels) - kept)
     raw = _guarded(_noted(open_edf), path, preload=False, exclude=others)
@@ -82,6 +85,23 @@ def read_cnt(path: str | Path, channels: Sequence[str]) -> tuple[np.ndarray, flo
     header.check_signals(path, [index for index, _ in rows])
     raw = _guarded(_noted(open_cnt), path, preload=False)
     return pick_channels(raw, path, channels)
+
+
+def _warn_of_sidecars(path: Path) -> None:
+    """Warn where an EDF header contradicts its BIDS ``channels.tsv``, of whatever channel."""
+    if not find_sidecars(path, "channels"):
+        return
+    for finding in _guarded(lambda file, verbose: open_file(file, preload=False)[1], path):
+        if finding.code == "sidecar":
+            warnings.warn(str(finding), RecordingWarning, stacklevel=2)
+
+
+def _warn_of_taken(path: Path, names: Sequence[str], taken: Sequence[int]) -> None:
+    """Warn where channels are taken although a BIDS ``channels.tsv`` takes them out."""
+    reasons = reasons_by_table(path, names)
+    shown = ", ".join(f"{names[at]} ({reasons[names[at]]})" for at in taken if names[at] in reasons)
+    if shown:
+        warnings.warn(f"used all the same: {shown}", RecordingWarning, stacklevel=2)
 
 
 def _noted(opener: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,6 +198,7 @@ def pick_channels(
             "physical dimension (uV) into the header."
         )
     ordered = np.unique([index for pair in rows for index in pair if index is not None])
+    _warn_of_taken(Path(path), raw.ch_names, ordered)
     data = _guarded(lambda _, **kw: raw.get_data(picks=ordered, **kw), path)
     for row, pick in enumerate(ordered):
         data[row] *= factors.get(int(pick), 1.0)  # what makes volt where MNE knew no unit

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg.model.bids_channels import reasons_by_table
+from modeling_mteeg.model.bids_sidecars import find_sidecars, has_entities, is_bids_eeg, values_of
 from modeling_mteeg.model.channels import ELECTRODES, clean_name, numbered_system
 from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
+from modeling_mteeg.recordings.bids_events import events_file
 
 from .annotated_options import AnnotatedOptions
-from .completeness import some_names
+from .completeness import names_missing, some_names
 from .corpus import Recording, mark_repeated
 from .labelling import (
     Event,
     LabelTable,
-    events_file,
     label_by_name,
     read_events,
     usual_window_s,
@@ -42,6 +44,8 @@ class Found:
         Descriptions of events that stand for no class.
     bad : tuple of Event
         Parts that annotations mark as bad (``BAD...``, as MNE has it).
+    unusable : mapping of str to str
+        Clean names of channels that are there and not used, with the reason.
     """
 
     recording: Recording
@@ -50,6 +54,7 @@ class Found:
     events: tuple[Event, ...] = ()
     others: Counter[str] = dataclasses.field(default_factory=Counter)
     bad: tuple[Event, ...] = ()
+    unusable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def used(self) -> bool:
@@ -96,14 +101,12 @@ class Survey:
         return {**self.__dict__, "_found": None}
 
     def _look_at_all(self) -> dict[str, Found]:
-        files = [one for one in Source().find(self.raw) if self._asked_for(one)]
+        there = [one for one in Source().find(self.raw) if self._fits(one)]
+        files = [one for one in there if has_entities(one.path, self.options.entities)]
         if not files:
-            only = f" that fits {self.options.files!r}" if self.options.files else ""
-            raise FileNotFoundError(
-                f"{self.task}: no recording{only} that MNE reads below {self.raw}."
-            )
+            raise FileNotFoundError(self._nothing(there))
         subjects = {one.key: self._subject(one) for one in files}
-        self._check_subjects(subjects)
+        self._check_subjects({one.key: subjects[one.key] for one in files if not one.left_out})
         found = [self._look(one, subjects[one.key]) for one in files]
         by_path = {one.recording.path: one for one in found}
         marked = mark_repeated([one.recording for one in found])
@@ -131,6 +134,22 @@ class Survey:
             lines.append(f"Events that stand for no class and are not used: {shown}")
         return lines + self._without
 
+    def people_without_recording(self) -> list[str]:
+        """Of a BIDS dataset, who of ``participants.tsv`` is not there, and who is not in it."""
+        path = self.raw / "participants.tsv"
+        if not (self.options.bids and path.is_file()):
+            return []
+        try:
+            listed = LabelTable(path).subjects
+        except ValueError as error:
+            return [f"It is not used: {error}"]
+        bare = {name.removeprefix("sub-") for name in listed}
+        here = {one.recording.subject.removeprefix("sub-") for one in self.found.values()
+                if not one.recording.left_out}  # fmt: skip
+        told = names_missing("people of participants.tsv", sorted(bare), here)
+        more = sorted(here - bare)
+        return told + ([f"participants.tsv has no row of {some_names(more)}"] if more else [])
+
     def _used(self) -> list[Found]:
         return [one for one in self.found.values() if one.used]
 
@@ -142,9 +161,26 @@ class Survey:
             raise FileNotFoundError(f"No table of labels: expected {path} (--table).")
         return None
 
-    def _asked_for(self, one: UnlabelledRecording) -> bool:
+    def _fits(self, one: UnlabelledRecording) -> bool:
         pattern = self.options.files
-        return not pattern or Path(one.key).match(pattern) or one.path.match(f"{pattern}.*")
+        fits = not pattern or Path(one.key).match(pattern) or one.path.match(f"{pattern}.*")
+        return fits and (is_bids_eeg(one.path) or not self.options.bids)
+
+    def _nothing(self, there: Sequence[UnlabelledRecording]) -> str:
+        """Why there is nothing to prepare, and what there is."""
+        options = self.options
+        if options.bids and not there:
+            return (
+                f"{self.task}: no EEG recording below {self.raw} that is named as BIDS has it "
+                "(sub-..._eeg.edf and others); python -m dataset_scripts.annotated takes any names."
+            )
+        if there and options.entities:
+            found = values_of([one.path for one in there], options.entities)
+            asked, has = ("; ".join(f"{key} {', '.join(of)}" for key, of in values.items())
+                          for values in (options.entities, found))  # fmt: skip
+            return f"{self.task}: no recording of {asked}. There are {has}."
+        only = f" that fits {options.files!r}" if options.files else ""
+        return f"{self.task}: no recording{only} that MNE reads below {self.raw}."
 
     # Whose they are ------------------------------------------------------------------------------
 
@@ -180,11 +216,10 @@ class Survey:
     def _look(self, one: UnlabelledRecording, subject: str) -> Found:
         """Header and labels of a recording; what is wrong with them becomes its fault."""
         key = one.path.name.partition(".")[0]
-        if not key.startswith("sub-"):  # names of BIDS are unique
+        # Names of BIDS are unique; beside the data they come again.
+        if one.left_out or not key.startswith("sub-"):
             key = "_".join((*Path(one.key).parts[:-1], key))
-        companions = [*one.files[1:]]
-        if self.options.labels_from == "events" and events_file(one.path).is_file():
-            companions.append(events_file(one.path))
+        companions = [*one.files[1:], *find_sidecars(one.path, "channels")[:1]]
         if self._table is not None:
             companions.append(self._table.path)
         data = max(one.files, key=lambda file: file.stat().st_size if file.exists() else -1)
@@ -194,8 +229,11 @@ class Survey:
         if one.left_out:
             return Found(recording)
         try:
+            table = events_file(one.path) if self.options.labels_from == "events" else None
+            if table is not None:
+                recording = dataclasses.replace(recording, companions=(*companions, table))
             with channels_renamed(self.options.rename) as renaming:
-                channels, seconds = _header(one.path)
+                channels, seconds, unusable = _header(one.path, self.options.keep_bad_channels)
             self._renamed |= renaming.applied
             events = self._events(one, subject, seconds)
         except RecordingError as error:
@@ -208,7 +246,7 @@ class Survey:
             whose = {"events": "no event of a class", "table": "no class in the table",
                      "name": "no rule fits its name"}[self.options.labels_from]  # fmt: skip
             recording = dataclasses.replace(recording, left_out=whose)
-        return Found(recording, channels, seconds, tuple(known), others, tuple(bad))
+        return Found(recording, channels, seconds, tuple(known), others, tuple(bad), unusable)
 
     def _events(self, one: UnlabelledRecording, subject: str, seconds: float) -> list[Event]:
         """Events with classes for texts where the options say so, sorted by onset."""
@@ -286,19 +324,32 @@ class Survey:
         other = [name for name in rest if name not in ELECTRODES]
         lines = [f"Channels left out, not among those asked for or not in every recording: "
                  f"{', '.join(partly)}"] if partly else []  # fmt: skip
+        bad = Counter(name for one in used for name, why in one.unusable.items()
+                      if name not in chosen and "bad" in why)  # fmt: skip
+        if bad:
+            shown = ", ".join(f"{name} ({n} of {len(used)} recordings)" for name, n in bad.items())
+            lines.append(f"Channels left out, marked bad: {shown} (--keep-bad-channels uses them)")
         if other:
             lines.append(f"Channels left out, no electrodes of the 10-20 or 10-10 system: "
                          f"{', '.join(other)}")  # fmt: skip
         return chosen, lines
 
 
-def _header(path: Path) -> tuple[tuple[str, ...], float]:
-    """Clean names of the channels, and seconds, without reading the signal."""
+def _header(path: Path, keep_bad: bool) -> tuple[tuple[str, ...], float, dict[str, str]]:
+    """Clean names of the channels, seconds, and channels not used, without reading the signal."""
     if path.suffix.lower() == ".edf":
         header = read_edf_header(path)
         names = [label for label in header.labels if "Annotations" not in label]
-        return tuple(map(clean_name, taken_names(names))), header.duration_s
-    raw = open_raw(path)
-    kinds = zip(raw.ch_names, raw.get_channel_types(), strict=True)
-    names = taken_names([name for name, kind in kinds if kind == "eeg"])
-    return tuple(map(clean_name, names)), raw.times[-1]
+        seconds = header.duration_s
+        reasons = reasons_by_table(path, names)
+    else:
+        raw = open_raw(path)
+        names, seconds = raw.ch_names, raw.times[-1]
+        kinds = zip(names, raw.get_channel_types(), strict=True)
+        by_table = reasons_by_table(path, names)
+        reasons = {name: by_table.get(name, "marked bad") for name in raw.info["bads"]}
+        reasons |= {name: f"type {kind}" for name, kind in kinds if kind != "eeg"}
+    reasons = {name: why for name, why in reasons.items() if not (keep_bad and "bad" in why)}
+    taken = dict(zip(names, map(clean_name, taken_names(names)), strict=True))
+    channels = tuple(new for name, new in taken.items() if name not in reasons)
+    return channels, seconds, {taken[name]: why for name, why in reasons.items()}

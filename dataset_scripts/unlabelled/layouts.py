@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from modeling_mteeg.model.bids_sidecars import find_sidecars
 from modeling_mteeg.model.file_choice import is_ant
 from modeling_mteeg.model.recording_files import read_recording
 from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_header, read_edf_header
+from modeling_mteeg.recordings.recording_folders import folder_beside_the_data, walk
 
-SUFFIXES = (
-    ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
-    ".lay", ".data", ".eeg", ".cdt", ".dap", ".nedf",
-)  # fmt: skip
-"""Suffixes that MNE reads EEG by; ``.eeg`` is Nihon Kohden's where no BrainVision header stands
-beside it."""
 _COMPANIONS = {
     ".vhdr": (".eeg", ".vmrk", ".dat"), ".ahdr": (".eeg", ".amrk"), ".set": (".fdt",),
     ".lay": (".dat",), ".eeg": (".pnt", ".21e", ".log"), ".data": (".head",),
@@ -69,6 +65,13 @@ class UnlabelledRecording:
         suffixes = _COMPANIONS.get(self.path.suffix.lower(), ())
         beside = (self.path.with_suffix(suffix) for suffix in suffixes)
         return (self.path, *(path for path in beside if path.is_file()))
+
+    @property
+    def sidecars_digest(self) -> str:
+        """Hash of the BIDS sidecars that decide which channels are used; empty: there are none."""
+        sidecars = find_sidecars(self.path, "channels")
+        content = b"".join(file.read_bytes() for file in sidecars)
+        return hashlib.sha256(content).hexdigest() if sidecars else ""
 
 
 def open_raw(path: Path) -> Any:
@@ -132,8 +135,9 @@ class Source:
             # One archive, one list of patients: the same person in two of its corpora is one.
             of_tuh = TUH_NAME.match(path.name)
             subject = f"tuh-{of_tuh[1].lower()}" if of_tuh else ""
-        first = _first_part(path)
+        first, beside = _first_part(path), folder_beside_the_data(raw, path)
         left_out = "" if first is None else f"a part of {first}, which is read as a whole"
+        left_out = f"in {beside}/ of a BIDS dataset" if beside else left_out
         return UnlabelledRecording(key, path, subject, rename=self._renamed, left_out=left_out)
 
     def open(self, recording: UnlabelledRecording) -> Any:
@@ -162,34 +166,3 @@ def _first_part(path: Path) -> str | None:
 def _split_one(match: re.Match[str]) -> str:
     """BIDS's ``_split-01`` for ``_split-02``, of the same width."""
     return f"_split-{'1'.zfill(len(match[1]) + len(match[2]))}"
-
-
-def walk(raw: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[Path]:
-    """Paths below a folder with one of these suffixes, links that lead nowhere too.
-
-    Hidden files and folders are passed over: a dataset under git-annex holds every file once more
-    below ``.git``, under a name that says nothing. Links to folders are followed.
-    """
-    seen = set()
-    for folder, folders, files in os.walk(raw, followlinks=True):
-        place = os.stat(folder)
-        again = (place.st_dev, place.st_ino) in seen  # a link back to where it lies
-        seen.add((place.st_dev, place.st_ino))
-        if again:
-            folders.clear()
-            continue
-        visible = sorted(inner for inner in folders if not inner.startswith("."))
-        recordings = [inner for inner in visible if inner.lower().endswith(".mff")]
-        folders[:] = [inner for inner in visible if inner not in recordings]
-        for name in sorted([*files, *recordings]):
-            path = Path(folder) / name
-            if name.startswith(".") or not name.lower().endswith(suffixes):
-                continue
-            if name.lower().endswith(".eeg") and _has_header(path):
-                continue
-            yield path
-
-
-def _has_header(path: Path) -> bool:
-    """Whether it is the signal of a BrainVision recording, whose header stands beside it."""
-    return any(path.with_suffix(suffix).exists() for suffix in (".vhdr", ".ahdr"))

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from modeling_mteeg.model.recording_headers import RecordingError
+from modeling_mteeg.recordings.recording_folders import walk
 
 from ..seed_v import SEED_CHANNELS
-from .layouts import UnlabelledRecording, walk
+from .layouts import UnlabelledRecording
 from .named import NamedSource
 
 MAT_RATE_HZ = 200.0

@@ -99,7 +99,8 @@ def write_part(
 def _made_from(recording: UnlabelledRecording, settings: UnlabelledSettings) -> str:
     """Hash of all but the file that decides what a part holds."""
     names = [sorted(recording.rename.items()), list(recording.drop), recording.part]
-    text = json.dumps([settings.key(), recording.subject, names])
+    sidecars = recording.sidecars_digest
+    text = json.dumps([settings.key(), recording.subject, names, *([sidecars] if sidecars else [])])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
 from modeling_mteeg.model.mains_notch import checked_notch, notch_text
+from modeling_mteeg.recordings.recording_folders import SUFFIXES
 
 from ..bars import Bar
 from ..corpus import SIMULATED_FILE
@@ -28,7 +29,7 @@ from ..locking import PreparationError, locked
 from ..processes import run_each
 from .digests import read_digests
 from .excluded import Exclusions
-from .layouts import SUFFIXES, Source, UnlabelledRecording
+from .layouts import Source, UnlabelledRecording
 from .stretch_parts import Outcome, part_path, write_part
 from .stretch_settings import UnlabelledSettings
 
@@ -140,7 +141,10 @@ class _Asked:
             names.append([recording.key, sorted(recording.rename.items()), list(recording.drop)])
             subjects.append([recording.key, recording.subject])
             files[recording.key] = [_size(path) for path in recording.files]
+        sidecars = {recording.key: recording.sidecars_digest for recording in self.recordings}
+        sidecars = {key: digest for key, digest in sidecars.items() if digest}
         return {
+            **({"sidecars": sidecars} if sidecars else {}),
             "settings": self.settings.key(),
             "source": self.source.name,
             "files": files,

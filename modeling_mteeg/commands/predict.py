@@ -15,7 +15,8 @@ _FORMATS = "EDF, BDF, BrainVision, FIF, CNT, EEGLAB set ...: what MNE reads"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("recording", nargs="+", help=f"one or several files ({_FORMATS})")
+    add("recording", nargs="+", help=f"one or several files ({_FORMATS}); or a BIDS dataset, or "
+        "its folder of a subject: all EEG recordings in it")  # fmt: skip
     add_base(parser)
     add(
         "--task",
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from ..prediction.cues import ANNOTATIONS
     from ..prediction.result_files import Options, plan_targets, predict_files
     from ..prediction.task_loading import load_tasks
+    from ..recordings.recording_folders import files_of
 
     options = Options(
         stride_s=args.stride,
@@ -79,7 +81,9 @@ def run(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
     )
     draw = _picture_maker(args.plot)
-    recordings = list(dict.fromkeys(args.recording))
+    recordings, sentences = files_of(args.recording)
+    for sentence in sentences if not args.quiet else ():
+        print(sentence)
     if args.at not in (None, ANNOTATIONS) and len(recordings) > 1:
         raise ValueError(
             f"--at: {args.at} belongs to one recording, found {len(recordings)}. Predict them one "

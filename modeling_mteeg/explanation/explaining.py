@@ -13,6 +13,7 @@ import torch
 
 from ..model.channel_choice import without_unfit
 from ..model.channels import channel_ids
+from ..model.file_choice import plain_path
 from ..model.finding_warnings import warn_of
 from ..model.findings import Finding
 from ..model.modeling_mteeg import MteegModel
@@ -90,6 +91,7 @@ def explain(
     if not isinstance(task, str) or task not in model.tasks:
         raise ValueError(f"task: expected one of {sorted(model.tasks)}, found {task!r}.")
     card = model.tasks[task]
+    recording = plain_path(recording)
     if label is not None and label not in card.labels:
         raise ValueError(
             f"label: expected one of {', '.join(card.labels)} (task {task!r}), found {label!r}."

@@ -6,8 +6,11 @@ micro sign in UTF-8) for volt, without a word. Here such a unit is known after a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from .bids_channels import read_channels_table, table_of_raw
 
 VOLT_UNITS: dict[str, float] = {
     spelling: volt
@@ -28,15 +31,21 @@ UNIT_REMEDY = (
     "one are (unit='uV', on the command line --unit uV)."
 )
 
+TABLE_UNITS = {**VOLT_UNITS, "microV": 1e-6, "nV": 1e-9}
+"""Volt per unit, by the text of a BIDS ``channels.tsv``."""
+
 _FIXED, _PER_SIGNAL, _UNITS_AT = 256, 256, 96  # bytes of an EDF header
 
 
-def channel_units(raw: Any) -> tuple[dict[int, str], dict[int, float]]:
+def channel_units(raw: Any, tables: bool = True) -> tuple[dict[int, str], dict[int, float]]:
     """What the unit of every channel of an MNE Raw is, where the reader did not know it.
 
     Parameters
     ----------
     raw : mne.io.BaseRaw
+    tables : bool
+        Whether a BIDS ``channels.tsv`` is asked for the units that an EDF or BDF header does not
+        state.
 
     Returns
     -------
@@ -73,7 +82,42 @@ def channel_units(raw: Any) -> tuple[dict[int, str], dict[int, float]]:
                 unknown[row] = text  # files that were joined disagree
             elif factor != 1.0:
                 factors[row] = factor
+    if tables and unknown:
+        told = units_of_table(raw, unknown)
+        factors |= {row: TABLE_UNITS[text] for row, text in told.items()}
+        unknown = {row: text for row, text in unknown.items() if row not in told}
     return unknown, {row: factor for row, factor in factors.items() if row not in unknown}
+
+
+def units_of_table(raw: Any, rows: Iterable[int]) -> dict[int, str]:
+    """Units of voltage that the BIDS ``channels.tsv`` of a Raw states for some of its channels."""
+    table = table_of_raw(raw)
+    if table is None:
+        return {}
+    # By the file's own label where somebody renamed the channel.
+    found = table.of(_labels(raw)) | table.of(raw.ch_names)
+    texts = {row: cells.get("units", "") for row, cells in found.items()}
+    return {row: texts[row] for row in rows if texts.get(row) in TABLE_UNITS}
+
+
+def _labels(raw: Any) -> list[str]:
+    """Labels in the EDF or BDF file of a Raw; of others its channel names."""
+    labels = None
+    if type(raw).__name__ in ("RawEDF", "RawBDF"):
+        labels = _edf_fields(raw.filenames[0], 0, 16)
+    if labels is None:
+        return raw.ch_names
+    return [labels[int(raw._raw_extras[0]["sel"][pick])] for pick in raw._read_picks[0]]
+
+
+def labels_with_unit(path: str | Path, labels: Sequence[str]) -> set[str]:
+    """Those of the labels of a file that its BIDS ``channels.tsv`` states a unit of voltage for."""
+    try:
+        table = read_channels_table(path)
+    except ValueError:  # said where the file is opened
+        table = None
+    rows = {} if table is None else table.of(labels)
+    return {labels[at] for at, cells in rows.items() if cells.get("units", "") in TABLE_UNITS}
 
 
 def edf_units(path: Any) -> list[str] | None:
@@ -84,6 +128,11 @@ def edf_units(path: Any) -> list[str] | None:
     list of str or None
         Decoded as Latin-1, which takes any byte; None where no such header can be read.
     """
+    return _edf_fields(path, _UNITS_AT, 8)
+
+
+def _edf_fields(path: Any, at: int, width: int) -> list[str] | None:
+    """A field of every signal: ``at`` bytes of other fields come before it, of each signal."""
     try:
         with open(Path(path), "rb") as file:
             signals = int(file.read(_FIXED)[252:256])
@@ -92,8 +141,8 @@ def edf_units(path: Any) -> list[str] | None:
         return None
     if len(table) < signals * _PER_SIGNAL:
         return None
-    start = _UNITS_AT * signals  # the fields lie one kind after the other
-    texts = (table[start + 8 * row : start + 8 * row + 8] for row in range(signals))
+    start = at * signals  # the fields lie one kind after the other
+    texts = (table[start + width * row : start + width * (row + 1)] for row in range(signals))
     return [text.decode("latin-1").strip() for text in texts]
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 HEADS = {
     ".eeg": (".vhdr", ".ahdr"), ".vmrk": (".vhdr",), ".amrk": (".ahdr",), ".avg": (".vhdr",),
@@ -42,7 +43,7 @@ def check_choice(path: Path) -> None:
         A hidden file of a Mac, a folder that is no recording, or a file whose header is another.
     """
     if path.is_dir():
-        if path.suffix.lower() not in _FOLDERS:
+        if not is_recording_folder(path):
             raise ValueError(_folder_text(path))
         return
     right = path.name.removeprefix("._")
@@ -63,6 +64,41 @@ def check_choice(path: Path) -> None:
             f"{path}: a part of a recording that is read through its {HEADS[suffix][0]} file, "
             "which is not beside it. Put the files into one folder and open that one."
         )
+
+
+def is_recording_folder(path: Path) -> bool:
+    """Whether a folder is one recording, by its suffix."""
+    return path.suffix.lower() in _FOLDERS
+
+
+def plain_path(recording: Any) -> Any:
+    """The file of a ``mne_bids.BIDSPath``, which is of EEG if it says nothing; others as they are.
+
+    Raises
+    ------
+    ValueError
+        It names no file, or several.
+    """
+    if not hasattr(type(recording), "fpath"):  # of the class: its value is searched for on disk
+        return recording
+    unsaid = [key for key in ("suffix", "datatype") if getattr(recording, key, "") is None]
+    try:
+        if unsaid:
+            recording = recording.copy().update(**dict.fromkeys(unsaid, "eeg"))
+        return Path(recording.fpath)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{recording}: expected the path of one recording: {reason}") from error
+
+
+def absent_text(path: Path) -> str:
+    """A sentence about a recording that is not there."""
+    if path.is_symlink():
+        return (
+            f"{path}: a link to a file that is not there. Fetch it first (of a DataLad or "
+            f"git-annex dataset: datalad get {path.name})."
+        )
+    return f"No recording: expected a file {path}."
 
 
 def is_ant(path: Path) -> bool:

@@ -29,6 +29,8 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "record-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "sample-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "text-encoding": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
+    # A BIDS channels.tsv that the header contradicts, or that says what no header does
+    "sidecar": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     # Time
     "parts": _row(WINDOWS, WINDOWS, WINDOWS, NEVER, WINDOWS, WINDOWS),
     "marked-bad": _row(MARK, NOTE, NOTE, NEVER, WINDOWS, WINDOWS),

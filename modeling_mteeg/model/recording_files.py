@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .file_choice import check_choice, hint_after_failure
+from .bids_reading import apply_sidecars
+from .file_choice import absent_text, check_choice, hint_after_failure
 from .finding_warnings import warn_of
 from .findings import Finding
 from .record_times import may_have_gaps, order_fault, stretches, time_fault
@@ -73,11 +74,20 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[Findin
         Epochs where the file holds such: FIF, or a ``.set`` of several trials.
     findings : tuple of Finding
         Seconds that a cut-off file lacks, a number of records or samples that is not usable,
-        annotations that are no UTF-8.
+        annotations that are no UTF-8, a BIDS sidecar that the header contradicts.
+
+    Notes
+    -----
+    In a BIDS dataset, types and bad channels are those of ``channels.tsv``.
     """
     path = Path(path)
+    raw, findings = _open(path, preload)
+    return raw, (*findings, *apply_sidecars(raw, path))
+
+
+def _open(path: Path, preload: bool) -> tuple[Any, tuple[Finding, ...]]:
     if not path.exists():
-        raise FileNotFoundError(f"No recording: expected a file {path}.")
+        raise FileNotFoundError(absent_text(path))
     try:
         check_choice(path)
     except OSError as error:

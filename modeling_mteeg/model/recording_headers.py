@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .channel_units import VOLT_UNITS
+from .channel_units import VOLT_UNITS, labels_with_unit
 from .findings import Finding
 from .record_times import ANNOTATIONS, gap_fault
 
@@ -126,8 +126,10 @@ class EdfHeader:
         fault = gap_fault(path, self)
         if fault:
             raise RecordingError(fault)
-        unknown = [f"{self.labels[i]} ({self.units[i]!r})" for i in wanted
-                   if self.units[i] not in VOLT_UNITS]  # fmt: skip
+        unknown = [i for i in wanted if self.units[i] not in VOLT_UNITS]
+        told = labels_with_unit(path, self.labels) if unknown else ()
+        unknown = [f"{self.labels[i]} ({self.units[i]!r})" for i in unknown
+                   if self.labels[i] not in told]  # fmt: skip
         if unknown:
             raise RecordingError(
                 f"{path.name}: the header gives no unit of voltage for {', '.join(unknown)}; write "

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from .bids_channels import MARKED_BAD, table_of_raw
 from .channel_units import UNIT_REMEDY, channel_units, unit_reason
 from .channels import clean_name
 from .edf_annotations import Mark
+from .file_choice import plain_path
 from .findings import Finding, sentences
 from .preprocessing import is_positive
 from .record_parts import Part, Timeline, timeline_of
@@ -133,7 +135,8 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     Parameters
     ----------
     recording : mne.io.BaseRaw, mne.BaseEpochs, (array, names, rate_hz), str or pathlib.Path
-        Arrays are (channels, samples), or (windows, channels, samples) where already cut.
+        Arrays are (channels, samples), or (windows, channels, samples) where already cut. A
+        ``mne_bids.BIDSPath`` is the path of its file.
     unit : str or None
         Unit of the numbers; None: volt for MNE's objects and files, microvolt for arrays. Where
         channels whose header states a unit are read together with such that state none, it is that
@@ -153,6 +156,7 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
         Names, shape and rate of an array do not fit, or there is no EEG channel.
     """
     findings: tuple[Finding, ...] = ()
+    recording = plain_path(recording)
     if isinstance(recording, (str, Path)):
         recording, findings = open_file(recording, preload)
     mne = sys.modules.get("mne")
@@ -168,7 +172,7 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
 
 
 def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
-    unknown, factors = ({}, {}) if cut else channel_units(recording)
+    unknown, factors = ({}, {}) if cut else channel_units(recording, tables=unit is None)
     usable, left_out, unfit = _usable(recording, unknown if unit is None else {})
     stated = set(usable).difference(unknown)
     to_unit = unit_factor("V") / unit_factor(unit or "V")
@@ -217,6 +221,8 @@ def _usable(
 ) -> tuple[list[int], list[str], dict[str, str]]:
     """Positions of the channels of an MNE object that can be used; the others, with reasons."""
     bads = set(recording.info["bads"])
+    table = table_of_raw(recording) if bads else None
+    in_table = set() if table is None else set(table.bad(recording.ch_names))
     usable, left_out, unfit = [], [], {}
     for row, (name, kind) in enumerate(
         zip(recording.ch_names, recording.get_channel_types(), strict=True)
@@ -224,14 +230,17 @@ def _usable(
         if kind != "eeg":
             left_out.append(f"{name} (type {kind})")
         elif name in bads:
-            left_out.append(f"{name} (marked bad)")
+            left_out.append(f"{name} ({MARKED_BAD if name in in_table else 'marked bad'})")
         elif row in unknown:
             unfit[clean_name(name)] = unit_reason(unknown[row])
         else:
             usable.append(row)
     if not usable:
         found = ", ".join([*left_out, *grouped_reasons(unfit)])
-        types = "Set the types (set_channel_types) or clear info['bads']."
+        types = (
+            "Set the types (set_channel_types) or clear info['bads']; in a BIDS dataset they are "
+            "those of channels.tsv."
+        )
         raise ValueError(
             f"Expected at least one good channel of type eeg, found {found}. "
             f"{UNIT_REMEDY if unfit else types}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..model.channel_choice import choose_channels
+from ..model.file_choice import plain_path
 from ..model.mains_notch import NotchHz, notches
 from ..model.recording_files import read_recording
 from ..model.signal_checks import unit_factor
@@ -50,6 +51,7 @@ class ShownRecording:
     """
 
     def __init__(self, recording: Any, unit: str | None = None) -> None:
+        recording = plain_path(recording)
         if isinstance(recording, (str, Path)):
             recording = read_recording(recording, preload=False)
         self._source = open_recording(recording, unit)

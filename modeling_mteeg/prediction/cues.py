@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..model.edf_annotations import Mark
-from ..model.preprocessing import is_positive
 from ..model.recording_sources import Source
+from ..recordings.bids_events import read_events_file
 
 ANNOTATIONS = "annotations"
-_TEXT = ("trial_type", "value")
-"""Columns of BIDS that say what an event is."""
 
 
 def find_cues(at: Any, source: Source, labels: Sequence[str] | None = None) -> list[Mark]:
@@ -85,49 +82,14 @@ def read_events(path: str | Path) -> list[Mark]:
     FileNotFoundError
         There is no such file.
     ValueError
-        It has no onsets, or one that is no number.
+        It has no onsets, or a time that is no number or in another unit.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"at: expected {ANNOTATIONS!r} or a table of events, found no file {path}."
         )
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines, delimiter="\t")
-        columns = list(table.fieldnames or ())
-        if "onset" not in columns:
-            raise ValueError(
-                f"{path}: expected a tab-separated table with a column onset (seconds), found the "
-                f"columns {', '.join(columns) or 'of an empty file'}."
-            )
-        text = next((name for name in _TEXT if name in columns), None)
-        return [
-            Mark(
-                _seconds(row["onset"], f"{path}, line {number}"),
-                _duration(row.get("duration")),
-                (row[text] or "").strip() if text else "",
-            )
-            for number, row in enumerate(table, 2)
-        ]
-
-
-def _seconds(text: str | None, where: str) -> float:
-    try:
-        seconds = float(text or "")
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise ValueError(f"{where}: expected an onset in seconds, found {text!r}.")
-    return seconds
-
-
-def _duration(text: str | None) -> float:
-    """Seconds; 0 where the table does not say, since a window has its own length."""
-    try:
-        seconds = float(text or "")
-    except ValueError:
-        return 0.0
-    return seconds if is_positive(seconds) else 0.0
+    return read_events_file(path)
 
 
 def _given(at: Any) -> list[Mark]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..model.channel_choice import without_unfit
 from ..model.edf_annotations import Mark
+from ..model.file_choice import plain_path
 from ..model.modeling_mteeg import MteegModel
 from ..model.signal_checks import OtherUnitError
 from ..recordings.block_reader import open_recording
@@ -47,8 +48,9 @@ def predict(
     Parameters
     ----------
     recording : str, pathlib.Path, mne.io.BaseRaw or (array, channel names, rate in Hz)
-        A continuous recording: a file of any format that MNE-Python reads, a Raw (not necessarily
-        preloaded), or an array (channels, samples) in microvolt.
+        A continuous recording: a file of any format that MNE-Python reads, also as a
+        ``mne_bids.BIDSPath``, a Raw (not necessarily preloaded), or an array (channels, samples) in
+        microvolt.
     model : MteegModel, str or pathlib.Path
         In evaluation mode; or a base's folder or Hub id, which is loaded.
     tasks : str, sequence of str or None
@@ -130,6 +132,7 @@ def predict(
     if at is None and (at_labels is not None or at_offset_s):
         raise ValueError("at_labels and at_offset_s (--at-labels, --at-offset) go with at (--at).")
     asked = Asked(stride_s, last_window, allow_missing, rename or {}, bad)
+    recording = plain_path(recording)
     source = open_recording(recording, unit, rename)
     if at is not None:
         cues = tuple(find_cues(at, source, at_labels))

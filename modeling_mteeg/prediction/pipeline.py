@@ -18,6 +18,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
+from ..model.file_choice import plain_path
 from ..model.finding_warnings import warn_of
 from ..model.findings import Finding
 from ..model.modeling_mteeg import MteegModel
@@ -249,7 +250,7 @@ class EegClassificationPipeline(Pipeline):
     def preprocess(self, recording: Any) -> dict[str, Any]:
         """One recording in a form that the extractor takes, not read yet."""
         if not isinstance(recording, Mapping):
-            return {"recording": recording}
+            return {"recording": plain_path(recording)}
         missing = [key for key in _KEYS if key not in recording]
         extra = sorted(set(recording) - {*_KEYS, "unit"})
         if missing or extra:

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..model.bids_sidecars import find_sidecars
+from ..model.file_choice import absent_text
 from ..model.modeling_mteeg import MteegModel
 from ..recordings.block_reader import renamed_raw
 from .cues import ANNOTATIONS
@@ -297,11 +299,12 @@ def _cues_key(at: str | None) -> str | None:
 
 
 def _file_key(path: Path) -> str:
-    """Hash of sizes, starts and ends of a recording's files."""
+    """Hash of sizes, starts and ends of a recording's files, and of its BIDS sidecars."""
     if not path.exists():
-        raise FileNotFoundError(f"No recording: expected a file {path}.")
+        raise FileNotFoundError(absent_text(path))
     digest = hashlib.sha256()
     beside = [path.with_suffix(ending) for ending in _COMPANIONS]
+    beside += find_sidecars(path, "channels")
     for file in [path, *(other for other in beside if other != path)]:
         if not file.is_file():
             continue

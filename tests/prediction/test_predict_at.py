@@ -103,8 +103,8 @@ def test_wrong_use(base, tmp_path):
         ({"at": [np.nan]}, "expected seconds"),
         ({"at": [1], "at_offset_s": "1"}, "at_offset_s: expected"),
         ({"at_labels": ["a"]}, "go with at"),
-        ({"at": table(tmp_path / "a.tsv", [(1, 2)], ("time", "b"))}, "columns time, b"),
-        ({"at": table(tmp_path / "b.tsv", [("n/a", 1, "x")])}, "line 2: expected an onset"),
+        ({"at": table(tmp_path / "a.tsv", [(1, 2)], ("time", "b"))}, "found time, b"),
+        ({"at": table(tmp_path / "b.tsv", [("n/a", 1, "x")])}, "line 2: a time is no number"),
     ):
         with pytest.raises(ValueError, match=words):
             predict(ARRAY, model, "two", **options)

@@ -1,0 +1,124 @@
+"""``events.tsv`` of a BIDS dataset: what happened when in a recording."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..model.bids_sidecars import find_sidecar, find_sidecars, read_table
+from ..model.edf_annotations import Mark
+from ..model.recording_headers import RecordingError
+
+_TEXT = ("trial_type", "value")
+"""Columns of BIDS that say what an event is."""
+_NO_SECONDS = re.compile(r"ms\b|milli|[uµμ]s\b|micro|sample|data ?point|frame|min|h\b|hour", re.I)
+"""Units of time that are none of seconds, at the start of what a description says."""
+
+
+def events_file(path: Path) -> Path | None:
+    """The events file of a recording: beside it, or by inheritance in a BIDS dataset.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The recording. ``rec_eeg.edf`` and ``rec.edf`` have ``rec_events.tsv`` beside them, whether
+        that is a name of BIDS or not.
+
+    Returns
+    -------
+    pathlib.Path or None
+
+    Raises
+    ------
+    RecordingError
+        Two files apply and neither is more specific.
+    """
+    stem = path.name.partition(".")[0].removesuffix("_eeg")
+    beside = path.with_name(f"{stem}_events.tsv")
+    if beside.is_file():
+        return beside
+    try:
+        return find_sidecar(path, "events")
+    except ValueError as error:
+        raise RecordingError(str(error)) from error
+
+
+def read_events_file(
+    events: Path, recording: Path | None = None, column: str | None = None
+) -> list[Mark]:
+    """Rows of an events file, in its order.
+
+    Parameters
+    ----------
+    events : pathlib.Path
+    recording : pathlib.Path or None
+        Whose ``events.json`` may say in which unit times are; None: that of the events' own name.
+    column : str or None
+        Which column holds the descriptions; None: ``trial_type``, else ``value``, else they are
+        empty.
+
+    Returns
+    -------
+    list of Mark
+        A duration that is not known (``n/a``) is 0.
+
+    Raises
+    ------
+    RecordingError
+        A column is missing, a time is no number, or in another unit than seconds.
+    """
+    try:
+        rows = read_table(events)
+    except ValueError as error:
+        raise RecordingError(str(error)) from error
+    _check_columns(events, rows, column)
+    if column is None:
+        column = next((name for name in _TEXT if rows and name in rows[0]), None)
+    _check_seconds(events if recording is None else recording)
+    marks = []
+    for line, row in enumerate(rows, start=2):
+        duration = row.get("duration", "n/a")
+        try:
+            onset_s = float(row["onset"])
+            duration_s = 0.0 if duration in ("n/a", "") else float(duration)
+        except ValueError as error:
+            comma = " Times have a decimal point." if "," in row["onset"] + duration else ""
+            raise RecordingError(
+                f"{events.name}: line {line}: a time is no number: {error}.{comma}"
+            ) from error
+        if not (math.isfinite(onset_s) and math.isfinite(duration_s)):
+            raise RecordingError(f"{events.name}: line {line}: onset or duration is not finite.")
+        marks.append(Mark(onset_s, max(duration_s, 0.0), row[column] if column else ""))
+    return marks
+
+
+def _check_columns(events: Path, rows: Sequence[Mapping[str, str]], column: str | None) -> None:
+    """Raise where a table has no onsets, or not the column that is asked for."""
+    asked = [name for name in ("onset", column) if name]
+    if not rows or all(name in rows[0] for name in asked):
+        return
+    hint = "" if column is None else " Name the column of the descriptions (--event-column)."
+    raise RecordingError(
+        f"{events.name}: expected columns {' and '.join(asked)}, separated by tabs, found "
+        f"{', '.join(rows[0])}.{hint}"
+    )
+
+
+def _check_seconds(recording: Path) -> None:
+    """Raise where an ``events.json`` says that times are in another unit than BIDS has."""
+    for file in find_sidecars(recording, "events", ".json"):
+        try:
+            described = json.loads(file.read_text("utf-8-sig"))
+        except (OSError, ValueError):
+            continue  # descriptions of columns: events can be read without
+        for column in ("onset", "duration"):
+            about = described.get(column) if isinstance(described, dict) else None
+            unit = about.get("Units") if isinstance(about, dict) else None
+            if _NO_SECONDS.match(str(unit).strip()):
+                raise RecordingError(
+                    f"{file.name}: {column} is in {unit!r}, expected seconds, as BIDS has it. "
+                    "Convert the times of the events files, and mend the unit there."
+                )

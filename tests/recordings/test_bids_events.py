@@ -1,0 +1,82 @@
+"""events.tsv of BIDS: found, read, and refused where its times are not what BIDS has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bids_datasets import events_table, table
+
+from modeling_mteeg.model.recording_headers import RecordingError
+from modeling_mteeg.recordings.bids_events import events_file, read_events_file
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    folder = tmp_path / "sub-1" / "eeg"
+    folder.mkdir(parents=True)
+    return folder / "sub-1_task-x_eeg.edf"
+
+
+def marks(path: Path, column: str = "trial_type") -> list[tuple]:
+    found = read_events_file(events_file(path), path, column)
+    return [(mark.onset_s, mark.duration_s, mark.text) for mark in found]
+
+
+def test_an_events_file_is_beside_the_recording_or_above(path, tmp_path):
+    assert events_file(path) is None
+    above = events_table(tmp_path / "task-x_events.tsv", [(1, 2, "above")])
+    assert events_file(path) == above
+    beside = events_table(path.with_name("sub-1_task-x_events.tsv"), [(1, 2, "beside")])
+    assert events_file(path) == beside and marks(path) == [(1, 2, "beside")]
+    events_table(tmp_path / "rec_events.tsv")  # of a name that is not BIDS's
+    assert events_file(tmp_path / "rec.vhdr") == tmp_path / "rec_events.tsv"
+    beside.unlink()
+    events_table(tmp_path / "sub-1_events.tsv")
+    with pytest.raises(RecordingError, match="neither is more specific"):
+        events_file(path)
+
+
+def test_durations_that_are_not_known_are_moments(path):
+    events_table(path.with_name("sub-1_task-x_events.tsv"),
+                 [(-1, "n/a", "a"), (2.5, "", "b"), (3, 0.25, "n/a")])  # fmt: skip
+    assert marks(path) == [(-1, 0, "a"), (2.5, 0, "b"), (3, 0.25, "n/a")]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("1,5", 1, "a"), "line 2: a time is no number.*decimal point"),
+        ((1, "0,5", "a"), "decimal point"),
+        (("n/a", 1, "a"), "a time is no number: could not convert string to float: 'n/a'"),
+        (("inf", 1, "a"), "not finite"),
+    ],
+)
+def test_times_that_are_no_numbers_are_refused(row, words, path):
+    events_table(path.with_name("sub-1_task-x_events.tsv"), [row])
+    with pytest.raises(RecordingError, match=words):
+        marks(path)
+
+
+def test_times_in_another_unit_are_refused(path, tmp_path):
+    events_table(path.with_name("sub-1_task-x_events.tsv"), [(1, 2, "a")])
+    described = tmp_path / "task-x_events.json"
+    for text in ('{"onset": {"Units": "seconds"}}', '{"onset": "in s"}', "[]", "{", "{}"):
+        described.write_text(text)
+        assert marks(path) == [(1, 2, "a")]
+    for unit in ("ms", "milliseconds", "samples", "µs"):
+        described.write_text(f'{{"duration": {{"Units": "{unit}"}}}}', "utf-8")
+        with pytest.raises(RecordingError, match=rf"task-x_events\.json: duration is in '{unit}'"):
+            marks(path)
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(path):
+    table(path.with_name("sub-1_task-x_events.tsv"), "onset duration value", [(1, 2, "S1")])
+    assert marks(path, "value") == [(1, 2, "S1")]
+    with pytest.raises(
+        RecordingError, match=r"onset and trial_type, .*found onset, duration, value"
+    ):
+        marks(path)
+    assert marks(path, None) == [(1, 2, "S1")]
+    table(path.with_name("sub-1_task-x_events.tsv"), "onset", [(1,)])
+    assert marks(path, None) == [(1, 0, "")]

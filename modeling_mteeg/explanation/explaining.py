@@ -19,7 +19,8 @@ from ..model.recording_sources import Source
 from ..model.signal_checks import OtherUnitError, SignalError, check_channels
 from ..model.task_card import TaskCard
 from ..prediction import Prediction, predict
-from ..recordings.block_reader import BlockReader, open_recording
+from ..recordings.block_reader import BlockReader
+from ..recordings.interpolation import open_for_tasks
 from ..recordings.montage import choose_for_task
 from ..recordings.stream_filter import StreamFilter
 from .attribution import ChannelAttribution, attribute
@@ -40,6 +41,7 @@ def explain(
     allow_missing: int | None = None,
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
+    interpolate: bool | str = False,
     name: str | None = None,
     progress: bool = False,
 ) -> ChannelAttribution:
@@ -62,7 +64,7 @@ def explain(
         highest mean probability over the windows (without ``onsets_s``: over the recording).
     method, steps
         See :func:`modeling_mteeg.explanation.attribution.attribute`.
-    allow_missing, rename, unit, name, progress
+    allow_missing, rename, unit, interpolate, name, progress
         See :func:`modeling_mteeg.prediction.predict`.
 
     Returns
@@ -83,7 +85,8 @@ def explain(
         raise ValueError(
             f"label: expected one of {', '.join(card.labels)} (task {task!r}), found {label!r}."
         )
-    reading = {"allow_missing": allow_missing, "rename": rename, "unit": unit}
+    reading = {"allow_missing": allow_missing, "rename": rename, "unit": unit,
+               "interpolate": interpolate}  # fmt: skip
     if onsets_s is None:
         prediction = predict(recording, model, task, progress=progress, **reading)[task]
         label = label or card.labels[class_to_explain(card, prediction.probabilities)]
@@ -114,6 +117,7 @@ def window_inputs(
     allow_missing: int | None = None,
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
+    interpolate: bool | str = False,
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """Windows of a recording as the model takes them.
 
@@ -136,7 +140,7 @@ def window_inputs(
     low-pass can be applied (100 and 128 Hz) what is close to Nyquist differs a little from
     ``predict``: see :class:`modeling_mteeg.recordings.stream_filter.StreamFilter`.
     """
-    source = open_recording(recording, unit, rename)
+    source = open_for_tasks(recording, [card], unit, rename, interpolate)
     for sentence in source.notes:
         warnings.warn(sentence, RecordingWarning, stacklevel=2)
     choice = choose_for_task(source, card, allow_missing)

@@ -127,6 +127,8 @@ class BlockReader:
     def _read(self, positions: list[int], start: int, stop: int) -> np.ndarray:
         try:
             signal = self.source.read(positions, start, stop)[0]
+        except SignalError:  # of channels that others are made of
+            raise
         except Exception as error:  # MNE's readers raise whatever their format meets
             raise ValueError(
                 f"The recording cannot be read from {self._second(start):.6g} s on "

@@ -38,13 +38,22 @@ def test_windows_are_those_of_the_interpolated_recording(raw, tmp_path, capsys):
     assert main([*place, *COMMAND]) == 1
     assert f"--interpolate {NET}" in capsys.readouterr().err
     wanted = ("C3", "CZ", "PZ")
-    asked = ["--rename", "E4=PZ", "--channels", ",".join(wanted), "--interpolate", NET, "--dtype", "float32"]
+    asked = [
+        "--rename",
+        "E19=PZ",
+        "--channels",
+        ",".join(wanted),
+        "--interpolate",
+        NET,
+        "--dtype",
+        "float32",
+    ]
     assert main([*place, *COMMAND, *asked]) == 0
     folder = tmp_path / "presses"
     corpus = load_corpus(folder)
     assert corpus.card.channels == wanted
     source = open_for_tasks(raw / "p1.edf", [card(channels=wanted)], interpolate=NET,
-                            rename={"E4": "PZ"})  # fmt: skip
+                            rename={"E19": "PZ"})  # fmt: skip
     rows = [source.names.index(name) for name in wanted]
     signal = preprocess(source.read(rows)[0] * 1e6, 200)
     reader = next(one for one in corpus.splits.values() if "p1" in map(str, one.recordings))

@@ -25,6 +25,7 @@ from modeling_mteeg.model.task_card import TaskCard, check_task_name
 from .annotated_options import AnnotatedOptions, add_options, options_of, read_tasks
 from .command import add_writer_options, prepare_as_asked, with_exit_code
 from .corpus import Corpus, Reading, Recording, Segment, windows_in_order
+from .interpolated import load_interpolated
 from .labelling import Event
 from .reading import RecordingError, pick_channels, read_edf
 from .soundness import check_amplitude, check_mains
@@ -120,6 +121,8 @@ class Annotated(Corpus):
         return len(self.segments(recording, samples)[0])
 
     def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+        if self.options.interpolate:
+            return load_interpolated(recording.path, self.card, self.options.interpolate)
         unusable = self._survey.of(recording).unusable
         lost = {name: unusable[name] for name in self.card.channels if name in unusable}
         if lost:
@@ -203,6 +206,11 @@ class Annotated(Corpus):
     def notes(self) -> list[str]:
         """Channels, events and recordings that are not used; how short pieces were filtered."""
         lines = self._survey.notes()
+        if self.options.interpolate:
+            lines.append(
+                "Channels that a recording lacks were interpolated by spherical splines "
+                f"(positions: {self.options.interpolate}); report.tsv names them"
+            )
         if self.options.cut_before_filter and self.card.highpass_hz is not None:
             filter_s = preprocessing_info(self.card.rate_hz, *self._settings()).filter_s
             lines.append(

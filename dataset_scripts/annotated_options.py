@@ -18,6 +18,8 @@ from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, s
 
 from .renaming import checked_rename
 
+FROM_FILE = "file"
+"""Instead of a montage: positions in an ``electrodes.tsv``, else in the recording's file."""
 SUBJECT_WORDS = ("auto", "table", "bids", "folder", "name")
 _NOT_THE_WINDOWS = ("folder", "corpus", "license", "description")
 
@@ -72,6 +74,10 @@ class AnnotatedOptions:
         The folder is a BIDS dataset: only files named ``sub-..._eeg.*`` are recordings.
     bids_task, session, run : tuple of str
         Only recordings with one of these in their BIDS names; empty: all.
+    interpolate : str
+        Make those of ``channels`` that a recording lacks from the others, by the positions of one
+        of MNE's standard montages, or by those in ``electrodes.tsv`` or the ``file``; empty: do
+        not.
     cut_before_filter : bool
         Cut by the events first, then filter each piece alone: for files that are trials end to end.
     highpass, lowpass : float or None
@@ -103,6 +109,7 @@ class AnnotatedOptions:
     bids_task: tuple[str, ...] = ()
     session: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    interpolate: str = ""
     cut_before_filter: bool = False
     highpass: float | None = setting(0.1, "> 0")
     lowpass: float | None = setting(75.0, "> 0")
@@ -122,6 +129,8 @@ class AnnotatedOptions:
         object.__setattr__(self, "rename", checked_rename(self.rename))
         notch = checked_notch(self.notch)  # of the kinds that a command line gives
         object.__setattr__(self, "notch", float(notch) if isinstance(notch, int) else notch)
+        if self.interpolate and not self.channels:
+            raise ValueError("interpolate: name the channels that are wanted, too (--channels).")
         if self.labels_from == "name" and not self.label_by_name:
             raise ValueError("label_by_name: expected rules such as '_1$=rest,_2$=task'.")
         for key, given in (("label_by_name", self.label_by_name), ("events", self.events)):
@@ -201,6 +210,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a BIDS dataset: only files named sub-..._eeg.* are recordings")
     for name in ("bids-task", "session", "run"):
         add(f"--{name}", type=names, metavar="A,B", help=f"only this {name} by BIDS names")
+    add("--interpolate", nargs="?", const=FROM_FILE, metavar="MONTAGE",
+        help="make the channels that a recording lacks from the others, by the positions in "
+        "electrodes.tsv or its file, or those of a standard montage of MNE")
     add("--cut-before-filter", action="store_true",
         help="filter every annotated piece alone: for files that are trials end to end")
     for name, usual in (("highpass", "0.1"), ("lowpass", "75")):

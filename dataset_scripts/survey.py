@@ -10,7 +10,12 @@ from typing import Any
 
 from modeling_mteeg.model.bids_channels import reasons_by_table
 from modeling_mteeg.model.bids_sidecars import find_sidecars, has_entities, is_bids_eeg, values_of
-from modeling_mteeg.model.channels import ELECTRODES, clean_name, numbered_system
+from modeling_mteeg.model.channels import (
+    ELECTRODES,
+    clean_name,
+    montage_of_numbers,
+    numbered_system,
+)
 from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 from modeling_mteeg.recordings.bids_events import events_file
 
@@ -310,8 +315,10 @@ class Survey:
             chosen = tuple(name for name in counts
                            if name in ELECTRODES and counts[name] == len(used))  # fmt: skip
         sentence = numbered_system(tuple(counts))
-        if sentence:
-            raise ValueError(f"{self.raw}: {sentence}")
+        if sentence and not self.options.interpolate:
+            montage = montage_of_numbers(tuple(counts))
+            other = f" Or --channels A,B --interpolate {montage}." if montage else ""
+            raise ValueError(f"{self.raw}: {sentence}{other}")
         if not chosen:
             raise ValueError(
                 f"{self.raw}: expected electrodes of the 10-20 or 10-10 system that all "

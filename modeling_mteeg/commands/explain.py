@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> None:
             args.recording, model, task, onsets_s=args.onset, windows=args.windows,
             label=args.label, method=args.method, steps=args.steps,
             allow_missing=args.allow_missing, rename=rename, unit=args.unit,
+            interpolate=args.interpolate,
             progress=shows_progress(args),
         )  # fmt: skip
     print(text_of(attribution))

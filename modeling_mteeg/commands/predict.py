@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
         allow_missing=args.allow_missing,
         rename=parse_rename(args.rename),
         unit=args.unit,
+        interpolate=args.interpolate,
         merge=args.merge,
         annotations=args.annotations,
         overwrite=args.overwrite,

@@ -27,6 +27,20 @@ def add_rename(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_interpolate(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--interpolate [MONTAGE]``."""
+    parser.add_argument(
+        "--interpolate",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="MONTAGE",
+        help="make the electrodes that a task needs and the recording lacks from the others, by "
+        "the positions in its file, or by those of a standard montage of MNE, such as "
+        "GSN-HydroCel-128",
+    )
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Declare how a recording is read, where it is computed, and ``--quiet``."""
     add = parser.add_argument
@@ -34,6 +48,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "are missing (default: what its card allows)")  # fmt: skip
     add_rename(parser)
     add("--unit", choices=("uV", "mV", "V"), help="unit that the file's numbers really have")
+    add_interpolate(parser)
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add("--quiet", action="store_true", help="no progress bar (in a file there is none)")
 

@@ -25,7 +25,8 @@ from ..model.task_card import TaskCard
 from ..model.window_quality import ConstantChannels, Spans, judge_windows, least_constant_s
 from ..prediction import Prediction, predict
 from ..prediction.task_plan import Asked, TaskPlan, plan_task
-from ..recordings.block_reader import BlockReader, RunningChecks, open_recording
+from ..recordings.block_reader import BlockReader, RunningChecks
+from ..recordings.interpolation import open_for_tasks
 from ..recordings.sliding import WindowsAt
 from ..recordings.stream_filter import StreamFilter
 from .attribution import ChannelAttribution, attribute
@@ -46,6 +47,7 @@ def explain(
     allow_missing: int | None = None,
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
+    interpolate: bool | str = False,
     name: str | None = None,
     progress: bool = False,
 ) -> ChannelAttribution:
@@ -69,7 +71,7 @@ def explain(
         highest mean probability over the windows (without ``onsets_s``: over the recording).
     method, steps
         See :func:`modeling_mteeg.explanation.attribution.attribute`.
-    allow_missing, rename, unit, name, progress
+    allow_missing, rename, unit, interpolate, name, progress
         See :func:`modeling_mteeg.prediction.predict`.
 
     Returns
@@ -96,7 +98,8 @@ def explain(
         raise ValueError(
             f"label: expected one of {', '.join(card.labels)} (task {task!r}), found {label!r}."
         )
-    reading = {"allow_missing": allow_missing, "rename": rename, "unit": unit}
+    reading = {"allow_missing": allow_missing, "rename": rename, "unit": unit,
+               "interpolate": interpolate}  # fmt: skip
     if onsets_s is None:
         prediction = predict(recording, model, task, progress=progress, **reading)[task]
         label = label or card.labels[class_to_explain(card, prediction.probabilities)]
@@ -147,6 +150,7 @@ def window_inputs(
     allow_missing: int | None = None,
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
+    interpolate: bool | str = False,
 ) -> WindowInputs:
     """Windows of a recording as the model takes them.
 
@@ -168,7 +172,7 @@ def window_inputs(
     its length. Where no low-pass can be applied (100 and 128 Hz) what is close to Nyquist differs a
     little from ``predict``: see :class:`modeling_mteeg.recordings.stream_filter.StreamFilter`.
     """
-    source = open_recording(recording, unit, rename)
+    source = open_for_tasks(recording, [card], unit, rename, interpolate)
     asked = Asked(allow_missing=allow_missing, rename=rename or {})
     plan = plan_task(source, card, asked)
     places = _places(plan, source, onsets_s)

@@ -8,11 +8,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .channel_units import NO_UNIT, UNIT_REMEDY
-from .channels import clean_name, is_known, numbered_system, other_names
+from .channels import (
+    amplifier_numbers,
+    clean_name,
+    is_known,
+    montage_of_numbers,
+    numbered_system,
+    other_names,
+)
 from .findings import Finding
 from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError
+
+NOT_INTERPOLATED = "not interpolated: "
+"""How the reason begins why an electrode cannot be interpolated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,14 +133,20 @@ def _check_system(source: Source, all_of_them: bool, wanted: Sequence[str]) -> N
     sentence = numbered_system(source.names)
     if not sentence:
         return
-    numbers = {"A1", "A2"} if "A3" in source.names else set()  # else these are the earlobes
-    there = {*source.names, *source.unfit} - numbers
+    there = {*source.names, *source.unfit} - amplifier_numbers(source.names)
     found = [name in there or there.issuperset(name.split("-")) for name in wanted]
     if all_of_them or not all(found):
-        raise SignalError(
+        text = (
             f"{sentence} In Python: rename={{{source.names[0]!r}: 'FP1', ...}}; on the command "
             f"line: --rename {source.names[0]}=FP1 ..."
         )
+        montage = montage_of_numbers(source.names)
+        if montage:
+            text += (
+                " Or interpolate the task's electrodes (predict, explain): "
+                f"interpolate={montage!r}; on the command line: --interpolate {montage}."
+            )
+        raise SignalError(text)
 
 
 def without_unfit(source: Source, error: OtherUnitError) -> Source:
@@ -256,7 +272,7 @@ def _missing_text(source: Source, missing: Sequence[str], count: int, max_missin
         text += f" Not usable: {', '.join([*source.left_out, *grouped_reasons(unfit)])}."
     if any(reason.startswith(NO_UNIT) for reason in unfit.values()):
         text += f" {UNIT_REMEDY}"
-    elif unfit:
+    elif not all(reason.startswith(NOT_INTERPOLATED) for reason in unfit.values()):
         text += f" {AMPLITUDE_REMEDY}"
     pairs = other_names(missing, source.names)
     if pairs:
@@ -267,4 +283,7 @@ def _missing_text(source: Source, missing: Sequence[str], count: int, max_missin
         )
     if max_missing:
         text += f" At most {max_missing} may be missing, and at least one must be there."
-    return text + " Nothing is filled in; add the channels, or choose a task that fits."
+    filled = "Nothing is filled in; add"
+    if any(reason.startswith(NOT_INTERPOLATED) for reason in unfit.values()):
+        filled = "An electrode that none is near to cannot be interpolated: add"
+    return f"{text} {filled} the channels, or choose a task that fits."

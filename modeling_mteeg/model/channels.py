@@ -44,6 +44,15 @@ OTHER_SYSTEM = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8", "A1": "M1", "A2"
 """Old and new names of the same place. Both have rows of their own, so they are only hinted at."""
 _BIOSEMI = frozenset({"A1", "A2", "A3", "A4"})  # no 10-20 system has an A3
 _HYDROCEL = frozenset(f"E{number}" for number in range(1, 9))
+_BANKS = {bank: tuple(f"{bank}{number}" for number in range(1, 33)) for bank in "ABCDEFGH"}
+"""BioSemi's numbers of every box of 32 electrodes."""
+_CAPS = {count: f"biosemi{count}" for count in (16, 32, 64, 128, 160, 256)}
+_NETS = {
+    32: "GSN-HydroCel-32", 33: "GSN-HydroCel-32", 64: "GSN-HydroCel-64_1.0",
+    65: "GSN-HydroCel-65_1.0", 128: "GSN-HydroCel-128", 129: "GSN-HydroCel-129",
+    256: "GSN-HydroCel-256", 257: "GSN-HydroCel-257",
+}  # fmt: skip
+"""Standard montages of MNE by the number of electrodes."""
 _OTHER_NAME = OTHER_SYSTEM | {new: old for old, new in OTHER_SYSTEM.items()}
 
 
@@ -135,6 +144,30 @@ def numbered_system(names: Sequence[str]) -> str:
             "Rename them to the electrodes of the 10-10 system that your net's layout gives."
         )
     return ""
+
+
+def amplifier_numbers(names: Sequence[str]) -> frozenset[str]:
+    """Those of some names that are an amplifier's own numbers, see :func:`numbered_system`.
+
+    BioSemi's numbers go from 1 to 32 in every box (A, B, C ...). C1 to C6 and F1 to F10 are names
+    of the 10-10 system, too; they are numbers where the box has a number that it has not (C7, F11).
+    """
+    there = set(names)
+    if there >= _BIOSEMI:
+        boxes = [box for bank, box in _BANKS.items()
+                 if bank not in "CF" or there.intersection(box).difference(ELECTRODES)]  # fmt: skip
+        return frozenset(name for box in boxes for name in box if name in there)
+    if there >= _HYDROCEL:
+        return frozenset(name for name in there if re.fullmatch(r"E[1-9]\d*", name))
+    return frozenset()
+
+
+def montage_of_numbers(names: Sequence[str]) -> str:
+    """The standard montage of MNE that an amplifier's own numbers fit by their count, or empty."""
+    numbers = amplifier_numbers(names)
+    if "A1" in numbers:
+        return _CAPS.get(len(numbers), "")
+    return _NETS.get(len(numbers) + ("CZ" in names), "")
 
 
 def is_known(name: str) -> bool:

@@ -24,7 +24,9 @@ from .findings import Finding, sentences
 from .preprocessing import is_positive
 from .record_parts import Part, Timeline, timeline_of
 from .recording_files import open_file
-from .signal_checks import unit_factor
+from .signal_checks import SignalError, unit_factor
+
+_HEAD = 4  # FIFF's number of the head frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,9 @@ class Source:
         When it was recorded, if that is known.
     unfit : mapping of str to str
         Cleaned names of channels that are there and cannot be used for their unit, with the reason.
+    places : mapping of str to tuple of float
+        Where the file says that electrodes are, by cleaned name, in metres; the first axis points
+        to the right ear, the second to the nose. Those of bad channels, too.
     """
 
     kind: str
@@ -80,6 +85,7 @@ class Source:
     marks: tuple[Mark, ...] = ()
     start: datetime.datetime | None = None
     unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    places: Mapping[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -105,6 +111,8 @@ class Source:
         second = before.onset_s + (start - before.start) / self.rate_hz
         try:
             signal = self.read(positions, start, stop)
+        except SignalError:  # of channels that others are made of
+            raise
         except Exception as error:  # MNE's readers raise whatever their format meets
             raise ValueError(
                 f"The recording cannot be read from {second:.6g} s on "
@@ -205,8 +213,23 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
         samples=len(recording.times),
         upsampled=lambda positions: _upsampled(recording, [usable[p] for p in positions]),
         unfit=unfit,
+        places=_places(recording),
         **_times(timeline),
     )
+
+
+def _places(recording: Any) -> dict[str, tuple[float, float, float]]:
+    """Positions of the EEG channels of an MNE object that has any, in MNE's head frame."""
+    if type(recording).__name__ == "RawCNT":  # Neuroscan's are those of a drawing on the screen
+        return {}
+    kinds = recording.get_channel_types()
+    places = {
+        clean_name(channel["ch_name"]): tuple(map(float, channel["loc"][:3]))
+        for channel, kind in zip(recording.info["chs"], kinds, strict=True)
+        if kind == "eeg" and channel["coord_frame"] == _HEAD
+    }
+    # Without a position they are NaN, or in older files 0.
+    return {name: at for name, at in places.items() if np.isfinite(at).all() and any(at)}
 
 
 def _times(timeline: Timeline | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..model.channel_choice import choose_channels
 from ..model.file_choice import plain_path
 from ..model.mains_notch import NotchHz, notches
 from ..model.recording_files import read_recording
+from ..model.recording_sources import Source
 from ..model.signal_checks import unit_factor
 from ..recordings.block_reader import open_recording
 
@@ -28,7 +29,7 @@ class ShownRecording:
 
     Parameters
     ----------
-    recording : str, pathlib.Path, mne.io.BaseRaw or (array, names, rate_hz)
+    recording : str, pathlib.Path, mne.io.BaseRaw, (array, names, rate_hz) or Source
         A file stays on disk and only the parts that are asked for are read.
     unit : {"uV", "mV", "V"} or None
         Unit of the numbers; None: microvolt for arrays, volt for MNE's objects and files.
@@ -54,7 +55,8 @@ class ShownRecording:
         recording = plain_path(recording)
         if isinstance(recording, (str, Path)):
             recording = read_recording(recording, preload=False)
-        self._source = open_recording(recording, unit)
+        opened = isinstance(recording, Source)
+        self._source = recording if opened else open_recording(recording, unit)
         self._factor = unit_factor(self._source.unit)
         self.names = self._source.names
         self.rate_hz = self._source.rate_hz

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..model.recording_sources import Source
 from ..prediction.result import Prediction
+from ..recordings.interpolation import open_for_tasks
 from .binary import draw_binary
 from .drawn_recording import ShownRecording
 from .multiclass import draw_multiclass
@@ -59,7 +61,7 @@ def draw_prediction(
     Parameters
     ----------
     prediction : Prediction
-    recording : str, Path, mne.io.BaseRaw or (array, names, rate_hz)
+    recording : str, Path, mne.io.BaseRaw, (array, names, rate_hz) or Source
         The one that was predicted, its channels under the names that were predicted. Only what is
         drawn is read from disk.
     attribution : ChannelAttribution, optional
@@ -84,7 +86,12 @@ def draw_prediction(
         threshold = prediction.card.threshold or THRESHOLD
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a probability above 0, found {threshold!r}.")
-    shown = ShownRecording(recording, prediction.provenance.get("settings", {}).get("unit"))
+    settings = prediction.provenance.get("settings", {})
+    if settings.get("interpolate") and not isinstance(recording, Source):
+        recording = open_for_tasks(
+            recording, [prediction.card], settings["unit"], None, settings["interpolate"]
+        )
+    shown = ShownRecording(recording, settings.get("unit"))
     _check_length(prediction, shown)
     extra = HEIGHT_IN if attribution is not None else 0.0
     if stage_order(prediction.card):

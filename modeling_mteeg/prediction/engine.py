@@ -12,7 +12,7 @@ from ..model.edf_annotations import Mark
 from ..model.file_choice import plain_path
 from ..model.modeling_mteeg import MteegModel
 from ..model.signal_checks import OtherUnitError
-from ..recordings.block_reader import open_recording
+from ..recordings.interpolation import open_for_tasks
 from .cues import find_cues
 from .origins import provenance
 from .recording_pass import pass_over
@@ -39,6 +39,7 @@ def predict(
     allow_missing: int | None = None,
     rename: Mapping[str, str] | None = None,
     unit: str | None = None,
+    interpolate: bool | str = False,
     name: str | None = None,
     progress: bool | Progress = False,
     block_s: float | None = None,
@@ -80,6 +81,10 @@ def predict(
         Channels that are meant by other names, such as ``{"T7": "T3", "T8": "T4"}``.
     unit : {"uV", "mV", "V"} or None
         Unit of the numbers. None: microvolt for arrays, volt for files and MNE's objects.
+    interpolate : bool or str
+        Whether electrodes that the recording lacks are made from the others, by the positions in
+        its file (True) or those of a standard montage of MNE, such as ``"GSN-HydroCel-128"``: see
+        :func:`modeling_mteeg.recordings.interpolation.open_for_tasks`.
     name : str or None
         Name of the recording in the result; None: its path.
     progress : bool or callable
@@ -133,7 +138,7 @@ def predict(
         raise ValueError("at_labels and at_offset_s (--at-labels, --at-offset) go with at (--at).")
     asked = Asked(stride_s, last_window, allow_missing, rename or {}, bad)
     recording = plain_path(recording)
-    source = open_recording(recording, unit, rename)
+    source = open_for_tasks(recording, cards, unit, rename, interpolate)
     if at is not None:
         cues = tuple(find_cues(at, source, at_labels))
         asked = dataclasses.replace(asked, cues=cues, at_offset_s=at_offset_s)
@@ -146,7 +151,9 @@ def predict(
         except OtherUnitError as error:
             # Known at the end only. Without them: an error, or another pass where they may lack.
             source = without_unfit(source, error)
-    facts = provenance(model, {plan.card.name: plan.settings(source, asked) for plan in plans})
+    given = {"interpolate": interpolate}
+    settings = {plan.card.name: plan.settings(source, asked) | given for plan in plans}
+    facts = provenance(model, settings)
     if name is None:
         name = str(recording) if isinstance(recording, (str, Path)) else _raw_name(recording)
     return {

@@ -29,7 +29,7 @@ from .engine import predict
 PIPELINE_TASK = "eeg-classification"
 DEFAULT_BATCH_SIZE = 16
 _KEYS = ("array", "channels", "sampling_rate")
-_CONTINUOUS = ("stride_s", "allow_missing", "rename")
+_CONTINUOUS = ("stride_s", "allow_missing", "rename", "interpolate")
 
 
 class LabelledWindows(list):
@@ -85,6 +85,8 @@ class EegClassificationPipeline(Pipeline):
         How many of a task's channels a recording may lack; default: as many as its card allows.
     rename : mapping of str to str, optional
         Channels that are meant by other names, such as ``{"T7": "T3"}``.
+    interpolate : bool or str, optional
+        See :func:`modeling_mteeg.prediction.predict`.
     batch_size : int, optional
         Windows of a task in one forward pass (16).
     device, dtype, revision, token, trust_remote_code ...
@@ -98,8 +100,9 @@ class EegClassificationPipeline(Pipeline):
     Notes
     -----
     The options from ``adapter`` to ``batch_size`` can be given to a call, too. A recording is read
-    block by block, once for all tasks. ``stride_s``, ``allow_missing`` and ``rename`` are not for
-    windows that are cut already; these share one forward pass of all tasks.
+    block by block, once for all tasks. ``stride_s``, ``allow_missing``, ``rename`` and
+    ``interpolate`` are not for windows that are cut already; these share one forward pass of all
+    tasks.
     """
 
     _load_processor = False
@@ -135,7 +138,7 @@ class EegClassificationPipeline(Pipeline):
             Windows of a task in one forward pass.
         **kwargs
             ``adapter``, ``adapter_kwargs``, ``stride_s``, ``top_k``, ``unit``, ``allow_missing``,
-            ``rename`` for this call.
+            ``rename``, ``interpolate`` for this call.
 
         Returns
         -------
@@ -179,14 +182,15 @@ class EegClassificationPipeline(Pipeline):
         unit: str | None = None,
         allow_missing: int | None = None,
         rename: Mapping[str, str] | None = None,
+        interpolate: bool | str | None = None,
         windows: int | None = None,
         **unknown: Any,
     ) -> tuple[dict, dict, dict]:
         if unknown:
             raise ValueError(
                 f"{PIPELINE_TASK}: unknown options {sorted(unknown)}; known are adapter, "
-                "adapter_kwargs, stride_s, top_k, unit, allow_missing, rename, batch_size, and "
-                "those of every pipeline."
+                "adapter_kwargs, stride_s, top_k, unit, allow_missing, rename, interpolate, "
+                "batch_size, and those of every pipeline."
             )
         for key, value, kinds in (("stride_s", stride_s, (int, float)), ("top_k", top_k, (int,))):
             if value is None:
@@ -200,6 +204,7 @@ class EegClassificationPipeline(Pipeline):
             "unit": unit,
             "allow_missing": allow_missing,
             "rename": rename,
+            "interpolate": interpolate,
             "batch_size": windows,
         }
         forward = {key: value for key, value in forward.items() if value is not None}

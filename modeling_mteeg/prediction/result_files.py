@@ -14,7 +14,9 @@ from typing import Any
 from ..model.bids_sidecars import find_sidecars
 from ..model.file_choice import absent_text
 from ..model.modeling_mteeg import MteegModel
+from ..recordings.bids_electrodes import electrode_files
 from ..recordings.block_reader import renamed_raw
+from ..recordings.interpolation import open_for_tasks
 from .cues import ANNOTATIONS
 from .engine import BATCH_SIZE, predict
 from .events import (
@@ -49,6 +51,7 @@ class Options:
     allow_missing: int | None = None
     rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unit: str | None = None
+    interpolate: bool | str = False
     merge: bool = False
     annotations: bool = False
     overwrite: bool = False
@@ -223,6 +226,7 @@ def _predict_recording(todo, model, options: Options, outcome: Outcome, progress
             allow_missing=options.allow_missing,
             rename=options.rename,
             unit=options.unit,
+            interpolate=options.interpolate,
             progress=progress,
         )
     except (OSError, ValueError) as error:
@@ -239,12 +243,20 @@ def _predict_recording(todo, model, options: Options, outcome: Outcome, progress
             write_events(prediction, target.events, run=run, **asked)
             if target.picture is not None and draw is not None:
                 target.picture.parent.mkdir(parents=True, exist_ok=True)
-                draw(prediction, renamed_raw(path, options.rename), target.picture)
+                draw(prediction, _to_draw(path, prediction, options), target.picture)
         except (OSError, ValueError) as error:
             outcome.failed.append((target, error))
             continue
         outcome.done.append((target, prediction))
         tell(_summary(target, prediction))
+
+
+def _to_draw(path: Path, prediction: Prediction, options: Options) -> Any:
+    """The recording with the channels that were predicted, its signal on disk."""
+    if not options.interpolate:
+        return renamed_raw(path, options.rename)
+    reading = (options.unit, options.rename, options.interpolate)
+    return open_for_tasks(path, [prediction.card], *reading)
 
 
 def _summary(target: Target, prediction: Prediction) -> str:
@@ -281,6 +293,7 @@ def _run_key(
         "allow_missing": options.allow_missing,
         "rename": dict(options.rename),
         "unit": options.unit,
+        "interpolate": _positions_key(target.recording, options.interpolate),
         "merge": options.merge,
         "version": version(GENERATOR),
     }
@@ -296,6 +309,14 @@ def _cues_key(at: str | None) -> str | None:
         raise FileNotFoundError(
             f"at (--at): expected {ANNOTATIONS!r} or a table of events, found no file {at}."
         ) from error
+
+
+def _positions_key(path: Path, interpolate: bool | str) -> bool | str:
+    """What tells where electrodes are: a montage, or a hash of BIDS's files, if there are any."""
+    files = electrode_files(path) if interpolate is True else []
+    if not files:
+        return interpolate
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _file_key(path: Path) -> str:

@@ -1,0 +1,72 @@
+"""Recordings with other electrodes than their task: its channels by spherical splines."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from modeling_mteeg.model.channel_choice import read_channels
+from modeling_mteeg.model.findings import REFUSE
+from modeling_mteeg.model.recording_headers import (
+    RecordingError,
+    RecordingWarning,
+    read_edf_header,
+)
+from modeling_mteeg.model.signal_checks import unit_factor
+from modeling_mteeg.model.task_card import TaskCard
+from modeling_mteeg.recordings.block_reader import open_recording
+from modeling_mteeg.recordings.interpolation import open_for_tasks
+
+from .annotated_options import FROM_FILE
+from .renaming import taken_names
+
+
+def load_interpolated(path: Path, card: TaskCard, montage: str) -> tuple[np.ndarray, float]:
+    """Signal of a recording on the electrodes of a task.
+
+    Parameters
+    ----------
+    path : Path
+    card : TaskCard
+        With its channels.
+    montage : str
+        One of MNE's standard montages, or :data:`annotated_options.FROM_FILE`.
+
+    Returns
+    -------
+    signal_uv : numpy.ndarray
+        float64 (channels, samples) in microvolt.
+    rate_hz : float
+
+    Raises
+    ------
+    RecordingError
+        It cannot be read, or the cap does not cover the task's electrodes.
+
+    Warns
+    -----
+    RecordingWarning
+        Which channels were interpolated from which.
+    """
+    if path.suffix.lower() in (".edf", ".bdf"):
+        read_edf_header(path)  # one that lies is refused, before MNE reads by it
+    try:
+        how = True if montage == FROM_FILE else montage
+        names = open_recording(path).names
+        meant = zip(names, taken_names(names), strict=True)
+        rename = {name: other for name, other in meant if other != name}
+        source = open_for_tasks(path, [card], rename=rename, interpolate=how)
+        for finding in source.findings:
+            if finding.policy("labelled") == REFUSE:
+                raise RecordingError(str(finding))
+        _, signal = read_channels(source, card.channels)
+    except RecordingError:
+        raise
+    except (ValueError, OSError) as error:
+        raise RecordingError(f"{path.name}: {error}") from error
+    for finding in source.findings:
+        kind = finding.code if finding.code in ("interpolated", "renamed") else "its file is odd"
+        warnings.warn(f"{kind}: {finding}", RecordingWarning, stacklevel=2)
+    return signal[0] * unit_factor(source.unit), source.rate_hz

@@ -7,7 +7,6 @@ are; everything else (reading, preprocessing, writing, reporting) is shared.
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,14 +29,14 @@ from .recording import (  # noqa: F401  (a corpus's file takes them all from her
     Recording,
     Segment,
     mark_repeated,
+    recording_warnings,
     visible_files,
     windows_in_order,
 )
 from .renaming import channels_renamed, checked_rename
+from .simulation_file import SIMULATED_FILE, read_simulation  # noqa: F401
 from .soundness import check_amplitude, check_mains, check_raw_signal, codes_of
 from .unsound import sound_windows
-
-SIMULATED_FILE = "SIMULATED"
 
 
 class Corpus:
@@ -144,7 +143,7 @@ class Corpus:
                 f"{split_seed} for protocol {protocol!r}."
             )
         self.split_seed = (split_seed or 0) if seeded else None
-        self.simulation = _read_simulation(self.raw)
+        self.simulation = read_simulation(self.raw)
         self.simulated = self.simulation is not None
         """Whether ``raw`` has a ``SIMULATED`` file."""
 
@@ -273,7 +272,7 @@ class Corpus:
                 "channels cannot be renamed (--rename); rename them in its load."
             )
         filters_left_out = preprocessing_info(reading.rate_hz, *self._settings()).left_out
-        odd = reading.warnings + renaming.warnings() + _recording_warnings(caught)
+        odd = reading.warnings + renaming.warnings() + recording_warnings(caught)
         codes = (*reading.findings, *codes_of(odd), *["filter-left-out"] * bool(filters_left_out))
         return dataclasses.replace(
             reading,
@@ -395,31 +394,3 @@ class Corpus:
     def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
         """The windows of one recording: segment, and signal in microvolt (channels, samples)."""
         return self.read(recording).windows
-
-
-def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Texts of the warnings about a recording; the others are given on."""
-    texts = []
-    for warning in caught:
-        if issubclass(warning.category, RecordingWarning):
-            texts.append(str(warning.message))
-        else:
-            place = warning.filename, warning.lineno
-            warnings.warn_explicit(warning.message, warning.category, *place)
-    return tuple(dict.fromkeys(texts))
-
-
-def _read_simulation(raw: Path) -> dict[str, Any] | None:
-    """Content of the ``SIMULATED`` file of a raw folder, or None for a real corpus."""
-    path = raw / SIMULATED_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON with seed and version: {error}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON mapping, found {type(content).__name__}.")
-    if not content.pop("complete", True):
-        raise ValueError(f"{path}: the simulation was interrupted; start it again.")
-    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from modeling_mteeg.model.edf_annotations import Mark
 from modeling_mteeg.model.findings import Finding
 from modeling_mteeg.model.record_parts import Part
+from modeling_mteeg.model.recording_headers import RecordingWarning
 
 
 @dataclass(frozen=True)
@@ -172,3 +174,15 @@ def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
 def windows_in_order(start: int, stop: int, length: int, label: str, unit: str = "") -> list:
     """Segments of ``length`` samples without overlap in [start, stop)."""
     return [Segment(at, label, unit) for at in range(start, stop - length + 1, length)]
+
+
+def recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Texts of the warnings about a recording; the others are given on."""
+    texts = []
+    for warning in caught:
+        if issubclass(warning.category, RecordingWarning):
+            texts.append(str(warning.message))
+        else:
+            place = warning.filename, warning.lineno
+            warnings.warn_explicit(warning.message, warning.category, *place)
+    return tuple(dict.fromkeys(texts))

@@ -13,25 +13,30 @@ import argparse
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from modeling_mteeg.model.edf_annotations import Mark
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.model.task_card import TaskCard, check_task_name
 
 from .annotated_options import AnnotatedOptions, add_options, options_of, read_tasks
 from .command import add_writer_options, prepare_as_asked, with_exit_code
-from .corpus import Corpus, Reading, Recording, Segment, windows_in_order
+from .corpus import Corpus, Reading, Recorded, Recording, Segment, windows_in_order
 from .interpolated import load_interpolated
 from .labelling import Event
-from .reading import RecordingError, pick_channels, read_edf
+from .part_spans import OVER_A_JOINT, Span, placed, span_of
+from .reading import RecordingError, load_any
 from .soundness import check_amplitude, check_mains
 from .splits import assign_people
-from .survey import Found, Survey
-from .unlabelled.layouts import open_raw
+from .survey import Survey
+from .unsound import without_marked
+
+ENDS_KIND = "the ends of events are left out"
+"""Kind of a warning."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Annotated(Corpus):
         )
         self.options_given = options.given()
         self.use_rename(options.rename)
+        self.constant = options.constant
         if options.cut_before_filter:
             self.filtered_on = "every piece alone, after the recordings were cut by their events"
         super().__init__(raw, split_seed=split_seed)
@@ -120,7 +126,7 @@ class Annotated(Corpus):
         samples = int(self.duration_s(recording) * self.card.rate_hz)
         return len(self.segments(recording, samples)[0])
 
-    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+    def load(self, recording: Recording) -> Recorded:
         if self.options.interpolate:
             return load_interpolated(recording.path, self.card, self.options.interpolate)
         unusable = self._survey.of(recording).unusable
@@ -131,37 +137,76 @@ class Annotated(Corpus):
                 f"{recording.path.name}: channels of the task that cannot be used: {shown}. Leave "
                 "them out (--channels); --keep-bad-channels uses those that are marked bad."
             )
-        if recording.path.suffix.lower() == ".edf":
-            return read_edf(recording.path, self.card.channels)
-        return pick_channels(open_raw(recording.path), recording.path, self.card.channels)
+        return load_any(recording.path, self.card.channels, self.options.keep_bad_channels)
+
+    def _recorded(self, recording: Recording) -> tuple[Recorded, tuple[str, ...]]:
+        recorded, odd = super()._recorded(recording)
+        rest_s = self._ends_s(recording, recorded)
+        if rest_s < 1 / recorded.rate_hz:
+            return recorded, odd
+        return recorded, (*odd, f"{ENDS_KIND}: {rest_s:.6g} s fill no window")
+
+    def _ends_s(self, recording: Recording, recorded: Recorded) -> float:
+        """Seconds at the ends of events, and of what a part holds of one, that fill no window."""
+        rest_s, window_s = 0.0, self.card.window_s
+        events = () if self.options.windows == "cue" else self._survey.of(recording).events
+        for event in events:
+            first_s = event.onset_s + self.options.offset
+            last_s = event.onset_s + event.duration_s
+            if last_s - first_s < window_s:  # one from its cue
+                continue
+            for part in recorded.parts:
+                stop_s = min(last_s, part.onset_s + part.samples / recorded.rate_hz)
+                inside_s = max(0.0, stop_s - max(first_s, part.onset_s))
+                count = (inside_s + 0.01) // window_s  # onsets are rounded to samples
+                rest_s += max(0.0, inside_s - count * window_s) if count else 0.0
+        return rest_s
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
-        pieces, left_out = self.pieces(recording, samples)
+        return self.segments_in(recording, [Span(0, samples)])
+
+    def segments_in(
+        self, recording: Recording, spans: Sequence[Span]
+    ) -> tuple[list[Segment], Counter[str]]:
+        pieces, left_out = self.pieces(recording, spans)
         return [segment for piece in pieces for segment in piece.segments], left_out
 
-    def pieces(self, recording: Recording, samples: int) -> tuple[list[Piece], Counter[str]]:
-        """Labelled parts with their windows, in order, and windows left out by reason."""
-        found = self._survey.of(recording)
+    def pieces(
+        self, recording: Recording, spans: Sequence[Span]
+    ) -> tuple[list[Piece], Counter[str]]:
+        """Labelled parts with their windows, in order, and windows left out by reason.
+
+        A piece lies in one of the recording's parts: an event over a joint gives several.
+        """
+        found, length = self._survey.of(recording), self.window_samples
         left_out = Counter({f"no class: {text}": n for text, n in sorted(found.others.items())})
+        bad = [Mark(event.onset_s, event.duration_s, event.text) for event in found.bad]
         result = []
         for event in found.events:
             start, stop, segments = self._windows_of(event, left_out)
-            kept = []
-            for segment in segments:
-                end = segment.start + self.window_samples
-                if segment.start < 0 or end > samples:
-                    left_out["beyond the recording"] += 1
-                elif any(segment.start < last and first < end for first, last in self._bad(found)):
-                    left_out["over a part that is marked bad"] += 1
-                else:
-                    kept.append(segment)
-            if kept:
-                result.append(Piece(max(start, 0), min(stop, samples), tuple(kept)))
+            if len(segments) > 1 and len(spans) > 1:  # anew behind every joint
+                segments = self._in_every_part(event, start, stop, spans, left_out)
+            kept, outside = placed(segments, spans, length)
+            kept, marked = without_marked(kept, bad, length, self.card.rate_hz)
+            left_out += outside + marked
+            for part in dict.fromkeys(segment.part for segment in kept):
+                inside = tuple(segment for segment in kept if segment.part == part)
+                span = spans[part]
+                result.append(Piece(max(start, span.start), min(stop, span.stop), inside))
         return result, left_out
 
-    def _bad(self, found: Found) -> Iterator[tuple[float, float]]:
-        rate = self.card.rate_hz
-        return ((bad.onset_s * rate, (bad.onset_s + bad.duration_s) * rate) for bad in found.bad)
+    def _in_every_part(
+        self, event: Event, start: int, stop: int, spans: Sequence[Span], left_out: Counter[str]
+    ) -> list[Segment]:
+        """Windows of what of an event lies in each part, and how many joints and gaps cost."""
+        length, segments = self.window_samples, []
+        for span in spans:
+            first, last = max(start, span.start), min(stop, span.stop)
+            segments += windows_in_order(first, last, length, event.text)
+        lost = (stop - start) // length - len(segments)
+        if lost > 0:
+            left_out[OVER_A_JOINT] += lost
+        return segments
 
     def _windows_of(self, event: Event, left_out: Counter[str]) -> tuple[int, int, list[Segment]]:
         """First sample, the one behind the last, and the windows of an event."""
@@ -181,27 +226,35 @@ class Annotated(Corpus):
     def read_windows(self, recording: Recording) -> Reading:
         if not self.options.cut_before_filter:
             return super().read_windows(recording)
-        signal, seconds, rate_hz, odd = self._recorded(recording)
-        info = preprocessing_info(rate_hz, *self._settings())
-        pieces, left_out = self.pieces(recording, info.samples_out(signal.shape[1]))
+        recorded, odd = self._recorded(recording)
+        info = preprocessing_info(recorded.rate_hz, *self._settings())
+        spans = [span_of(part, info.samples_out(part.samples), self.card.rate_hz)
+                 for part in recorded.parts]  # fmt: skip
+        pieces, left_out = self.pieces(recording, spans)
         segments = [segment for piece in pieces for segment in piece.segments]
-        self._expect_windows(recording, segments, left_out)
-        windows = [window for piece in pieces for window in self._alone(signal, rate_hz, piece)]
-        signal = np.concatenate(windows, axis=1)  # (channels, all windows' samples)
+        kept, more_odd = self._sound(recorded, segments, left_out)
+        self._expect_windows(recording, kept, left_out)
+        cut = [one for piece in pieces for one in self._alone(recorded, spans, piece, set(kept))]
+        signal = np.concatenate([window for _, window in cut], axis=1)  # (channels, all samples)
         odd += check_amplitude(signal, self.card.channels, recording.path.name)
         odd += check_mains(signal, info)
-        return Reading(
-            iter(zip(segments, windows, strict=True)), left_out, seconds, rate_hz, warnings=odd
-        )
+        return self._reading(iter(cut), left_out, recorded, odd + more_odd)
 
-    def _alone(self, signal: np.ndarray, rate_hz: float, piece: Piece) -> list[np.ndarray]:
+    def _alone(
+        self, recorded: Recorded, spans: Sequence[Span], piece: Piece, kept: set[Segment]
+    ) -> list[tuple[Segment, np.ndarray]]:
         """Windows (channels, samples) of a piece that is filtered without what lies around it."""
+        segments = [segment for segment in piece.segments if segment in kept]
+        if not segments:
+            return []
+        part, rate_hz = segments[0].part, recorded.rate_hz
+        signal, begin = recorded.part_uv(recorded.parts[part]), spans[part].start
         ratio = rate_hz / self.card.rate_hz
         needed = math.ceil((piece.stop - piece.start) * ratio - 1e-6)
-        last = min(round(piece.start * ratio) + needed, signal.shape[1])
+        last = min(round((piece.start - begin) * ratio) + needed, signal.shape[1])
         alone = preprocess(signal[:, max(0, last - needed) : last], rate_hz, *self._settings())
-        return [self.cut(alone, segment.start - piece.start, self.window_samples)
-                for segment in piece.segments]  # fmt: skip
+        return [(segment, self.cut(alone, segment.start - piece.start, self.window_samples))
+                for segment in segments]  # fmt: skip
 
     def notes(self) -> list[str]:
         """Channels, events and recordings that are not used; how short pieces were filtered."""

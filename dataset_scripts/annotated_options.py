@@ -80,6 +80,8 @@ class AnnotatedOptions:
         not.
     cut_before_filter : bool
         Cut by the events first, then filter each piece alone: for files that are trials end to end.
+    constant : {"leave-out", "keep"}
+        Windows in which channels stay at one value for half of it or more, as padded ends do.
     highpass, lowpass : float or None
         Filters in Hz; None leaves one out.
     notch : float, list of float or None
@@ -111,6 +113,7 @@ class AnnotatedOptions:
     run: tuple[str, ...] = ()
     interpolate: str = ""
     cut_before_filter: bool = False
+    constant: str = setting("leave-out", "leave-out|keep")
     highpass: float | None = setting(0.1, "> 0")
     lowpass: float | None = setting(75.0, "> 0")
     notch: Any = 50.0
@@ -215,6 +218,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "electrodes.tsv or its file, or those of a standard montage of MNE")
     add("--cut-before-filter", action="store_true",
         help="filter every annotated piece alone: for files that are trials end to end")
+    add("--constant", choices=("leave-out", "keep"),
+        help="windows in which channels stay at one value for half or more (default: leave-out)")
     for name, usual in (("highpass", "0.1"), ("lowpass", "75")):
         add(f"--{name}", type=_hz, metavar="HZ", help=f"Hz, or none (default: {usual})")
     add("--notch", type=_notch, metavar="HZ",

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing, number_differs
-from .corpus import Corpus, Recording, Segment, windows_in_order
-from .reading import RecordingError, read_edf
+from .corpus import Corpus, Recorded, Recording, Segment, windows_in_order
+from .part_spans import Span, part_by_part
+from .reading import RecordingError, load_edf
 
 CARD = TaskCard(
     name="chb-mit",
@@ -178,12 +177,36 @@ class ChbMit(Corpus):
         what = "seizures in the summaries of cases 1 to 23"
         return lines + number_differs(what, SEIZURES, seizures_found)
 
-    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+    def load(self, recording: Recording) -> Recorded:
         """The 16 derivations in microvolt."""
-        return read_edf(recording.path, CARD.channels, repeated=REPEATED, derive=True)
+        return load_edf(recording.path, CARD.channels, repeated=REPEATED, derive=True)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Seizures with a stride of 1 s, the rest without overlap."""
+        return self._cut(self._seizures(recording, samples / CARD.rate_hz), samples)
+
+    def segments_in(
+        self, recording: Recording, spans: Sequence[Span]
+    ) -> tuple[list[Segment], Counter[str]]:
+        """Part by part: what of a seizure lies in a part is a seizure of its own."""
+        if len(spans) == 1 and spans[0].start == 0:
+            return super().segments_in(recording, spans)
+        last_s = max(span.stop for span in spans) / CARD.rate_hz
+        seizures = self._seizures(recording, last_s)
+
+        def of_part(number: int) -> tuple[list[Segment], Counter[str]]:
+            span = spans[number]
+            start_s, length_s = span.start / CARD.rate_hz, span.samples / CARD.rate_hz
+            moved = [(start - start_s, end - start_s) for start, end in seizures]
+            return self._cut(
+                [(start, end) for start, end in moved if start < length_s and end > 0],
+                span.samples,
+            )
+
+        return part_by_part(spans, self.window_samples, of_part)
+
+    def _seizures(self, recording: Recording, seconds: float) -> list[tuple[int, int]]:
+        """Start and end in seconds of every seizure of a recording of that length."""
         summary = recording.companions[0]
         seizures = read_summary(summary).get(recording.path.name)
         if seizures is None and recording.path.name in UNNAMED:
@@ -199,16 +222,21 @@ class ChbMit(Corpus):
                 f"{recording.path.name}: not named in {summary.name}, so its seizures are unknown; "
                 "download both again."
             )
-        seconds = samples / CARD.rate_hz
         last = max((end for _, end in seizures), default=0)
         if last > seconds + 1:
             raise RecordingError(
                 f"{recording.path.name}: {seconds:g} s long, but {summary.name} has a seizure to "
                 f"{last} s; the file is incomplete."
             )
+        return seizures
+
+    def _cut(
+        self, seizures_s: Sequence[tuple[float, float]], samples: int
+    ) -> tuple[list[Segment], Counter[str]]:
+        """Windows of a continuous signal with known seizures, by the protocol."""
         if self.protocol == "biot":
-            return cut_as_biot(seizures, samples, CARD.rate_hz, self.window_samples)
-        return cut_seizures(seizures, samples, CARD.rate_hz, self.window_samples), Counter()
+            return cut_as_biot(seizures_s, samples, CARD.rate_hz, self.window_samples)
+        return cut_seizures(seizures_s, samples, CARD.rate_hz, self.window_samples), Counter()
 
 
 def cut_seizures(
@@ -235,7 +263,7 @@ def cut_seizures(
     result, free_from = [], 0
     regions = []  # samples that belong to seizures
     for start_s, end_s in seizures_s:
-        start, stop = round(start_s * rate_hz), min(round(end_s * rate_hz), samples)
+        start, stop = max(round(start_s * rate_hz), 0), min(round(end_s * rate_hz), samples)
         if stop - start >= length:
             starts = list(range(start, stop - length + 1, stride))
         else:

@@ -99,6 +99,7 @@ def run_command(corpus_class: type[Corpus], arguments: Sequence[str] | None = No
     options = _parser(corpus_class).parse_args(arguments)
     split_seed = getattr(options, "split_seed", None)
     corpus = corpus_class(options.raw, options.protocol, split_seed=split_seed)
+    corpus.use_constant(options.constant)
     print(f"{corpus.card.name}: {prepare_as_asked(corpus, options)}")
 
 
@@ -131,6 +132,13 @@ def _parser(corpus_class: type[Corpus]) -> argparse.ArgumentParser:
         choices=corpus_class.splits,
         default="protocol",
         help="the protocol's, or 64/16/20 of every subject's windows in order within each class",
+    )
+    parser.add_argument(
+        "--constant",
+        choices=("keep", "leave-out"),
+        default=corpus_class.constant,
+        help="windows in which channels stay at one value for half or more, such as padded ends "
+        f"(default: {corpus_class.constant})",
     )
     parser.add_argument("--subjects", nargs="+", default=(), help="use these subjects only")
     return parser

@@ -7,7 +7,6 @@ are; everything else (reading, preprocessing, writing, reporting) is shared.
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,19 +21,22 @@ from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 
-from .reading import RecordingError, edf_duration_s, read_edf
+from .part_spans import Span, part_by_part, placed, span_of
+from .reading import RecordingError, edf_duration_s, load_edf
 from .recording import (  # noqa: F401  (a corpus's file takes them all from here)
     Reading,
+    Recorded,
     Recording,
     Segment,
     mark_repeated,
+    recording_warnings,
     visible_files,
     windows_in_order,
 )
 from .renaming import channels_renamed, checked_rename
-from .soundness import check_amplitude, check_mains, check_raw_signal
-
-SIMULATED_FILE = "SIMULATED"
+from .simulation_file import SIMULATED_FILE, read_simulation  # noqa: F401
+from .soundness import check_amplitude, check_mains, check_raw_signal, codes_of
+from .unsound import sound_windows
 
 
 class Corpus:
@@ -101,6 +103,12 @@ class Corpus:
     rename: Mapping[str, str] = MappingProxyType({})
     """Channels that are meant by other names, where a recording has them: clean name in the file to
     the one that is meant; see :meth:`use_rename`."""
+    in_order: ClassVar[bool] = False
+    """Whether windows lie one behind the other from a recording's start on, and so begin anew with
+    every part of one that has gaps, instead of being told by times."""
+    constant: str = "keep"
+    """``leave-out``: without windows in which channels are constant for half of it or more, such as
+    padded ends; ``keep``: as the published scripts do."""
     options_given: ClassVar[dict[str, Any]] = {}
     """What else decides the windows, where a corpus has options; part of the result's identity."""
     filtered_on: ClassVar[str] = "whole recordings before they are cut"
@@ -135,7 +143,7 @@ class Corpus:
                 f"{split_seed} for protocol {protocol!r}."
             )
         self.split_seed = (split_seed or 0) if seeded else None
-        self.simulation = _read_simulation(self.raw)
+        self.simulation = read_simulation(self.raw)
         self.simulated = self.simulation is not None
         """Whether ``raw`` has a ``SIMULATED`` file."""
 
@@ -144,6 +152,12 @@ class Corpus:
         if rename:
             self.rename = checked_rename(rename)
             self.options_given = {**self.options_given, "rename": self.rename}
+
+    def use_constant(self, constant: str) -> None:
+        """Set :attr:`constant`, which decides the windows."""
+        if constant != self.constant:
+            self.constant = constant
+            self.options_given = {**self.options_given, "constant": constant}
 
     @property
     def rule(self) -> str:
@@ -194,9 +208,9 @@ class Corpus:
         """All recordings below the raw folder, used or not, sorted by key."""
         return mark_repeated(list(map(self.describe, visible_files(self.raw, self.file_pattern))))
 
-    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
-        """Signal (channels of the card, samples) in microvolt, and its rate in Hz."""
-        return read_edf(recording.path, self.card.channels)
+    def load(self, recording: Recording) -> Recorded | tuple[np.ndarray, float]:
+        """Signal (channels of the card, samples) in microvolt, and its rate in Hz; parts, marks."""
+        return load_edf(recording.path, self.card.channels)
 
     def cut(self, signal: np.ndarray, start: int, length: int) -> np.ndarray:
         """Window (channels, ``length``) of a signal (channels, samples)."""
@@ -258,17 +272,91 @@ class Corpus:
                 "channels cannot be renamed (--rename); rename them in its load."
             )
         filters_left_out = preprocessing_info(reading.rate_hz, *self._settings()).left_out
-        odd = reading.warnings + renaming.warnings() + _recording_warnings(caught)
-        return dataclasses.replace(reading, filters_left_out=filters_left_out, warnings=odd)
+        odd = reading.warnings + renaming.warnings() + recording_warnings(caught)
+        codes = (*reading.findings, *codes_of(odd), *["filter-left-out"] * bool(filters_left_out))
+        return dataclasses.replace(
+            reading,
+            filters_left_out=filters_left_out,
+            warnings=odd,
+            findings=tuple(dict.fromkeys(codes)),
+        )
 
     def read_windows(self, recording: Recording) -> Reading:
         """What :meth:`read` does for a recording without a fault: filtered whole, then cut."""
-        signal, seconds, rate_hz, odd = self._preprocessed(recording)
-        segments, left_out = self.segments(recording, signal.shape[1])
+        card, length = self.card, self.window_samples
+        recorded, odd = self._recorded(recording)
+        info = preprocessing_info(recorded.rate_hz, *self._settings())
+        spans = [span_of(part, info.samples_out(part.samples), card.rate_hz)
+                 for part in recorded.parts]  # fmt: skip
+        # A part that holds no window is not filtered; a whole recording is long enough.
+        signals = {
+            number: preprocess(recorded.part_uv(part), recorded.rate_hz, *self._settings())
+            for number, part in enumerate(recorded.parts)
+            if spans[number].samples >= length
+        }
+        everything = list(signals.values())
+        whole = everything[0] if len(everything) == 1 else np.concatenate(everything, axis=1)
+        odd += check_amplitude(whole, card.channels, recording.path.name)
+        odd += check_mains(whole, info)
+        del whole, everything
+        segments, left_out = self.segments_in(recording, spans)
+        segments, more_odd = self._sound(recorded, segments, left_out)
         self._expect_windows(recording, segments, left_out)
+        windows = (
+            (segment, self.cut(signals[at], segment.start - spans[at].start, length))
+            for segment in segments
+            for at in [segment.part]
+        )
+        reading = self._reading(windows, left_out, recorded, odd + more_odd)
+        shortest_s = min(recorded.parts[number].samples for number in signals) / recorded.rate_hz
+        if shortest_s >= info.filter_s:
+            return reading
+        return dataclasses.replace(reading, findings=(*reading.findings, "short-for-filter"))
+
+    @staticmethod
+    def _reading(
+        windows: Iterator[tuple[Segment, np.ndarray]],
+        left_out: Counter[str],
+        recorded: Recorded,
+        odd: tuple[str, ...],
+    ) -> Reading:
+        seconds = sum(part.samples for part in recorded.parts) / recorded.rate_hz
+        codes = tuple(finding.code for finding in recorded.findings)
+        return Reading(windows, left_out, seconds, recorded.rate_hz, warnings=odd, findings=codes)
+
+    def segments_in(
+        self, recording: Recording, spans: Sequence[Span]
+    ) -> tuple[list[Segment], Counter[str]]:
+        """Windows of a recording in one part or several, by true times.
+
+        Parameters
+        ----------
+        recording : Recording
+        spans : sequence of Span
+            Its parts, at the card's rate.
+
+        Notes
+        -----
+        :meth:`segments` is asked once, for the time from start to end with all pauses, and windows
+        that do not lie in one part are left out; where :attr:`in_order`, for every part alone.
+        """
         length = self.window_samples
-        windows = ((segment, self.cut(signal, segment.start, length)) for segment in segments)
-        return Reading(windows, left_out, seconds, rate_hz, warnings=odd)
+        if len(spans) == 1 and spans[0].start == 0:
+            return self.segments(recording, spans[0].samples)
+        if not self.in_order:
+            segments, left_out = self.segments(recording, max(span.stop for span in spans))
+            segments, outside = placed(segments, spans, length)
+            return segments, left_out + outside
+        return part_by_part(
+            spans, length, lambda number: self.segments(recording, spans[number].samples)
+        )
+
+    def _sound(
+        self, recorded: Recorded, segments: Sequence[Segment], left_out: Counter[str]
+    ) -> tuple[list[Segment], tuple[str, ...]]:
+        """See :func:`dataset_scripts.unsound.sound_windows`."""
+        leave_out = self.constant == "leave-out"
+        return sound_windows(recorded, segments, left_out, self.card, leave_out)
 
     @staticmethod
     def _expect_windows(
@@ -284,57 +372,25 @@ class Corpus:
         card = self.card
         return card.rate_hz, card.highpass_hz, card.lowpass_hz, card.notch_hz
 
-    def _preprocessed(
-        self, recording: Recording
-    ) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
-        """Signal at the card's rate; seconds, rate and oddities of what was recorded."""
+    def _recorded(self, recording: Recording) -> tuple[Recorded, tuple[str, ...]]:
+        """What was recorded, checked, and what is odd about it."""
         card, name = self.card, recording.path.name
-        signal, seconds, rate_hz, odd = self._recorded(recording)
-        signal = preprocess(signal, rate_hz, *self._settings())
-        odd += check_amplitude(signal, card.channels, name)
-        odd += check_mains(signal, preprocessing_info(rate_hz, *self._settings()))
-        return signal, seconds, rate_hz, odd
-
-    def _recorded(self, recording: Recording) -> tuple[np.ndarray, float, float, tuple[str, ...]]:
-        """Signal as it was recorded, checked; its seconds, rate and oddities."""
-        card, name = self.card, recording.path.name
-        signal, rate_hz = self.load(recording)
-        seconds = signal.shape[1] / rate_hz
-        if seconds < card.window_s:
+        recorded = self.load(recording)
+        if not isinstance(recorded, Recorded):
+            recorded = Recorded(*recorded)
+        longest_s = max(part.samples for part in recorded.parts) / recorded.rate_hz
+        if longest_s < card.window_s:
+            count = len(recorded.parts)
+            what = "" if count == 1 else f"the longest of its {count} parts is "
             raise RecordingError(
-                f"{name}: {seconds:g} s long, shorter than one window of {card.window_s:g} s; "
-                "check that the file is complete."
+                f"{name}: {what}{longest_s:g} s long, shorter than one window of "
+                f"{card.window_s:g} s; check that the file is complete."
             )
-        return signal, seconds, rate_hz, check_raw_signal(signal, card.channels, name)
+        signal = recorded.signal_uv
+        if len(recorded.parts) > 1:  # what lies between parts is no signal
+            signal = np.concatenate([recorded.part_uv(part) for part in recorded.parts], axis=1)
+        return recorded, check_raw_signal(signal, card.channels, name)
 
     def windows(self, recording: Recording) -> Iterator[tuple[Segment, np.ndarray]]:
         """The windows of one recording: segment, and signal in microvolt (channels, samples)."""
         return self.read(recording).windows
-
-
-def _recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Texts of the warnings about a recording; the others are given on."""
-    texts = []
-    for warning in caught:
-        if issubclass(warning.category, RecordingWarning):
-            texts.append(str(warning.message))
-        else:
-            place = warning.filename, warning.lineno
-            warnings.warn_explicit(warning.message, warning.category, *place)
-    return tuple(dict.fromkeys(texts))
-
-
-def _read_simulation(raw: Path) -> dict[str, Any] | None:
-    """Content of the ``SIMULATED`` file of a raw folder, or None for a real corpus."""
-    path = raw / SIMULATED_FILE
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON with seed and version: {error}.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON mapping, found {type(content).__name__}.")
-    if not content.pop("complete", True):
-        raise ValueError(f"{path}: the simulation was interrupted; start it again.")
-    return content

@@ -48,7 +48,7 @@ def mark_same_signal(recordings: Sequence[Recording]) -> list[Recording]:
         groups = [part for group in groups for part in _grouped(group, property_of)]
     first = {}
     for group in groups:
-        kept = next((one for one in group if _counts_right(one.signal_file)), group[0])
+        kept = next((one for one in group if counts_right(one.signal_file)), group[0])
         first |= {one.key: kept for one in group if one is not kept}
     return [
         dataclasses.replace(
@@ -81,7 +81,7 @@ def _has_content(path: Path) -> bool:
     return path.is_file() and _size(path) > NAMES_BYTES
 
 
-def _counts_right(path: Path) -> bool:
+def counts_right(path: Path) -> bool:
     """Whether an EDF header states the records that the file has; of other formats always."""
     if path.suffix.lower() not in (".edf", ".bdf"):
         return True

@@ -47,6 +47,7 @@ class Eegmat(Corpus):
         "4(1), 14. Data: PhysioNet, doi:10.13026/C2JQ1P.",
     )
     tags = ("mental-workload",)
+    in_order = True
     protocols: ClassVar[dict[str, str]] = {"subjects": "28/4/4 of 36 subjects in order"}
 
     def describe(self, path: Path) -> Recording:

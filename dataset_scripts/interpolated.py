@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 from modeling_mteeg.model.channel_choice import read_channels
 from modeling_mteeg.model.findings import REFUSE
 from modeling_mteeg.model.recording_headers import (
@@ -20,10 +18,12 @@ from modeling_mteeg.recordings.block_reader import open_recording
 from modeling_mteeg.recordings.interpolation import open_for_tasks
 
 from .annotated_options import FROM_FILE
+from .reading import warning_of
+from .recording import Recorded
 from .renaming import taken_names
 
 
-def load_interpolated(path: Path, card: TaskCard, montage: str) -> tuple[np.ndarray, float]:
+def load_interpolated(path: Path, card: TaskCard, montage: str) -> Recorded:
     """Signal of a recording on the electrodes of a task.
 
     Parameters
@@ -36,9 +36,8 @@ def load_interpolated(path: Path, card: TaskCard, montage: str) -> tuple[np.ndar
 
     Returns
     -------
-    signal_uv : numpy.ndarray
-        float64 (channels, samples) in microvolt.
-    rate_hz : float
+    Recorded
+        The card's channels, in microvolt, with parts and marks.
 
     Raises
     ------
@@ -67,6 +66,8 @@ def load_interpolated(path: Path, card: TaskCard, montage: str) -> tuple[np.ndar
     except (ValueError, OSError) as error:
         raise RecordingError(f"{path.name}: {error}") from error
     for finding in source.findings:
-        kind = finding.code if finding.code in ("interpolated", "renamed") else "its file is odd"
-        warnings.warn(f"{kind}: {finding}", RecordingWarning, stacklevel=2)
-    return signal[0] * unit_factor(source.unit), source.rate_hz
+        kinds = ("interpolated", "renamed")
+        text = f"{finding.code}: {finding}" if finding.code in kinds else warning_of(finding)
+        warnings.warn(text, RecordingWarning, stacklevel=2)
+    signal_uv = signal[0] * unit_factor(source.unit)
+    return Recorded(signal_uv, source.rate_hz, source.parts, source.marks, source.findings)

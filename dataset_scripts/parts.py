@@ -176,4 +176,5 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
         "left_out": dict(sorted(reading.left_out.items())),
         "filters_left_out": list(reading.filters_left_out),
         "warnings": list(reading.warnings),
+        "findings": list(reading.findings),
     }

@@ -143,6 +143,8 @@ class PhysionetMi(Corpus):
         result, left_out = [], Counter()
         for cue in read_annotations(recording.path):
             code, start = str(cue["description"]), round(float(cue["onset"]) * CARD.rate_hz)
+            if code.lower().startswith("bad"):
+                continue  # a mark: windows under it are left out
             if code not in meaning:
                 raise RecordingError(
                     f"{recording.path.name}: unknown cue {code!r} at {cue['onset']:g} s; expected "

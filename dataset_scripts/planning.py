@@ -16,7 +16,7 @@ from .settings import Settings
 from .sources import Source, changed_ns, describe_sources, differences
 from .splits import SPLITS, check_filled, make_manifest, sha256_of
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised whenever the same recordings and settings would give other files than before."""
 SOURCES_FILE = "sources.json"
 """In a prepared corpus: the settings and files that it was made from."""

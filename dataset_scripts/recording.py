@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from modeling_mteeg.model.edf_annotations import Mark
+from modeling_mteeg.model.findings import Finding
+from modeling_mteeg.model.record_parts import Part
+from modeling_mteeg.model.recording_headers import RecordingWarning
 
 
 @dataclass(frozen=True)
@@ -58,23 +64,58 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """The signal of a recording as it was stored, and what is known of it.
+
+    Parameters
+    ----------
+    signal_uv : numpy.ndarray
+        float64 (channels, samples) in microvolt; gaps are closed in it.
+    rate_hz : float
+    parts : tuple of Part
+        Stretches without a gap or a joint; empty: all of it is one.
+    marks : tuple of Mark
+        Annotations, in seconds from the recording's start.
+    findings : tuple of Finding
+        What is odd about the file.
+    """
+
+    signal_uv: np.ndarray
+    rate_hz: float
+    parts: tuple[Part, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            object.__setattr__(self, "parts", (Part(0, self.signal_uv.shape[1], 0.0),))
+
+    def part_uv(self, part: Part) -> np.ndarray:
+        """Signal (channels, samples) of one part; the whole one, not a copy, where it is all."""
+        return self.signal_uv[:, part.start : part.stop]
+
+
+@dataclass(frozen=True)
 class Segment:
     """Where a window lies in a preprocessed recording.
 
     Parameters
     ----------
     start : int
-        First sample at the card's rate.
+        First sample at the card's rate, counted from the recording's start; pauses count.
     label : str
         Class name.
     unit : str
         Smallest part of the recording that the split keeps together (a trial); empty: the
         recording.
+    part : int
+        Number of the recording's part that it lies in (:mod:`dataset_scripts.part_spans`).
     """
 
     start: int
     label: str
     unit: str = ""
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +134,8 @@ class Reading:
         Filters that cannot be applied at this rate, a sentence each.
     warnings : tuple of str
         What is odd about the signal though it is used (:mod:`dataset_scripts.soundness`).
+    findings : tuple of str
+        Codes of what was found (:data:`modeling_mteeg.model.findings.POLICIES`).
     """
 
     windows: Iterator[tuple[Segment, np.ndarray]]
@@ -101,6 +144,7 @@ class Reading:
     rate_hz: float
     filters_left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 def visible_files(folder: Path, pattern: str) -> Iterator[Path]:
@@ -130,3 +174,15 @@ def mark_repeated(recordings: Sequence[Recording]) -> list[Recording]:
 def windows_in_order(start: int, stop: int, length: int, label: str, unit: str = "") -> list:
     """Segments of ``length`` samples without overlap in [start, stop)."""
     return [Segment(at, label, unit) for at in range(start, stop - length + 1, length)]
+
+
+def recording_warnings(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Texts of the warnings about a recording; the others are given on."""
+    texts = []
+    for warning in caught:
+        if issubclass(warning.category, RecordingWarning):
+            texts.append(str(warning.message))
+        else:
+            place = warning.filename, warning.lineno
+            warnings.warn_explicit(warning.message, warning.category, *place)
+    return tuple(dict.fromkeys(texts))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BYTES = {"int16": 2, "float32": 4}
 REPORT_COLUMNS = (
     "recording", "status", "reason", "windows", "subject", "split", "hours", "rate_hz",
-    "windows_left_out", "warnings", "file",
+    "windows_left_out", "warnings", "findings", "file",
 )  # fmt: skip
 
 
@@ -48,6 +48,8 @@ class Outcome:
         Filters that cannot be applied at its rate.
     warnings : list of str
         What is odd about its signal though it is used.
+    findings : list of str
+        Codes of what was found (:data:`modeling_mteeg.model.findings.POLICIES`).
     sources : list of dict
         Its files: name, size, hashes (:mod:`dataset_scripts.sources`).
     row_splits : numpy.ndarray, (windows,), str
@@ -64,6 +66,7 @@ class Outcome:
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     filters_left_out: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    findings: list[str] = dataclasses.field(default_factory=list)
     sources: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     row_splits: np.ndarray = dataclasses.field(default_factory=lambda: np.array([], dtype=str))
 
@@ -79,7 +82,7 @@ def write_report(path: Path, raw: Path, outcomes: Sequence[Outcome]) -> None:
         cells = (
             recording.key, outcome.status, outcome.reason, len(outcome.labels), recording.subject,
             split, f"{outcome.seconds / 3600:.4f}", f"{outcome.rate_hz:g}", left_out,
-            "; ".join(outcome.warnings), _relative(recording.path, raw),
+            "; ".join(outcome.warnings), " ".join(outcome.findings), _relative(recording.path, raw),
         )  # fmt: skip
         lines.append("\t".join(" ".join(str(cell).split()) for cell in cells))
     write_whole(path, "\n".join(lines) + "\n")

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, windows_in_order
-from .reading import RecordingError, cnt_duration_s, read_cnt
+from .corpus import Corpus, Recorded, Recording, Segment, windows_in_order
+from .reading import RecordingError, cnt_duration_s, load_cnt
 from .splits import SPLITS
 
 SEED_CHANNELS = tuple(
@@ -105,9 +103,9 @@ class SeedV(Corpus):
             for trial in range(TRIALS)
         }
 
-    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+    def load(self, recording: Recording) -> Recorded:
         """The 62 scalp channels in microvolt."""
-        return read_cnt(recording.path, CARD.channels)
+        return load_cnt(recording.path, CARD.channels)
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Every second of the 15 trials."""

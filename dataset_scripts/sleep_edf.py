@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from modeling_mteeg.model.recording_headers import read_edf_header
 from modeling_mteeg.model.task_card import TaskCard
 
 from .command import run_command
 from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment, mark_repeated, visible_files
+from .corpus import Corpus, Recorded, Recording, Segment, mark_repeated, visible_files
 from .reading import RecordingError, read_annotations
 from .splits import assign_in_order
 
@@ -130,7 +128,7 @@ class SleepEdf(Corpus):
         present = {recording.path.name[:6] for recording in recordings if not recording.left_out}
         return names_missing("nights (SC4<subject><night>)", NIGHTS, present)
 
-    def load(self, recording: Recording) -> tuple[np.ndarray, float]:
+    def load(self, recording: Recording) -> Recorded:
         """Both channels in microvolt; the hypnogram must start when the recording does."""
         psg, hypnogram = (read_edf_header(path) for path in recording.files)
         if psg.start != hypnogram.start:

@@ -8,6 +8,7 @@ names it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ from modeling_mteeg.model.signal_checks import (
     typical_uv,
 )
 
+_UNLIKE = "unlike the others in amplitude"
 CLIPPED_SHARE = 1e-3
 """Share of a channel's samples that stay at its extremes from which on it counts as clipped."""
 
@@ -114,7 +116,29 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
         )
     foreign = [f"{name} (times {ratio:.2g})"
                for name, ratio in foreign_channels(signal_uv, names).items()]  # fmt: skip
-    return (f"unlike the others in amplitude: {_shown(foreign, len(names))}",) if foreign else ()
+    return (f"{_UNLIKE}: {_shown(foreign, len(names))}",) if foreign else ()
+
+
+CODES = {
+    "flat": "flat", "derived": "derived", "renamed": "renamed", "a mains line is left": "mains",
+    "constant for a while": "constant", "a part of it is marked bad": "marked-bad",
+    "the ends of events are left out": "end-left-out",
+}  # fmt: skip
+"""Kinds of warnings to codes of findings."""
+
+
+def codes_of(warnings: Sequence[str]) -> list[str]:
+    """Codes of the findings that warnings, each ``kind: details``, speak of."""
+    codes = []
+    for line in warnings:
+        kind = line.split(":")[0]
+        if kind == _UNLIKE:
+            ratios = [float(ratio) for ratio in re.findall(r"\(times ([^)]+)\)", line)]
+            codes += ["other-unit"] * any(ratio > 1 for ratio in ratios)
+            codes += ["quiet"] * any(ratio < 1 for ratio in ratios)
+        elif kind in CODES:
+            codes.append(CODES[kind])
+    return codes
 
 
 def check_mains(signal_uv: np.ndarray, info: PreprocessingInfo) -> tuple[str, ...]:

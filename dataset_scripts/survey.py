@@ -16,6 +16,7 @@ from modeling_mteeg.model.channels import (
     montage_of_numbers,
     numbered_system,
 )
+from modeling_mteeg.model.record_times import stretches, time_fault
 from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 from modeling_mteeg.recordings.bids_events import events_file
 
@@ -29,8 +30,9 @@ from .labelling import (
     read_events,
     usual_window_s,
 )
+from .opening import check_header, refused_or_given
 from .renaming import channels_renamed, taken_names
-from .unlabelled.layouts import Source, UnlabelledRecording, open_raw
+from .unlabelled.layouts import Source, UnlabelledRecording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,20 +345,23 @@ class Survey:
 
 
 def _header(path: Path, keep_bad: bool) -> tuple[tuple[str, ...], float, dict[str, str]]:
-    """Clean names of the channels, seconds, and channels not used, without reading the signal."""
+    """Clean names of the channels, seconds from start to end, and channels that are not used, with
+    reasons, without reading the signal."""
     if path.suffix.lower() == ".edf":
         header = read_edf_header(path)
         names = [label for label in header.labels if "Annotations" not in label]
-        seconds = header.duration_s
+        parts = stretches(path, header)
+        if parts is None:
+            raise RecordingError(time_fault(path))
+        seconds = max(part.stop_s for part in parts)
         reasons = reasons_by_table(path, names)
-    else:
-        raw = open_raw(path)
-        names, seconds = raw.ch_names, raw.times[-1]
-        kinds = zip(names, raw.get_channel_types(), strict=True)
-        by_table = reasons_by_table(path, names)
-        reasons = {name: by_table.get(name, "marked bad") for name in raw.info["bads"]}
-        reasons |= {name: f"type {kind}" for name, kind in kinds if kind != "eeg"}
-    reasons = {name: why for name, why in reasons.items() if not (keep_bad and "bad" in why)}
-    taken = dict(zip(names, map(clean_name, taken_names(names)), strict=True))
-    channels = tuple(new for name, new in taken.items() if name not in reasons)
-    return channels, seconds, {taken[name]: why for name, why in reasons.items()}
+        reasons = {name: why for name, why in reasons.items() if not (keep_bad and "bad" in why)}
+        taken = dict(zip(names, map(clean_name, taken_names(names)), strict=True))
+        channels = tuple(new for name, new in taken.items() if name not in reasons)
+        return channels, seconds, {taken[name]: why for name, why in reasons.items()}
+    check_header(path, "labelled")
+    source = refused_or_given(path, "labelled", keep_bad=keep_bad)
+    left = dict(text.removesuffix(")").split(" (", 1) for text in source.left_out)
+    unusable = zip(map(clean_name, taken_names(list(left))), left.values(), strict=True)
+    names = taken_names([*source.names, *source.unfit])
+    return tuple(map(clean_name, names)), source.end_s, dict(unusable)

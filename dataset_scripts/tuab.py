@@ -73,6 +73,7 @@ class Tuab(Corpus):
         TUH_REFERENCE,
     )
     tags = ("abnormality-detection", "clinical")
+    in_order = True
     protocols: ClassVar[dict[str, str]] = {
         "paper": "the published evaluation set tests; of the published training set 80/20 of "
         "the sorted subjects train and validate, within normal and abnormal apart",

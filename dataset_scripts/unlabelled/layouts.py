@@ -7,20 +7,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from modeling_mteeg.model.bids_sidecars import find_sidecars
-from modeling_mteeg.model.file_choice import is_ant
-from modeling_mteeg.model.recording_files import read_recording
-from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_header, read_edf_header
+from modeling_mteeg.model.recording_sources import Source as OpenRecording
 from modeling_mteeg.recordings.recording_folders import folder_beside_the_data, walk
+
+from ..opening import open_recording
 
 _COMPANIONS = {
     ".vhdr": (".eeg", ".vmrk", ".dat"), ".ahdr": (".eeg", ".amrk"), ".set": (".fdt",),
     ".lay": (".dat",), ".eeg": (".pnt", ".21e", ".log"), ".data": (".head",),
     ".cdt": (".cdt.dpa", ".cdt.dpo"), ".dap": (".dat", ".rs3", ".cef"),
 }  # fmt: skip
-_HEADERS = {".edf": read_edf_header, ".bdf": read_edf_header, ".cnt": read_cnt_header}
 _SUBJECT = re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+)")
 TUH_NAME = re.compile(r"([a-z]{8}|\d{8})_(s\d{3})_t\d{3}", re.IGNORECASE)
 """Start of a name in the Temple University Hospital archive; older releases number patients."""
@@ -74,23 +73,6 @@ class UnlabelledRecording:
         return hashlib.sha256(content).hexdigest() if sidecars else ""
 
 
-def open_raw(path: Path) -> Any:
-    """A file as an ``mne.io.Raw``; headers of EDF, BDF and CNT are checked before MNE sees them.
-
-    Raises
-    ------
-    RecordingError
-        The header lies, or MNE cannot read it.
-    """
-    check = _HEADERS.get(path.suffix.lower())
-    if check is not None and not (check is read_cnt_header and is_ant(path)):
-        check(path)
-    try:
-        return read_recording(path, preload=False)
-    except (ValueError, FileNotFoundError) as error:
-        raise RecordingError(str(error)) from error
-
-
 class Source:
     """Any folder of recordings; corpora of a known layout are subclasses.
 
@@ -140,15 +122,15 @@ class Source:
         left_out = f"in {beside}/ of a BIDS dataset" if beside else left_out
         return UnlabelledRecording(key, path, subject, rename=self._renamed, left_out=left_out)
 
-    def open(self, recording: UnlabelledRecording) -> Any:
-        """The recording as an ``mne.io.Raw`` whose signal is not read yet.
+    def open(self, recording: UnlabelledRecording) -> OpenRecording:
+        """The recording, whose signal is not read yet.
 
         Raises
         ------
         RecordingError
             It cannot be read.
         """
-        return open_raw(recording.path)
+        return open_recording(recording.path, "unlabelled")
 
 
 def _first_part(path: Path) -> str | None:

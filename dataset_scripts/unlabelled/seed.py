@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from modeling_mteeg.model.recording_headers import RecordingError
+from modeling_mteeg.model.recording_sources import Source as OpenRecording
 from modeling_mteeg.recordings.recording_folders import walk
 
+from ..opening import refused_or_given
 from ..seed_v import SEED_CHANNELS
 from .layouts import UnlabelledRecording
 from .named import NamedSource
@@ -67,10 +68,9 @@ class SeedIv(SeedSource):
                 recordings += self._trials(path, path.relative_to(raw).as_posix(), name[1])
         return sorted(recordings, key=lambda recording: recording.key)
 
-    def open(self, recording: UnlabelledRecording) -> Any:
+    def open(self, recording: UnlabelledRecording) -> OpenRecording:
         if not recording.part:
             return super().open(recording)
-        import mne
         from scipy.io import loadmat
 
         name = f"{recording.path.name}, {recording.part}"
@@ -79,8 +79,8 @@ class SeedIv(SeedSource):
             signal = np.asarray(content[recording.part], np.float64)
         except Exception as error:  # SciPy raises whatever a damaged file makes it meet
             raise RecordingError(f"{name}: cannot be read: {error}") from error
-        info = mne.create_info(list(SEED_CHANNELS), MAT_RATE_HZ, "eeg")
-        return mne.io.RawArray(signal * 1e-6, info, verbose="error")
+        signal_and_names = (signal * 1e-6, SEED_CHANNELS, MAT_RATE_HZ)
+        return refused_or_given(signal_and_names, "unlabelled", unit="V")
 
     def _trials(self, path: Path, key: str, number: str) -> list[UnlabelledRecording]:
         """The trials of a MATLAB file; one that is left out where it has none."""

@@ -156,19 +156,29 @@ def _write_stretches(outcome: Outcome, signal: Signal, part: Path, dtype: str) -
 
     temporary = part.with_suffix(f".arrow.{os.getpid()}")
     try:
-        features = stretch_features()
+        features = stretch_features(_whole_seconds(signal, outcome.window_s))
         with ArrowWriter(features=features, path=str(temporary), writer_batch_size=1) as writer:
-            for start, own_s, values in _stretches(signal, outcome.window_s):
+            for onset_s, own_s, values in _stretches(signal, outcome.window_s):
                 writer.write(
                     encode_stretch(
                         values, signal.channels, outcome.key, outcome.subject,
-                        start // RATE_HZ, own_s, dtype,
+                        onset_s, own_s, dtype,
                     )
                 )  # fmt: skip
             writer.finalize()
         os.replace(temporary, part)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _whole_seconds(signal: Signal, window_s: int) -> bool:
+    """Whether every stretch will begin at a whole second."""
+    return all(
+        (part.onset_s + first / RATE_HZ).is_integer()
+        for part in signal.parts
+        for first, last in part.runs
+        if last - first >= window_s * RATE_HZ
+    )
 
 
 def _window_s(recording: UnlabelledRecording, signal: Signal, settings: UnlabelledSettings) -> int:
@@ -181,25 +191,55 @@ def _window_s(recording: UnlabelledRecording, signal: Signal, settings: Unlabell
             "patches of a window; raise --max-patches."
         )
     if signal.samples < window_s * RATE_HZ:
+        pieces = sum(len(part.runs) for part in signal.parts)
+        usable = f", {signal.samples / RATE_HZ:g} s of it usable at once" if pieces != 1 else ""
         raise RecordingError(
-            f"{recording.path.name}: {signal.seconds:g} s long, shorter than a window of "
+            f"{recording.path.name}: {signal.seconds:g} s long{usable}, shorter than a window of "
             f"{window_s} s of its {channels} channels; a smaller --max-seconds would take it."
         )
     return window_s
 
 
-def _stretches(signal: Signal, window_s: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """First sample, seconds owned and values of every stretch; one stretch is held at a time."""
-    blocks, first = signal.filtered(), 0
-    values = np.empty((len(signal.channels), 0), np.float32)
-    for start, stop, own_s in cut_stretches(signal.samples, window_s):
+def _stretches(signal: Signal, window_s: int) -> Iterator[tuple[float, int, np.ndarray]]:
+    """Onset in seconds, seconds owned and values of every stretch; one is held at a time."""
+    check = signal.amplitude_check()
+    for part in signal.parts:
+        runs = [run for run in part.runs if run[1] - run[0] >= window_s * RATE_HZ]
+        if not runs:
+            continue
+        blocks = signal.filtered(part, check)
+        tape = _Tape(blocks, len(signal.channels))
+        for first, last in runs:
+            for start, stop, own_s in cut_stretches(last - first, window_s):
+                values = tape.take(first + start, first + stop)
+                yield part.onset_s + (first + start) / RATE_HZ, own_s, values
+        for _ in blocks:  # nothing is left but the checks at the end
+            pass
+    check.finish()
+
+
+class _Tape:
+    """Samples of a signal that comes in blocks; what was passed by is let go.
+
+    Parameters
+    ----------
+    blocks : iterator of numpy.ndarray
+        (channels, n) each.
+    channels : int
+    """
+
+    def __init__(self, blocks: Iterator[np.ndarray], channels: int) -> None:
+        self._blocks, self._first = blocks, 0
+        self._values = np.empty((channels, 0), np.float32)
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """(channels, stop - start); starts never go back."""
         # What of the last stretch belongs to this one, too; then blocks until it is whole.
-        held, first = [values[:, start - first :]], start
-        place = start + held[0].shape[1]
-        while place < stop:
-            held.append(next(blocks))
-            place += held[-1].shape[1]
-        values = np.concatenate(held, axis=1)
-        yield start, own_s, values[:, : stop - start]
-    for _ in blocks:  # nothing is left but the checks at the end
-        pass
+        held = [self._values[:, start - self._first :]]
+        behind = self._first + self._values.shape[1]  # where the next block begins
+        while behind < stop:
+            block = next(self._blocks)
+            held.append(block[:, max(0, start - behind) :])
+            behind += block.shape[1]
+        self._values, self._first = np.concatenate(held, axis=1), start
+        return self._values[:, : stop - start]

@@ -10,6 +10,8 @@ from modeling_mteeg.data.stretches import MANIFEST_VERSION, MAX_PATCHES, MAX_SEC
 from modeling_mteeg.model.mains_notch import NotchHz, checked_notch, notches
 
 DTYPES = ("int16", "float32")
+RULES_VERSION = 2
+"""Raised whenever the same recordings and settings would give other stretches than before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,8 @@ class UnlabelledSettings:
             raise ValueError(f"dtype: expected one of {DTYPES}, found {self.dtype!r}.")
 
     def key(self) -> str:
-        """Hash of the settings and of the version of the format."""
-        text = json.dumps([MANIFEST_VERSION, dataclasses.asdict(self)], sort_keys=True)
+        """Hash of the settings and of the versions of format and rules."""
+        text = json.dumps(
+            [MANIFEST_VERSION, RULES_VERSION, dataclasses.asdict(self)], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()

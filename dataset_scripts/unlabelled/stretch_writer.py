@@ -19,12 +19,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from modeling_mteeg.data import MANIFEST_FILE, MANIFEST_VERSION, read_manifest
+from modeling_mteeg.data import (
+    MANIFEST_FILE,
+    MANIFEST_VERSION,
+    read_manifest,
+    stretch_features,
+)
 from modeling_mteeg.model.mains_notch import checked_notch, notch_text
 from modeling_mteeg.recordings.recording_folders import SUFFIXES
 
 from ..bars import Bar
 from ..corpus import SIMULATED_FILE
+from ..duplicates import counts_right
 from ..locking import PreparationError, locked
 from ..processes import run_each
 from .digests import read_digests
@@ -227,11 +233,10 @@ def _choose(
     asked: _Asked, digests: Mapping[Path, str], faults: Mapping[Path, str]
 ) -> tuple[dict[str, Outcome], list[UnlabelledRecording]]:
     """Outcomes of recordings that are not used, known before they are opened; and the others."""
-    outcomes, chosen = {}, []
-    first_with: dict[tuple[str, str], str] = {}
+    outcomes: dict[str, Outcome] = {}
+    candidates: dict[tuple[str, str], list[UnlabelledRecording]] = {}
     for recording in asked.recordings:
-        key, digest = recording.key, digests.get(recording.path, "")
-        content = (digest, recording.part)
+        digest = digests.get(recording.path, "")
         rule = asked.exclusions.reason(recording, digest)
         if rule:
             status, reason = "excluded", rule
@@ -239,14 +244,20 @@ def _choose(
             status, reason = "left-out", recording.left_out
         elif recording.path in faults:
             status, reason = "skipped", faults[recording.path]
-        elif content in first_with:
-            status, reason = "left-out", f"a copy of {first_with[content]}"
         else:
-            first_with[content] = key
-            chosen.append(recording)
+            candidates.setdefault((digest, recording.part), []).append(recording)
             continue
-        outcomes[key] = Outcome(key, recording.subject, status, reason, digest)
-    return outcomes, chosen
+        outcomes[recording.key] = Outcome(recording.key, recording.subject, status, reason, digest)
+    chosen = []
+    for (digest, _), copies in candidates.items():
+        # The first, but for a file whose header does not count its records: its repaired copy is.
+        kept = next((one for one in copies if counts_right(one.path)), copies[0])
+        chosen.append(kept)
+        for one in copies:
+            if one is not kept:
+                reason = f"a copy of {kept.key}"
+                outcomes[one.key] = Outcome(one.key, one.subject, "left-out", reason, digest)
+    return outcomes, sorted(chosen, key=lambda one: one.key)
 
 
 def _finish(asked: _Asked, outcomes: Sequence[Outcome], notes: Sequence[str]) -> None:
@@ -266,6 +277,9 @@ def _finish(asked: _Asked, outcomes: Sequence[Outcome], notes: Sequence[str]) ->
     whole = work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     data = [Dataset.from_file(str(part_path(work / "parts", outcome.key))) for outcome in used]
+    if len({str(part.features) for part in data}) > 1:  # some begin at fractions of a second
+        features = stretch_features(whole_seconds=False)
+        data = [Dataset(part.data.cast(features.arrow_schema)) for part in data]
     disable_progress_bar()
     try:
         concatenate_datasets(data).save_to_disk(str(whole))

@@ -36,8 +36,13 @@ def window_patches(
     return min(max_patches // channels, max_seconds)
 
 
-def stretch_features() -> Features:
+def stretch_features(whole_seconds: bool = True) -> Features:
     """The columns of a prepared folder of unlabelled recordings.
+
+    Parameters
+    ----------
+    whole_seconds : bool
+        Whether every stretch begins at a whole second, as without gaps they do.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def stretch_features() -> Features:
             "channels": List(Value("string")),
             "recording": Value("string"),
             "subject": Value("string"),
-            "onset_s": Value("int64"),
+            "onset_s": Value("int64" if whole_seconds else "float64"),
             "own_s": Value("int64"),
         }
     )
@@ -95,7 +100,7 @@ def encode_stretch(
     channels: Sequence[str],
     recording: str,
     subject: str,
-    onset_s: int,
+    onset_s: float,
     own_s: int = OWN_S,
     dtype: str = "int16",
 ) -> dict[str, Any]:
@@ -109,9 +114,10 @@ def encode_stretch(
         A name for every row of ``signal_uv``.
     recording, subject : str
         Where it comes from; an empty subject stands for "the recording's own".
-    onset_s, own_s : int
-        Where it begins, and for how long windows that begin belong to it, see
-        :func:`cut_stretches`.
+    onset_s : float
+        Where it begins, in seconds from the recording's start; pauses count.
+    own_s : int
+        For how long windows that begin belong to it, see :func:`cut_stretches`.
     dtype : {"int16", "float32"}
         ``int16``: counts of a channel's own max|signal| / 32767 microvolt; ``float32``: exact.
 
@@ -121,7 +127,7 @@ def encode_stretch(
         The signal is no finite real (channels, samples) array, names do not fit it, or the dtype
         is unknown.
     """
-    where = f"{recording} at {onset_s} s"
+    where = f"{recording} at {onset_s:g} s"
     signal = checked_signal(signal_uv, channels, dtype, where)
     peaks = np.abs(signal).max(axis=1)
     if not np.isfinite(peaks).all():
@@ -138,7 +144,7 @@ def encode_stretch(
         "channels": [str(name) for name in channels],
         "recording": recording,
         "subject": subject,
-        "onset_s": int(onset_s),
+        "onset_s": int(onset_s) if float(onset_s).is_integer() else float(onset_s),
         "own_s": int(own_s),
     }
 

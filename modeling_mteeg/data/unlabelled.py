@@ -60,11 +60,24 @@ class StretchTable:
         self.shapes = [tuple(shape) for shape in columns["shape"]]
         self.channels = [tuple(names) for names in columns["channels"]]
         self.recordings, self.subjects = columns["recording"], columns["subject"]
-        self.onsets_s = np.asarray(columns["onset_s"], np.int64)
+        self.onsets_s = np.asarray(columns["onset_s"], np.float64)
         self.own_s = np.asarray(columns["own_s"], np.int64)
         self._views, self._chunk, self._start, sizes = locate_bytes(table.column("signal"))
         for row in range(len(table)):
             self._check(row, int(sizes[row]))
+        self.run_onsets_s = self._run_onsets_s()
+
+    def _run_onsets_s(self) -> np.ndarray:
+        """Where the signal without a gap that each row is of begins, (rows,) in seconds.
+
+        A row that holds more than it owns goes on in the next one.
+        """
+        onsets = self.onsets_s.copy()
+        for row in range(1, len(onsets)):
+            goes_on = self.shapes[row - 1][1] > self.own_s[row - 1] * RATE_HZ
+            if goes_on and self.recordings[row] == self.recordings[row - 1]:
+                onsets[row] = onsets[row - 1]
+        return onsets
 
     def _check(self, row: int, size: int) -> None:
         if self.dtypes[row] not in DTYPES:
@@ -105,7 +118,8 @@ class UnlabelledWindows:
     patches : int
         Seconds of a window.
     stride : int
-        Samples from one window's start to the next one's, on the grid of the recording.
+        Samples from one window's start to the next one's, on a grid from the start of the
+        recording, or of a part of it.
 
     Attributes
     ----------
@@ -124,10 +138,12 @@ class UnlabelledWindows:
         length = patches * RATE_HZ
         stretch_of, starts = [], []
         for number, (table, row) in enumerate(rows.tolist()):
-            onset = int(self._tables[table].onsets_s[row]) * RATE_HZ
+            rows_of = self._tables[table]
+            onset = round((rows_of.onsets_s[row] - rows_of.run_onsets_s[row]) * RATE_HZ)
             owned = int(self._tables[table].own_s[row]) * RATE_HZ
             # Windows begin within what the row owns, and end within what it holds; their starts lie
-            # on the grid of the whole recording, so a stretch goes on where the last one ended.
+            # on a grid from where the recording, or a part of it, begins, so a stretch goes on
+            # where the last one ended.
             last = min(owned, self._tables[table].shapes[row][1] - length + 1)
             firsts = np.arange(-onset % stride, max(0, last), stride, dtype=np.int64)
             stretch_of.append(np.full(len(firsts), number, np.int32))
@@ -201,7 +217,9 @@ class UnlabelledWindows:
         digest = hashlib.sha256(repr((self.channels, self.patches, self.stride_s)).encode())
         for table, row in self._stretches.tolist():
             rows = self._tables[table]
-            place = (rows.recordings[row], int(rows.onsets_s[row]), rows.shapes[row], rows.origin)
+            onset_s = float(rows.onsets_s[row])
+            onset_s = int(onset_s) if onset_s.is_integer() else onset_s
+            place = (rows.recordings[row], onset_s, rows.shapes[row], rows.origin)
             digest.update(repr((*place, rows.dtypes[row])).encode() + rows.scales[row].tobytes())
         return digest.hexdigest()
 

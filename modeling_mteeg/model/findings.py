@@ -27,6 +27,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     # Files that were read in another way than their header says
     "cut-off": _row(NOTE, NOTE, NOTE, NEVER, REFUSE, NOTE),
     "record-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
+    "more-records": _row(NOTE, NOTE, NOTE, NEVER, REFUSE, NOTE),
     "sample-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "text-encoding": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     # A BIDS channels.tsv that the header contradicts, or that says what no header does
@@ -35,7 +36,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "parts": _row(WINDOWS, WINDOWS, WINDOWS, NEVER, WINDOWS, WINDOWS),
     "marked-bad": _row(MARK, NOTE, NOTE, NEVER, WINDOWS, WINDOWS),
     "constant": _row(MARK, NOTE, NOTE, MARK, WINDOWS, WINDOWS),
-    "end-left-out": _row(NOTE, NEVER, NOTE, NEVER, NOTE, NOTE),
+    "end-left-out": _row(NOTE, NEVER, NOTE, NEVER, NOTE, NEVER),
     "cue-left-out": _row(WINDOWS, *[NEVER] * 5),
     # Channels
     "unknown-unit": _row(*[CHANNELS] * 4, REFUSE, CHANNELS),
@@ -43,7 +44,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "quiet": _row(*[NOTE] * 4, NOTE, CHANNELS),
     "flat": _row(*[NOTE] * 4, NOTE, CHANNELS),
     "not-usable": _row(CHANNELS, CHANNELS, CHANNELS, NEVER, CHANNELS, CHANNELS),
-    "repeated-label": _row(*[NOTE] * 3, NEVER, REFUSE, NOTE),
+    "repeated-label": _row(*[NOTE] * 3, NEVER, NOTE, NOTE),
     "missing": _row(*[CHANNELS] * 4, REFUSE, NEVER),
     "derived": _row(*[NOTE] * 4, NOTE, NEVER),
     "renamed": _row(NOTE, NOTE, NEVER, NOTE, NOTE, NOTE),

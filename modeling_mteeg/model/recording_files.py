@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from .bids_reading import apply_sidecars
+from .channels import clean_name
 from .file_choice import absent_text, check_choice, hint_after_failure
 from .finding_warnings import warn_of
 from .findings import Finding
-from .record_times import may_have_gaps, order_fault, stretches, time_fault
+from .record_times import ANNOTATIONS, may_have_gaps, order_fault, stretches, time_fault
 from .recording_headers import RecordingError, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
@@ -64,8 +65,18 @@ def read_recording(path: str | Path, preload: bool = True) -> Any:
     return raw
 
 
-def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[Finding, ...]]:
+def open_file(
+    path: str | Path, preload: bool = True, wanted: Collection[str] | None = None
+) -> tuple[Any, tuple[Finding, ...]]:
     """As :func:`read_recording`, with findings instead of warnings.
+
+    Parameters
+    ----------
+    path, preload
+        As for :func:`read_recording`.
+    wanted : collection of str or None
+        Cleaned names of the channels that will be read: of EDF and BDF files the others are not
+        opened, for MNE brings all that it opens to the highest rate among them. None: all.
 
     Returns
     -------
@@ -81,11 +92,13 @@ def open_file(path: str | Path, preload: bool = True) -> tuple[Any, tuple[Findin
     In a BIDS dataset, types and bad channels are those of ``channels.tsv``.
     """
     path = Path(path)
-    raw, findings = _open(path, preload)
+    raw, findings = _open(path, preload, wanted)
     return raw, (*findings, *apply_sidecars(raw, path))
 
 
-def _open(path: Path, preload: bool) -> tuple[Any, tuple[Finding, ...]]:
+def _open(
+    path: Path, preload: bool, wanted: Collection[str] | None
+) -> tuple[Any, tuple[Finding, ...]]:
     if not path.exists():
         raise FileNotFoundError(absent_text(path))
     try:
@@ -94,11 +107,14 @@ def _open(path: Path, preload: bool) -> tuple[Any, tuple[Finding, ...]]:
         raise ValueError(f"{path} cannot be read ({error}); look at its rights.") from error
     mne = _mne(path)
     opener = open_epochs if _EPOCHS.search(path.name) else _OPENERS.get(path.suffix.lower())
+    options: dict[str, Any] = {"preload": preload}
+    if opener is open_edf:
+        options["wanted"] = wanted
     fault = ""
     try:
         if opener is not None:
             try:
-                return opener(path, preload=preload)
+                return opener(path, **options)
             except FaultyFile:
                 raise
             except RecordingError as error:  # a header that does not hold together: let MNE see
@@ -131,12 +147,16 @@ class FaultyFile(RecordingError):
     """A file that MNE would read, but wrongly."""
 
 
-def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
+def open_edf(
+    path: str | Path, wanted: Collection[str] | None = None, **options: Any
+) -> tuple[Any, tuple[Finding, ...]]:
     """Open an EDF or BDF file: by its size, with annotations of any encoding.
 
     Parameters
     ----------
     path : str or pathlib.Path
+    wanted : collection of str or None
+        See :func:`open_file`.
     **options
         Of MNE's reader.
 
@@ -166,6 +186,9 @@ def open_edf(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]
         raise FaultyFile(time_fault(path))
     if fault := order_fault(path, found):
         raise FaultyFile(fault)
+    if wanted is not None:
+        others = {name for name in header.labels if clean_name(name) not in wanted}
+        options["exclude"] = sorted(others.difference(ANNOTATIONS))
     reader = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
     raw, latin = read_any_text(reader, path, **{"verbose": "error", **options})
     findings = [count] if (count := header.count_finding(path.name)) else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,12 @@ class Source:
         )
 
 
-def open_source(recording: Any, unit: str | None = None, preload: bool = True) -> Source:
+def open_source(
+    recording: Any,
+    unit: str | None = None,
+    preload: bool = True,
+    wanted: Collection[str] | None = None,
+) -> Source:
     """Recognise a recording.
 
     Parameters
@@ -151,6 +156,8 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
         of the latter.
     preload : bool
         Whether a file is read into memory at once, or piece by piece as it is asked for.
+    wanted : collection of str or None
+        Of a file: see :func:`recording_files.open_file`.
 
     Returns
     -------
@@ -166,7 +173,7 @@ def open_source(recording: Any, unit: str | None = None, preload: bool = True) -
     findings: tuple[Finding, ...] = ()
     recording = plain_path(recording)
     if isinstance(recording, (str, Path)):
-        recording, findings = open_file(recording, preload)
+        recording, findings = open_file(recording, preload, wanted)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
         source = _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit)
@@ -197,7 +204,8 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
             if row in stated and not stated.issuperset(unique):
                 # The unit was told for those that state none; these were made volt by the reader.
                 data[..., place, :] *= to_unit
-        data = data[..., [unique.index(row) for row in rows], :]
+        if rows != unique:  # else it would be a copy of what may be gigabytes
+            data = data[..., [unique.index(row) for row in rows], :]
         return data if cut else data[None]
 
     info = recording.info

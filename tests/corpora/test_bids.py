@@ -139,12 +139,12 @@ def test_a_bad_channel_is_no_channel_of_the_task_unless_it_is_kept(tmp_path):
     asked = corpus_of(raw, channels=("C3", "CZ"))
     one, two, _ = asked.find_recordings()
     assert two.path == path and sidecar(path, "_channels.tsv") in two.companions
-    assert asked.load(one)[0].shape == (2, 3000)
+    assert asked.load(one).signal_uv.shape == (2, 3000)
     with pytest.raises(RecordingError, match=r"C3 \(marked bad in channels\.tsv\)"):
         asked.load(two)
     kept = corpus_of(raw, channels=("C3", "CZ"), keep_bad_channels=True)
     with pytest.warns(RecordingWarning, match=r"used all the same: C3 \(marked bad"):
-        loaded = kept.load(two)[0]
+        loaded = kept.load(two).signal_uv
     np.testing.assert_array_equal(loaded, signal)
     with pytest.raises(RecordingError, match=r"C4 \(type misc\)"):
         corpus_of(raw, channels=("C4",), keep_bad_channels=True).load(two)

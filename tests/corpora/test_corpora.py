@@ -20,6 +20,7 @@ from dataset_scripts.sleep_edf import CARD as SLEEP_CARD
 from dataset_scripts.sleep_edf import STAGES, SleepEdf, read_stages, trim_wake
 from dataset_scripts.tuab import Tuab
 from dataset_scripts.tuev import Tuev, read_events
+from modeling_mteeg.model.recording_sources import open_source
 
 RATE = 200
 
@@ -210,7 +211,8 @@ def test_chb_mit_excerpt_gives_the_sixteen_channels_in_order(recordings_dir: Pat
 
     path = recordings_dir / "chb-mit" / "chb01_04_t1457-1494_raw.fif"
     raw = mne.io.read_raw_fif(path, verbose="ERROR")
-    signal, rate = pick_channels(raw, path, ChbMit.card.channels, repeated=("T8-P8",))
+    recorded = pick_channels(open_source(raw), path, ChbMit.card.channels, ("T8-P8",))
+    signal, rate = recorded.signal_uv, recorded.rate_hz
     assert rate == 256 and signal.shape == (16, len(raw.times))
     for row, name in enumerate(ChbMit.card.channels):
         original = next(channel for channel in raw.ch_names if channel.upper().startswith(name))

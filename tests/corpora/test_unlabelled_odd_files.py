@@ -17,6 +17,7 @@ from dataset_scripts.unlabelled import __main__ as command
 from dataset_scripts.unlabelled import stretch_parts as parts
 from dataset_scripts.unlabelled import stretch_reading as reading
 from dataset_scripts.unlabelled import stretch_writer as writer
+from dataset_scripts.unlabelled.sound_time import SoundPart
 from modeling_mteeg.data import cut_stretches, load_unlabelled, read_manifest
 
 
@@ -67,12 +68,14 @@ def test_one_stretch_is_held_at_a_time():
     whole = noise(0, 2, 200 * 2000).astype(np.float32)
     signal = SimpleNamespace(
         channels=("C3", "C4"),
-        samples=whole.shape[1],
-        filtered=lambda: (whole[:, at : at + 1000] for at in range(0, whole.shape[1], 1000)),
+        parts=(SoundPart(0, 0, 0.0, whole.shape[1], ((0, 1300 * 200 + 7), (1400 * 200, 400_000))),),
+        filtered=lambda *_: (whole[:, at : at + 1000] for at in range(0, whole.shape[1], 1000)),
+        amplitude_check=lambda: SimpleNamespace(finish=lambda: None),
     )
     stretches = list(parts._stretches(signal, 4))
-    cuts = list(cut_stretches(whole.shape[1], 4))
-    assert [(start, own_s) for start, own_s, _ in stretches] == [(a, own_s) for a, _, own_s in cuts]
+    cuts = list(cut_stretches(1300 * 200 + 7, 4))
+    cuts += [(1400 * 200 + a, 1400 * 200 + b, own) for a, b, own in cut_stretches(600 * 200, 4)]
+    assert [(start * 200, own) for start, own, _ in stretches] == [(a, own) for a, _, own in cuts]
     for (_, _, values), (start, stop, _) in zip(stretches, cuts, strict=True):
         assert np.array_equal(values, whole[:, start:stop])
         assert values.base.shape[1] <= (300 + 2 * 4) * 200 + 1000
@@ -266,3 +269,15 @@ def test_what_is_odd_about_a_file_is_noted_in_the_report(tmp_path):
     assert rows["a.edf"]["notes"] == "" and rows["b.edf"]["status"] == "used"
     assert "does not count the data records (-1)" in rows["b.edf"]["notes"]
     assert "pip install antio" in rows["eego.cnt"]["reason"]
+
+
+def test_of_two_copies_the_one_whose_header_counts_its_records_is_used(tmp_path):
+    path = write_edf(tmp_path / "raw" / "a_as_recorded.edf", ["C3", "C4"], 250, 40, 1)
+    content = path.read_bytes()
+    path.with_name("b_repaired.edf").write_bytes(content)
+    path.with_name("c_again.edf").write_bytes(content)
+    path.write_bytes(content[:236] + b"-1      " + content[244:])
+    rows = report(prepare_unlabelled(tmp_path / "raw", tmp_path / "out", progress=False))
+    assert rows["b_repaired.edf"]["status"] == "used" and not rows["b_repaired.edf"]["notes"]
+    for name in ("a_as_recorded.edf", "c_again.edf"):
+        assert rows[name]["reason"] == "a copy of b_repaired.edf"

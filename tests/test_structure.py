@@ -117,7 +117,6 @@ DOOR = ("modeling_mteeg.model.recording_files", "modeling_mteeg.model.recording_
 """Every recording is opened and read here, and checked on the way."""
 MNE_ITSELF = {"recipes.benchmarks.preparation": "times MNE's own chain beside this one"}
 OTHER_DATA = {
-    "dataset_scripts.reading": "not yet by the door",
     "modeling_mteeg.prediction.lsl": "the samples of a stream",
     "modeling_mteeg.recordings.interpolation": "a Raw that it made itself",
 }

@@ -101,35 +101,6 @@ def _shown(found: Sequence[Stretch]) -> str:
     return shown + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
 
 
-def gap_fault(
-    path: str | Path, header: EdfHeader, start_s: float = 0.0, stop_s: float = np.inf
-) -> str:
-    """Why a file cannot be read as one continuous signal, and what to do; "" where it can.
-
-    Parameters
-    ----------
-    path : str or Path
-    header : EdfHeader
-    start_s, stop_s : float
-        The part that is used, in seconds of signal: a joint outside it does not matter.
-    """
-    name = Path(path).name
-    found = stretches(path, header)
-    if found is None:
-        return time_fault(path)
-    half_s = _sample_s(header) / 2
-    inside = [i for i, one in enumerate(found) if start_s + half_s < one.first_s < stop_s - half_s]
-    if not inside:
-        return ""
-    return (
-        f"{name}: its records have gaps (EDF+D): {len(found)} parts, recorded at "
-        f"{_shown(found)}. Read as one, windows would span the gaps and times behind them "
-        "would be wrong: convert every part to a continuous file (EDFbrowser does that), or crop "
-        "MNE's Raw, which leaves the gaps out, to one part (the second begins at "
-        f"{found[1].first_s:.6g} of its {header.duration_s:.6g} s)."
-    )
-
-
 def _sample_s(header: EdfHeader) -> float:
     """Seconds from sample to sample, at least what onsets may be off by rounding."""
     most = max(

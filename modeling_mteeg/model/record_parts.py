@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -25,7 +26,12 @@ from .recording_files import read_annotations
 from .recording_headers import RecordingError, read_edf_header
 
 _EDF = (".edf", ".bdf")
-_SEGMENT = re.compile(r"^Mk\d+=New Segment,[^,]*,(\d+),[^,]*,[^,]*(?:,(\d{14,20}))?", re.M)
+_ROUNDED_S = 1.5e-3  # onsets of annotations are often written in ms
+_NUMBER = re.compile(r"-?\d+(?:\.\d*)?")
+_MARKERS = re.compile(r"^MarkerFile=(.+)$", re.M | re.I)
+_SEGMENT = re.compile(
+    r"^Mk\d+=New Segment,[^,\r\n]*,(\d+),[^,\r\n]*,[^,\r\n]*(?:,(\d{14,20}))?", re.M
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Timeline:
     start : datetime.datetime or None
         When the first sample was recorded, if that is known.
     findings : tuple of Finding
-        What was found, where there are several parts.
+        What was found, where there is not one part that holds all samples.
     """
 
     parts: tuple[Part, ...]
@@ -88,66 +94,121 @@ def timeline_of(raw: Any) -> Timeline:
     one before it without a pause.
     """
     rate_hz, samples = float(raw.info["sfreq"]), len(raw.times)
-    joints, marks = _from_records(raw, rate_hz)
-    if joints:  # those of the file are true; MNE's are told from the signal without its gaps
-        parts = _cut(joints, [], samples, rate_hz)
-    else:
-        noted = _annotations(raw)
-        joints = _from_annotations(noted, rate_hz) | _from_segments(raw, rate_hz)
-        parts = _cut(joints, _skips(noted, rate_hz), samples, rate_hz)
-        marks = [dataclasses.replace(mark, onset_s=_true_s(mark.onset_s, parts, rate_hz))
-                 for mark in noted if not _is_joint(mark.text)]  # fmt: skip
+    files = _files_with_gaps(raw, rate_hz)
+    # Those of such a file are true; MNE's are told from the signal without its gaps.
+    noted = [mark for mark in _annotations(raw)
+             if not any(file.has(mark, rate_hz) for file in files)]  # fmt: skip
+    joints = _from_annotations(noted, rate_hz) | _from_segments(raw, rate_hz)
+    for file in files:
+        joints |= {file.before + sample: pause_s for sample, pause_s in file.gaps.items()}
+    parts = _cut(joints, _skips(noted, rate_hz), samples, rate_hz)
+    marks = _file_marks(files, parts, rate_hz)
+    marks += [dataclasses.replace(mark, onset_s=_true_s(mark.onset_s, parts, rate_hz))
+              for mark in noted if not _is_joint(mark.text)]  # fmt: skip
     start = raw.info["meas_date"]
     if start is not None:
         start += datetime.timedelta(seconds=float(raw.first_time))
-    findings = (_finding(parts, rate_hz),) if len(parts) > 1 else ()
+    odd = len(parts) > 1 or sum(part.samples for part in parts) < samples
+    findings = (_finding(parts, rate_hz),) if odd else ()
     return Timeline(tuple(parts), tuple(marks), start, findings)
 
 
 # Joints: the first sample behind each, and seconds of pause before it ---------------------------
 
 
-def _from_records(raw: Any, rate_hz: float) -> tuple[dict[int, float], list[Mark]]:
-    """Joints and marks of EDF+D and BDF+D files with gaps; nothing of others."""
-    joints: dict[int, float] = {}
-    marks: list[Mark] = []
+@dataclasses.dataclass(frozen=True)
+class _FileWithGaps:
+    """Samples ``first`` to before ``stop`` of an EDF+D or BDF+D file, in a Raw of one or several.
+
+    ``before`` are the Raw's samples before them, ``gaps`` joints from there on, ``begin_s`` is when
+    the first one was recorded, by the file's own times, as those of ``marks`` are. ``whole``: the
+    Raw is this file, uncut.
+    """
+
+    before: int
+    first: int
+    stop: int
+    gaps: dict[int, float]
+    begin_s: float
+    marks: list[Mark]
+    whole: bool
+
+    def has(self, mark: Mark, rate_hz: float) -> bool:
+        """Whether an annotation of MNE, in seconds of samples, is one of the file's."""
+        moved_s = (self.first - self.before) / rate_hz
+        onsets = self.onsets_s.get(mark.text, np.empty(0))
+        return bool((np.abs(onsets - mark.onset_s - moved_s) < _ROUNDED_S).any())
+
+    @functools.cached_property
+    def onsets_s(self) -> dict[str, np.ndarray]:
+        """Of the file's marks, by text."""
+        found: dict[str, list[float]] = {}
+        for mark in self.marks:
+            found.setdefault(mark.text, []).append(mark.onset_s)
+        return {text: np.array(onsets) for text, onsets in found.items()}
+
+
+def _files_with_gaps(raw: Any, rate_hz: float) -> list[_FileWithGaps]:
+    """The EDF+D and BDF+D files with gaps that a Raw is of."""
+    found: list[_FileWithGaps] = []
     files = [Path(file) if file else None for file in getattr(raw, "filenames", ()) or ()]
     if not any(file is not None and file.suffix.lower() in _EDF for file in files):
-        return joints, marks
+        return found
     before = 0  # samples of the files before this one
     for file, first, last in zip(files, raw._first_samps, raw._last_samps, strict=True):
+        first, last = int(first), int(last)
         if file is not None and file.suffix.lower() in _EDF and file.is_file():
-            gaps, noted = _gaps(file, first, last + 1, rate_hz)
-            joints |= {before + sample: pause_s for sample, pause_s in gaps.items()}
-            if len(files) == 1:
-                marks = noted
+            found += _gaps(file, before, first, last + 1, rate_hz, len(files) == 1)
         before += last + 1 - first
-    return joints, marks
+    return found
 
 
-def _gaps(file: Path, first: int, stop: int, rate_hz: float) -> tuple[dict[int, float], list[Mark]]:
-    """Joints in samples from ``first`` on, and marks in seconds from there."""
+def _gaps(
+    file: Path, before: int, first: int, stop: int, rate_hz: float, alone: bool
+) -> list[_FileWithGaps]:
+    """The file, if it has gaps."""
     try:
         header = read_edf_header(file, whole=False)
     except RecordingError:
-        return {}, []
+        return []
     found = stretches(file, header)
     if found is None:
         raise ValueError(time_fault(file))
+    if len(found) == 1:
+        return []
     gaps, begin_s = {}, 0.0
-    for before, after in pairwise(found):
+    for one, after in pairwise(found):
         sample = round(after.first_s * rate_hz)
         if sample <= first:  # it begins behind this gap: by so much after the first record
             begin_s = after.onset_s - after.first_s
         elif sample < stop:
-            if fault := order_fault(file, (before, after)):
+            if fault := order_fault(file, (one, after)):
                 raise ValueError(fault)
-            gaps[sample - first] = after.onset_s - before.stop_s
-    if not gaps:
-        return {}, []
-    begin_s += first / rate_hz
+            gaps[sample - first] = after.onset_s - one.stop_s
+    whole = alone and first == 0 and stop == round(header.duration_s * rate_hz)
     marks = read_edf_marks(file, header)
-    return gaps, [dataclasses.replace(mark, onset_s=mark.onset_s - begin_s) for mark in marks]
+    return [_FileWithGaps(before, first, stop, gaps, begin_s + first / rate_hz, marks, whole)]
+
+
+def _file_marks(
+    files: Sequence[_FileWithGaps], parts: Sequence[Part], rate_hz: float
+) -> list[Mark]:
+    """Marks of files with gaps, from the recording's start; of a cut file those that are left."""
+    marks = []
+    for file in files:
+        start_s = _true_s(file.before / rate_hz, parts, rate_hz)
+        last = file.before + file.stop - file.first - 1
+        stop_s = _true_s(last / rate_hz, parts, rate_hz) + 1 / rate_hz
+        for mark in file.marks:
+            onset_s = start_s + mark.onset_s - file.begin_s
+            end_s = onset_s + mark.duration_s
+            if not file.whole:  # as MNE crops annotations
+                if onset_s >= stop_s or end_s < start_s:
+                    continue
+                onset_s, end_s = max(onset_s, start_s), min(end_s, stop_s)
+            duration_s = mark.duration_s if file.whole else end_s - onset_s
+            marks.append(Mark(float(onset_s), float(duration_s), mark.text))
+    return marks
 
 
 def _annotations(raw: Any) -> list[Mark]:
@@ -157,8 +218,12 @@ def _annotations(raw: Any) -> list[Mark]:
     sets = [Path(file).with_suffix(".set") for file in raw.filenames if file]
     if type(raw).__name__ == "RawEEGLAB" and len(sets) == 1 and sets[0].is_file():
         noted = read_annotations(sets[0])
-    rows = zip(noted.onset, noted.duration, noted.description, strict=True)
-    return [Mark(float(onset) - first_s, float(np.nan_to_num(duration)), str(text))
+    texts = [str(text) for text in noted.description]
+    if type(raw).__name__ == "RawEEGLAB" and all(map(_NUMBER.fullmatch, texts)):
+        # Where a set's events are numbers, EEGLAB writes -99 for a boundary.
+        texts = ["boundary" if float(text) == -99 else text for text in texts]
+    rows = zip(noted.onset, noted.duration, texts, strict=True)
+    return [Mark(float(onset) - first_s, float(np.nan_to_num(duration)), text)
             for onset, duration, text in rows]  # fmt: skip
 
 
@@ -194,26 +259,39 @@ def _from_annotations(marks: Sequence[Mark], rate_hz: float) -> dict[int, float]
 
 def _from_segments(raw: Any, rate_hz: float) -> dict[int, float]:
     """Joints of a BrainVision recording by the clock times of its segments, where it has any."""
-    files = [Path(file) for file in getattr(raw, "filenames", ()) or () if file]
-    markers = files[0].with_suffix(".vmrk") if len(files) == 1 else None
-    if markers is None or files[0].suffix.lower() == ".vmrk" or not markers.is_file():
+    markers = _marker_file(raw)
+    if markers is None:
         return {}
+    joints: dict[int, float] = {}
+    before: tuple[int, datetime.datetime] | None = None  # the last segment that has a clock
     found = _SEGMENT.findall(markers.read_bytes().decode("latin-1"))
-    if not all(clock for _, clock in found):
-        return {}
-    samples = [int(place) - 1 for place, _ in found]
-    try:
-        times = [datetime.datetime.strptime(clock.ljust(20, "0"), "%Y%m%d%H%M%S%f")
-                 for _, clock in found]  # fmt: skip
-    except ValueError:  # a clock of zeros: the marks themselves are joints all the same
-        return {}
-    joints = {}
-    for at in range(1, len(samples)):
-        elapsed_s = (times[at] - times[at - 1]).total_seconds()
-        pause_s = elapsed_s - (samples[at] - samples[at - 1]) / rate_hz
-        # A clock that was set back says nothing about the pause.
-        joints[samples[at] - raw.first_samp] = pause_s if pause_s * rate_hz >= 1 else 0.0
+    for sample, clock in sorted((int(place) - 1, clock) for place, clock in found):
+        try:
+            time = datetime.datetime.strptime(clock.ljust(20, "0"), "%Y%m%d%H%M%S%f")
+        except ValueError:  # none, or a clock of zeros: the mark itself is a joint all the same
+            continue
+        if before is not None:
+            elapsed_s = (time - before[1]).total_seconds()
+            pause_s = elapsed_s - (sample - before[0]) / rate_hz
+            # A clock that was set back says nothing about the pause.
+            joints[sample - raw.first_samp] = pause_s if pause_s * rate_hz >= 1 else 0.0
+        before = sample, time
     return joints
+
+
+def _marker_file(raw: Any) -> Path | None:
+    """The marker file of a BrainVision recording that is of one file, as its header names it."""
+    files = [Path(file) for file in getattr(raw, "filenames", ()) or () if file]
+    if type(raw).__name__ != "RawBrainVision" or len(files) != 1:
+        return None
+    header = (getattr(raw, "_init_kwargs", None) or {}).get("vhdr_fname")
+    header = Path(header) if header else files[0].with_suffix(".vhdr")
+    named = _MARKERS.search(header.read_bytes().decode("latin-1")) if header.is_file() else None
+    beside = [header.with_suffix(".vmrk"), files[0].with_suffix(".vmrk")]
+    if named:
+        text = named[1].strip().encode("latin-1").decode("utf-8", "replace")
+        beside.insert(0, header.parent / text.replace("$b", header.stem))
+    return next((path for path in beside if path.is_file()), None)
 
 
 # From joints to parts --------------------------------------------------------------------------
@@ -252,6 +330,10 @@ def spans_text(spans: Sequence[tuple[float, float]]) -> str:
 
 def _finding(parts: Sequence[Part], rate_hz: float) -> Finding:
     spans = tuple((part.onset_s, part.onset_s + part.samples / rate_hz) for part in parts)
+    if len(parts) < 2:
+        where = f"has signal at {spans_text(spans)} alone" if parts else "has no signal"
+        text = f"The recording {where}: what else it spans was skipped (BAD_ACQ_SKIP)."
+        return Finding("parts", text, spans_s=spans)
     return Finding(
         "parts",
         f"The recording has {len(parts)} parts, recorded at {spans_text(spans)}. Every part is "

@@ -128,3 +128,86 @@ def test_every_finding_has_a_policy_for_every_use():
     facts = Finding("cut-off", "It ends.", "Copy it again.", spans_s=((1, 2),)).facts("labelled")
     assert facts["severity"] == "error" and facts["spans_s"] == [[1, 2]]
     assert facts["channels"] == []
+
+
+# Files with gaps in a Raw that somebody worked on ------------------------------------------------
+
+
+def with_gap(path, after_s, marks=b""):
+    """10 s, a pause, 10 s."""
+    stamps = time_stamps([*range(10), *range(10 + after_s, 20 + after_s)])
+    stamps[3] += marks
+    return write_odd_edf(path, SIGNAL, NAMES, RATE, kind="EDF+D", stamps=stamps)
+
+
+def test_files_with_gaps_that_are_joined_keep_their_joints_and_marks(tmp_path):
+    first = with_gap(tmp_path / "a.edf", 300, b"+1\x14one\x14\0+312\x153\x14BAD_far\x14\0")
+    second = with_gap(tmp_path / "b.edf", 5, b"+16\x14two\x14\0")
+    raw = mne.concatenate_raws(
+        [mne.io.read_raw(file, verbose="error") for file in (first, second)], verbose="error"
+    )
+    found = timeline_of(raw)
+    onsets = {0: 0.0, 1000: 310.0, 2000: 320.0, 3000: 335.0}
+    assert found.parts == tuple(Part(start, start + 1000, at) for start, at in onsets.items())
+    assert set(found.marks) == {
+        Mark(1.0, 0.0, "one"), Mark(312.0, 3.0, "BAD_far"), Mark(336.0, 0.0, "two")
+    }  # fmt: skip
+    cropped = timeline_of(raw.crop(13.0, 38.0))  # marks that are cut away are not there
+    assert [part.onset_s for part in cropped.parts] == [0.0, 7.0, 22.0]
+    assert set(cropped.marks) == {Mark(0.0, 2.0, "BAD_far"), Mark(23.0, 0.0, "two")}
+
+
+def test_marks_that_were_added_to_a_file_with_gaps_are_kept(tmp_path):
+    path = with_gap(tmp_path / "a.edf", 300, b"+1\x14one\x14\0+15\x14boundary\x14\0")
+    raw = mne.io.read_raw(path, verbose="error")
+    raw.annotations.append([5.0, 12.0], [1.0, 1.0], ["BAD_mine", "BAD_mine"])
+    found = timeline_of(raw)
+    assert [part.start for part in found.parts] == [0, 1000]
+    mine = {Mark(5.0, 1.0, "BAD_mine"), Mark(312.0, 1.0, "BAD_mine")}
+    assert {mark for mark in found.marks if mark.text.startswith("BAD")} == mine
+    assert Mark(1.0, 0.0, "one") in found.marks
+
+
+def test_marks_of_a_crop_without_a_gap_are_true(tmp_path):
+    """MNE has this mark 5 s too late: at second 16 of a signal whose gap is closed."""
+    path = with_gap(tmp_path / "a.edf", 5, b"+16\x14cue\x14\0")
+    raw = mne.io.read_raw(path, verbose="error").crop(10.0)
+    assert timeline_of(raw).marks == (Mark(1.0, 0.0, "cue"),)
+
+
+def test_what_was_skipped_at_the_ends_is_said():
+    found = timeline_of(annotated([0.0, 18.0], [3.0, 2.0], ["BAD_ACQ_SKIP"] * 2))
+    assert found.parts == (Part(300, 1800, 3.0),)
+    assert "signal at 3 to 18 s alone" in found.findings[0].sentence
+
+
+# Other formats ----------------------------------------------------------------------------------
+
+
+def test_a_boundary_of_a_set_whose_events_are_numbers_is_99(tmp_path):
+    path = write_recording(tmp_path, "numbers.set", SIGNAL, NAMES, RATE)
+    content = scipy.io.loadmat(path, simplify_cells=True)["EEG"]
+    places = np.array([(name,) for name in NAMES], dtype=[("labels", "O")])
+    fields = [(name, "O") for name in ("type", "latency", "duration")]
+    for other, count in ((7, 2), ("cue", 1)):  # beside texts it is an event like any other
+        events = np.array([(-99, 1000.5, 300.0), (other, 1201, 0)], dtype=fields)
+        content |= {"event": events, "chanlocs": places}
+        scipy.io.savemat(path, {"EEG": content}, appendmat=False)
+        found = timeline_of(mne.io.read_raw(path, verbose="error"))
+        assert len(found.parts) == count
+        assert found.parts[-1].onset_s == (13.0 if count == 2 else 0.0)
+
+
+def test_clocks_of_segments_count_wherever_their_file_is(tmp_path):
+    path = write_recording(tmp_path, "a.vhdr", SIGNAL, NAMES, RATE)
+    rows = [(1, "20200101100000000000"), (801, ""), (1301, "20200101100110000000")]
+    text = path.with_suffix(".vmrk").read_text("utf-8") + "".join(
+        f"Mk{number}=New Segment,,{sample},1,0{',' * bool(clock)}{clock}\n"
+        for number, (sample, clock) in enumerate(rows, 1)
+    )
+    path.with_suffix(".vmrk").unlink()
+    (tmp_path / "märk.vmrk").write_text(text, "utf-8")
+    path.write_text(path.read_text("utf-8").replace("a.vmrk", "märk.vmrk"), "utf-8")
+    found = timeline_of(mne.io.read_raw(path, verbose="error"))
+    # The third segment's time is known, though the one before it has none.
+    assert [(part.start, part.onset_s) for part in found.parts] == [(0, 0), (800, 8), (1300, 70)]

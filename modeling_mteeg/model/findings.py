@@ -29,6 +29,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "record-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "more-records": _row(NOTE, NOTE, NOTE, NEVER, REFUSE, NOTE),
     "sample-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
+    "record-times": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "text-encoding": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     # A BIDS channels.tsv that the header contradicts, or that says what no header does
     "sidecar": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),

@@ -184,7 +184,8 @@ def _gaps(
         elif sample < stop:
             if fault := order_fault(file, (one, after)):
                 raise ValueError(fault)
-            gaps[sample - first] = after.onset_s - one.stop_s
+            # By onsets alone: records may say that they last longer than their samples do.
+            gaps[sample - first] = after.onset_s - one.onset_s - (after.first_s - one.first_s)
     whole = alone and first == 0 and stop == round(header.duration_s * rate_hz)
     marks = read_edf_marks(file, header)
     return [_FileWithGaps(before, first, stop, gaps, begin_s + first / rate_hz, marks, whole)]

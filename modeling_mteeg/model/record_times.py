@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .findings import Finding
+
 if TYPE_CHECKING:
     from .recording_headers import EdfHeader
 
@@ -25,6 +27,7 @@ _ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)\x14")
 _ONSET_BYTES = 32
 _ROUNDED_S = 1.5e-3
 _SHOWN = 5
+_LEAST_DRIFT_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +96,22 @@ def order_fault(path: str | Path, found: Sequence[Stretch]) -> str:
         f"{Path(path).name}: its records go back in time (EDF+D): they were recorded at "
         f"{_shown(found)}, in this order. Sort them, or convert every part to a continuous file "
         "(EDFbrowser does that)."
+    )
+
+
+def drift_finding(path: str | Path, header: EdfHeader, found: Sequence[Stretch]) -> Finding | None:
+    """Finding where records come later or earlier, each by less than a sample, and it adds up."""
+    ends_s = [*(after.first_s for after in found[1:]), header.duration_s]
+    off_s = max((one.stop_s - one.onset_s - (end_s - one.first_s)
+                 for one, end_s in zip(found, ends_s, strict=True)), key=abs)  # fmt: skip
+    if abs(off_s) < _LEAST_DRIFT_S:
+        return None
+    return Finding(
+        "record-times",
+        f"{Path(path).name}: by the times of its records it runs up to {abs(off_s):.3g} s "
+        f"{'longer' if off_s > 0 else 'shorter'} than by its rate, without a gap of a sample; "
+        "onsets are told by the rate.",
+        "Is the rate in its header the true one?",
     )
 
 

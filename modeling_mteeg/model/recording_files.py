@@ -18,7 +18,14 @@ from .channels import clean_name
 from .file_choice import absent_text, check_choice, hint_after_failure
 from .finding_warnings import warn_of
 from .findings import Finding
-from .record_times import ANNOTATIONS, may_have_gaps, order_fault, stretches, time_fault
+from .record_times import (
+    ANNOTATIONS,
+    drift_finding,
+    may_have_gaps,
+    order_fault,
+    stretches,
+    time_fault,
+)
 from .recording_headers import RecordingError, read_cnt_header, read_edf_header
 
 _EDF = (".edf", ".bdf")
@@ -192,6 +199,7 @@ def open_edf(
     reader = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
     raw, latin = read_any_text(reader, path, **{"verbose": "error", **options})
     findings = [count] if (count := header.count_finding(path.name)) else []
+    findings += [drift] if (drift := drift_finding(path, header, found)) else []
     if latin:
         text = f"{path.name}: annotations that are no UTF-8 were read as Latin-1."
         findings.append(Finding("text-encoding", text))

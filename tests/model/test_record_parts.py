@@ -181,6 +181,19 @@ def test_what_was_skipped_at_the_ends_is_said():
     assert "signal at 3 to 18 s alone" in found.findings[0].sentence
 
 
+def test_times_of_records_that_drift_are_said_and_pauses_are_true(tmp_path):
+    whole = [at * 1.006 for at in range(20)]  # each by less than a sample
+    parts = (Part(0, 1900, 0.0), Part(1900, 2000, 300.0))
+    for onsets, expected in ((whole, WHOLE), ([*whole[:19], 300.0], parts)):
+        path = write_odd_edf(
+            tmp_path / "a.edf", SIGNAL, NAMES, RATE, kind="EDF+D", stamps=time_stamps(onsets)
+        )
+        source = open_source(path, preload=False)
+        assert source.parts == expected
+        (drift,) = [one for one in source.findings if one.code == "record-times"]
+        assert "s longer than by its rate" in drift.sentence
+
+
 # Other formats ----------------------------------------------------------------------------------
 
 

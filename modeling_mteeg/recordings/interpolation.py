@@ -122,7 +122,9 @@ def interpolated(source: Source, wanted: Sequence[str], places: Places) -> Sourc
     bad ones are. The weights are those of :meth:`mne.io.Raw.interpolate_bads`.
     """
     rows = rows_by_name(source)
-    silent = _silent(source, [name for name in rows if name in places.channels or name in wanted])
+    silent, still = _silent(
+        source, [name for name in rows if name in places.channels or name in wanted]
+    )
     there = {name for name in rows if name not in places.numbers and name not in silent}
     kept, targets = _sort_out(wanted, there)
     sources = [name for name in rows if name in places.channels and name not in silent]
@@ -145,13 +147,20 @@ def interpolated(source: Source, wanted: Sequence[str], places: Places) -> Sourc
     channels += [(name, rows[other][0]) for name, other in made.copies.items()]
     channels += made.weights.items()
     names = tuple(name for name, _ in channels)
+    findings = _findings(source, made, excluded, places, cap)
+    if made.weights and (paused := [name for name in sources if name in still]):
+        text = (
+            f"Interpolated also from channels that keep one value for a while: {', '.join(paused)}."
+        )
+        remedy = "Mark them bad, or leave that time out."
+        findings.append(Finding("interpolated", text, remedy, channels=tuple(paused)))
     view = _Mixture(source, [rows[name][0] for name in sources], [how for _, how in channels])
     return dataclasses.replace(
         source,
         names=names,
         read=view.read,
         upsampled=view.upsampled,
-        findings=(*source.findings, *_findings(source, made, excluded, places, cap)),
+        findings=(*source.findings, *findings),
         unfit={name: why for name, why in source.unfit.items() if name not in names} | made.unfit,
     )
 
@@ -165,8 +174,11 @@ def _sort_out(wanted: Sequence[str], there: set[str]) -> tuple[list[str], list[s
     return list(dict.fromkeys(kept)), list(dict.fromkeys(targets))
 
 
-def _silent(source: Source, names: Sequence[str]) -> dict[str, str]:
-    """Channels that carry nothing or are in another unit than the others, with the reason."""
+def _silent(source: Source, names: Sequence[str]) -> tuple[dict[str, str], set[str]]:
+    """Channels that carry nothing or are in another unit than the others, with the reason.
+
+    And those that carry nothing for a while, as far as that was looked at.
+    """
     rows = rows_by_name(source)
     size = min(_LOOK_SAMPLES, source.samples)
     starts = np.linspace(0, source.samples - size, min(_LOOKS, source.samples // size)).astype(int)
@@ -181,13 +193,17 @@ def _silent(source: Source, names: Sequence[str]) -> dict[str, str]:
     looks = looks[:, finite] * unit_factor(source.unit)  # (looks, channels, size)
     flat = flat_channels(looks, rest) if rest else []
     alive = [place for place, name in enumerate(rest) if name not in flat]
+    spans = np.ptp(looks[:, alive], axis=2)  # (looks, channels); of a skipped stretch all are 0
+    lost = ((spans == 0) & (np.median(spans, axis=1) > 0)[:, None]).any(axis=0) if alive else []
+    still = {rest[at] for at, gone in zip(alive, lost, strict=True) if gone}
     looks = looks[:, alive] - looks[:, alive].mean(axis=2, keepdims=True)
     loud = foreign_channels(np.concatenate(list(looks), axis=1), [rest[at] for at in alive])
-    return {
+    reasons = {
         **dict.fromkeys(broken, "NaN or infinity"),
         **dict.fromkeys(flat, "flat"),
         **dict.fromkeys(loud, "in another unit than the others"),
     }
+    return reasons, still
 
 
 @dataclasses.dataclass(frozen=True)

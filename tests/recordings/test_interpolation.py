@@ -182,6 +182,17 @@ def test_silent_and_foreign_channels_are_no_sources(full):
     assert "FP1, P3 (flat)" in text and "FC3 (in another unit than the others)" in text
 
 
+def test_sources_that_carry_nothing_for_a_while_are_said():
+    places = places_of("colin27_1005", SIXTY_FOUR[8:40])
+    data = field_uv(np.array(list(places.values())), seconds=20.0)
+    data[list(places).index("C1"), :2500] = 7.0
+    del places["C3"]
+    data = np.delete(data, SIXTY_FOUR[8:40].index("C3"), axis=0)
+    (said,) = [one for one in opened(cap_raw(places, data), "C3").findings
+               if "for a while" in one.sentence]  # fmt: skip
+    assert said.channels == ("C1",) and said.remedy
+
+
 def test_refusals_say_what_was_expected(full):
     array = (full.get_data() * 1e6, SIXTY_FOUR, 250.0)
     with pytest.raises(SignalError, match=r"none with the recording.*--interpolate standard_1005"):

@@ -103,8 +103,7 @@ def timeline_of(raw: Any) -> Timeline:
         joints |= {file.before + sample: pause_s for sample, pause_s in file.gaps.items()}
     parts = _cut(joints, _skips(noted, rate_hz), samples, rate_hz)
     marks = _file_marks(files, parts, rate_hz)
-    marks += [dataclasses.replace(mark, onset_s=_true_s(mark.onset_s, parts, rate_hz))
-              for mark in noted if not _is_joint(mark.text)]  # fmt: skip
+    marks += [_true_mark(mark, parts, rate_hz) for mark in noted if not _is_joint(mark.text)]
     start = raw.info["meas_date"]
     if start is not None:
         start += datetime.timedelta(seconds=float(raw.first_time))
@@ -322,6 +321,19 @@ def _true_s(second: float, parts: Sequence[Part], rate_hz: float) -> float:
     before = [part for part in parts if part.start / rate_hz <= second + 0.5 / rate_hz]
     part = before[-1] if before else None
     return second if part is None else second - part.start / rate_hz + part.onset_s
+
+
+def _true_mark(mark: Mark, parts: Sequence[Part], rate_hz: float) -> Mark:
+    """A mark at its true time; of one that reaches over a joint, the pause is part of it."""
+    onset_s = _true_s(mark.onset_s, parts, rate_hz)
+    sample_s = 1 / rate_hz
+    stop_s = mark.onset_s + mark.duration_s
+    joints = [part.start / rate_hz for part in parts[1:]]
+    if not any(mark.onset_s < joint <= stop_s - sample_s for joint in joints):
+        return dataclasses.replace(mark, onset_s=onset_s)
+    # Its last sample's end: one that ends at a joint does not reach over it.
+    duration_s = _true_s(stop_s - sample_s, parts, rate_hz) + sample_s - onset_s
+    return Mark(onset_s, duration_s, mark.text)
 
 
 def spans_text(spans: Sequence[tuple[float, float]]) -> str:

@@ -224,3 +224,15 @@ def test_clocks_of_segments_count_wherever_their_file_is(tmp_path):
     found = timeline_of(mne.io.read_raw(path, verbose="error"))
     # The third segment's time is known, though the one before it has none.
     assert [(part.start, part.onset_s) for part in found.parts] == [(0, 0), (800, 8), (1300, 70)]
+
+
+def test_marks_that_reach_over_a_joint_hold_the_pause(tmp_path):
+    path = write_recording(tmp_path, "a.vhdr", SIGNAL, NAMES, RATE)
+    with path.with_suffix(".vmrk").open("a", encoding="utf-8") as markers:
+        markers.write("Mk1=New Segment,,1,1,0,20200101100000000000\n")
+        markers.write("Mk2=New Segment,,1001,1,0,20200101100110000000\n")
+        markers.write("Mk3=Bad,over,801,400,0\nMk4=Bad,until,901,100,0\n")
+    marks = timeline_of(mne.io.read_raw(path, verbose="error")).marks
+    spans = {mark.text[-5:]: (mark.onset_s, mark.onset_s + mark.duration_s) for mark in marks}
+    assert spans["/over"] == pytest.approx((8.0, 72.0))
+    assert spans["until"] == pytest.approx((9.0, 10.0))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from modeling_mteeg.model.channel_choice import read_channels
+from modeling_mteeg.model.channel_choice import choose_channels, read_channels
 from modeling_mteeg.model.findings import REFUSE
+from modeling_mteeg.model.record_parts import Part
 from modeling_mteeg.model.recording_headers import (
     RecordingError,
     RecordingWarning,
@@ -60,7 +61,9 @@ def load_interpolated(path: Path, card: TaskCard, montage: str) -> Recorded:
         for finding in source.findings:
             if finding.policy("labelled") == REFUSE:
                 raise RecordingError(str(finding))
-        _, signal = read_channels(source, card.channels)
+        choice = choose_channels(source, card.channels)
+        whole = (Part(0, source.samples, 0.0),)
+        signal = choice.derive(read_channels(source, choice, whole), choice.needed)
     except RecordingError:
         raise
     except (ValueError, OSError) as error:

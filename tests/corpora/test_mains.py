@@ -47,9 +47,9 @@ def test_a_reading_names_a_line_that_is_left_and_windows_are_those_of_the_chain(
             reading = corpus.read(recording)
             left[str(notch), recording.key] = any(LEFT in text for text in reading.warnings)
     assert [key for key, odd in left.items() if odd] == [("50.0", "p1")]
-    signal, rate_hz = corpus.load(recording)
+    recorded = corpus.load(recording)
     with pytest.warns(UserWarning, match="shorter"):
-        whole = preprocess(signal, rate_hz, notch_hz=(50, 60))
+        whole = preprocess(recorded.signal_uv, recorded.rate_hz, notch_hz=(50, 60))
     segment, window = next(iter(reading.windows))
     assert np.array_equal(window, whole[:, segment.start : segment.start + window.shape[1]])
 

@@ -111,5 +111,5 @@ def test_the_ratio_takes_the_higher_side():
 def test_what_uses_make_of_it():
     policies = POLICIES["mains"]
     assert {use for use, policy in policies.items() if policy == "note"} == {
-        "predict", "labelled", "unlabelled",
+        "predict", "explain", "labelled", "unlabelled",
     }  # fmt: skip

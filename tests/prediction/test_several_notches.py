@@ -66,7 +66,7 @@ def test_live_and_explanations_see_what_the_file_gives(model):
     live = LivePredictor(model, "one", NAMES[:3], 200.0, samples=signal.shape[1])
     results = [*live.push(signal), *live.finish()]
     np.testing.assert_allclose(rows(results, "one"), expected, atol=1e-4)
-    values, _ = window_inputs((signal, NAMES[:3], 200.0), model.tasks["one"], [4.0])
+    values = window_inputs((signal, NAMES[:3], 200.0), model.tasks["one"], [4.0]).inputs
     assert torch.allclose(values["input_values"][0], inputs["input_values"][2], atol=1e-4)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .bids_channels import ChannelsTable, is_bad, kind_of, read_channels_table
-from .channel_units import TABLE_UNITS, VOLT_UNITS, channel_units, edf_units, units_of_table
+from .channel_units import TABLE_UNITS, VOLT_UNITS, channel_units, stated_units, units_of_table
 from .findings import Finding
 from .record_times import ANNOTATIONS
 
@@ -73,7 +73,7 @@ def _about_units(raw: Any, table: ChannelsTable, rows: Mapping[int, Any]) -> lis
     for unit, channels in _groups(told, names).items():
         text = f"{table.path.name} states the unit of {_list(channels)} ({unit}), the header none."
         findings.append(Finding("sidecar", text, channels=tuple(channels)))
-    stated = _header_units(raw)
+    stated = {at: unit for at, unit in stated_units(raw).items() if unit in VOLT_UNITS}
     differ = {
         at: f"{row['units']}, the header {stated[at]}"
         for at, row in rows.items()
@@ -84,21 +84,6 @@ def _about_units(raw: Any, table: ChannelsTable, rows: Mapping[int, Any]) -> lis
         text = f"{table.path.name} says {units} of {_list(channels)}: the header is used."
         findings.append(Finding("sidecar", text, _MEND, channels=tuple(channels)))
     return findings
-
-
-def _header_units(raw: Any) -> dict[int, str]:
-    """Units of voltage by position, where the format's header states one for every channel."""
-    kind = type(raw).__name__
-    if kind in ("RawEDF", "RawBDF") and len(raw.filenames) == 1:
-        texts = edf_units(raw.filenames[0]) or []
-        places = [int(raw._raw_extras[0]["sel"][pick]) for pick in raw._read_picks[0]]
-        units = [texts[place] if place < len(texts) else "" for place in places]
-    elif kind == "RawBrainVision":
-        stated = getattr(raw, "_orig_units", None) or {}
-        units = [stated.get(name, "") for name in raw.ch_names]
-    else:  # EEGLAB, FIF and others have one unit, whatever a table says
-        return {}
-    return {at: unit for at, unit in enumerate(units) if unit in VOLT_UNITS}
 
 
 def _apply_types(raw: Any, table: ChannelsTable, rows: Mapping[int, Any]) -> list[Finding]:

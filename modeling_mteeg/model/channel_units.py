@@ -71,6 +71,8 @@ def channel_units(raw: Any, tables: bool = True) -> tuple[dict[int, str], dict[i
         if number == 0:
             unknown.clear()
         for row, pick in enumerate(picks):
+            if pick >= len(extras["sel"]):  # somebody added it, in volt
+                continue
             text = texts[int(extras["sel"][pick])]
             taken = float(extras["units"][pick])  # volt per unit, as the reader has it
             if text not in VOLT_UNITS:
@@ -95,19 +97,37 @@ def units_of_table(raw: Any, rows: Iterable[int]) -> dict[int, str]:
     if table is None:
         return {}
     # By the file's own label where somebody renamed the channel.
-    found = table.of(_labels(raw)) | table.of(raw.ch_names)
+    found = table.of(labels_of(raw)) | table.of(raw.ch_names)
     texts = {row: cells.get("units", "") for row, cells in found.items()}
     return {row: texts[row] for row in rows if texts.get(row) in TABLE_UNITS}
 
 
-def _labels(raw: Any) -> list[str]:
+def labels_of(raw: Any) -> list[str]:
     """Labels in the EDF or BDF file of a Raw; of others its channel names."""
     labels = None
     if type(raw).__name__ in ("RawEDF", "RawBDF"):
         labels = _edf_fields(raw.filenames[0], 0, 16)
-    if labels is None:
-        return raw.ch_names
-    return [labels[int(raw._raw_extras[0]["sel"][pick])] for pick in raw._read_picks[0]]
+    own = {} if labels is None else {row: labels[at] for row, at in _file_rows(raw).items()}
+    return [own.get(row, name) for row, name in enumerate(raw.ch_names)]
+
+
+def _file_rows(raw: Any) -> dict[int, int]:
+    """Signal of an EDF or BDF file by position in its Raw; channels that were added have none."""
+    signals = raw._raw_extras[0]["sel"]
+    picks = enumerate(raw._read_picks[0])
+    return {row: int(signals[pick]) for row, pick in picks if pick < len(signals)}
+
+
+def stated_units(raw: Any) -> dict[int, str]:
+    """Texts of units by position, where the format's header states one for every channel."""
+    kind = type(raw).__name__
+    if kind in ("RawEDF", "RawBDF") and len(raw.filenames) == 1:
+        texts = edf_units(raw.filenames[0]) or []
+        return {row: texts[at] for row, at in _file_rows(raw).items() if at < len(texts)}
+    if kind == "RawBrainVision":
+        stated = getattr(raw, "_orig_units", None) or {}
+        return {row: stated.get(name, "") for row, name in enumerate(raw.ch_names)}
+    return {}  # EEGLAB, FIF and others have one unit, whatever a table says
 
 
 def labels_with_unit(path: str | Path, labels: Sequence[str]) -> set[str]:

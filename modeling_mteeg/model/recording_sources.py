@@ -25,6 +25,7 @@ from .preprocessing import is_positive
 from .record_parts import Part, Timeline, timeline_of
 from .recording_files import open_file
 from .signal_checks import SignalError, unit_factor
+from .stated_channels import Channel, stated_channels
 
 _HEAD = 4  # FIFF's number of the head frame
 
@@ -65,6 +66,8 @@ class Source:
         When it was recorded, if that is known.
     unfit : mapping of str to str
         Cleaned names of channels that are there and cannot be used for their unit, with the reason.
+    channels : tuple of Channel
+        All that the recording has, usable or not, with names and units as stored and as taken.
     places : mapping of str to tuple of float
         Where the file says that electrodes are, by cleaned name, in metres; the first axis points
         to the right ear, the second to the nose. Those of bad channels, too.
@@ -85,6 +88,7 @@ class Source:
     marks: tuple[Mark, ...] = ()
     start: datetime.datetime | None = None
     unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    channels: tuple[Channel, ...] = ()
     places: Mapping[str, tuple[float, float, float]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -221,6 +225,7 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
         samples=len(recording.times),
         upsampled=lambda positions: _upsampled(recording, [usable[p] for p in positions]),
         unfit=unfit,
+        channels=stated_channels(recording, unknown, unit),
         places=_places(recording),
         **_times(timeline),
     )
@@ -328,6 +333,7 @@ def _from_array(array: Any, names: Any, rate_hz: Any, unit: str) -> Source:
         unit=unit,
         samples=data.shape[-1],
         parts=() if cut else (Part(0, data.shape[-1], 0.0),),
+        channels=tuple(Channel(name, clean_name(name), "eeg", None, unit) for name in names),
     )
 
 

@@ -31,10 +31,8 @@ from .cap_geometry import (
     reach_deg,
 )
 from .electrode_places import Places, find_places
-from .montage import rename_channels
+from .montage import LEAST_SOURCES, rename_channels
 
-LEAST_SOURCES = 8
-"""Electrodes with a position that an interpolation needs."""
 _LOOKS, _LOOK_SAMPLES = 12, 2048  # what is read to find channels that carry nothing
 _READ_VALUES = 2**22  # of float64 at a time: 32 MiB
 

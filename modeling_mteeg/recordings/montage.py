@@ -5,13 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ..model.channel_choice import ChannelChoice, channel_findings, choose_channels
+from ..model.channel_choice import (
+    NOT_INTERPOLATED,
+    ChannelChoice,
+    channel_findings,
+    choose_channels,
+)
 from ..model.channels import channel_ids, clean_name
 from ..model.findings import Finding
 from ..model.head_options import CHANNELS_ADVICE
 from ..model.recording_sources import Source
 from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
+
+LEAST_SOURCES = 8
+"""Electrodes with a position that an interpolation needs."""
 
 
 def rename_channels(source: Source, rename: Mapping[str, str]) -> Source:
@@ -84,6 +92,11 @@ def choose_for_task(source: Source, card: TaskCard, allow_missing: int | None) -
             advice = (
                 " Its head has weights of its own for every channel, so that none may be missing "
                 f"(allow_missing does not apply). {CHANNELS_ADVICE}"
+            )
+        if len(source.places) >= LEAST_SOURCES and NOT_INTERPOLATED not in str(error):
+            advice += (
+                f" {len(source.places)} electrodes have a position: interpolate=True "
+                "(--interpolate) makes those that are near enough to them."
             )
         raise SignalError(f"Task {card.name!r}: {error}{advice}") from error
     channel_ids(choice.names, card.bipolar)

@@ -81,6 +81,9 @@ def test_what_is_not_covered_is_refused_unless_it_may_be_missing(model, raw):
     ) as error:
         predict(front, model, "four", interpolate=True)
     assert "physical dimension" not in str(error.value)  # no word of units
+    assert "(--interpolate)" not in str(error.value)
+    with pytest.raises(SignalError, match=r"electrodes have a position.*\(--interpolate\)"):
+        predict(front, model, "four")
     found = predict(front, model, "four", interpolate=True, allow_missing=1)["four"]
     assert found.missing == ("O2",)
 

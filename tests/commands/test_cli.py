@@ -106,6 +106,7 @@ def test_errors_go_to_stderr_without_traceback(capsys, tmp_path, checkpoint):
         cli.main(["--debug", "convert", *cases["nothing at"]])
 
 
+@pytest.mark.slow
 def test_code_in_a_checkpoint_does_not_run_from_the_command_line(tmp_path):
     class Bad:
         def __reduce__(self):

@@ -82,6 +82,8 @@ CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "text-encoding": ("text.edf", lambda path: edf(
         path, kind="EDF+C", stamps=time_stamps(range(SECONDS), b"m\xfcde"))),
     "parts": ("parts.edf", lambda path: edf(path, kind="EDF+D", stamps=time_stamps(GAP))),
+    "record-times": ("times.edf", lambda path: edf(
+        path, kind="EDF+D", stamps=time_stamps([at * 1.003 for at in range(SECONDS)]))),
     "marked-bad": ("bad.edf", lambda path: edf(path, kind="EDF+C", stamps=BAD)),
     "constant": ("constant.edf", padded),
     "unknown-unit": ("unit.edf", lambda path: changed(path, unit_of_middle)),

@@ -231,6 +231,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_no_run_writes_over_the_results_of_another(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0

@@ -157,6 +157,7 @@ def check_card(folder: Path, record: dict) -> None:
         assert all(f"{shape}: {number}" in body for shape, number in counts.items())
 
 
+@pytest.mark.slow
 def test_pre_training_alone_makes_the_demo_tokenizer_first_and_keeps_it(
     recipes, tmp_path, capsys, monkeypatch
 ):

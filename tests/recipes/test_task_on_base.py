@@ -213,6 +213,7 @@ def test_a_configuration_that_leaves_it_open_acts_as_the_recipe_does(trained):
     assert method.facts()["train_temporal_encoder"] is True
 
 
+@pytest.mark.slow
 def test_where_the_hub_cannot_be_asked_nothing_is_guessed(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(TrainingError, match=r"(?s)owner/base.*--retrain-encoder"):

@@ -79,6 +79,7 @@ def test_without_it_nothing_is_fitted(corpora, tmp_path, monkeypatch):
     assert not any("head_start" in key for key in trainer.config.identity())
 
 
+@pytest.mark.slow
 def test_resumed_is_bit_equal_and_does_not_begin_again(corpora, tmp_path, monkeypatch):
     whole = make_trainer(corpora, tmp_path / "whole", **PROBE)
     run(whole)

@@ -28,6 +28,7 @@ from .recording_headers import RecordingError, read_edf_header
 _EDF = (".edf", ".bdf")
 _ROUNDED_S = 1.5e-3  # onsets of annotations are often written in ms
 _NUMBER = re.compile(r"-?\d+(?:\.\d*)?")
+_INTERVAL = re.compile(r"^SamplingInterval\s*=\s*(\d*\.?\d+)", re.M | re.I)
 _MARKERS = re.compile(r"^MarkerFile=(.+)$", re.M | re.I)
 _SEGMENT = re.compile(
     r"^Mk\d+=New Segment,[^,\r\n]*,(\d+),[^,\r\n]*,[^,\r\n]*(?:,(\d{14,20}))?", re.M
@@ -98,7 +99,9 @@ def timeline_of(raw: Any) -> Timeline:
     # Those of such a file are true; MNE's are told from the signal without its gaps.
     noted = [mark for mark in _annotations(raw)
              if not any(file.has(mark, rate_hz) for file in files)]  # fmt: skip
-    joints = _from_annotations(noted, rate_hz) | _from_segments(raw, rate_hz)
+    # In an EDF file "boundary" is a word like others: a joint, whose duration is no pause.
+    pauses = not any(name in type(raw).__name__ for name in ("EDF", "BDF"))
+    joints = _from_annotations(noted, rate_hz, pauses) | _from_segments(raw, rate_hz)
     for file in files:
         joints |= {file.before + sample: pause_s for sample, pause_s in file.gaps.items()}
     parts = _cut(joints, _skips(noted, rate_hz), samples, rate_hz)
@@ -135,8 +138,15 @@ class _FileWithGaps:
     def has(self, mark: Mark, rate_hz: float) -> bool:
         """Whether an annotation of MNE, in seconds of samples, is one of the file's."""
         moved_s = (self.first - self.before) / rate_hz
+        onset_s, start_s = mark.onset_s + moved_s, self.first / rate_hz
+        if abs(onset_s - start_s) < _ROUNDED_S and any(
+            one.onset_s < start_s <= one.onset_s + one.duration_s
+            for one in self.marks
+            if one.text == mark.text
+        ):  # MNE cut it where the Raw was cropped
+            return True
         onsets = self.onsets_s.get(mark.text, np.empty(0))
-        return bool((np.abs(onsets - mark.onset_s - moved_s) < _ROUNDED_S).any())
+        return bool((np.abs(onsets - onset_s) < _ROUNDED_S).any())
 
     @functools.cached_property
     def onsets_s(self) -> dict[str, np.ndarray]:
@@ -214,17 +224,25 @@ def _file_marks(
 def _annotations(raw: Any) -> list[Mark]:
     """Annotations of MNE, in seconds of samples from the first one on."""
     noted, first_s = raw.annotations, float(raw.first_time)
-    # A Raw limits durations to its end, and so a pause near it.
+    texts, seconds = [str(text) for text in noted.description], np.nan_to_num(noted.duration)
+    if type(raw).__name__ == "RawEEGLAB":
+        own = _of_set(raw)
+        if all(map(_NUMBER.fullmatch, texts if own is None else own.description)):
+            # Where a set's events are numbers, EEGLAB writes -99 for a boundary.
+            texts = ["boundary" if text in ("-99", "-99.0") else text for text in texts]
+        for row, onset in enumerate(noted.onset):
+            # A Raw limits durations to its end, and so a pause near it; the file has it whole.
+            same = () if own is None else np.flatnonzero(np.abs(own.onset - onset) < _ROUNDED_S)
+            if texts[row].lower() == "boundary" and len(same):
+                seconds[row] = np.nan_to_num(own.duration[same]).max()
+    return [Mark(float(onset) - first_s, float(duration), text)
+            for onset, duration, text in zip(noted.onset, seconds, texts, strict=True)]  # fmt: skip
+
+
+def _of_set(raw: Any) -> Any:
+    """MNE's annotations of the EEGLAB file that a Raw is of, or None."""
     sets = [Path(file).with_suffix(".set") for file in raw.filenames if file]
-    if type(raw).__name__ == "RawEEGLAB" and len(sets) == 1 and sets[0].is_file():
-        noted = read_annotations(sets[0])
-    texts = [str(text) for text in noted.description]
-    if type(raw).__name__ == "RawEEGLAB" and all(map(_NUMBER.fullmatch, texts)):
-        # Where a set's events are numbers, EEGLAB writes -99 for a boundary.
-        texts = ["boundary" if float(text) == -99 else text for text in texts]
-    rows = zip(noted.onset, noted.duration, texts, strict=True)
-    return [Mark(float(onset) - first_s, float(np.nan_to_num(duration)), text)
-            for onset, duration, text in rows]  # fmt: skip
+    return read_annotations(sets[0]) if len(sets) == 1 and sets[0].is_file() else None
 
 
 def _is_joint(text: str) -> bool:
@@ -245,14 +263,14 @@ def _skips(marks: Sequence[Mark], rate_hz: float) -> list[tuple[int, int]]:
     ]
 
 
-def _from_annotations(marks: Sequence[Mark], rate_hz: float) -> dict[int, float]:
+def _from_annotations(marks: Sequence[Mark], rate_hz: float, pauses: bool) -> dict[int, float]:
     joints: dict[int, float] = {}
     for mark in marks:
         if _is_joint(mark.text) and mark.text.upper() != "BAD_ACQ_SKIP":
             # EEGLAB has a boundary between two samples; a hundredth is for rounding.
             sample = math.ceil(mark.onset_s * rate_hz - 0.01)
             # Samples that were cut out there, of which only EEGLAB says how many.
-            pause_s = mark.duration_s if mark.text.lower() == "boundary" else 0.0
+            pause_s = mark.duration_s if pauses and mark.text.lower() == "boundary" else 0.0
             joints[sample] = max(pause_s, joints.get(sample, 0.0))
     return joints
 
@@ -265,6 +283,7 @@ def _from_segments(raw: Any, rate_hz: float) -> dict[int, float]:
     joints: dict[int, float] = {}
     before: tuple[int, datetime.datetime] | None = None  # the last segment that has a clock
     found = _SEGMENT.findall(markers.read_bytes().decode("latin-1"))
+    stored_hz = _stored_rate_hz(raw) or rate_hz  # a Raw may be resampled
     for sample, clock in sorted((int(place) - 1, clock) for place, clock in found):
         try:
             time = datetime.datetime.strptime(clock.ljust(20, "0"), "%Y%m%d%H%M%S%f")
@@ -272,11 +291,25 @@ def _from_segments(raw: Any, rate_hz: float) -> dict[int, float]:
             continue
         if before is not None:
             elapsed_s = (time - before[1]).total_seconds()
-            pause_s = elapsed_s - (sample - before[0]) / rate_hz
+            pause_s = elapsed_s - (sample - before[0]) / stored_hz
+            first = math.ceil(sample / stored_hz * rate_hz - 0.01) - int(raw.first_samp)
             # A clock that was set back says nothing about the pause.
-            joints[sample - raw.first_samp] = pause_s if pause_s * rate_hz >= 1 else 0.0
+            joints[first] = pause_s if pause_s * stored_hz >= 1 else 0.0
         before = sample, time
     return joints
+
+
+def _header_file(raw: Any) -> Path:
+    """The header of a BrainVision recording of one file."""
+    header = (getattr(raw, "_init_kwargs", None) or {}).get("vhdr_fname")
+    return Path(header) if header else Path(raw.filenames[0]).with_suffix(".vhdr")
+
+
+def _stored_rate_hz(raw: Any) -> float | None:
+    header = _header_file(raw)
+    text = header.read_bytes().decode("latin-1") if header.is_file() else ""
+    interval_us = _INTERVAL.search(text)
+    return 1e6 / float(interval_us[1]) if interval_us else None
 
 
 def _marker_file(raw: Any) -> Path | None:
@@ -284,8 +317,7 @@ def _marker_file(raw: Any) -> Path | None:
     files = [Path(file) for file in getattr(raw, "filenames", ()) or () if file]
     if type(raw).__name__ != "RawBrainVision" or len(files) != 1:
         return None
-    header = (getattr(raw, "_init_kwargs", None) or {}).get("vhdr_fname")
-    header = Path(header) if header else files[0].with_suffix(".vhdr")
+    header = _header_file(raw)
     named = _MARKERS.search(header.read_bytes().decode("latin-1")) if header.is_file() else None
     beside = [header.with_suffix(".vmrk"), files[0].with_suffix(".vmrk")]
     if named:

@@ -236,3 +236,46 @@ def test_marks_that_reach_over_a_joint_hold_the_pause(tmp_path):
     spans = {mark.text[-5:]: (mark.onset_s, mark.onset_s + mark.duration_s) for mark in marks}
     assert spans["/over"] == pytest.approx((8.0, 72.0))
     assert spans["until"] == pytest.approx((9.0, 10.0))
+
+
+# Raws that somebody worked on --------------------------------------------------------------------
+
+
+def test_marks_of_a_set_that_were_added_or_taken_away(tmp_path):
+    path = write_recording(tmp_path, "a.set", SIGNAL, NAMES, RATE)
+    eeg = scipy.io.loadmat(path, appendmat=False)["EEG"]
+    kind = [("type", "O"), ("latency", "O"), ("duration", "O")]
+    rows = [("boundary", 500.5, 3000.0), ("press", 1201.0, 100.0)]
+    eeg["event"][0, 0] = np.array(rows, kind)
+    scipy.io.savemat(path, {"EEG": eeg}, appendmat=False)
+    raw = mne.io.read_raw(path, preload=True, verbose="error")
+    raw.annotations.delete(np.flatnonzero(raw.annotations.description == "press"))
+    raw.annotations.append(14, 2, "BAD_mine")
+    timeline = timeline_of(raw)
+    assert timeline.parts == (Part(0, 500, 0.0), Part(500, 2000, 35.0))
+    assert timeline.marks == (Mark(44.0, 2.0, "BAD_mine"),)
+    assert timeline_of(raw.copy().crop(10)).parts == (Part(0, 1000, 0.0),)
+
+
+def test_segments_of_a_resampled_recording_are_where_they_were(tmp_path):
+    path = write_recording(tmp_path, "a.vhdr", SIGNAL, NAMES, RATE)
+    with open(path.with_suffix(".vmrk"), "a") as markers:
+        for sample, clock in ((1, "20200101120000000000"), (701, "20200101120112000000")):
+            markers.write(f"Mk1=New Segment,,{sample},1,0,{clock}\n")
+    raw = mne.io.read_raw(path, preload=True, verbose="error").resample(50, verbose="error")
+    assert timeline_of(raw).parts == (Part(0, 350, 0.0), Part(350, 1000, 72.0))
+
+
+def test_a_mark_that_reaches_over_a_crop_is_there_once(tmp_path):
+    path = with_gap(tmp_path / "a.edf", 300, b"+5\x1510\x14BAD_far\x14\0")
+    raw = mne.io.read_raw(path, verbose="error")
+    assert timeline_of(raw.copy().crop(7)).marks == (Mark(0.0, 8.0, "BAD_far"),)
+
+
+def test_a_boundary_in_an_edf_file_is_a_joint_without_a_pause(tmp_path):
+    stamps = time_stamps(range(SECONDS))
+    stamps[0] += b"+5\x153\x14boundary\x14\0+12\x14press\x14\0"
+    source = open_source(write_odd_edf(tmp_path / "a.edf", SIGNAL, NAMES, RATE, kind="EDF+C",
+                                       stamps=stamps))  # fmt: skip
+    assert source.parts == (Part(0, 500, 0.0), Part(500, 2000, 5.0))
+    assert source.marks == (Mark(12.0, 0.0, "press"),)

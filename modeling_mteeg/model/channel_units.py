@@ -107,14 +107,17 @@ def labels_of(raw: Any) -> list[str]:
     labels = None
     if type(raw).__name__ in ("RawEDF", "RawBDF"):
         labels = _edf_fields(raw.filenames[0], 0, 16)
-    own = {} if labels is None else {row: labels[at] for row, at in _file_rows(raw).items()}
+    own = {} if labels is None else {row: labels[at] for row, at in file_rows(raw).items()}
     return [own.get(row, name) for row, name in enumerate(raw.ch_names)]
 
 
-def _file_rows(raw: Any) -> dict[int, int]:
-    """Signal of an EDF or BDF file by position in its Raw; channels that were added have none."""
-    signals = raw._raw_extras[0]["sel"]
-    picks = enumerate(raw._read_picks[0])
+def file_rows(raw: Any, number: int = 0) -> dict[int, int]:
+    """Signal of an EDF or BDF file by position in its Raw; channels that were added have none.
+
+    ``number`` is the file's, of a Raw of several.
+    """
+    signals = raw._raw_extras[number]["sel"]
+    picks = enumerate(raw._read_picks[number])
     return {row: int(signals[pick]) for row, pick in picks if pick < len(signals)}
 
 
@@ -123,7 +126,7 @@ def stated_units(raw: Any) -> dict[int, str]:
     kind = type(raw).__name__
     if kind in ("RawEDF", "RawBDF") and len(raw.filenames) == 1:
         texts = edf_units(raw.filenames[0]) or []
-        return {row: texts[at] for row, at in _file_rows(raw).items() if at < len(texts)}
+        return {row: texts[at] for row, at in file_rows(raw).items() if at < len(texts)}
     if kind == "RawBrainVision":
         stated = getattr(raw, "_orig_units", None) or {}
         return {row: stated.get(name, "") for row, name in enumerate(raw.ch_names)}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .bids_channels import MARKED_BAD, table_of_raw
-from .channel_units import UNIT_REMEDY, channel_units, unit_reason
+from .channel_units import UNIT_REMEDY, channel_units, file_rows, unit_reason
 from .channels import clean_name
 from .edf_annotations import Mark
 from .file_choice import plain_path
@@ -172,7 +172,8 @@ def open_source(
     TypeError
         Something else was given.
     ValueError
-        Names, shape and rate of an array do not fit, or there is no EEG channel.
+        Names, shape and rate of an array do not fit, there is no EEG channel, or all of a
+        continuous recording was skipped.
     """
     findings: tuple[Finding, ...] = ()
     recording = plain_path(recording)
@@ -195,7 +196,7 @@ def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
     usable, left_out, unfit = _usable(recording, unknown if unit is None else {})
     stated = set(usable).difference(unknown)
     to_unit = unit_factor("V") / unit_factor(unit or "V")
-    timeline = None if cut else timeline_of(recording)
+    timeline = None if cut else _timeline(recording)
 
     def read(positions: list[int], start: int = 0, stop: int | None = None) -> np.ndarray:
         rows = [usable[position] for position in positions]
@@ -245,6 +246,16 @@ def _places(recording: Any) -> dict[str, tuple[float, float, float]]:
     return {name: at for name, at in places.items() if np.isfinite(at).all() and any(at)}
 
 
+def _timeline(recording: Any) -> Timeline:
+    timeline = timeline_of(recording)
+    if not timeline.parts:
+        raise SignalError(
+            "Expected a recording with samples, found that all of it was skipped (BAD_ACQ_SKIP). "
+            "Remove those annotations where there is a signal."
+        )
+    return timeline
+
+
 def _times(timeline: Timeline | None) -> dict[str, Any]:
     """What a source takes from a timeline."""
     if timeline is None:
@@ -288,11 +299,12 @@ def _upsampled(recording: Any, rows: list[int]) -> bool:
     """Whether an EDF or BDF file on disk stores any of these channels at less than the top rate."""
     if getattr(recording, "preload", True):
         return False
-    for extras in getattr(recording, "_raw_extras", ()):
+    for number, extras in enumerate(getattr(recording, "_raw_extras", ())):
         counts = extras.get("n_samps") if isinstance(extras, dict) else None
-        if counts is None:
+        if counts is None or "sel" not in extras:
             continue
-        chosen = np.asarray(extras.get("sel", range(len(counts))))[rows]
+        signals = file_rows(recording, number)
+        chosen = [signals[row] for row in rows if row in signals]
         if np.any(np.asarray(counts)[chosen] != extras.get("max_samp", np.max(counts))):
             return True
     return False

@@ -128,12 +128,6 @@ def flat_by_span(spans: np.ndarray, names: Sequence[str]) -> list[str]:
     return [name for name, span in zip(names, spans, strict=True) if span <= limit]
 
 
-def flat_note(flat: Sequence[str], count: int) -> str:
-    """Sentence of :func:`flat_finding`, empty without one."""
-    finding = flat_finding(flat, count)
-    return str(finding) if finding else ""
-
-
 def flat_finding(flat: Sequence[str], count: int) -> Finding | None:
     """Finding about flat channels, if there are any; ``SignalError`` where all are flat."""
     if len(flat) == count:

@@ -94,12 +94,13 @@ class LiveChecks:
         recorded : numpy.ndarray
             (electrodes, samples) as they came, of ``choice.needed``.
         varied : numpy.ndarray
-            bool, (electrodes,), whether each has changed since the stream began.
+            bool, (electrodes,), whether each changed from the stream's begin to the window's end.
 
         Raises
         ------
         LiveWindowError
-            Channels in another unit than the others, or numbers that cannot be EEG in their unit.
+            Channels in another unit than the others, numbers that cannot be EEG in their unit, or
+            no signal at all: every channel is flat, and not because electrodes stopped.
         """
         names, needed = self.choice.names, self.choice.needed
         derived = self.choice.derive(recorded, needed)
@@ -118,15 +119,22 @@ class LiveChecks:
                 chosen = [names[row] for row in judged]
                 quiet = window_finding(window_uv[judged], chosen, self.unit)
             except SignalError as error:
-                window_s = self.card.window_s
-                raise LiveWindowError(self.card.name, onset_s, window_s, str(error)) from error
-        if 0 < len(flat) < len(names):
-            findings.append(flat_finding(flat, len(names)))
+                raise self._error(onset_s, error) from error
+        if flat and marked and len(flat) == len(names):  # the signal stopped: padding, a pause
+            findings.append(Finding("flat", f"All {len(flat)} channels are flat.", "", tuple(flat)))
+        elif flat:
+            try:
+                findings.append(flat_finding(flat, len(names)))
+            except SignalError as error:  # all, and nothing ever came
+                raise self._error(onset_s, error) from error
         if quiet is not None:
             findings.append(quiet)
         span = (onset_s, onset_s + self.card.window_s)
         placed = (dataclasses.replace(finding, spans_s=(span,)) for finding in findings)
         return WindowFacts(tuple(flat), marked, tuple(placed))
+
+    def _error(self, onset_s: float, error: SignalError) -> LiveWindowError:
+        return LiveWindowError(self.card.name, onset_s, self.card.window_s, str(error))
 
     def _constant(
         self, onset_s: float, recorded: np.ndarray, varied: np.ndarray

@@ -73,12 +73,12 @@ class FilterGroup:
         self.recorded = RecordedTail(len(self.rows), held)
 
     def during(self, member: TaskStream, onset: int) -> tuple[np.ndarray, np.ndarray]:
-        """What a member's electrodes recorded in a window, and whether they ever changed."""
+        """What a member's electrodes recorded in a window, and whether they changed by its end."""
         ratio = self.filter.info.rate_hz / member.card.rate_hz
         start = round(onset * ratio)
         stop = min(round((onset + member.windows.window) * ratio), self.recorded.samples_in)
         places = [self.rows.index(row) for row in member.rows]
-        return self.recorded.between(start, stop)[places], self.recorded.varied[places]
+        return self.recorded.between(start, stop)[places], self.recorded.changed[places] < stop
 
     def needed(self, lookahead_s: float | None) -> int | None:
         """Samples after which the next window of any member is complete; None: at the end."""

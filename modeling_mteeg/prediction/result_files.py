@@ -35,6 +35,7 @@ from .task_plan import Asked
 PICTURES = (".png", ".pdf", ".svg")
 _COMPANIONS = (".eeg", ".dat", ".vmrk", ".fdt")
 _PIECE = 2**16  # bytes from the start and the end of a file by which it is known again
+_MOST_READ = 256  # files of a folder that are read; of all, names and sizes count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,21 +321,42 @@ def _positions_key(path: Path, interpolate: bool | str) -> bool | str:
 
 
 def _file_key(path: Path) -> str:
-    """Hash of sizes, starts and ends of a recording's files, and of its BIDS sidecars."""
+    """Hash of sizes, starts and ends of a recording's files, and of its BIDS sidecars.
+
+    Of a recording that is a folder (``.mff``, ``.ds``) also of the names of the files in it.
+    """
     if not path.exists():
         raise FileNotFoundError(absent_text(path))
     digest = hashlib.sha256()
     beside = [path.with_suffix(ending) for ending in _COMPANIONS]
     beside += find_sidecars(path, "channels")
     for file in [path, *(other for other in beside if other != path)]:
-        if not file.is_file():
-            continue
-        size = file.stat().st_size
+        if file.is_file():
+            _add_file(digest, file, file.suffix)
+    for number, (name, file) in enumerate(_files_below(path)):
+        _add_file(digest, file, name, read=number < _MOST_READ)
+    return digest.hexdigest()
+
+
+def _files_below(folder: Path) -> list[tuple[str, Path]]:
+    """Files of a recording that is a folder, by name in it; hidden ones are no part of it."""
+    files = ((file.relative_to(folder), file) for file in folder.rglob("*") if file.is_file())
+    return sorted(
+        (name.as_posix(), file)
+        for name, file in files
+        if not any(part.startswith(".") for part in name.parts)
+    )
+
+
+def _add_file(digest: Any, file: Path, name: str, read: bool = True) -> None:
+    """Add a file's name and size to a hash, and its start and end if it is read."""
+    size = file.stat().st_size
+    digest.update(f"{name} {size} ".encode())
+    if read:
         with file.open("rb") as stream:
-            digest.update(f"{file.suffix} {size} ".encode() + stream.read(_PIECE))
+            digest.update(stream.read(_PIECE))
             stream.seek(max(0, size - _PIECE))
             digest.update(stream.read(_PIECE))
-    return digest.hexdigest()
 
 
 def _is_finished(target: Target, run: dict[str, Any], overwrite: bool) -> bool:

@@ -302,6 +302,8 @@ class _Mixture:
         stop = self.source.samples if stop is None else stop
         rows = self._rows(positions)
         size = max(1, _READ_VALUES // max(1, len(rows)))
+        if self.source.upsampled(rows):  # pieces would not be those of the whole
+            size = max(1, stop - start)
         pieces = [
             self._mixed(positions, rows, self.source.read(rows, first, min(first + size, stop))[0])
             for first in range(start, stop, size)

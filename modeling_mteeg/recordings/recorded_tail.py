@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_NEVER = np.iinfo(np.int64).max
+
 
 class RecordedTail:
     """Holds the newest samples of every channel.
@@ -18,8 +20,9 @@ class RecordedTail:
     ----------
     samples_in : int
         Samples taken so far.
-    varied : numpy.ndarray
-        bool, (channels,), whether a channel has had another value than its first one.
+    changed : numpy.ndarray
+        int64, (channels,), the first sample with another value than the channel's first one; the
+        largest number of int64 while there is none.
     """
 
     def __init__(self, channels: int, samples: int) -> None:
@@ -28,7 +31,7 @@ class RecordedTail:
         self._held = max(1, samples)
         self._filled = self.samples_in = 0
         self._first: np.ndarray | None = None
-        self.varied = np.zeros(channels, dtype=bool)
+        self.changed = np.full(channels, _NEVER)
 
     def push(self, block: np.ndarray) -> None:
         """Take the next samples (channels, n), n from 0 on."""
@@ -36,7 +39,9 @@ class RecordedTail:
             return
         if self._first is None:
             self._first = block[:, :1].copy()
-        self.varied |= (block != self._first).any(axis=1)
+        other = block != self._first
+        new = other.any(axis=1) & (self.changed == _NEVER)
+        self.changed[new] = self.samples_in + other[new].argmax(axis=1)
         self.samples_in += block.shape[1]
         block = block[:, -self._held :]
         if self._filled + block.shape[1] > self._buffer.shape[1]:

@@ -84,6 +84,7 @@ def test_constant_channels_are_marked_as_in_the_prediction_of_the_file(model, si
         fully = one.onset_s >= 8 and one.end_s <= 13
         assert one.flat == (expected.channels if one.onset_s >= 20 else ("C3",) if fully else ())
         codes = [finding.code for finding in one.findings]
+        assert ("flat" in codes) == bool(one.flat)
         assert ("constant" in codes) == bool(one.marked)
         assert all(finding.spans_s == ((one.onset_s, one.end_s),) for finding in one.findings)
 
@@ -93,6 +94,21 @@ def test_a_reference_that_is_constant_from_the_start_is_not_marked(model, signal
     results = feed(live(model), signal)
     assert {one.marked for one in results} == {""}
     assert {one.flat for one in results} == {("C3",)}
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_stream_without_a_signal_has_no_answer_until_it_begins(model, signal, size):
+    signal[:, : 6 * RATE] = 3.0
+    stream, answers, faults = live(model), [], []
+    for place in range(0, signal.shape[1], size):
+        try:
+            answers += stream.push(signal[:, place : place + size])
+        except LiveWindowError as error:
+            faults.append(error)
+            answers += error.answers
+    answers += stream.finish()
+    assert "channels flat" in str(faults[0]) and faults[0].onset_s == 0
+    assert answers and all(one.end_s > 6 for one in answers)
 
 
 def test_what_is_found_is_logged_once(model, signal, caplog):
@@ -120,7 +136,8 @@ def test_the_newest_samples_are_held(size):
         place = min(place + size, 400)
         start = max(0, place - 60)
         np.testing.assert_array_equal(tail.between(start, place), signal[:, start:place])
-    assert tail.varied.tolist() == [True, False, True] and tail.samples_in == 400
+    assert (tail.changed < 400).tolist() == [True, False, True] and tail.samples_in == 400
+    assert tail.changed[[0, 2]].tolist() == [1, 1]
     with pytest.raises(ValueError, match="found 0 to 5"):
         tail.between(0, 5)
     with pytest.raises(ValueError, match="found 390 to 401"):

@@ -12,6 +12,7 @@ from tiny_models import randomize, tiny_model
 from tiny_recordings import NAMES, card, eeg, pink_eeg, raw_of
 
 from modeling_mteeg import MteegFeatureExtractor, UnknownChannelError
+from modeling_mteeg.model.recording_sources import open_source
 from modeling_mteeg.model.signal_checks import SignalError
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.recordings import whole_filter
@@ -124,6 +125,7 @@ def test_blocks_and_batches_do_not_matter():
 def test_channels_that_a_file_stores_at_a_lower_rate(tmp_path):
     """MNE interpolates them over what it reads, so reading block by block must not show."""
     import edfio
+    import mne
 
     signals = [
         edfio.EdfSignal(eeg(90.0, rate, 1)[0] + shift, rate, label=name, physical_dimension="uV",
@@ -135,6 +137,9 @@ def test_channels_that_a_file_stores_at_a_lower_rate(tmp_path):
     recording = tmp_path / "mixed.edf"
     source = open_recording(recording)
     assert source.upsampled([0]) and source.upsampled([1]) and not source.upsampled([2])
+    raw = mne.io.read_raw_edf(recording, verbose="error")
+    assert open_source(raw.copy().pick(["C4"])).upsampled([0])
+    assert not open_source(raw.pick(["EMG"])).upsampled([0])
     found = predict(recording, model, block_s=5.0)["any"]
     assert_equal(found, expected(model, recording, "any"))
 

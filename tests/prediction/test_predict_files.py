@@ -227,6 +227,19 @@ def test_another_recording_or_adapter_is_another_run(base, recordings, tmp_path)
     assert keys[0] != keys[1]
 
 
+def test_a_recording_that_is_a_folder_is_known_by_the_files_in_it(tmp_path):
+    folder, keys = tmp_path / "rec.mff", []
+    (folder / "sub").mkdir(parents=True)
+    data = folder / "sub" / "signal1.bin"
+    for content in (b"one", b"two", b"longer"):
+        data.write_bytes(content)
+        keys.append(prediction_files._file_key(folder))
+    (folder / ".DS_Store").write_bytes(b"of a Mac")
+    assert prediction_files._file_key(folder) == keys[-1]
+    data.rename(folder / "signal2.bin")
+    assert len({*keys, prediction_files._file_key(folder)}) == 4
+
+
 def test_files_of_somebody_else_are_not_replaced(base, recordings, tmp_path, capsys):
     (tmp_path / "events.json").write_text('{"trial_type": {"Levels": {}}}')
     arguments = [recordings[1], "--task", "fists", "--out", tmp_path / "events.tsv", "--quiet"]

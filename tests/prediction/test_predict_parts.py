@@ -126,6 +126,10 @@ def test_short_parts_are_named_and_no_part_at_all_is_an_error(model, tmp_path):
     path = gap_edf(tmp_path, np.arange(25) * 3)
     with pytest.raises(SignalError, match=r"at least 2 s.*25 parts, the longest of 1 s"):
         predict(path, model, "two")
+    raw = raw_of(STORED, rate_hz=RATE)
+    raw.set_annotations(mne.Annotations([0.0], [25.0], ["BAD_ACQ_SKIP"]))
+    with pytest.raises(SignalError, match="all of it was skipped"):
+        predict(raw, model, "two")
 
 
 def test_ends_are_named_and_an_option_gives_them_a_window(model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from caps import SIXTY_FOUR, cap_raw, field_uv, places_of
 from tiny_recordings import card
 
 from modeling_mteeg.model.channel_choice import choose_channels
+from modeling_mteeg.model.recording_sources import open_source
 from modeling_mteeg.model.signal_checks import SignalError
 from modeling_mteeg.prediction.result_files import _positions_key
 from modeling_mteeg.recordings.block_reader import open_recording
@@ -23,7 +25,7 @@ from modeling_mteeg.recordings.cap_geometry import (
     fit_centre,
     reach_deg,
 )
-from modeling_mteeg.recordings.interpolation import open_for_tasks, spline_weights
+from modeling_mteeg.recordings.interpolation import _Mixture, open_for_tasks, spline_weights
 
 mne = pytest.importorskip("mne")
 ODD = Path(os.environ.get("MTEEG_SHARED", "")) / "recordings" / "odd"
@@ -354,6 +356,19 @@ def test_what_is_read_at_a_time_changes_nothing(full, monkeypatch):
     source = opened(lacking, *LACKING)
     part = source.read([2, 0], 100, 200)[0]
     np.testing.assert_allclose(part, signal(source, *LACKING)[[2, 0], 100:200], rtol=0, atol=1e-15)
+
+
+def test_what_a_file_stores_at_a_lower_rate_is_read_at_once(full, monkeypatch):
+    monkeypatch.setattr("modeling_mteeg.recordings.interpolation._READ_VALUES", 77)
+    plain, spans = open_source(full.copy().drop_channels(LACKING)), []
+
+    def read(positions, start=0, stop=None):
+        spans.append((start, stop))
+        return plain.read(positions, start, stop)
+
+    view = _Mixture(replace(plain, read=read, upsampled=lambda rows: True), [0, 1], [2])
+    view.read([0], 10)
+    assert spans == [(10, plain.samples)]
 
 
 # Real recordings ---------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from modeling_mteeg.model.bids_sidecars import read_table
 from modeling_mteeg.model.edf_annotations import Mark, read_edf_marks
 from modeling_mteeg.model.recording_headers import read_edf_header
-from modeling_mteeg.recordings.bids_events import events_file, read_events_file
+from modeling_mteeg.recordings.bids_events import events_file, read_events_file, with_pauses
 
 from .annotated_options import AnnotatedOptions
 from .opening import EDF, open_recording
@@ -34,6 +33,11 @@ def read_events(path: Path, column: str) -> list[Event]:
     column : str
         Of an events file: which holds the descriptions.
 
+    Returns
+    -------
+    list of Event
+        By true times: pauses between parts count.
+
     Raises
     ------
     RecordingError
@@ -41,41 +45,12 @@ def read_events(path: Path, column: str) -> list[Event]:
     """
     table = events_file(path)
     if table is not None:
-        return _with_pauses(path, read_events_file(table, path, column), table)
+        events = read_events_file(table, path, column)
+        return with_pauses(events, table, lambda: open_recording(path, "labelled"))
     if path.suffix.lower() in EDF:
         header = read_edf_header(path)
         return guarded(lambda file: read_edf_marks(file, header), path)
     return list(open_recording(path, "labelled").marks)
-
-
-def _with_pauses(recording: Path, events: list[Event], table: Path) -> list[Event]:
-    """Events by true times.
-
-    Notes
-    -----
-    BIDS counts ``onset`` from the start of the recording. Converters that know the signal alone
-    count it in samples, without the pauses between parts; a column ``sample`` that says the same
-    as ``onset`` shows it, and the pauses are put in.
-    """
-    samples = [row.get("sample", "") for row in read_table(table)]
-    if not any(samples):
-        return events
-    source = open_recording(recording, "labelled")
-    if len(source.parts) < 2:
-        return events
-    rate_hz, moved = source.rate_hz, []
-    for event, text in zip(events, samples, strict=True):
-        try:
-            sample = float(text)
-        except ValueError:
-            return events
-        if abs(sample / rate_hz - event.onset_s) > 1.5 / rate_hz:
-            return events
-        before = [part for part in source.parts if part.start <= sample] or source.parts[:1]
-        part = before[-1]
-        onset_s = part.onset_s + (sample - part.start) / rate_hz
-        moved.append(dataclasses.replace(event, onset_s=onset_s))
-    return moved
 
 
 class LabelTable:

@@ -15,6 +15,7 @@ import numpy as np
 from modeling_mteeg.model.constant_stretches import LEAST_SHARE, ConstantStretches
 from modeling_mteeg.model.edf_annotations import Mark
 from modeling_mteeg.model.task_card import TaskCard
+from modeling_mteeg.model.window_quality import touching_s
 
 from .recording import Recorded, Segment
 
@@ -67,14 +68,17 @@ def sound_windows(
 def without_marked(
     segments: Sequence[Segment], marks: Iterable[Mark], length: int, rate_hz: float
 ) -> tuple[list[Segment], Counter[str]]:
-    """Windows of ``length`` samples that no mark as bad touches, and how many others there are."""
-    bad = [(mark.onset_s * rate_hz, (mark.onset_s + mark.duration_s) * rate_hz)
-           for mark in marks if mark.is_bad]  # fmt: skip
-    kept = [
-        segment
-        for segment in segments
-        if not any(segment.start < stop and start < segment.start + length for start, stop in bad)
-    ]
+    """Windows of ``length`` samples that no mark as bad touches, and how many others there are.
+
+    A mark touches what it does where answers are asked for
+    (:func:`modeling_mteeg.model.window_quality.touching_s`).
+    """
+    bad = [touching_s(mark) for mark in marks if mark.is_bad]
+    kept = []
+    for segment in segments:
+        start_s, stop_s = segment.start / rate_hz, (segment.start + length) / rate_hz
+        if not any(stop_s >= ends_s and start_s <= starts_s for ends_s, starts_s in bad):
+            kept.append(segment)
     return kept, _counted(MARKED_BAD, segments, kept)
 
 

@@ -89,13 +89,16 @@ class SoundTime:
         )
 
     def _marks_in(self, part: Part) -> Iterable[Span]:
-        """Marks as bad in samples as recorded."""
+        """Marks as bad in samples as recorded; of a moment the sample that it lies in."""
         rate_hz = self._source.rate_hz
         for mark in self._source.marks:
             if not mark.is_bad:
                 continue
             first = part.start + (mark.onset_s - part.onset_s) * rate_hz
             last = first + mark.duration_s * rate_hz
+            if not mark.duration_s:
+                first = math.floor(first + 1e-6)
+                last = first + 1
             if first < part.stop and last > part.start:
                 yield max(first, part.start), min(last, part.stop)
 

@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> None:
         # Notes of the result say so, too.
         warnings.filterwarnings("ignore", message="A recording is shorter")
         warnings.filterwarnings("ignore", category=RecordingWarning)
+        warnings.filterwarnings("default", "no sample: ", RecordingWarning)  # of a table of cues
         outcome = predict_files(
             targets,
             model,

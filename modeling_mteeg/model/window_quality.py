@@ -125,6 +125,15 @@ def judge_windows(
     return Quality(reasons, findings)
 
 
+def touching_s(mark: Mark) -> tuple[float, float]:
+    """Seconds at which a window must end or later, and start or earlier, to share time with a mark.
+
+    A mark may be a moment: it lies in a window that starts with it, not in one that ends with it.
+    """
+    stop_s = mark.onset_s + mark.duration_s
+    return mark.onset_s + _TOUCH_S, max(stop_s - _TOUCH_S, mark.onset_s)
+
+
 def _under_marks(
     onset_s: np.ndarray, window_s: float, marks: Sequence[Mark], left_out: bool | None
 ) -> tuple[dict[int, str], Finding | None]:
@@ -134,9 +143,9 @@ def _under_marks(
         if not mark.is_bad:
             continue
         stop_s = mark.onset_s + mark.duration_s
-        # Windows that end behind its start, and start before its end; a mark may be a moment.
-        first = np.searchsorted(onset_s + window_s, mark.onset_s + _TOUCH_S, side="left")
-        last = np.searchsorted(onset_s, max(stop_s - _TOUCH_S, mark.onset_s), side="right")
+        ends_s, starts_s = touching_s(mark)
+        first = np.searchsorted(onset_s + window_s, ends_s, side="left")
+        last = np.searchsorted(onset_s, starts_s, side="right")
         if first >= last:
             continue
         spans.append((mark.onset_s, stop_s))

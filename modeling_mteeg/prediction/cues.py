@@ -10,7 +10,7 @@ from typing import Any
 
 from ..model.edf_annotations import Mark
 from ..model.recording_sources import Source
-from ..recordings.bids_events import read_events_file
+from ..recordings.bids_events import read_events_file, with_pauses
 
 ANNOTATIONS = "annotations"
 
@@ -21,7 +21,8 @@ def find_cues(at: Any, source: Source, labels: Sequence[str] | None = None) -> l
     Parameters
     ----------
     at : str, pathlib.Path, sequence of float or sequence of Mark
-        ``"annotations"``: the recording's own; a path: a BIDS ``events.tsv``; else seconds from the
+        ``"annotations"``: the recording's own; a path: a BIDS ``events.tsv``, read by true times
+        (:func:`~modeling_mteeg.recordings.bids_events.with_pauses`); else seconds from the
         recording's start.
     source : Source
     labels : sequence of str or None
@@ -47,7 +48,7 @@ def find_cues(at: Any, source: Source, labels: Sequence[str] | None = None) -> l
         cues = [mark for mark in source.marks if not mark.is_bad or mark.text in (labels or ())]
     elif isinstance(at, (str, Path)):
         where = f"in {at}"
-        cues = read_events(at)
+        cues = with_pauses(read_events(at), Path(at), lambda: source)
     else:
         where = "in what was given"
         cues = _given(at)
@@ -74,8 +75,13 @@ def read_events(path: str | Path) -> list[Mark]:
     Parameters
     ----------
     path : str or pathlib.Path
-        Tab-separated, with ``onset`` and mostly ``duration`` in seconds from the recording's start,
-        and ``trial_type``, else ``value``.
+        Tab-separated, with ``onset`` and mostly ``duration`` in seconds, and ``trial_type``, else
+        ``value``.
+
+    Returns
+    -------
+    list of Mark
+        By the table's own onsets.
 
     Raises
     ------

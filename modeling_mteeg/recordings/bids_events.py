@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..model.bids_sidecars import find_sidecar, find_sidecars, read_table
 from ..model.edf_annotations import Mark
-from ..model.recording_headers import RecordingError
+from ..model.recording_headers import RecordingError, RecordingWarning
+from ..model.recording_sources import Source
 
 _TEXT = ("trial_type", "value")
 """Columns of BIDS that say what an event is."""
@@ -93,6 +96,72 @@ def read_events_file(
             raise RecordingError(f"{events.name}: line {line}: onset or duration is not finite.")
         marks.append(Mark(onset_s, max(duration_s, 0.0), row[column] if column else ""))
     return marks
+
+
+def with_pauses(events: Sequence[Mark], table: Path, recording: Callable[[], Source]) -> list[Mark]:
+    """Events by true times, whether their table counts the pauses between parts or not.
+
+    Parameters
+    ----------
+    events : sequence of Mark
+        All rows of the table, in its order.
+    table : pathlib.Path
+    recording : callable
+        Gives the open recording; called only where the table says samples.
+
+    Returns
+    -------
+    list of Mark
+
+    Warns
+    -----
+    RecordingWarning
+        Rows without a sample in a table that counts without the pauses, or whose samples cannot
+        tell: how their onsets are taken.
+
+    Notes
+    -----
+    BIDS counts ``onset`` from the start of the recording. Converters that know the signal alone
+    count it in samples, without the pauses; a column ``sample`` that says the same as ``onset``
+    shows it, and the pauses are put in. Rows without a sample (``n/a``) follow the others.
+    """
+    events, samples = list(events), [_number(row.get("sample", "")) for row in read_table(table)]
+    told = [(event, at) for event, at in zip(events, samples, strict=True) if at is not None]
+    if not told:
+        return events
+    source = recording()
+    rate_hz = source.rate_hz
+    least_s = 1.5 / rate_hz  # both columns may be rounded
+    late = [part.start for part in source.parts if part.onset_s - part.start / rate_hz > least_s]
+    if not late or any(abs(at / rate_hz - event.onset_s) > least_s for event, at in told):
+        return events
+    known = any(at >= late[0] for _, at in told)  # both counts are one before the first pause
+    if len(told) < len(events):
+        how = "put in, as the others' samples show" if known else "taken as counted"
+        warnings.warn(
+            f"no sample: {table.name}: {len(events) - len(told)} of {len(events)} rows have none; "
+            f"pauses of the recording are {how} in their onsets.",
+            RecordingWarning,
+            stacklevel=2,
+        )
+    if not known:
+        return events
+    moved = []
+    for event, at in zip(events, samples, strict=True):
+        sample = event.onset_s * rate_hz if at is None else at
+        before = [part for part in source.parts if part.start <= round(sample)]
+        part = (before or source.parts[:1])[-1]
+        onset_s = part.onset_s + (sample - part.start) / rate_hz
+        moved.append(dataclasses.replace(event, onset_s=onset_s))
+    return moved
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _check_columns(events: Path, rows: Sequence[Mapping[str, str]], column: str | None) -> None:

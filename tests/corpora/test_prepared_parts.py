@@ -15,14 +15,22 @@ from places import ROOT
 from dataset_scripts.annotated import Annotated, AnnotatedOptions
 from dataset_scripts.chb_mit import ChbMit
 from dataset_scripts.corpus import Corpus, Recording, Segment, windows_in_order
+from dataset_scripts.labelling import read_events
+from dataset_scripts.opening import open_recording
 from dataset_scripts.part_spans import BEYOND, OVER_A_JOINT, TWICE, Span, placed
 from dataset_scripts.reading import load_edf
+from dataset_scripts.survey import _header
 from dataset_scripts.tuab import Tuab
 from dataset_scripts.unlabelled import UnlabelledSettings, prepare_unlabelled
-from dataset_scripts.unlabelled.sound_time import where_at_least
-from dataset_scripts.unsound import CONSTANT, MARKED_BAD
+from dataset_scripts.unlabelled.sound_time import SoundTime, where_at_least
+from dataset_scripts.unsound import CONSTANT, MARKED_BAD, without_marked
 from modeling_mteeg.data import load_unlabelled
+from modeling_mteeg.model.edf_annotations import Mark
+from modeling_mteeg.model.preprocessing import preprocessing_info
+from modeling_mteeg.model.record_parts import Part
+from modeling_mteeg.model.recording_sources import Source
 from modeling_mteeg.model.task_card import TaskCard
+from modeling_mteeg.model.window_quality import judge_windows
 
 NAMES, RATE = ("C3", "CZ", "C4"), 250
 HALVES = ((0, 15), (15, 29))
@@ -183,6 +191,29 @@ def test_events_files_that_count_without_the_pauses_are_told_by_their_samples(tm
         assert [segment.start / 200 for segment, _ in reading.windows] == [1.0, 118.0], name
 
 
+def test_annotations_and_ends_of_an_edf_file_are_by_the_time_of_its_parts(tmp_path):
+    """A ``boundary`` is a word like others in it: both readers of annotations agree."""
+    stamps = [f"+{at}\x14\x14\0".encode() for at in range(29)]
+    stamps[5] += b"+5\x1530\x14boundary\x14\0"
+    stamps[12] += b"+12\x152\x14press\x14\0"
+    path = write_odd_edf(tmp_path / "p1.edf", signal(), NAMES, RATE, kind="EDF+C", stamps=stamps)
+    source = open_recording(path, "labelled")
+    (press,) = [mark for mark in source.marks if mark.text == "press"]
+    assert press in read_events(path, "trial_type")
+    assert _header(path, keep_bad=False)[1] == source.end_s
+
+
+@pytest.mark.parametrize(("text", "left"), [("BAD_now", [0, 1600]), ("blink", [0, 800, 1600])])
+def test_a_moment_that_is_marked_bad_costs_the_window_that_it_begins(text, left):
+    """As where answers are asked for, at 200 Hz."""
+    mark = Mark(4.0, 0.0, text)
+    kept, _ = without_marked([Segment(at, "a") for at in (0, 800, 1600)], [mark], 800, 200.0)
+    assert [segment.start for segment in kept] == left
+    quality = judge_windows(np.array([0.0, 4.0, 8.0]), 4.0, [mark], {}, [], None)
+    marked = [bool(reason) for reason in quality.reasons] or [False] * 3
+    assert [at for at, bad in zip((0, 800, 1600), marked, strict=True) if not bad] == left
+
+
 def test_seizures_are_cut_part_by_part(tmp_path):
     summary = tmp_path / "chb01-summary.txt"
     summary.write_text(
@@ -297,6 +328,18 @@ def test_stretches_are_cut_beside_marks_and_padding(tmp_path):
     assert np.array_equal(found["a.edf", 16.0], found["b.edf", 16.0])
     line = notes_of(tmp_path / "out", "a.edf")
     assert "2 s are left out: marked as bad" in line and "10 s are left out: C3, CZ, C4" in line
+
+
+def test_a_moment_that_is_marked_bad_costs_its_sample():
+    source = Source(
+        "array", NAMES, 250.0, None, False, "uV", samples=1000,
+        parts=(Part(0, 400, 0.0), Part(400, 1000, 10.0)),
+        marks=(Mark(0.5, 0.0, "BAD_a"), Mark(10.0, 0.0, "BAD_b"), Mark(5.0, 0.0, "BAD_gap")),
+    )  # fmt: skip
+    sound = SoundTime(source, {}, NAMES)
+    info = preprocessing_info(250.0)
+    assert [part.runs for part in sound.parts(info)] == [((0, 100), (101, 320)), ((1, 480),)]
+    assert sound.notes == ("0.008 s are left out: marked as bad",)
 
 
 def test_a_channel_that_came_late_is_left_out_instead_of_the_others_time(tmp_path):

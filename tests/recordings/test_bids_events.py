@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from bids_datasets import events_table, table
 
-from modeling_mteeg.model.recording_headers import RecordingError
-from modeling_mteeg.recordings.bids_events import events_file, read_events_file
+from modeling_mteeg.model.record_parts import Part
+from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning
+from modeling_mteeg.model.recording_sources import Source
+from modeling_mteeg.prediction.cues import find_cues
+from modeling_mteeg.recordings.bids_events import events_file, read_events_file, with_pauses
 
 
 @pytest.fixture
@@ -80,3 +83,33 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(path):
     assert marks(path, None) == [(1, 2, "S1")]
     table(path.with_name("sub-1_task-x_events.tsv"), "onset", [(1,)])
     assert marks(path, None) == [(1, 0, "")]
+
+
+PAUSED = Source(
+    "array", ("C3",), 100.0, None, False, "uV", samples=2000,
+    parts=(Part(0, 1000, 0.0), Part(1000, 2000, 40.0)),
+)  # fmt: skip
+"""10 s, a pause of 30 s, 10 s."""
+
+
+def onsets(path: Path, rows: list[tuple]) -> list[float]:
+    """By a table of onsets and samples, as preparation and as ``predict --at`` have them."""
+    file = table(path.with_name("a_events.tsv"), "onset\tsample", rows)
+    found = with_pauses(read_events_file(file), file, lambda: PAUSED)
+    assert find_cues(file, PAUSED) == found
+    return [mark.onset_s for mark in found]
+
+
+def test_a_table_whose_samples_count_without_the_pauses_gets_them(path):
+    assert onsets(path, [(1, 100), (10, 1000), (15, 1500)]) == [1, 40, 45]
+    assert onsets(path, [(1, 100), (45, 1500)]) == [1, 45]
+    assert onsets(path, [(1, "n/a"), (15, "n/a")]) == [1, 15]
+
+
+@pytest.mark.parametrize("empty", ["n/a", "", "nan"])
+def test_rows_without_a_sample_are_moved_with_the_others_and_told(empty, path):
+    with pytest.warns(RecordingWarning, match="a_events.tsv: 2 of 4 rows.*put in"):
+        rows = [(1, 100), (9.99, empty), (12, empty), (15, 1500)]
+        assert onsets(path, rows) == [1, 9.99, 42, 45]
+    with pytest.warns(RecordingWarning, match="1 of 2 rows.*taken as counted"):
+        assert onsets(path, [(1, 100), (15, empty)]) == [1, 15]

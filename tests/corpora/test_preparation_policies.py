@@ -175,7 +175,7 @@ def test_the_unlabelled_preparation_does_what_the_table_says(code: str, unlabell
                  "cut-off": "missing at its end", "more-records": "promises only 36 s",
                  "sample-count": "samples a channel", "text-encoding": "Latin-1",
                  "repeated-label": "taken once: CZ", "mains": "60 Hz",
-                 "filter-left-out": "low-pass",
+                 "filter-left-out": "low-pass", "record-times": "s longer than by its rate",
                  "short-for-filter": "shorter than the filters"}  # fmt: skip
         assert words[code] in row["notes"]
 

@@ -1,7 +1,7 @@
 """Preparing corpora, from the files that people download to what training reads.
 
-    from dataset_scripts import Settings, Shard, corpus_class
-    from dataset_scripts import merge_shards, prepare_corpus, prepare_shard, stream
+    from modeling_mteeg.dataset_scripts import Settings, Shard, corpus_class
+    from modeling_mteeg.dataset_scripts import merge_shards, prepare_corpus, prepare_shard, stream
 
     corpus = corpus_class("tuev")("DOWNLOAD")
     prepare_corpus(corpus, "data", Settings(num_proc=8))             # data/tuev
@@ -42,8 +42,9 @@ provenance
 streams             the same windows with nothing written
 ==================  ================================================================================
 
-``simulator`` writes recordings in the corpora's own layouts, a file per corpus. In ``unlabelled`` a
-source of recordings is a class as in ``tuh`` and a name in ``known_sources``.
+``downloads`` fetches the open corpora from PhysioNet. ``simulator`` writes recordings in the
+corpora's own layouts, a file per corpus. In ``unlabelled`` a source of recordings is a class as in
+``tuh`` and a name in ``known_sources``.
 
 Names are imported when they are used, so that each module can also be run as a command.
 """
@@ -51,7 +52,15 @@ Names are imported when they are used, so that each module can also be run as a 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
+
+if __name__ == "dataset_scripts":  # at the top of a clone; there is one copy, see bare_name
+    sys.modules[__name__] = importlib.import_module(f"modeling_mteeg.{__name__}")
+else:
+    from modeling_mteeg.dataset_scripts.bare_name import share_bare_name
+
+    share_bare_name()
 
 _MODULES = {
     "Annotated": "annotated",

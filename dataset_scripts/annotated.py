@@ -19,24 +19,46 @@ from typing import ClassVar
 
 import numpy as np
 
+from modeling_mteeg._ending import hush
+from modeling_mteeg.dataset_scripts.annotated_options import (
+    AnnotatedOptions,
+    add_old_spellings,
+    add_options,
+    options_of,
+    read_tasks,
+)
+from modeling_mteeg.dataset_scripts.command import (
+    add_writer_options,
+    prepare_as_asked,
+    with_exit_code,
+)
+from modeling_mteeg.dataset_scripts.corpus import (
+    Corpus,
+    Reading,
+    Recorded,
+    Recording,
+    Segment,
+    windows_in_order,
+)
+from modeling_mteeg.dataset_scripts.interpolated import load_interpolated
+from modeling_mteeg.dataset_scripts.labelling import Event
+from modeling_mteeg.dataset_scripts.part_spans import BEYOND, OVER_A_JOINT, Span, placed, span_of
+from modeling_mteeg.dataset_scripts.reading import RecordingError, load_any
+from modeling_mteeg.dataset_scripts.soundness import check_amplitude, check_mains
+from modeling_mteeg.dataset_scripts.splits import assign_people
+from modeling_mteeg.dataset_scripts.survey import Survey
+from modeling_mteeg.dataset_scripts.unsound import without_marked
 from modeling_mteeg.model.edf_annotations import Mark
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.model.task_card import TaskCard, check_task_name
+from modeling_mteeg.model.visible_text import MOST_REASONS, listed
+from modeling_mteeg.settings.command_line import ALL, CommandParser
+from modeling_mteeg.settings.vocabulary import add_option
 
-from .annotated_options import AnnotatedOptions, add_options, options_of, read_tasks
-from .command import add_writer_options, prepare_as_asked, with_exit_code
-from .corpus import Corpus, Reading, Recorded, Recording, Segment, windows_in_order
-from .interpolated import load_interpolated
-from .labelling import Event
-from .part_spans import OVER_A_JOINT, Span, placed, span_of
-from .reading import RecordingError, load_any
-from .soundness import check_amplitude, check_mains
-from .splits import assign_people
-from .survey import Survey
-from .unsound import without_marked
-
-ENDS_KIND = "the ends of events are left out"
-"""Kind of a warning."""
+ENDS_KIND, OVERLAP_KIND = "the ends of events are left out", "labelled events are overlapping"
+"""Kinds of warnings."""
+_NEARLY_S = 0.01
+"""Onsets are rounded to samples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +117,7 @@ class Annotated(Corpus):
             corpus=options.corpus or f"recordings of {raw.resolve().name}",
             license=options.license,
             description=options.description or f"Which of {', '.join(options.labels)}?",
+            label_of="window" if options.labels_from == "events" else "recording",
         )
         self.options_given = options.given()
         self.use_rename(options.rename)
@@ -132,7 +155,7 @@ class Annotated(Corpus):
         unusable = self._survey.of(recording).unusable
         lost = {name: unusable[name] for name in self.card.channels if name in unusable}
         if lost:
-            shown = ", ".join(f"{name} ({why})" for name, why in lost.items())
+            shown = listed([f"{name} ({why})" for name, why in lost.items()], MOST_REASONS)
             raise RecordingError(
                 f"{recording.path.name}: channels of the task that cannot be used: {shown}. Leave "
                 "them out (--channels); --keep-bad-channels uses those that are marked bad."
@@ -141,6 +164,9 @@ class Annotated(Corpus):
 
     def _recorded(self, recording: Recording) -> tuple[Recorded, tuple[str, ...]]:
         recorded, odd = super()._recorded(recording)
+        odd = (*odd, *self._survey.of(recording).remarks)
+        if self.options.windows != "cue":
+            odd = (*odd, *overlap_warnings(self._survey.of(recording).events))
         rest_s = self._ends_s(recording, recorded)
         if rest_s < 1 / recorded.rate_hz:
             return recorded, odd
@@ -183,7 +209,7 @@ class Annotated(Corpus):
         bad = [Mark(event.onset_s, event.duration_s, event.text) for event in found.bad]
         result = []
         for event in found.events:
-            start, stop, segments = self._windows_of(event, left_out)
+            start, stop, segments = self._windows_of(event, spans, left_out)
             if len(segments) > 1 and len(spans) > 1:  # anew behind every joint
                 segments = self._in_every_part(event, start, stop, spans, left_out)
             kept, outside = placed(segments, spans, length)
@@ -208,8 +234,13 @@ class Annotated(Corpus):
             left_out[OVER_A_JOINT] += lost
         return segments
 
-    def _windows_of(self, event: Event, left_out: Counter[str]) -> tuple[int, int, list[Segment]]:
-        """First sample, the one behind the last, and the windows of an event."""
+    def _windows_of(
+        self, event: Event, spans: Sequence[Span], left_out: Counter[str]
+    ) -> tuple[int, int, list[Segment]]:
+        """First sample, the one behind the last, and the windows of an event.
+
+        Of one that lasts beyond the recording those within it, however long it claims to be.
+        """
         length, rate = self.window_samples, self.card.rate_hz
         start = round((event.onset_s + self.options.offset) * rate)
         # An EDF+ file gives times to the microsecond, a sample's rounding is allowed for.
@@ -220,8 +251,15 @@ class Annotated(Corpus):
             return start, start, []
         if self.options.windows == "cue" or not inside:
             return start, start + length, [Segment(start, event.text)]
-        segments = windows_in_order(start, stop, length, event.text)
-        return start, segments[-1].start + length, segments
+        count = (stop - start) // length
+        before = -((start - min(span.start for span in spans)) // length)
+        within = (max(span.stop for span in spans) - start) // length
+        first, last = min(max(before, 0), count), min(max(within, 0), count)
+        left_out += Counter({BEYOND: count - max(0, last - first)})
+        if last <= first:
+            return start, start, []
+        begin, end = start + first * length, start + last * length
+        return begin, end, windows_in_order(begin, end, length, event.text)
 
     def read_windows(self, recording: Recording) -> Reading:
         if not self.options.cut_before_filter:
@@ -273,26 +311,54 @@ class Annotated(Corpus):
         return lines
 
 
+def overlap_warnings(events: Sequence[Event]) -> tuple[str, ...]:
+    """A warning where labelled events, by onset, begin while others last."""
+    count, seconds, labels, before = 0, 0.0, set(), None
+    for event in events:
+        end_s = event.onset_s + event.duration_s
+        if before is not None and before[0] > event.onset_s + _NEARLY_S and event.duration_s:
+            count, seconds = count + 1, seconds + min(before[0], end_s) - event.onset_s
+            labels |= {before[1], event.text}
+        if before is None or end_s > before[0]:
+            before = end_s, event.text
+    if not count:
+        return ()
+    return (f"{OVERLAP_KIND}: {count} of {len(events)}, for {seconds:.6g} s "
+            f"({', '.join(sorted(labels))}); each gives its windows",)  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     return _run(arguments)
 
 
-@with_exit_code
-def _run(arguments: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """The command line."""
+    parser = CommandParser(
         prog="python -m dataset_scripts.annotated",
         description="Prepare a folder of recordings with labels for a task; or, with --config, "
         "several folders below one.",
+        examples=(
+            "python -m dataset_scripts.annotated --raw recordings --out data --task presses "
+            "--labels rest,press",
+        ),
     )
     add_writer_options(parser)
-    parser.add_argument("--task", help="the task's name: lower-case letters, digits, dashes")
-    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="options of several tasks")
-    parser.add_argument("--tasks", help="of --config only these, separated by commas")
-    parser.add_argument("--split-seed", type=int, help="of the shuffled people (default: 0)")
-    parser.add_argument("--subjects", nargs="+", default=(), help="use these subjects only")
+    add_option(parser, "--task", "the new one's name, of lower-case letters, digits, dashes; with "
+        "--config those of the file: several with commas, spaces or again (default: all)",
+        nargs="+")  # fmt: skip
+    add_option(parser, "--config", "of several tasks")
+    add_option(parser, "--split-seed", "shuffles the people (default: 0)")
+    add_option(parser, "--subjects", nargs="+", default=())
     add_options(parser)
-    given = parser.parse_args(arguments)
+    add_old_spellings(parser)
+    return parser
+
+
+@with_exit_code
+def _run(arguments: Sequence[str] | None) -> None:
+    given = build_parser().parse_args(arguments)
+    hush(given.quiet)
     for task, raw, options in _tasks(given):
         corpus = Annotated(raw, task, options, given.split_seed)
         print(f"{task}: {prepare_as_asked(corpus, given)}")
@@ -302,12 +368,12 @@ def _tasks(given: argparse.Namespace) -> list[tuple[str, Path, AnnotatedOptions]
     """Task, folder and options of everything that a command line asks for."""
     options = options_of(given)
     if given.config is None:
-        if not given.task or given.tasks:
-            raise ValueError("expected --task NAME, or --config FILE.yaml and maybe --tasks.")
-        return [(given.task, given.raw, options)]
-    if given.task or options != AnnotatedOptions():
-        raise ValueError("--config has the options of every task: leave --task and others out.")
-    wanted = given.tasks.split(",") if given.tasks else ()
+        if len(given.task or ()) != 1 or given.task == [ALL]:
+            raise ValueError("expected --task NAME, one, or --config FILE.yaml and maybe --tasks.")
+        return [(given.task[0], given.raw, options)]
+    if options != AnnotatedOptions():
+        raise ValueError("--config has the options of every task: leave them out here.")
+    wanted = given.task if given.task and given.task != [ALL] else ()
     return [
         (task, given.raw / (options.folder or task), options)
         for task, options in read_tasks(given.config, wanted).items()

@@ -1,4 +1,4 @@
-"""What :mod:`dataset_scripts.annotated` can be told: a dataclass, a command line, a YAML file."""
+"""What :mod:`.annotated` can be told: a dataclass, a command line, a YAML file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_mteeg.commands.shared_arguments import parse_rename
+from modeling_mteeg.commands.shared_arguments import MONTAGES, parse_rename, split_list
+from modeling_mteeg.dataset_scripts.renaming import checked_rename
 from modeling_mteeg.model.mains_notch import NotchHz, checked_notch, parse_notch
+from modeling_mteeg.settings.command_line import CommandParser
 from modeling_mteeg.settings.config_file import read_tree
 from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, setting
-
-from .renaming import checked_rename
+from modeling_mteeg.settings.vocabulary import add_option
 
 FROM_FILE = "file"
 """Instead of a montage: positions in an ``electrodes.tsv``, else in the recording's file."""
@@ -183,11 +184,11 @@ def _compiled(key: str, pattern: str) -> re.Pattern[str]:
 
 
 # fmt: off
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Any) -> None:
     """Declare every option; what is not given stays away from the namespace."""
     add = functools.partial(parser.add_argument, default=argparse.SUPPRESS)
-    names = lambda text: tuple(part.strip() for part in text.split(",") if part.strip())  # noqa: E731
-    add("--labels", type=names, metavar="A,B",
+    shared = functools.partial(add_option, parser, default=argparse.SUPPRESS)
+    add("--labels", type=_listed, metavar="A,B",
         help="classes in order, separated by commas; of two the second is the positive one")
     add("--labels-from", choices=("events", "table", "name"),
         help="events files or annotations (default), a table, or file names")
@@ -195,37 +196,40 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="class of whole recordings by name, such as '_1$=rest,_2$=task'; may be repeated")
     add("--event", dest="events", action="append", metavar="TEXT=LABEL",
         help="an event's description that stands for a class, such as T1=left; may be repeated")
-    add("--event-column", "--column", help="of BIDS events files (default: trial_type)")
-    add("--table", help="table of labels and subjects (default: labels.tsv)")
+    add("--event-column", help="of BIDS events files (default: trial_type)")
+    add("--label-table", dest="table", metavar="FILE",
+        help="table of labels and subjects (default: labels.tsv)")
     add("--label-column", help="of that table (default: label)")
-    add("--subject-from", metavar="WAY",
-        help="table, bids, folder, name, or a regular expression with one group")
+    shared("--subject-from", "table, bids, folder, name, or a regular expression with one group")
     add("--files", metavar="PATTERN", help="use these only, such as '*task-rest*'")
-    add("--window", type=float, metavar="S", help="seconds of a window")
-    add("--windows", choices=("auto", "cue", "inside"),
+    shared("--window")
+    add("--windows-by", dest="windows", choices=("auto", "cue", "inside"),
         help="one from the cue, or consecutive ones inside the event (default: by its length)")
-    add("--offset", type=float, metavar="S", help="seconds from onset to window")
-    add("--channels", type=names, metavar="C3,CZ",
-        help="default: all electrodes that every recording has")
+    shared("--offset")
+    shared("--channels", "(default: all electrodes that every recording has)", type=_listed)
     add("--keep-bad-channels", action="store_true",
         help="use channels that are marked bad in a header or in channels.tsv")
     add("--bids", action="store_true",
         help="a BIDS dataset: only files named sub-..._eeg.* are recordings")
     for name in ("bids-task", "session", "run"):
-        add(f"--{name}", type=names, metavar="A,B", help=f"only this {name} by BIDS names")
-    add("--interpolate", nargs="?", const=FROM_FILE, metavar="MONTAGE",
-        help="make the channels that a recording lacks from the others, by the positions in "
-        "electrodes.tsv or its file, or those of a standard montage of MNE")
+        add(f"--{name}", type=_listed, metavar="A,B", help=f"only this {name} by BIDS names")
+    shared("--interpolate", MONTAGES, nargs="?", const=FROM_FILE)
     add("--cut-before-filter", action="store_true",
         help="filter every annotated piece alone: for files that are trials end to end")
-    add("--constant", choices=("leave-out", "keep"),
-        help="windows in which channels stay at one value for half or more (default: leave-out)")
-    for name, usual in (("highpass", "0.1"), ("lowpass", "75")):
-        add(f"--{name}", type=_hz, metavar="HZ", help=f"Hz, or none (default: {usual})")
-    add("--notch", type=_notch, metavar="HZ",
-        help="mains frequency in Hz, several such as 50,60, or none (default: 50)")
-    for name in ("corpus", "license", "description"):
-        add(f"--{name}", help="for the cards")
+    shared("--constant", "(default: leave-out)", choices=("leave-out", "keep"))
+    shared("--highpass", "or none (default: 0.1)", type=_hz)
+    add("--lowpass", type=_hz, metavar="HZ", help="Hz, or none (default: 75)")
+    shared("--notch", "or none (default: 50)", type=_notch)
+    add("--corpus-name", dest="corpus", metavar="NAME", help="of the corpus, for the cards")
+    for name in ("license", "description"):
+        add(f"--{name}", help=f"{name} of the corpus, for the cards")
+
+
+def add_old_spellings(parser: CommandParser) -> None:
+    """Let the options that have new names go by their earlier ones, too."""
+    for old, new in (("--column", "--event-column"), ("--table", "--label-table"),
+                     ("--windows", "--windows-by"), ("--corpus", "--corpus-name")):
+        parser.old_spelling(old, new)
 # fmt: on
 
 
@@ -245,6 +249,10 @@ def options_of(arguments: argparse.Namespace) -> AnnotatedOptions:
     if "rename" in given:  # a list of words
         given["rename"] = parse_rename(given["rename"])
     return AnnotatedOptions(**given)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(split_list(text) or ())
 
 
 def _hz(text: str) -> float | None:

@@ -28,7 +28,8 @@ class Bar(tqdm):
         super().__init__(iterable, disable=None if progress else True, **options)
         self._tells = progress and self.disable  # tqdm found that output is no terminal
         self._name, self._unit = options.get("desc", ""), options.get("unit", "")
-        self._told = time.monotonic()
+        self._scaled, self._first = options.get("unit_scale", False), self.n
+        self._told = self._began = time.monotonic()
 
     def __iter__(self) -> Iterator[Any]:
         if not self._tells:
@@ -46,9 +47,16 @@ class Bar(tqdm):
         now = time.monotonic()
         if now - self._told >= _TELL_EVERY_S:
             self._told = now
-            print(f"{self._name}: {_short(self.n)} of {_short(self.total)} {self._unit}".rstrip(),
-                  file=sys.stderr, flush=True)  # fmt: skip
+            print(f"{self._name}: {self._so_far(now)}".rstrip(), file=sys.stderr, flush=True)
         return None
+
+    def _so_far(self, now: float) -> str:
+        """How much of all; of bytes and the like the rate, too."""
+        if not self._scaled:
+            return f"{_short(self.n)} of {_short(self.total)} {self._unit}"
+        rate = (self.n - self._first) / max(now - self._began, 1e-9)
+        done, total, rate = (self.format_sizeof(max(n, 0)) for n in (self.n, self.total, rate))
+        return f"{done}{self._unit} of {total}{self._unit}, {rate}{self._unit}/s"
 
 
 def _short(number: float) -> str:

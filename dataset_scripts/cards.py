@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from modeling_mteeg._shown_text import shown, unmarked
+from modeling_mteeg.dataset_scripts.corpus import Corpus
+from modeling_mteeg.dataset_scripts.report import Outcome, counts_table
+from modeling_mteeg.dataset_scripts.splits import SPLITS
 from modeling_mteeg.model.mains_notch import notch_text
 from modeling_mteeg.model.task_card import TaskCard
-
-from .corpus import Corpus
-from .report import Outcome, counts_table
-from .splits import SPLITS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 STORED = {
@@ -58,17 +58,17 @@ def dataset_card(
         Markdown.
     """
     sections = [
-        f"# {_title(card)}",
+        f"# {unmarked(_title(card))}",
         _origin(corpus, card),
         *([f"{corpus.recorded}"] if corpus.recorded and not card.simulated else []),
         "## Task",
-        card.description,
-        f"Classes, in the order of their numbers: {', '.join(card.labels)}.",
+        unmarked(card.description),
+        f"Classes, in the order of their numbers: {unmarked(', '.join(card.labels))}.",
         "## Data",
         *_data(corpus, card, used, dtype),
         "## Splits",
         *_splits(corpus, card, used, manifest, leaks),
-        *(["Notes:\n\n" + _list(notes)] if notes else []),
+        *(["Notes:\n\n" + _list(map(unmarked, notes))] if notes else []),
         "## Load",
         _load(corpus, card),
         "## Citation",
@@ -78,7 +78,7 @@ def dataset_card(
                   else " Do not try to find out who was recorded."),
     ]  # fmt: skip
     body = "\n\n".join(_wrap(section) for section in sections)
-    return f"---\n{card_header(corpus, card, used)}\n---\n\n{body}\n"
+    return f"---\n{card_header(corpus, card, used)}\n---\n\n{shown(body)}\n"
 
 
 def card_header(corpus: Corpus, card: TaskCard, used: Sequence[Outcome]) -> str:
@@ -127,7 +127,8 @@ def _origin(corpus: Corpus, card: TaskCard) -> str:
         else " Do not publish this folder: nothing says that the licence allows it."
     )
     where = f" ({corpus.homepage})" if corpus.homepage else ""
-    return f"Prepared from {card.corpus}{where}. Licence: {card.license}{terms}.{shared}"
+    name, license = unmarked(card.corpus), unmarked(card.license)
+    return f"Prepared from {name}{where}. Licence: {license}{terms}.{shared}"
 
 
 def _data(corpus: Corpus, card: TaskCard, used: Sequence[Outcome], dtype: str) -> list[str]:
@@ -176,7 +177,7 @@ def _splits(
         _people(card, used),
         f"Split: {manifest['rule']} ({rule}). Manifest in `splits.json`, hash "
         f"`{manifest['hash']}`.",
-        f"Subjects shared between splits:\n\n{_list(leaks or ['none'])}",
+        f"Subjects shared between splits:\n\n{_list(map(unmarked, leaks or ['none']))}",
     ]
 
 
@@ -221,7 +222,7 @@ def _citation(corpus: Corpus, card: TaskCard) -> str:
     return f"{purpose}\n\n{_list(corpus.references)}"
 
 
-def _list(items: Sequence[str]) -> str:
+def _list(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 

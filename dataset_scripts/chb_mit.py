@@ -9,14 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.chb_summary import read_summary, remarks, stated_rate_hz
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.completeness import names_missing, number_differs
+from modeling_mteeg.dataset_scripts.corpus import (
+    Corpus,
+    Recorded,
+    Recording,
+    Segment,
+    windows_in_order,
+)
+from modeling_mteeg.dataset_scripts.downloads.database import Database
+from modeling_mteeg.dataset_scripts.part_spans import Span, part_by_part
+from modeling_mteeg.dataset_scripts.reading import RecordingError, load_edf
 from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .completeness import names_missing, number_differs
-from .corpus import Corpus, Recorded, Recording, Segment, windows_in_order
-from .part_spans import Span, part_by_part
-from .reading import RecordingError, load_edf
 
 CARD = TaskCard(
     name="chb-mit",
@@ -60,7 +67,7 @@ summaries name 676 of them) and 198 seizures."""
 _SUMMARY = re.compile(r"chb(\d{2})-summary\.txt")
 _NAME = re.compile(r"chb(\d{2})[a-z]?_.+")
 _BIOT_NAME = re.compile(r"chb\d{2}_(\d{2})")
-_SEIZURE = re.compile(r"Seizure(?: \d+)? (Start|End) Time:\s*(\d+)\s*sec", re.IGNORECASE)
+RATE_TOLERANCE = 1e-3
 
 
 class ChbMit(Corpus):
@@ -96,6 +103,14 @@ class ChbMit(Corpus):
 
     card = CARD
     homepage = "https://physionet.org/content/chbmit/1.0.0/"
+    database = Database(
+        "chbmit",
+        "1.0.0",
+        owner=r"(chb\d{2})/",
+        wanted=r"(chb\d{2})/(\1[a-z]?_.+\.edf|\1-summary\.txt)",
+        subject="chb{:02d}",
+        same_subject={f"chb{case:02d}": f"chb{one:02d}" for case, one in SAME_SUBJECT.items()},
+    )
     layout = "chbNN/*.edf and chbNN/chbNN-summary.txt"
     license_id = "odc-by"
     license_link = "https://opendatacommons.org/licenses/by/1-0/"
@@ -178,8 +193,16 @@ class ChbMit(Corpus):
         return lines + number_differs(what, SEIZURES, seizures_found)
 
     def load(self, recording: Recording) -> Recorded:
-        """The 16 derivations in microvolt."""
-        return load_edf(recording.path, CARD.channels, repeated=REPEATED, derive=True)
+        """The 16 derivations in microvolt, at the rate that the summary says."""
+        recorded = load_edf(recording.path, CARD.channels, repeated=REPEATED, derive=True)
+        summary = recording.companions[0]
+        stated_hz = stated_rate_hz(summary)
+        if stated_hz is not None and abs(recorded.rate_hz / stated_hz - 1) > RATE_TOLERANCE:
+            raise RecordingError(
+                f"{recording.path.name}: {recorded.rate_hz:g} Hz by its header, but "
+                f"{summary.name} says {stated_hz:g} Hz; download both again."
+            )
+        return recorded
 
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """Seizures with a stride of 1 s, the rest without overlap."""
@@ -208,27 +231,29 @@ class ChbMit(Corpus):
     def _seizures(self, recording: Recording, seconds: float) -> list[tuple[int, int]]:
         """Start and end in seconds of every seizure of a recording of that length."""
         summary = recording.companions[0]
-        seizures = read_summary(summary).get(recording.path.name)
-        if seizures is None and recording.path.name in UNNAMED:
+        found = read_summary(summary).get(recording.path.name)
+        for remark in remarks(summary, recording.path.name):
+            warnings.warn(remark, RecordingWarning, stacklevel=2)
+        if found is None and recording.path.name in UNNAMED:
             warnings.warn(
                 f"{summary.name} does not name the file, which is taken as free of seizures: "
                 f"{recording.path.name}",
                 RecordingWarning,
                 stacklevel=2,
             )
-            seizures = []
-        if seizures is None:
+            found = []
+        if found is None:
             raise RecordingError(
                 f"{recording.path.name}: not named in {summary.name}, so its seizures are unknown; "
                 "download both again."
             )
-        last = max((end for _, end in seizures), default=0)
+        last = max((end for _, end in found), default=0)
         if last > seconds + 1:
             raise RecordingError(
                 f"{recording.path.name}: {seconds:g} s long, but {summary.name} has a seizure to "
                 f"{last} s; the file is incomplete."
             )
-        return seizures
+        return found
 
     def _cut(
         self, seizures_s: Sequence[tuple[float, float]], samples: int
@@ -310,43 +335,6 @@ def cut_as_biot(
             else:
                 result.append(Segment(start, "seizure"))
     return sorted(result, key=lambda segment: segment.start), left_out
-
-
-def read_summary(path: Path) -> dict[str, list[tuple[int, int]]]:
-    """Seizures of every file of a case.
-
-    Parameters
-    ----------
-    path : Path
-        ``chbNN-summary.txt``; both ``Seizure Start Time:`` and ``Seizure 1 Start Time:`` occur,
-        and case 24 gives no times of its files.
-
-    Returns
-    -------
-    dict
-        File name to (start, end) of its seizures in seconds, in order.
-
-    Raises
-    ------
-    RecordingError
-        The number of seizures differs from the one stated, or a start has no end.
-    """
-    result: dict[str, list[tuple[int, int]]] = {}
-    for block in re.split(r"^File Name:", path.read_text("utf-8", "replace"), flags=re.M)[1:]:
-        name = block.split("\n", 1)[0].strip()
-        times: dict[str, list[int]] = {"start": [], "end": []}
-        for kind, seconds in _SEIZURE.findall(block):
-            times[kind.lower()].append(int(seconds))
-        stated = re.search(r"Number of Seizures in File:\s*(\d+)", block)
-        counts = {len(times["start"]), len(times["end"]), int(stated[1]) if stated else -1}
-        seizures = sorted(zip(times["start"], times["end"], strict=False))
-        if len(counts) > 1 or any(end <= start for start, end in seizures):
-            raise RecordingError(
-                f"{path.name}: {name}: expected {stated[1] if stated else 'a number of'} seizures "
-                f"with start and end, found starts {times['start']} and ends {times['end']}."
-            )
-        result[name] = seizures
-    return result
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a download lacks, said by name before any work and in the dataset card.
 
-Each corpus knows what a whole download holds (:meth:`~dataset_scripts.corpus.Corpus.missing`); here
+Each corpus knows what a whole download holds (:meth:`~.corpus.Corpus.missing`); here
 is what they share.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .corpus import Corpus, Recording
-    from .settings import Settings
+    from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+    from modeling_mteeg.dataset_scripts.settings import Settings
 
 SHOWN = 12
 """Names that a sentence gives before it says how many more there are."""

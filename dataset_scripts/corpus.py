@@ -16,14 +16,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from modeling_mteeg.evaluation import check_metrics
-from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
-from modeling_mteeg.model.recording_headers import RecordingWarning
-from modeling_mteeg.model.task_card import TaskCard
-
-from .part_spans import Span, part_by_part, placed, span_of
-from .reading import RecordingError, edf_duration_s, load_edf
-from .recording import (  # noqa: F401  (a corpus's file takes them all from here)
+from modeling_mteeg.dataset_scripts.downloads.database import Database
+from modeling_mteeg.dataset_scripts.part_spans import Span, part_by_part, placed, span_of
+from modeling_mteeg.dataset_scripts.reading import RecordingError, edf_duration_s, load_edf
+from modeling_mteeg.dataset_scripts.recording import (  # noqa: F401  (a corpus's file takes them all from here)
     Reading,
     Recorded,
     Recording,
@@ -33,16 +29,25 @@ from .recording import (  # noqa: F401  (a corpus's file takes them all from her
     visible_files,
     windows_in_order,
 )
-from .renaming import channels_renamed, checked_rename
-from .simulation_file import SIMULATED_FILE, read_simulation  # noqa: F401
-from .soundness import check_amplitude, check_mains, check_raw_signal, codes_of
-from .unsound import sound_windows
+from modeling_mteeg.dataset_scripts.renaming import channels_renamed, checked_rename
+from modeling_mteeg.dataset_scripts.simulation_file import SIMULATED_FILE, read_simulation  # noqa: F401
+from modeling_mteeg.dataset_scripts.soundness import (
+    check_amplitude,
+    check_mains,
+    check_raw_signal,
+    codes_of,
+)
+from modeling_mteeg.dataset_scripts.unsound import sound_windows
+from modeling_mteeg.evaluation import check_metrics
+from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
+from modeling_mteeg.model.recording_headers import RecordingWarning
+from modeling_mteeg.model.task_card import TaskCard
 
 
 class Corpus:
     """Base class of all corpora; docs/new_corpus.md shows how to write one.
 
-    A subclass gives a task :attr:`card`, :attr:`homepage` and :attr:`layout`, and says
+    A subclass gives a task ``card``, ``homepage`` and :attr:`layout`, and says
 
     * in :meth:`describe`, whom a file is of, and whether it is used;
     * in :meth:`assign`, which split each belongs to;
@@ -74,6 +79,8 @@ class Corpus:
 
     card: ClassVar[TaskCard]
     homepage: ClassVar[str] = ""
+    database: ClassVar[Database | None] = None
+    """Where ``--download`` has it from, and what of it."""
     layout: ClassVar[str] = ""
     """Where the recordings are expected below the raw folder, for messages."""
     license_id: ClassVar[str] = "other"
@@ -82,7 +89,7 @@ class Corpus:
     """Address of the licence or of the terms."""
     redistributable: ClassVar[bool] = False
     """Whether the licence lets anybody publish what is made of the corpus: without it the result
-    is never pushed (:mod:`dataset_scripts.push`)."""
+    is never pushed (``dataset_scripts.push``)."""
     recorded: ClassVar[str] = ""
     """Who was recorded, where and how, for the dataset card."""
     references: ClassVar[tuple[str, ...]] = ()
@@ -94,7 +101,7 @@ class Corpus:
     protocols: ClassVar[dict[str, str]] = {"default": "as its class says"}
     """Ways to label, cut and split, by name; the first is used where nobody asks for another."""
     protocol_cards: ClassVar[dict[str, TaskCard]] = {}
-    """Cards of the protocols whose classes are not those of :attr:`card`."""
+    """Cards of the protocols whose classes are not those of ``card``."""
     seeded_protocols: ClassVar[tuple[str, ...]] = ()
     """Protocols whose split is a shuffle: ``split_seed`` decides it."""
     splits: ClassVar[tuple[str, ...]] = ("protocol",)
@@ -121,9 +128,10 @@ class Corpus:
     ) -> None:
         self.raw = Path(raw)
         if not self.raw.is_dir():
+            how = f"{self.homepage}{', or the option --download' if self.database else ''}"
             raise FileNotFoundError(
                 f"{self.card.name}: the raw folder {self.raw} does not exist. Download the corpus "
-                f"({self.homepage}) and pass the folder that holds {self.layout}."
+                f"({how}) and pass the folder that holds {self.layout}."
             )
         check_metrics([self.card])
         protocol = next(iter(self.protocols)) if protocol is None else protocol
@@ -268,8 +276,9 @@ class Corpus:
                 reading = self.read_windows(recording)
         if self.rename and not renaming.asked:
             raise RecordingError(
-                f"{self.card.name} reads its files by other means than dataset_scripts.reading, so "
-                "channels cannot be renamed (--rename); rename them in its load."
+                f"{self.card.name} reads its files by other means than "
+                "modeling_mteeg.dataset_scripts.reading, so channels cannot be renamed (--rename); "
+                "rename them in its load."
             )
         filters_left_out = preprocessing_info(reading.rate_hz, *self._settings()).left_out
         odd = reading.warnings + renaming.warnings() + recording_warnings(caught)
@@ -354,7 +363,7 @@ class Corpus:
     def _sound(
         self, recorded: Recorded, segments: Sequence[Segment], left_out: Counter[str]
     ) -> tuple[list[Segment], tuple[str, ...]]:
-        """See :func:`dataset_scripts.unsound.sound_windows`."""
+        """See :func:`modeling_mteeg.dataset_scripts.unsound.sound_windows`."""
         leave_out = self.constant == "leave-out"
         return sound_windows(recorded, segments, left_out, self.card, leave_out)
 

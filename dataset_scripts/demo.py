@@ -6,16 +6,19 @@ real corpora. Results on these recordings say nothing about performance on real 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .bars import Bar
-from .corpus import SIMULATED_FILE
-from .provenance import file_times, write_checksums
-from .simulator import PLANS, SIZES, VERSION
+from modeling_mteeg._ending import command, hush
+from modeling_mteeg.dataset_scripts.bars import Bar
+from modeling_mteeg.dataset_scripts.corpus import SIMULATED_FILE
+from modeling_mteeg.dataset_scripts.provenance import file_times, write_checksums
+from modeling_mteeg.dataset_scripts.simulator import PLANS, SIZES, VERSION
+from modeling_mteeg.settings.command_line import ALL, CommandParser, Place
+from modeling_mteeg.settings.disk_faults import of_the_disk
+from modeling_mteeg.settings.vocabulary import add_option
 
 TASKS = tuple(PLANS)
 MARKER = SIMULATED_FILE
@@ -131,19 +134,41 @@ def _write_marker(folder: Path, settings: dict[str, Any], complete: bool) -> Non
     (folder / MARKER).write_text(text, "ascii", newline="\n")
 
 
+def build_parser() -> CommandParser:
+    """The command line."""
+    parser = CommandParser(
+        prog="python -m dataset_scripts.demo",
+        description=__doc__.partition("\n\n")[0],
+        examples=("python -m dataset_scripts.demo --out raw --task tuab,sleep-edf --size small",),
+    )
+    add_option(parser, "--out", "simulated recordings, OUT/<task>: a folder", required=True,
+        type=Place(folder=True, kind=Path))  # fmt: skip
+    add_option(parser, "--seeds", "one; equal seeds give equal files (default: 0)", default=[0])
+    add_option(parser, "--task", "to simulate; several with commas, spaces or again (default: "
+        "all six)", nargs="+", default=[ALL])  # fmt: skip
+    parser.add_argument("--subjects-each", dest="subjects", type=int, metavar="N",
+        help="how many subjects a corpus has (default: by size)")  # fmt: skip
+    parser.old_spelling("--subjects", "--subjects-each")
+    parser.add_argument("--size", choices=SIZES, default="demo", help="of the corpora (demo)")
+    add_option(parser, "--quiet")
+    return parser
+
+
+@command("the same command writes again what is not complete")
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m dataset_scripts.demo --out FOLDER``."""
-    parser = argparse.ArgumentParser(prog="python -m dataset_scripts.demo", description=__doc__)
-    parser.add_argument("--out", required=True, type=Path, help="folder for the six corpora")
-    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK")
-    parser.add_argument("--subjects", type=int, help="subjects per corpus (default: by size)")
-    parser.add_argument("--size", choices=SIZES, default="demo")
+    parser = build_parser()
     options = parser.parse_args(arguments)
-    tasks = [task for entry in options.tasks for task in entry.split(",") if task]
+    hush(options.quiet)
+    seed = options.seeds[0]
+    if len(options.seeds) != 1 or isinstance(seed, str):
+        parser.error(f"--seeds: expected one whole number, found {options.seeds}")
+    tasks = list(TASKS) if options.task == [ALL] else options.task
     try:
-        simulate(options.out, options.seed, tasks, options.size, options.subjects)
+        simulate(options.out, seed, tasks, options.size, options.subjects)
     except (ValueError, FileExistsError) as error:
+        if of_the_disk(error):
+            raise
         parser.error(str(error))
     for task in tasks:
         print(f"{task:13s} {folder_bytes(options.out / task) / 1e6:6.1f} MB  {options.out / task}")

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modeling_mteeg.data import load_corpus, read_manifest
-
-from .demo import simulate
-from .prepare import prepare_corpora
-from .simulator.unlabelled import simulate_unlabelled
-from .unlabelled import prepare_unlabelled
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.prepare import prepare_corpora
+from modeling_mteeg.dataset_scripts.simulator.unlabelled import simulate_unlabelled
+from modeling_mteeg.dataset_scripts.unlabelled import prepare_unlabelled
 
 
 def simulated_corpora(raw: Path, data: Path, tasks: Sequence[str], size: str = "demo") -> None:
@@ -25,7 +24,7 @@ def simulated_corpora(raw: Path, data: Path, tasks: Sequence[str], size: str = "
     tasks : sequence of str
         Those of the paper.
     size : str
-        Of the simulation, see :func:`dataset_scripts.demo.simulate`.
+        Of the simulation, see ``dataset_scripts.demo.simulate``.
     """
     missing = [task for task in tasks if not _is_whole(data / task)]
     if missing:

@@ -2,7 +2,7 @@
 
 A copy counts its subject double, and may put the same windows into two splits, so only the first is
 used; the other is skipped with the reason. (Two files of one name:
-:func:`~dataset_scripts.corpus.mark_repeated`.)
+:func:`~modeling_mteeg.dataset_scripts.corpus.mark_repeated`.)
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
+from modeling_mteeg.dataset_scripts.corpus import Recording
+from modeling_mteeg.dataset_scripts.sources import sha256_of_file
 from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
-
-from .corpus import Recording
-from .sources import sha256_of_file
 
 NAMES_BYTES = 256
 """The fixed part of an EDF header holds names and dates; a copy may differ in them alone."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, Segment, windows_in_order
+from modeling_mteeg.dataset_scripts.downloads.database import Database
+from modeling_mteeg.dataset_scripts.splits import assign_in_order
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .corpus import Corpus, Recording, Segment, windows_in_order
-from .splits import assign_in_order
 
 CARD = TaskCard(
     name="eegmat",
@@ -25,6 +25,7 @@ CARD = TaskCard(
     corpus="EEG During Mental Arithmetic Tasks 1.0.0 (PhysioNet)",
     license="Open Data Commons Attribution License 1.0 (ODC-BY)",
     description="Does the person rest, or subtract two-digit numbers from a four-digit one?",
+    label_of="recording",
 )
 _NAME = re.compile(r"Subject(\d{2})_([12])")
 
@@ -38,6 +39,13 @@ class Eegmat(Corpus):
 
     card = CARD
     homepage = "https://physionet.org/content/eegmat/1.0.0/"
+    database = Database(
+        "eegmat",
+        "1.0.0",
+        owner=r"Subject(\d{2})_[12]\.",
+        wanted=r"Subject\d{2}_[12]\.edf",
+        subject="{:02d}",
+    )
     layout = "Subject00_1.edf, Subject00_2.edf ... Subject35_2.edf"
     license_id, license_link = "odc-by", "https://opendatacommons.org/licenses/by/1-0/"
     redistributable = True

@@ -2,21 +2,22 @@
 
 python -m dataset_scripts.exclusions --raw tuab=DOWNLOAD --raw tuev=DOWNLOAD --out exclusions.json
 
-:mod:`dataset_scripts.unlabelled.excluded` reads it.
+:mod:`modeling_mteeg.dataset_scripts.unlabelled.excluded` reads it.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .bars import Bar
-from .command import with_exit_code
-from .corpus import Corpus, Recording
-from .registry import corpus_class
-from .unlabelled.digests import digest_of
-from .unlabelled.excluded import Entry, Exclusions
+from modeling_mteeg._ending import command, hush
+from modeling_mteeg.dataset_scripts.bars import Bar
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+from modeling_mteeg.dataset_scripts.registry import corpus_class
+from modeling_mteeg.dataset_scripts.unlabelled.digests import digest_of
+from modeling_mteeg.dataset_scripts.unlabelled.excluded import Entry, Exclusions
+from modeling_mteeg.settings.command_line import CommandParser, Place
+from modeling_mteeg.settings.vocabulary import add_option
 
 
 def test_recordings(raw: Mapping[str, str | Path], progress: bool = True) -> Exclusions:
@@ -66,16 +67,29 @@ def _tested(corpus: Corpus) -> dict[str, Recording]:
     return {recording.key: recording for recording in wanted if recording.key in tested}
 
 
-@with_exit_code
+def build_parser() -> CommandParser:
+    """The command line."""
+    parser = CommandParser(
+        prog="python -m dataset_scripts.exclusions",
+        description=__doc__.partition("\n")[0],
+        examples=(
+            "python -m dataset_scripts.exclusions --raw tuab=TUAB --raw tuev=TUEV --out tuh.json",
+        ),
+    )
+    add_option(parser, "--raw", "of a downstream corpus; may be repeated", action="append",
+        type=str, metavar="TASK=FOLDER", required=True)  # fmt: skip
+    add_option(parser, "--out", "the list, in a file (.json)", required=True,
+        type=Place(".json", kind=Path))  # fmt: skip
+    add_option(parser, "--overwrite", "the list")
+    add_option(parser, "--quiet")
+    return parser
+
+
+@command(errors=(ValueError, OSError))
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m dataset_scripts.exclusions",
-                                     description=__doc__.partition("\n")[0])  # fmt: skip
-    parser.add_argument("--raw", action="append", required=True, metavar="TASK=FOLDER",
-                        help="a downstream corpus and the folder of its download")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="the list, a JSON file")
-    parser.add_argument("--overwrite", action="store_true", help="replace the list --out holds")
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
+    hush(options.quiet)
     if options.out.exists() and not options.overwrite:
         raise FileExistsError(f"{options.out} exists: choose another --out, or --overwrite.")
     pairs = [text.partition("=") for text in options.raw]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from modeling_mteeg.dataset_scripts.annotated_options import FROM_FILE
+from modeling_mteeg.dataset_scripts.reading import warning_of
+from modeling_mteeg.dataset_scripts.recording import Recorded
+from modeling_mteeg.dataset_scripts.renaming import taken_names
 from modeling_mteeg.model.channel_choice import choose_channels, read_channels
 from modeling_mteeg.model.findings import REFUSE
 from modeling_mteeg.model.record_parts import Part
@@ -17,11 +21,6 @@ from modeling_mteeg.model.signal_checks import unit_factor
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.recordings.block_reader import open_recording
 from modeling_mteeg.recordings.interpolation import open_for_tasks
-
-from .annotated_options import FROM_FILE
-from .reading import warning_of
-from .recording import Recorded
-from .renaming import taken_names
 
 
 def load_interpolated(path: Path, card: TaskCard, montage: str) -> Recorded:

@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modeling_mteeg.dataset_scripts.annotated_options import AnnotatedOptions
+from modeling_mteeg.dataset_scripts.opening import EDF, open_recording
+from modeling_mteeg.dataset_scripts.reading import guarded
 from modeling_mteeg.model.bids_sidecars import read_table
 from modeling_mteeg.model.edf_annotations import Mark, read_edf_marks
-from modeling_mteeg.model.recording_headers import read_edf_header
+from modeling_mteeg.model.label_numbers import MOST_S, shown
+from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 from modeling_mteeg.recordings.bids_events import events_file, read_events_file, with_pauses
-
-from .annotated_options import AnnotatedOptions
-from .opening import EDF, open_recording
-from .reading import guarded
 
 _BIDS_SUBJECT_COLUMNS = ("participant_id", "subject", "subject_id")
 
@@ -50,7 +50,14 @@ def read_events(path: Path, column: str) -> list[Event]:
     if path.suffix.lower() in EDF:
         header = read_edf_header(path)
         return guarded(lambda file: read_edf_marks(file, header), path)
-    return list(open_recording(path, "labelled").marks)
+    marks = list(open_recording(path, "labelled").marks)
+    for mark in marks:
+        if not (abs(mark.onset_s) <= MOST_S and 0 <= mark.duration_s <= MOST_S):
+            raise RecordingError(
+                f"{path.name}: annotation {shown(mark.text)}: expected seconds, found "
+                f"{mark.onset_s:g} for {mark.duration_s:g} s; mend it."
+            )
+    return marks
 
 
 class LabelTable:

@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from modeling_mteeg.settings.disk_faults import writing
+from modeling_mteeg.settings.folder_lock import held
+
 
 class PreparationError(RuntimeError):
     """A preparation that ended without its dataset; what was done is kept for the next start."""
@@ -15,8 +18,9 @@ class PreparationError(RuntimeError):
 def write_whole(path: Path, text: str) -> None:
     """Write a text so that a kill leaves the file whole, as it was, or not there."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
+    with writing(path):
+        temporary.write_text(text, "utf-8")
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
@@ -28,20 +32,12 @@ def locked(folder: Path, name: str) -> Iterator[None]:
     PreparationError
         Another process holds it.
     """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{name}.lock"
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise PreparationError(
-            f"{folder / name}: another process is preparing it now (it holds {path}). Wait until "
-            "it has ended, or choose another --out; to work on one corpus in several jobs, give "
-            "each its own --shard."
-        ) from error
-    try:
+    with held(path) as mine:
+        if not mine:
+            raise PreparationError(
+                f"{folder / name}: another process is preparing it now (it holds {path}). Wait "
+                "until it has ended, or choose another --out; to work on one corpus in several "
+                "jobs, give each its own --shard."
+            )
         yield
-    finally:
-        lock.release()

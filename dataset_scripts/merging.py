@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from modeling_mteeg.data import write_index
-
-from .cards import dataset_card
-from .corpus import Corpus
-from .provenance import source_of
-from .renaming import unused_note
-from .report import Outcome, count_differences, print_result
-from .soundness import rate_notes, warning_notes
-from .splits import SPLITS, check_filled, sha256_of, shared_subjects
+from modeling_mteeg.dataset_scripts.cards import dataset_card
+from modeling_mteeg.dataset_scripts.corpus import Corpus
+from modeling_mteeg.dataset_scripts.provenance import source_of
+from modeling_mteeg.dataset_scripts.renaming import unused_note
+from modeling_mteeg.dataset_scripts.report import Outcome, count_differences, print_result
+from modeling_mteeg.dataset_scripts.soundness import rate_notes, warning_notes
+from modeling_mteeg.dataset_scripts.splits import SPLITS, check_filled, sha256_of, shared_subjects
 
 SPLITS_FILE = "splits.json"
 PUBLISHED, REPLACED = "published", "replaced"
@@ -47,8 +46,12 @@ def merge(
     manifest: dict[str, Any],
     parts: Mapping[str, Path],
     final: Path,
+    remedies: Sequence[str],
 ) -> None:
-    """Save the splits as an indexed ``DatasetDict``; parts (by key) are never held in memory."""
+    """Save the splits as an indexed ``DatasetDict``; parts (by key) are never held in memory.
+
+    ``remedies`` are said where a split has nothing in it.
+    """
     import datasets
 
     pieces: dict[str, list[Any]] = {split: [] for split in SPLITS}
@@ -60,7 +63,7 @@ def merge(
             if len(rows):
                 pieces[split].append(part.select(rows))
     counts = {split: sum(map(len, pieces[split])) for split in SPLITS}
-    check_filled(corpus.card.name, counts, ["The report names the recordings that are missing."])
+    check_filled(corpus.card.name, counts, remedies)
     quiet = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:

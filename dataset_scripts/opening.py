@@ -9,10 +9,12 @@ from typing import Any
 
 from modeling_mteeg.model.bids_channels import reasons_by_table
 from modeling_mteeg.model.channels import clean_name
+from modeling_mteeg.model.cnt_header import read_cnt_header
 from modeling_mteeg.model.file_choice import is_ant
+from modeling_mteeg.model.file_faults import blamed_on
 from modeling_mteeg.model.findings import REFUSE, Finding
 from modeling_mteeg.model.recording_files import open_file
-from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_header, read_edf_header
+from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 from modeling_mteeg.model.recording_sources import Source, open_source
 
 EDF = (".edf", ".bdf")
@@ -60,21 +62,19 @@ def refused_or_given(
     With ``keep_bad``, channels that the file or its BIDS table marks bad are among the others, and
     a finding names them.
     """
-    name = recording.name if isinstance(recording, Path) else "recording"
+    path = recording if isinstance(recording, Path) else Path("recording")
     try:
-        if keep_bad and isinstance(recording, Path):
-            source = _with_bad(recording, wanted)
-        else:
-            source = open_source(recording, unit, preload=False, wanted=wanted)
+        with blamed_on(path, ValueError, FileNotFoundError):
+            if keep_bad and isinstance(recording, Path):
+                source = _with_bad(recording, wanted)
+            else:
+                source = open_source(recording, unit, preload=False, wanted=wanted)
     except RecordingError:
         raise
     except (ValueError, FileNotFoundError) as error:
         raise RecordingError(str(error)) from error
-    except Exception as error:  # a damaged file makes MNE's readers raise whatever they meet
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise RecordingError(f"{name}: cannot be read ({reason}); download it again.") from error
     if source.cut:
-        raise RecordingError(f"{name}: expected a continuous recording, found epochs.")
+        raise RecordingError(f"{path.name}: expected a continuous recording, found epochs.")
     for finding in source.findings:
         if finding.policy(use) == REFUSE:
             raise RecordingError(str(finding))

@@ -6,9 +6,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from modeling_mteeg.dataset_scripts.recording import Segment
 from modeling_mteeg.model.record_parts import Part
-
-from .recording import Segment
 
 OVER_A_JOINT = "over a joint of two parts, or in a gap"
 TWICE = "in parts whose times overlap"

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modeling_mteeg.data import encode_window, window_features
+from modeling_mteeg.dataset_scripts.bars import Bar
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Reading, Recording, Segment
+from modeling_mteeg.dataset_scripts.locking import write_whole
+from modeling_mteeg.dataset_scripts.processes import run_each
+from modeling_mteeg.dataset_scripts.reading import RecordingError
+from modeling_mteeg.dataset_scripts.report import Outcome, expected
+from modeling_mteeg.dataset_scripts.sources import Source, changed_ns, content_digest, differences
+from modeling_mteeg.model.file_faults import blamed_on
 from modeling_mteeg.model.task_card import TaskCard
-
-from .bars import Bar
-from .corpus import Corpus, Recording, Segment
-from .locking import write_whole
-from .processes import run_each
-from .reading import RecordingError
-from .report import Outcome
-from .sources import Source, changed_ns, content_digest, differences
+from modeling_mteeg.settings.disk_faults import writing
 
 ROWS_PER_BATCH = 256
 BAR_FORMAT = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of EEG [{elapsed}<{remaining}, {rate_noinv_fmt}]"
@@ -34,17 +36,19 @@ Job = tuple[Corpus, Recording, Path, str, str, list[Source]]
 
 def write_parts(jobs: Sequence[Job], num_proc: int, progress: bool) -> list[Outcome]:
     """Write the parts that are missing; an outcome for every recording."""
-    hours = {recording.key: corpus.duration_s(recording) / 3600 for corpus, recording, *_ in jobs}
+    hours = {recording.key: expected(corpus.duration_s, recording) / 3600
+             for corpus, recording, *_ in jobs}  # fmt: skip
     name = jobs[0][0].card.name if jobs else ""
-    outcomes = []
-    with Bar(
+    outcomes, written = [], run_each(write_part, jobs, num_proc)
+    bar = Bar(
         total=sum(hours.values()) + 1e-9,  # a sum in another order may be a bit larger
         desc=name,
         unit="h",
         bar_format=BAR_FORMAT,
         progress=progress,
-    ) as bar:
-        for outcome in run_each(write_part, jobs, num_proc):
+    )
+    with bar, closing(written):
+        for outcome in written:
             outcomes.append(outcome)
             bar.update(hours[outcome.recording.key])
             if outcome.status == "skipped" and progress:
@@ -152,7 +156,8 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
     """Write one Arrow file; returns the fields of its :class:`Outcome`."""
     from datasets.arrow_writer import ArrowWriter
 
-    reading = corpus.read(recording)
+    with blamed_on(recording.path):
+        reading = corpus.read(recording)
     card = corpus.card
     labels, units = [], []
     temporary = part.with_suffix(f".arrow.{os.getpid()}")
@@ -160,13 +165,14 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
     with ArrowWriter(
         features=features, path=str(temporary), writer_batch_size=ROWS_PER_BATCH
     ) as writer:
-        for segment, signal in reading.windows:
-            # Nothing in a row is left to encode.
-            writer.write(encode_row(card, recording, segment, signal, dtype))
+        for segment, row in _rows(card, recording, reading, dtype):
+            with writing(part):
+                writer.write(row)  # nothing in it is left to encode
             labels.append(segment.label)
             units.append(unit_of(recording, segment))
-        writer.finalize()
-    os.replace(temporary, part)
+        with writing(part):
+            writer.finalize()
+            os.replace(temporary, part)
     return {
         "status": "used",
         "seconds": reading.seconds,
@@ -178,3 +184,12 @@ def _write_windows(corpus: Corpus, recording: Recording, part: Path, dtype: str)
         "warnings": list(reading.warnings),
         "findings": list(reading.findings),
     }
+
+
+def _rows(
+    card: TaskCard, recording: Recording, reading: Reading, dtype: str
+) -> Iterator[tuple[Segment, dict[str, Any]]]:
+    """Rows of the windows; what fails in making them is the recording's fault."""
+    with blamed_on(recording.path):
+        for segment, signal in reading.windows:
+            yield segment, encode_row(card, recording, segment, signal, dtype)

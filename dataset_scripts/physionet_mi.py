@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.completeness import names_missing
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, Segment
+from modeling_mteeg.dataset_scripts.downloads.database import Database
+from modeling_mteeg.dataset_scripts.reading import RecordingError, read_annotations
+from modeling_mteeg.dataset_scripts.splits import assign_in_order
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment
-from .reading import RecordingError, read_annotations
-from .splits import assign_in_order
 
 CARD = TaskCard(
     name="physionet-mi",
@@ -73,6 +73,13 @@ class PhysionetMi(Corpus):
 
     card = CARD
     homepage = "https://physionet.org/content/eegmmidb/1.0.0/"
+    database = Database(
+        "eegmmidb",
+        "1.0.0",
+        owner=r"(S\d{3})/",
+        wanted=r"(S\d{3})/\1R(04|06|08|10|12|14)\.edf",
+        subject="S{:03d}",
+    )
     layout = "S001/S001R04.edf ... S109/S109R14.edf"
     license_id = "odc-by"
     license_link = "https://opendatacommons.org/licenses/by/1-0/"
@@ -140,7 +147,7 @@ class PhysionetMi(Corpus):
     def segments(self, recording: Recording, samples: int) -> tuple[list[Segment], Counter[str]]:
         """One window per cue, in order of the cues."""
         meaning = RUN_LABELS[int(recording.key[-2:])]
-        result, left_out = [], Counter()
+        result, left_out, cues = [], Counter(), {}
         for cue in read_annotations(recording.path):
             code, start = str(cue["description"]), round(float(cue["onset"]) * CARD.rate_hz)
             if code.lower().startswith("bad"):
@@ -149,6 +156,13 @@ class PhysionetMi(Corpus):
                 raise RecordingError(
                     f"{recording.path.name}: unknown cue {code!r} at {cue['onset']:g} s; expected "
                     f"{', '.join(meaning)}."
+                )
+            other = cues.setdefault(start, code)
+            if start < 0 or other != code:
+                found = "it before the start" if start < 0 else f"{other} at the same time"
+                raise RecordingError(
+                    f"{recording.path.name}: cue {code} at {cue['onset']:g} s: expected one cue at "
+                    f"a time, from 0 s on, found {found}; download it again."
                 )
             if meaning[code] not in self.card.labels:
                 left_out["a cue of rest"] += 1

@@ -8,21 +8,22 @@ fails does not stop the others.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg._ending import hush, say_error, told
+from modeling_mteeg.dataset_scripts.corpus import Corpus
+from modeling_mteeg.dataset_scripts.registry import KNOWN_TASKS, corpus_class
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.writer import PreparationError, prepare
+from modeling_mteeg.settings.command_line import CommandParser, Place
 from modeling_mteeg.settings.config_file import read_tree
+from modeling_mteeg.settings.disk_faults import disk_fault
 from modeling_mteeg.settings.schema import ConfigError, nearest, read_section, setting
-
-from .corpus import Corpus
-from .registry import KNOWN_TASKS, corpus_class
-from .settings import Settings
-from .writer import PreparationError, prepare
+from modeling_mteeg.settings.vocabulary import add_option
 
 OPTION = "--config"
 
@@ -45,7 +46,7 @@ class CorpusSection:
     rename : dict of str to str
         Channels that are meant by other names, such as ``{T7: T3}``.
     num_proc, dtype, max_skipped : optional
-        See :class:`~dataset_scripts.settings.Settings`.
+        See :class:`~modeling_mteeg.dataset_scripts.settings.Settings`.
     """
 
     raw: str = ""
@@ -212,7 +213,7 @@ def run_plan(plan: CorporaPlan) -> dict[str, str]:
         try:
             folder = prepare(corpus, plan.out, settings)
         except (ValueError, OSError, PreparationError) as error:
-            result[task] = str(error)
+            result[task] = disk_fault(error) or str(error)
         except Exception as error:  # a fault of ours: the others are prepared all the same
             traceback.print_exc()
             result[task] = f"{type(error).__name__}: {error} (see above)"
@@ -220,7 +221,7 @@ def run_plan(plan: CorporaPlan) -> dict[str, str]:
             result[task] = ""
             print(f"{task}: {folder}")
         if result[task]:
-            print(f"{task}: error: {result[task]}", file=sys.stderr)
+            say_error(f"{task}: error: {result[task]}")
     return result
 
 
@@ -229,25 +230,34 @@ def names_plan(arguments: Sequence[str]) -> bool:
     return any(argument == OPTION or argument.startswith(f"{OPTION}=") for argument in arguments)
 
 
+def build_parser() -> CommandParser:
+    """The command line with a file of corpora."""
+    parser = CommandParser(
+        prog="python -m dataset_scripts.prepare",
+        description=__doc__.partition("\n")[0],
+        examples=("python -m dataset_scripts.prepare --config corpora.yaml --out data",),
+    )
+    add_option(parser, OPTION, "of corpora", required=True)
+    add_option(parser, "--out", "instead of the file's out", type=Place(folder=True, kind=Path))
+    add_option(parser, "--num-proc", "that prepare, instead of the file's num_proc")
+    add_option(parser, "--again", "tasks, with commas, spaces or again", nargs="+", default=(),
+        what="task", metavar="TASK")  # fmt: skip
+    parser.old_spelling("--overwrite", "--again")
+    add_option(parser, "--quiet")
+    return parser
+
+
 def run_plan_command(arguments: Sequence[str]) -> int:
     """``prepare --config FILE``; 0, 1 where a corpus failed, or 2 where nothing was begun."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dataset_scripts.prepare", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument(OPTION, required=True, metavar="FILE.yaml", type=Path)
-    parser.add_argument("--out", type=Path, help="instead of the file's out")
-    parser.add_argument("--num-proc", type=int, help="instead of the file's num_proc")
-    parser.add_argument(
-        "--overwrite", nargs="+", default=(), metavar="TASK", help="replace what is prepared there"
-    )
+    parser = build_parser()
     options = parser.parse_args(arguments)
+    hush(options.quiet)
     if options.num_proc is not None and options.num_proc < 1:
         parser.error(f"--num-proc: expected 1 or more processes, found {options.num_proc}.")
     try:
-        plan = read_plan(options.config, options.out, options.num_proc, options.overwrite)
+        plan = read_plan(options.config, options.out, options.num_proc, options.again)
     except (ConfigError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return told(error, 2)
     failures = run_plan(plan)
     print()
     for task, why in failures.items():

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .completeness import missing_lines, some_names
-from .corpus import Corpus, Recording
-from .duplicates import mark_same_signal
-from .report import Outcome
-from .settings import Settings
-from .sources import Source, changed_ns, describe_sources, differences
-from .splits import SPLITS, check_filled, make_manifest, sha256_of
+from modeling_mteeg.dataset_scripts.completeness import missing_lines, some_names
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+from modeling_mteeg.dataset_scripts.duplicates import mark_same_signal
+from modeling_mteeg.dataset_scripts.report import Outcome
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.sources import Source, changed_ns, describe_sources, differences
+from modeling_mteeg.dataset_scripts.splits import SPLITS, check_filled, make_manifest, sha256_of
 
 FORMAT_VERSION = 4
 """Raised whenever the same recordings and settings would give other files than before."""
@@ -75,12 +75,16 @@ class Plan:
             "split": self.settings.split,
             "dtype": self.settings.dtype,
             "simulated": [corpus.simulated, corpus.simulation],
-            "task card": sha256_of(corpus.card.to_dict()),
+            "task card": sha256_of(self._card_of_windows()),
         } | ({"options": corpus.options_given} if corpus.options_given else {})
+
+    def _card_of_windows(self) -> dict[str, Any]:
+        """What of the card decides the windows; preparations of before ``label_of`` stay equal."""
+        return self.corpus.card.replace(label_of="window").to_dict()
 
     def part_settings(self) -> str:
         """Hash of the settings that decide the bytes of a part."""
-        corpus, card = self.corpus, self.corpus.card.to_dict()
+        corpus, card = self.corpus, self._card_of_windows()
         options = [corpus.options_given] if corpus.options_given else []
         return sha256_of([FORMAT_VERSION, card, corpus.protocol, self.settings.dtype, *options])
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .corpus import SIMULATED_FILE, Corpus
-from .report import Outcome
-from .sources import sha256_of_file
-from .splits import SPLITS
+from modeling_mteeg.dataset_scripts.corpus import SIMULATED_FILE, Corpus
+from modeling_mteeg.dataset_scripts.report import Outcome
+from modeling_mteeg.dataset_scripts.sources import sha256_of_file
+from modeling_mteeg.dataset_scripts.splits import SPLITS
 
 CHECKSUMS_FILE = "SIMULATED.sha256"
 """In the format of ``sha256sum``: a line ``<hash>  <path>`` for every file."""

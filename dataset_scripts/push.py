@@ -9,21 +9,21 @@ never an option: a corpus passes as simulated only if every file was written by 
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg._ending import command, hush
 from modeling_mteeg.data import Corpus as PreparedCorpus
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.corpus import Corpus
+from modeling_mteeg.dataset_scripts.merging import SPLITS_FILE
+from modeling_mteeg.dataset_scripts.registry import KNOWN_TASKS, corpus_class
+from modeling_mteeg.dataset_scripts.splits import manifest_hash
 from modeling_mteeg.model.hub_push import PushRefusedError, paths_of, push_files
-
-from .corpus import Corpus
-from .merging import SPLITS_FILE
-from .registry import KNOWN_TASKS, corpus_class
-from .splits import manifest_hash
+from modeling_mteeg.settings.command_line import CommandParser
+from modeling_mteeg.settings.vocabulary import add_option
 
 ENDINGS = (".arrow", ".parquet", ".json", ".md", ".tsv")
 """What a prepared corpus consists of; a file of another kind is not uploaded but an error."""
@@ -198,25 +198,28 @@ def files_to_push(folder: Path) -> dict[str, Path]:
     return files
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> CommandParser:
+    """The command line."""
+    parser = CommandParser(
         prog="python -m dataset_scripts.push",
         description="Push a prepared corpus to the Hub as one commit, where its licence allows it.",
+        examples=("python -m dataset_scripts.push data/eegmat --repo OWNER/NAME --private",),
     )
     parser.add_argument("folder", type=Path, help="a prepared corpus, OUT/<task>")
-    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="dataset repository")
-    parser.add_argument("--private", action="store_true", help="the repository must be private")
-    parser.add_argument(
-        "--corpus", metavar="FILE.py:CLASS", help="class of a corpus that is not in this package"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        reader = corpus_class(options.corpus) if options.corpus else None
-        address = push(options.folder, options.repo, options.private or None, reader)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    add_option(parser, "--repo", "of datasets", required=True)
+    add_option(parser, "--private")
+    add_option(parser, "--corpus")
+    add_option(parser, "--quiet")
+    return parser
+
+
+@command("a commit is made whole or not at all", errors=(ValueError, OSError))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    hush(options.quiet)
+    reader = corpus_class(options.corpus) if options.corpus else None
+    address = push(options.folder, options.repo, options.private or None, reader)
     print(f"pushed: {address}")
     return 0
 

@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeling_mteeg.dataset_scripts.opening import EDF, check_header, refused_or_given
+from modeling_mteeg.dataset_scripts.recording import Recorded
+from modeling_mteeg.dataset_scripts.renaming import rename_hint, taken_names
 from modeling_mteeg.model.bids_sidecars import find_sidecars
 from modeling_mteeg.model.channels import ELECTRODES, clean_name
+from modeling_mteeg.model.cnt_header import read_cnt_header
 from modeling_mteeg.model.edf_annotations import read_edf_marks
+from modeling_mteeg.model.file_faults import blamed_on
 from modeling_mteeg.model.findings import Finding
 from modeling_mteeg.model.recording_headers import (
     RecordingError,
     RecordingWarning,
-    read_cnt_header,
     read_edf_header,
 )
-from modeling_mteeg.model.recording_sources import Source, grouped_reasons
+from modeling_mteeg.model.recording_sources import Source, grouped_reasons, unfit_remedy
 from modeling_mteeg.model.signal_checks import unit_factor
-
-from .opening import EDF, check_header, refused_or_given
-from .recording import Recorded
-from .renaming import rename_hint, taken_names
+from modeling_mteeg.model.visible_text import MOST_NAMES, MOST_REASONS, listed
 
 if TYPE_CHECKING:
     from mne import Annotations
@@ -163,7 +164,8 @@ def find_rows(
     missing = [channel for channel in lacking if channel not in derived]
     if missing:
         raise RecordingError(
-            f"{file}: channels missing: {', '.join(missing)}; found {', '.join(places)}. The task "
+            f"{file}: channels missing: {listed(missing, MOST_NAMES)}; found "
+            f"{listed(list(places), MOST_NAMES)}. The task "
             f"needs all of its {len(channels)} channels.{rename_hint(missing, places)}"
         )
     recorded = {name: (indices[0], -1) for name, indices in places.items()}
@@ -216,11 +218,11 @@ def pick_channels(
     rows = find_rows(source.names, name, channels, derive)
     picks = np.array([index for index, _ in rows])
     ordered = np.unique([index for pair in rows for index in pair if index >= 0])
-    data = _read(source, ordered, name)
+    data = _read(source, ordered, Path(path))
     used = {source.names[at] for at in ordered}
     findings = [finding for finding in source.findings
                 if finding.code != "not-usable" or used.intersection(finding.channels)]  # fmt: skip
-    findings += _check_repeated(source, data, ordered, repeated, name)
+    findings += _check_repeated(source, data, ordered, repeated, Path(path))
     if not np.array_equal(ordered, picks):  # a copy, of what may be gigabytes
         recorded, data = data, data[np.searchsorted(ordered, picks)]
         for row, (_, second) in enumerate(rows):
@@ -264,32 +266,27 @@ def _check_usable(source: Source, file: str, channels: Sequence[str]) -> None:
     reasons = {name: why for name, why in unfit if name in channels and name not in there}
     if reasons:
         raise RecordingError(
-            f"{file}: {', '.join(grouped_reasons(reasons))}; write the physical dimension (uV) "
-            "into the header."
+            f"{file}: {listed(grouped_reasons(reasons), MOST_REASONS)}. {unfit_remedy(reasons)}"
         )
     others = taken_names([clean_name(text.split(" (")[0]) for text in source.left_out])
     marked = [text for text, name in zip(source.left_out, others, strict=True)
               if name in channels and name not in there]  # fmt: skip
     if marked:
         raise RecordingError(
-            f"{file}: channels missing, for they may not be used: {', '.join(marked)}. Set their "
-            "type, or unmark them, or leave them out of the task (--channels)."
+            f"{file}: channels missing, for they may not be used: "
+            f"{listed(marked, MOST_REASONS)}. Set their type, or unmark them, or leave "
+            "them out of the task (--channels)."
         )
 
 
-def _read(source: Source, rows: Iterable[int], file: str) -> np.ndarray:
+def _read(source: Source, rows: Iterable[int], file: Path) -> np.ndarray:
     """(rows, samples) float64 in the source's unit."""
-    try:
+    with blamed_on(file):
         return source.read([int(row) for row in rows])[0]
-    except Exception as error:  # MNE's readers raise whatever a damaged file makes them meet
-        raise RecordingError(
-            f"{file}: cannot be read ({type(error).__name__}: {error}); the file may be damaged or "
-            "incomplete, download it again."
-        ) from error
 
 
 def _check_repeated(
-    source: Source, data: np.ndarray, ordered: np.ndarray, repeated: Sequence[str], file: str
+    source: Source, data: np.ndarray, ordered: np.ndarray, repeated: Sequence[str], file: Path
 ) -> list[Finding]:
     """A finding on names that stand for one signal several times; raises where it is not one."""
     places, names = _places(source.names), taken_names(source.names)
@@ -302,18 +299,18 @@ def _check_repeated(
         if any(not np.array_equal(data[row], one, equal_nan=True)
                for other in copies for one in _read(source, [other], file)):  # fmt: skip
             raise RecordingError(
-                f"{file}: channels that occur more than once, with different signals: {name}; "
+                f"{file.name}: channels that occur more than once, with different signals: {name}; "
                 "keep one of each."
             )
         twice.append(name)
-    text = f"{len(twice)} labels ({', '.join(twice)}), whose signals are equal: taken once"
+    text = f"{len(twice)} labels ({listed(twice, MOST_NAMES)}), whose signals are equal: taken once"
     return [Finding("repeated-label", text, channels=tuple(twice))] if twice else []
 
 
 def read_annotations(path: str | Path) -> Annotations:
     """Annotations of an EDF+ file: onsets and durations in seconds, descriptions.
 
-    See :func:`modeling_mteeg.model.edf_annotations.read_edf_marks`.
+    See ``modeling_mteeg.model.edf_annotations.read_edf_marks``.
     """
     import mne
 
@@ -344,16 +341,9 @@ def guarded(reader: Callable[..., Any], path: str | Path) -> Any:
     """Call a reader of foreign files; whatever it raises becomes a ``RecordingError``.
 
     A damaged file can make a reader fail in any way, and one file must not end the preparation of
-    thousands; so this one place catches every ``Exception``, and nothing but the reader runs in it.
+    thousands (:func:`~modeling_mteeg.model.file_faults.blamed_on`).
     """
     if not Path(path).is_file():
         raise RecordingError(f"{path}: the file does not exist; download it again.")
-    try:
+    with blamed_on(path):
         return reader(path)
-    except RecordingError:
-        raise
-    except Exception as error:
-        raise RecordingError(
-            f"{Path(path).name}: cannot be read ({type(error).__name__}: {error}); the file may be "
-            "damaged or incomplete, download it again."
-        ) from error

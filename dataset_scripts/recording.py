@@ -109,7 +109,7 @@ class Segment:
         Smallest part of the recording that the split keeps together (a trial); empty: the
         recording.
     part : int
-        Number of the recording's part that it lies in (:mod:`dataset_scripts.part_spans`).
+        Number of the recording's part that it lies in (``dataset_scripts.part_spans``).
     """
 
     start: int
@@ -133,7 +133,7 @@ class Reading:
     filters_left_out : tuple of str
         Filters that cannot be applied at this rate, a sentence each.
     warnings : tuple of str
-        What is odd about the signal though it is used (:mod:`dataset_scripts.soundness`).
+        What is odd about the signal though it is used (:mod:`.soundness`).
     findings : tuple of str
         Codes of what was found (:data:`modeling_mteeg.model.findings.POLICIES`).
     """

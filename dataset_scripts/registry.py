@@ -1,6 +1,6 @@
 """Which corpora there are: the six of the paper, the worked example, and anybody's own.
 
-A corpus is a class (:class:`~dataset_scripts.corpus.Corpus`). Those of this package go by the names
+A corpus is a class (:class:`~.corpus.Corpus`). Those of this package go by the names
 of their tasks; another one is named by its file, ``my_corpus.py:MyCorpus``.
 """
 
@@ -10,7 +10,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from .corpus import Corpus
+from modeling_mteeg.dataset_scripts.corpus import Corpus
 
 CORPORA = {
     "tuab": ("tuab", "Tuab"),
@@ -33,7 +33,7 @@ def corpus_class(name: str) -> type[Corpus]:
     Parameters
     ----------
     name : str
-        A task of :data:`KNOWN_TASKS`, or ``FILE.py:CLASS`` for a class in a file of one's own.
+        A task of ``KNOWN_TASKS``, or ``FILE.py:CLASS`` for a class in a file of one's own.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def corpus_class(name: str) -> type[Corpus]:
             "named my_corpus.py:MyCorpus."
         )
     module, class_name = known[name]
-    return getattr(importlib.import_module(f"dataset_scripts.{module}"), class_name)
+    return getattr(importlib.import_module(f"modeling_mteeg.dataset_scripts.{module}"), class_name)
 
 
 def _own_class(file: Path, class_name: str) -> type[Corpus]:
@@ -75,7 +75,8 @@ def _own_class(file: Path, class_name: str) -> type[Corpus]:
     reader = getattr(module, class_name, None)
     if not (isinstance(reader, type) and issubclass(reader, Corpus) and hasattr(reader, "card")):
         raise ValueError(
-            f"{file}: expected a class {class_name} derived from dataset_scripts.corpus.Corpus, "
+            f"{file}: expected a class {class_name} derived from "
+            "modeling_mteeg.dataset_scripts.corpus.Corpus, "
             f"with a task card; found {reader!r}."
         )
     if reader.card.name in KNOWN_TASKS:

@@ -52,7 +52,7 @@ def channels_renamed(names: Mapping[str, str]) -> Iterator[Renaming]:
     """While it lasts, :func:`taken_names` gives new names.
 
     The readers of a corpus lie between its class and its files, some of them written elsewhere; so
-    what the user says of names reaches :mod:`dataset_scripts.reading` past them.
+    what the user says of names reaches :mod:`modeling_mteeg.dataset_scripts.reading` past them.
     """
     renaming = Renaming(names)
     token = _ACTIVE.set(renaming)

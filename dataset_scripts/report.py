@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+from modeling_mteeg.dataset_scripts.locking import write_whole
+from modeling_mteeg.dataset_scripts.splits import SPLITS
 from modeling_mteeg.model.task_card import TaskCard
 
-from .corpus import Corpus, Recording
-from .locking import write_whole
-from .splits import SPLITS
-
 if TYPE_CHECKING:
-    from .settings import Settings
+    from modeling_mteeg.dataset_scripts.settings import Settings
 
 BYTES = {"int16": 2, "float32": 4}
 REPORT_COLUMNS = (
@@ -51,7 +50,7 @@ class Outcome:
     findings : list of str
         Codes of what was found (:data:`modeling_mteeg.model.findings.POLICIES`).
     sources : list of dict
-        Its files: name, size, hashes (:mod:`dataset_scripts.sources`).
+        Its files: name, size, hashes (:mod:`modeling_mteeg.dataset_scripts.sources`).
     row_splits : numpy.ndarray, (windows,), str
         Split of every window, once the splits are made.
     """
@@ -96,8 +95,8 @@ def print_expected(corpus: Corpus, wanted: Sequence[Recording], settings: Settin
     """Print how much is about to be written, from the headers alone."""
     if not settings.progress:
         return
-    windows = sum(corpus.expected_windows(recording) for recording in wanted)
-    hours = sum(corpus.duration_s(recording) for recording in wanted) / 3600
+    windows = sum(expected(corpus.expected_windows, recording) for recording in wanted)
+    hours = sum(expected(corpus.duration_s, recording) for recording in wanted) / 3600
     numbers = windows * len(corpus.card.channels) * corpus.window_samples
     size = numbers * BYTES.get(settings.dtype, 4) / 1e6
     kind = "simulated recordings" if corpus.simulated else "recordings"
@@ -105,6 +104,17 @@ def print_expected(corpus: Corpus, wanted: Sequence[Recording], settings: Settin
         f"{corpus.card.name}: {len(wanted)} {kind}, {hours:.2f} h; expected about {windows} "
         f"windows, {size:,.0f} MB as {settings.dtype} (twice that while merging)."
     )
+
+
+def expected(tell: Callable[[Recording], float], recording: Recording) -> float:
+    """What a corpus tells of a recording before it is read; 0 where it cannot.
+
+    Whatever is wrong with the recording, reading it says so.
+    """
+    try:
+        return tell(recording)
+    except Exception:
+        return 0
 
 
 def window_counts(used: Sequence[Outcome]) -> dict[str, Counter[str]]:

@@ -9,13 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.completeness import names_missing
+from modeling_mteeg.dataset_scripts.corpus import (
+    Corpus,
+    Recorded,
+    Recording,
+    Segment,
+    windows_in_order,
+)
+from modeling_mteeg.dataset_scripts.reading import RecordingError, cnt_duration_s, load_cnt
+from modeling_mteeg.dataset_scripts.splits import SPLITS
+from modeling_mteeg.model.checked_files import shortened
+from modeling_mteeg.model.label_numbers import MOST_S
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .completeness import names_missing
-from .corpus import Corpus, Recorded, Recording, Segment, windows_in_order
-from .reading import RecordingError, cnt_duration_s, load_cnt
-from .splits import SPLITS
+from modeling_mteeg.model.text_files import read_text_file
 
 SEED_CHANNELS = tuple(
     (
@@ -152,15 +160,16 @@ class SeedV(Corpus):
 def read_trial_times(path: Path, session: int) -> tuple[list[float], list[float]]:
     """Times of one session of ``{"1": {"start": [15 seconds], "end": [15 seconds]}, ...}``."""
     try:
-        times = json.loads(path.read_text("utf-8"))[str(session)]
+        times = json.loads(read_text_file(path).decode("utf-8"))[str(session)]
         starts, ends = [float(t) for t in times["start"]], [float(t) for t in times["end"]]
         ordered = [time for pair in zip(starts, ends, strict=True) for time in pair]
-        if len(starts) != TRIALS or ordered != sorted(ordered) or ordered[0] < 0:
+        rising = all(0 <= time <= MOST_S for time in ordered) and ordered == sorted(ordered)
+        if len(starts) != TRIALS or not rising:
             raise ValueError(f"{len(starts)} starts, times {ordered}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{path}, session {session}: expected {TRIALS} starts and ends in rising order in "
-            f"seconds ({type(error).__name__}: {error})."
+            f"seconds ({type(error).__name__}: {shortened(error)})."
         ) from error
     return starts, ends
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .corpus import Corpus, Recording
-from .locking import PreparationError
-from .parts import read_part
-from .report import Outcome
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+from modeling_mteeg.dataset_scripts.locking import PreparationError, write_whole
+from modeling_mteeg.dataset_scripts.parts import read_part
+from modeling_mteeg.dataset_scripts.report import Outcome
 
 if TYPE_CHECKING:
-    from .planning import Plan
+    from modeling_mteeg.dataset_scripts.planning import Plan
 
 SHARD_FILE = "shard.json"
 SHOWN = 5
@@ -104,7 +104,7 @@ def finish_shard(folder: Path, plan: Plan, shard: Shard, outcomes: Sequence[Outc
     for outcome in sorted(outcomes, key=lambda outcome: outcome.recording.key):
         states.setdefault(outcome.status, []).append(outcome.recording.key)
     content = {"shard": str(shard), "settings": plan.choices(), **states}
-    (folder / SHARD_FILE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    write_whole(folder / SHARD_FILE, json.dumps(content, indent=1) + "\n")
     if plan.settings.progress:
         print(f"{plan.corpus.card.name}: shard {shard}: {len(states['used'])} recordings used, "
               f"{len(states['skipped'])} skipped (judged when all shards are merged).")  # fmt: skip

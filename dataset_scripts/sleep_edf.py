@@ -8,14 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.completeness import names_missing
+from modeling_mteeg.dataset_scripts.corpus import (
+    Corpus,
+    Recorded,
+    Recording,
+    Segment,
+    mark_repeated,
+    visible_files,
+)
+from modeling_mteeg.dataset_scripts.downloads.database import Database
+from modeling_mteeg.dataset_scripts.reading import RecordingError, read_annotations
+from modeling_mteeg.dataset_scripts.splits import assign_in_order
 from modeling_mteeg.model.recording_headers import read_edf_header
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .completeness import names_missing
-from .corpus import Corpus, Recorded, Recording, Segment, mark_repeated, visible_files
-from .reading import RecordingError, read_annotations
-from .splits import assign_in_order
 
 CARD = TaskCard(
     name="sleep-edf",
@@ -38,6 +45,11 @@ STAGES = {
     "Sleep stage R": "REM",
 }
 NO_STAGE = {"Movement time": "MOVEMENT", "Sleep stage ?": "UNKNOWN"}
+HOLE = "no stage in the hypnogram"
+"""Of a hole, or of what comes behind the last stage."""
+TOLERANCE_S = 0.01
+FAR_S = 1800.0
+"""A stage that begins so long after the end is of another night; nearer ones are cut."""
 WAKE_EPOCHS = 60
 """Wake that DeepSleepNet keeps on either side of sleep: 30 minutes."""
 SUBJECTS = tuple(number for number in range(83) if number not in (39, 68, 69, 78, 79))
@@ -71,6 +83,13 @@ class SleepEdf(Corpus):
 
     card = CARD
     homepage = "https://physionet.org/content/sleep-edfx/1.0.0/"
+    database = Database(
+        "sleep-edfx",
+        "1.0.0",
+        owner=r"sleep-cassette/(SC4\d{2})",
+        wanted=r"sleep-cassette/SC4\d{3}\w{2}-(PSG|Hypnogram)\.edf",
+        subject="SC4{:02d}",
+    )
     layout = "sleep-cassette/SC4ssNE0-PSG.edf with its SC4ssNE?-Hypnogram.edf"
     license_id = "odc-by"
     license_link = "https://opendatacommons.org/licenses/by/1-0/"
@@ -144,15 +163,17 @@ class SleepEdf(Corpus):
         path, rate, length = recording.companions[0], CARD.rate_hz, self.window_samples
         result: list[Segment] = []
         left_out: Counter[str] = Counter()
-        for onset_s, duration_s, stage in read_stages(path):
-            for epoch in range(int(duration_s // CARD.window_s)):
-                start = round((onset_s + epoch * CARD.window_s) * rate)
-                if start + length > samples:
-                    left_out["beyond the end of the recording"] += 1
-                elif stage in NO_STAGE:
-                    left_out[NO_STAGE[stage]] += 1
-                else:
-                    result.append(Segment(start, STAGES[stage]))
+        for onset_s, duration_s, stage in read_stages(path, samples / rate):
+            epochs = int(duration_s // CARD.window_s)
+            first = round(onset_s * rate)
+            inside = min(epochs, max(0, (samples - first) // length))
+            if stage in STAGES:
+                result += [Segment(first + epoch * length, STAGES[stage])
+                           for epoch in range(inside)]  # fmt: skip
+            else:
+                left_out[NO_STAGE.get(stage, stage)] += inside
+            left_out["beyond the end of the recording"] += epochs - inside
+        left_out = +left_out  # without those that are 0
         result.sort(key=lambda segment: segment.start)
         if self.protocol == "deepsleepnet":
             kept = trim_wake(result, WAKE_EPOCHS)
@@ -161,12 +182,24 @@ class SleepEdf(Corpus):
         return result, left_out
 
 
-def read_stages(path: Path) -> list[tuple[float, float, str]]:
-    """Onset and duration in seconds and description of the stages of a hypnogram."""
-    stages = []
-    for annotation in read_annotations(path):
+def read_stages(path: Path, recorded_s: float | None = None) -> list[tuple[float, float, str]]:
+    """Onset and duration in seconds and description of the stages of a hypnogram, in order.
+
+    Seconds of the recording between two stages, or behind the last one, are stages :data:`HOLE`.
+
+    Raises
+    ------
+    RecordingError
+        A stage is unknown or none of whole epochs, two overlap, or one of sleep or wake begins more
+        than :data:`FAR_S` after the recording of ``recorded_s`` seconds (None: unknown) has ended.
+    """
+    stages: list[tuple[float, float, str]] = []
+    end_s = 0.0
+    annotations = sorted(read_annotations(path), key=lambda annotation: float(annotation["onset"]))
+    for annotation in annotations:
         onset_s, duration_s = float(annotation["onset"]), float(annotation["duration"])
         description = str(annotation["description"])
+        what = f"{path.name}: {description!r} at {onset_s:g} s"
         if description not in STAGES and description not in NO_STAGE:
             raise RecordingError(
                 f"{path.name}: unknown stage {description!r} at {onset_s:g} s; expected "
@@ -174,10 +207,25 @@ def read_stages(path: Path) -> list[tuple[float, float, str]]:
             )
         if onset_s < 0 or (duration_s % CARD.window_s and description in STAGES):
             raise RecordingError(
-                f"{path.name}: {description} at {onset_s:g} s lasts {duration_s:g} s; expected "
-                f"whole epochs of {CARD.window_s:g} s from 0 s on."
+                f"{what} lasts {duration_s:g} s; expected whole epochs of {CARD.window_s:g} s from "
+                "0 s on."
             )
+        if onset_s < end_s - TOLERANCE_S:
+            raise RecordingError(
+                f"{what} overlaps {stages[-1][2]!r} before it, which lasts until {end_s:g} s; "
+                "download it again."
+            )
+        if recorded_s is not None and onset_s > recorded_s + FAR_S and description in STAGES:
+            raise RecordingError(
+                f"{what} lies far outside the recording of {recorded_s:g} s; they are not of one "
+                "night. Download both again."
+            )
+        if onset_s > end_s + TOLERANCE_S:
+            stages.append((end_s, onset_s - end_s, HOLE))
         stages.append((onset_s, duration_s, description))
+        end_s = onset_s + duration_s
+    if recorded_s is not None and recorded_s > end_s:
+        stages.append((end_s, recorded_s - end_s, HOLE))
     return stages
 
 

@@ -86,6 +86,21 @@ def clipped_share(channel: np.ndarray) -> float:
     return float(np.count_nonzero(stays) / (len(channel) - 1))
 
 
+def check_filtered(signal_uv: np.ndarray, names: Sequence[str], file: str) -> None:
+    """Raise :class:`RecordingError` where a filtered signal (channels, samples) is not finite.
+
+    What was recorded is finite, so its numbers were too large to compute with.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        suspect = np.flatnonzero(~np.isfinite(signal_uv.sum(axis=1, dtype=np.float64)))
+    broken = [names[row] for row in suspect if not np.isfinite(signal_uv[row]).all()]
+    if broken:
+        raise RecordingError(
+            f"{file}: NaN or infinite values after filtering in {_shown(broken, len(names))}: the "
+            "numbers are too large; correct the range or the calibration in the header."
+        )
+
+
 def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> tuple[str, ...]:
     """Check that a filtered signal can be EEG in microvolt: else the header's unit is wrong.
 
@@ -104,8 +119,10 @@ def check_amplitude(signal_uv: np.ndarray, names: Sequence[str], file: str) -> t
     Raises
     ------
     RecordingError
-        The median amplitude lies outside :data:`~modeling_mteeg.model.signal_checks.PLAUSIBLE_UV`.
+        The median amplitude lies outside :data:`~modeling_mteeg.model.signal_checks.PLAUSIBLE_UV`,
+        or numbers are not finite.
     """
+    check_filtered(signal_uv, names, file)
     median_uv = typical_uv(amplitudes_uv(signal_uv[None]))
     low, high = PLAUSIBLE_UV
     if not low <= median_uv <= high:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .corpus import Recording
+from modeling_mteeg.dataset_scripts.corpus import Recording
 
 END_BYTES = 64 * 1024
 BLOCK_BYTES = 16 * 1024
@@ -28,7 +28,9 @@ Source = dict[str, Any]
 
 
 def sample_digest(path: Path) -> str:
-    """SHA-256 of the sample of a file, ``missing`` where there is none."""
+    """SHA-256 of the sample of a file, ``missing`` where there is none that can be read."""
+    if not path.is_file():  # opening a pipe would wait for its other end
+        return MISSING
     digest = hashlib.sha256()
     try:
         size = path.stat().st_size
@@ -42,16 +44,18 @@ def sample_digest(path: Path) -> str:
             for start, length in [*places, (size - END_BYTES, END_BYTES)]:
                 file.seek(start)
                 digest.update(file.read(length))
-    except FileNotFoundError:
+    except OSError:
         return MISSING
     return digest.hexdigest()
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a whole file, ``missing`` where there is none."""
+    """SHA-256 of a whole file, ``missing`` where there is none that can be read."""
+    if not path.is_file():
+        return MISSING
     try:
         return sha256_of_file(path)
-    except FileNotFoundError:
+    except OSError:
         return MISSING
 
 
@@ -66,7 +70,7 @@ def changed_ns(path: Path) -> int:
     """When content, owner or rights of a file last changed, in ns; 0 where it is missing."""
     try:
         state = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return 0
     return max(state.st_mtime_ns, state.st_ctime_ns)
 

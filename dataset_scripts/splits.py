@@ -46,7 +46,7 @@ def cut_in_order(count: int, shares: Sequence[float] = ORDER_SHARES) -> list[str
 
 
 def assign_in_order(names: Iterable[str], shares: Sequence[float] = ORDER_SHARES) -> dict[str, str]:
-    """Split of every name, by their order: :func:`cut_in_order` of the sorted names."""
+    """Split of every name, by their order: ``cut_in_order`` of the sorted names."""
     ordered = sorted(set(names))
     return dict(zip(ordered, cut_in_order(len(ordered), shares), strict=True))
 
@@ -70,7 +70,7 @@ def assign_people(classes: Mapping[str, Collection[str]], seed: int = 0) -> dict
 
     Notes
     -----
-    The numbers are :func:`cut_in_order`'s, but every group has a person in every split.
+    The numbers are ``cut_in_order``'s, but every group has a person in every split.
     """
     single = all(len(set(own)) < 2 for own in classes.values())
     groups: dict[str, list[str]] = {}

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modeling_mteeg.data import window_features
-
-from .corpus import Corpus, Recording
-from .parts import encode_row, unit_of
-from .planning import Plan
-from .settings import Settings
-from .splits import SPLITS
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+from modeling_mteeg.dataset_scripts.parts import encode_row, unit_of
+from modeling_mteeg.dataset_scripts.planning import Plan
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.splits import SPLITS
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -38,7 +37,7 @@ def stream(corpus: Corpus, split: str | None = None, dtype: str = "int16") -> It
     ValueError
         The split is unknown.
     SplitError, FileNotFoundError
-        As in :func:`dataset_scripts.writer.prepare`.
+        As in :func:`modeling_mteeg.dataset_scripts.writer.prepare`.
     RecordingError
         While iterating: a recording cannot be used. (A preparation would report it and go on.)
     """

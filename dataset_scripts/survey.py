@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg._clone import as_typed
+from modeling_mteeg.dataset_scripts.annotated_options import AnnotatedOptions
+from modeling_mteeg.dataset_scripts.completeness import names_missing, some_names
+from modeling_mteeg.dataset_scripts.corpus import Recording, mark_repeated
+from modeling_mteeg.dataset_scripts.electrode_choice import blame_unlike
+from modeling_mteeg.dataset_scripts.labelling import (
+    Event,
+    LabelTable,
+    label_by_name,
+    read_events,
+    usual_window_s,
+)
+from modeling_mteeg.dataset_scripts.opening import check_header, refused_or_given
+from modeling_mteeg.dataset_scripts.renaming import channels_renamed, taken_names
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source, UnlabelledRecording
 from modeling_mteeg.model.bids_channels import reasons_by_table
 from modeling_mteeg.model.bids_sidecars import find_sidecars, has_entities, is_bids_eeg, values_of
 from modeling_mteeg.model.channels import (
@@ -16,23 +32,15 @@ from modeling_mteeg.model.channels import (
     montage_of_numbers,
     numbered_system,
 )
+from modeling_mteeg.model.file_faults import blamed_on
 from modeling_mteeg.model.record_times import stretches, time_fault
-from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
-from modeling_mteeg.recordings.bids_events import events_file
-
-from .annotated_options import AnnotatedOptions
-from .completeness import names_missing, some_names
-from .corpus import Recording, mark_repeated
-from .labelling import (
-    Event,
-    LabelTable,
-    label_by_name,
-    read_events,
-    usual_window_s,
+from modeling_mteeg.model.recording_headers import (
+    RecordingError,
+    RecordingWarning,
+    read_edf_header,
 )
-from .opening import check_header, refused_or_given
-from .renaming import channels_renamed, taken_names
-from .unlabelled.layouts import Source, UnlabelledRecording
+from modeling_mteeg.model.visible_text import MOST_NAMES, listed
+from modeling_mteeg.recordings.bids_events import events_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +61,8 @@ class Found:
         Parts that annotations mark as bad (``BAD...``, as MNE has it).
     unusable : mapping of str to str
         Clean names of channels that are there and not used, with the reason.
+    remarks : tuple of str
+        What is odd about its events, ``kind: details`` each.
     """
 
     recording: Recording
@@ -62,6 +72,7 @@ class Found:
     others: Counter[str] = dataclasses.field(default_factory=Counter)
     bad: tuple[Event, ...] = ()
     unusable: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def used(self) -> bool:
@@ -115,6 +126,8 @@ class Survey:
         subjects = {one.key: self._subject(one) for one in files}
         self._check_subjects({one.key: subjects[one.key] for one in files if not one.left_out})
         found = [self._look(one, subjects[one.key]) for one in files]
+        if not self.options.channels:
+            found = blame_unlike(found)
         by_path = {one.recording.path: one for one in found}
         marked = mark_repeated([one.recording for one in found])
         return {
@@ -177,9 +190,10 @@ class Survey:
         """Why there is nothing to prepare, and what there is."""
         options = self.options
         if options.bids and not there:
+            command = as_typed("python -m dataset_scripts.annotated")
             return (
                 f"{self.task}: no EEG recording below {self.raw} that is named as BIDS has it "
-                "(sub-..._eeg.edf and others); python -m dataset_scripts.annotated takes any names."
+                f"(sub-..._eeg.edf and others); {command} takes any names."
             )
         if there and options.entities:
             found = values_of([one.path for one in there], options.entities)
@@ -239,10 +253,12 @@ class Survey:
             table = events_file(one.path) if self.options.labels_from == "events" else None
             if table is not None:
                 recording = dataclasses.replace(recording, companions=(*companions, table))
-            with channels_renamed(self.options.rename) as renaming:
+            with channels_renamed(self.options.rename) as renaming, blamed_on(one.path):
                 channels, seconds, unusable = _header(one.path, self.options.keep_bad_channels)
             self._renamed |= renaming.applied
-            events = self._events(one, subject, seconds)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", RecordingWarning)
+                events = self._events(one, subject, seconds)
         except RecordingError as error:
             return Found(dataclasses.replace(recording, fault=str(error)))
         labels = self.options.labels
@@ -253,13 +269,18 @@ class Survey:
             whose = {"events": "no event of a class", "table": "no class in the table",
                      "name": "no rule fits its name"}[self.options.labels_from]  # fmt: skip
             recording = dataclasses.replace(recording, left_out=whose)
-        return Found(recording, channels, seconds, tuple(known), others, tuple(bad), unusable)
+        remarks = tuple(dict.fromkeys(str(one.message) for one in told
+                                      if issubclass(one.category, RecordingWarning)))  # fmt: skip
+        return Found(
+            recording, channels, seconds, tuple(known), others, tuple(bad), unusable, remarks
+        )
 
     def _events(self, one: UnlabelledRecording, subject: str, seconds: float) -> list[Event]:
         """Events with classes for texts where the options say so, sorted by onset."""
         options = self.options
         if options.labels_from == "events":
-            events = read_events(one.path, options.event_column)
+            with blamed_on(one.path):
+                events = read_events(one.path, options.event_column)
             renamed = [dataclasses.replace(event, text=options.events.get(event.text, event.text))
                        for event in events]  # fmt: skip
             return sorted(renamed, key=lambda event: event.onset_s)
@@ -284,7 +305,8 @@ class Survey:
         absent = [label for label in self.options.labels if not labels[label]]
         if self.options.labels and not absent:
             return
-        shown = ", ".join(f"{text} ({n})" for text, n in sorted((labels + others).items()))
+        shown = listed([f"{text} ({n})" for text, n in sorted((labels + others).items())],
+                       MOST_NAMES)  # fmt: skip
         wanted = (
             f"classes {', '.join(absent)}" if absent else "the classes as labels (--labels A,B)"
         )
@@ -309,7 +331,7 @@ class Survey:
         if absent:
             raise ValueError(
                 f"{self.raw}: expected channels {', '.join(absent)} to rename, found "
-                f"{', '.join(counts)} (--rename)."
+                f"{listed(list(counts), MOST_NAMES)} (--rename)."
             )
         if self.options.channels:
             chosen = tuple(clean_name(name) for name in self.options.channels)
@@ -324,8 +346,8 @@ class Survey:
         if not chosen:
             raise ValueError(
                 f"{self.raw}: expected electrodes of the 10-20 or 10-10 system that all "
-                f"{len(used)} recordings have, found {', '.join(counts)}. Name channels "
-                "(--channels), or rename them (--rename OLD=NEW)."
+                f"{len(used)} recordings have, found {listed(list(counts), MOST_NAMES)}. Name "
+                "channels (--channels), or rename them (--rename OLD=NEW)."
             )
         rest = {name: count for name, count in counts.items() if name not in chosen}
         partly = [f"{name} (in {count} of {len(used)} recordings)" for name, count in rest.items()

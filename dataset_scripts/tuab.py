@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.completeness import number_differs
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, Segment, windows_in_order
+from modeling_mteeg.dataset_scripts.splits import train_or_validation
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .completeness import number_differs
-from .corpus import Corpus, Recording, Segment, windows_in_order
-from .splits import train_or_validation
 
 TUH_CHANNELS = tuple(
     "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split()
@@ -35,6 +34,7 @@ CARD = TaskCard(
     corpus="TUH Abnormal EEG Corpus (TUAB)",
     license="TUH EEG terms of use: redistribution is not allowed",
     description="Is the recording normal or abnormal? Every window has its recording's label.",
+    label_of="recording",
 )
 RECORDINGS = {
     "train/normal": 1371,

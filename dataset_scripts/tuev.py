@@ -10,14 +10,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.completeness import names_missing
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, Segment
+from modeling_mteeg.dataset_scripts.reading import RecordingError
+from modeling_mteeg.dataset_scripts.splits import train_or_validation
+from modeling_mteeg.dataset_scripts.tuab import TUH_CHANNELS, TUH_RECORDED, TUH_REFERENCE
+from modeling_mteeg.model.label_numbers import seconds_of, shown, whole_of
 from modeling_mteeg.model.task_card import TaskCard
-
-from .command import run_command
-from .completeness import names_missing
-from .corpus import Corpus, Recording, Segment
-from .reading import RecordingError
-from .splits import train_or_validation
-from .tuab import TUH_CHANNELS, TUH_RECORDED, TUH_REFERENCE
+from modeling_mteeg.model.text_files import read_text_file
 
 CARD = TaskCard(
     name="tuev",
@@ -35,6 +36,8 @@ CARD = TaskCard(
 BEFORE_S = 2.0
 EVENT_S = 1.0
 TOLERANCE_S = 0.01
+MOST_CHANNELS = 32
+"""Of a row's channel, the place of a derivation: the montages have 20 or 22."""
 
 
 class Tuev(Corpus):
@@ -135,7 +138,7 @@ class Tuev(Corpus):
     def expected_windows(self, recording: Recording) -> int:
         """Rows of the ``.rec`` file."""
         path = recording.companions[0]
-        return len(path.read_bytes().split()) if path.is_file() else 0
+        return len(read_text_file(path).split()) if path.is_file() else 0
 
 
 def read_events(path: Path) -> list[tuple[float, float, str]]:
@@ -144,21 +147,24 @@ def read_events(path: Path) -> list[tuple[float, float, str]]:
     Raises
     ------
     RecordingError
-        A row is not ``channel,start_s,end_s,label`` with a label from 1 to 6.
+        A row is not ``channel,start_s,end_s,label`` with a label from 1 to 6, a channel that a
+        montage of the corpus has, and an end behind its start.
     """
     events = []
-    for number, line in enumerate(path.read_text("ascii", "replace").splitlines(), start=1):
+    text = read_text_file(path).decode("ascii", "replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            _, start_s, end_s, code = line.split(",")
-            start, end, label = float(start_s), float(end_s), int(float(code))
-            if not (math.isfinite(start) and math.isfinite(end)) or not 1 <= label <= 6:
-                raise ValueError(f"label {label}, {start} to {end} s")
-        except (ValueError, OverflowError) as error:
+            channel, start_s, end_s, code = line.split(",")
+            whole_of(channel, 0, MOST_CHANNELS - 1)
+            start, end, label = seconds_of(start_s), seconds_of(end_s), whole_of(code, 1, 6)
+            if end <= start:
+                raise ValueError(f"it ends at {end:g} s and starts at {start:g} s")
+        except ValueError as error:
             raise RecordingError(
                 f"{path.name}, line {number}: expected channel,start_s,end_s,label with a label "
-                f"from 1 to 6, found {line!r} ({error})."
+                f"from 1 to 6, found {shown(line)} ({error})."
             ) from error
         events.append((start, end, CARD.labels[label - 1]))
     return events

@@ -2,7 +2,7 @@
 
 Padded ends, a pulled plug, an amplifier at its limit: a window of them teaches a model nothing
 that is true. Channels that are flat in the whole recording are another matter
-(:mod:`dataset_scripts.soundness`).
+(:mod:`modeling_mteeg.dataset_scripts.soundness`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from modeling_mteeg.dataset_scripts.recording import Recorded, Segment
 from modeling_mteeg.model.constant_stretches import LEAST_SHARE, ConstantStretches
 from modeling_mteeg.model.edf_annotations import Mark
 from modeling_mteeg.model.task_card import TaskCard
 from modeling_mteeg.model.window_quality import touching_s
-
-from .recording import Recorded, Segment
 
 MARKED_BAD = "over a part that is marked bad"
 CONSTANT = f"with channels that are constant for {LEAST_SHARE:.0%} of it or more"

@@ -13,16 +13,31 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .completeness import some_names
-from .corpus import Corpus, Recording
-from .locking import PreparationError, locked
-from .merging import discard, merge, publish, recover, window_unit, write_documents
-from .parts import remove_strangers, write_parts
-from .planning import SOURCES_FILE, Plan
-from .report import Outcome, print_expected, write_report
-from .settings import Settings
-from .shards import Shard, collect_shards, finish_shard, shard_folders, start_shard
-from .splits import SPLITS, check_filled, make_manifest, within_groups
+from modeling_mteeg.dataset_scripts.completeness import some_names
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording
+from modeling_mteeg.dataset_scripts.locking import PreparationError, locked
+from modeling_mteeg.dataset_scripts.merging import (
+    discard,
+    merge,
+    publish,
+    recover,
+    window_unit,
+    write_documents,
+)
+from modeling_mteeg.dataset_scripts.parts import remove_strangers, write_parts
+from modeling_mteeg.dataset_scripts.planning import SOURCES_FILE, Plan
+from modeling_mteeg.dataset_scripts.report import Outcome, print_expected, write_report
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.shards import (
+    Shard,
+    collect_shards,
+    finish_shard,
+    shard_folders,
+    start_shard,
+)
+from modeling_mteeg.dataset_scripts.splits import SPLITS, check_filled, make_manifest, within_groups
+from modeling_mteeg.model.checked_files import shortened
+from modeling_mteeg.settings.disk_faults import writing
 
 REPORT_FILE = "report.tsv"
 
@@ -88,7 +103,7 @@ def prepare_shard(
     Raises
     ------
     FileNotFoundError, SplitError, PreparationError
-        As in :func:`prepare`.
+        As in ``prepare``.
     """
     plan = Plan.make(corpus, settings or Settings())
     folder = Path(out) / shard.folder_name(corpus.card.name)
@@ -105,7 +120,7 @@ def merge_shards(
     folders: Sequence[str | Path] = (),
     settings: Settings | None = None,
 ) -> Path:
-    """Make the prepared corpus of its shards: byte for byte what :func:`prepare` makes.
+    """Make the prepared corpus of its shards: byte for byte what ``prepare`` makes.
 
     Parameters
     ----------
@@ -124,7 +139,7 @@ def merge_shards(
         Shards are missing or incomplete (with the commands that make them), or were made with
         other settings or from other files.
     FileNotFoundError, SplitError, FileExistsError
-        As in :func:`prepare`.
+        As in ``prepare``.
     """
     plan = Plan.make(corpus, settings or Settings())
     roots = [Path(folder) for folder in folders] or [Path(out)]
@@ -146,7 +161,9 @@ def _prepared(
     with locked(out, name):
         if _already_prepared(target, work, plan):
             return target
-        return _finish(plan, *parts_in(work), target, work)
+        outcomes, places = parts_in(work)
+        with writing(target):
+            return _finish(plan, outcomes, places, target, work)
 
 
 def _write(plan: Plan, recordings: Sequence[Recording], parts: Path) -> list[Outcome]:
@@ -174,12 +191,13 @@ def _finish(
     write_report(work / REPORT_FILE, corpus.raw, outcomes)
     _check_skipped(corpus, outcomes, settings, work / REPORT_FILE)
     used = [outcome for outcome in outcomes if outcome.status == "used"]
-    manifest = plan.manifest or _within_subject_manifest(corpus, used)
+    remedies = _why_missing(outcomes, work / REPORT_FILE)
+    manifest = plan.manifest or _within_subject_manifest(corpus, used, remedies)
     manifest["fingerprint"] = plan.fingerprint()
     manifest["missing"] = plan.missing
     final = work / "final"
     shutil.rmtree(final, ignore_errors=True)
-    merge(corpus, used, manifest, places, final)
+    merge(corpus, used, manifest, places, final, remedies)
     write_documents(corpus, used, manifest, final, settings.dtype, settings.progress)
     write_report(final / REPORT_FILE, corpus.raw, outcomes)
     (final / SOURCES_FILE).write_text(plan.sources_document(outcomes), "utf-8")
@@ -207,7 +225,9 @@ def _already_prepared(target: Path, work: Path, plan: Plan) -> bool:
     return True
 
 
-def _within_subject_manifest(corpus: Corpus, used: Sequence[Outcome]) -> dict[str, Any]:
+def _within_subject_manifest(
+    corpus: Corpus, used: Sequence[Outcome], remedies: Sequence[str]
+) -> dict[str, Any]:
     """Every subject's windows in order, 64/16/20 within each class."""
     groups, units = [], []
     for outcome in used:
@@ -216,8 +236,17 @@ def _within_subject_manifest(corpus: Corpus, used: Sequence[Outcome]) -> dict[st
             units.append(window_unit(outcome, index))
     assignments = dict(zip(units, within_groups(groups), strict=True))
     counts = {split: list(assignments.values()).count(split) for split in SPLITS}
-    check_filled(corpus.card.name, counts, ["More windows per class are needed."])
+    check_filled(corpus.card.name, counts, ["More windows per class are needed.", *remedies])
     return make_manifest(corpus.card.name, "within-subject", assignments)
+
+
+def _why_missing(outcomes: Sequence[Outcome], report: Path) -> list[str]:
+    """Where windows are missing: the first recordings that gave none, and what names the others."""
+    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    if not skipped:
+        return [f"{report} names what every recording gave."]
+    shown = "; ".join(shortened(outcome.reason, 300) for outcome in skipped[:3])
+    return [f"{len(skipped)} recordings could not be used ({shown}); all are in {report}."]
 
 
 def _check_skipped(

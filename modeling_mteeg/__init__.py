@@ -7,6 +7,13 @@ Importing this package registers its classes with transformers' ``AutoConfig``, 
 import sys
 from pathlib import Path
 
+from . import _ending  # noqa: F401  first: Ctrl-C while the rest is imported
+from ._clone import CLONE
+
+if CLONE is not None:  # modeling_mteeg.recipes and .dataset_scripts lie beside the package
+    __path__.append(str(CLONE))
+
+# isort: split
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
 from ._version import __version__
@@ -46,10 +53,10 @@ __all__ = [
 ]
 
 
-def _write_cards(folder: Path) -> None:
+def _write_cards(folder: Path, repo: str = "") -> None:
     from .cards import write_cards  # they need much that a model alone does not
 
-    write_cards(folder)
+    write_cards(folder, repo=repo)
 
 
 hub_push.CARD_WRITER = _write_cards

@@ -1,11 +1,11 @@
 """The paper's comparison: every row of a table tuned, trained and tested in the same way.
 
     accelerate launch recipes/comparison.py --config recipes/configs/comparison_demo.yaml
-    python recipes/comparison.py --config ... --list                   # to do, done, time
-    python recipes/comparison.py --config ... --only mteeg,hps --seeds 0,1
-    python recipes/comparison.py --config ... --shard 1/8              # and 2/8 ... elsewhere
-    python recipes/comparison.py --config ... --merge FOLDER FOLDER    # of other machines
-    python recipes/comparison.py --config ... --table [--add FOLDER]
+    python recipes/comparison.py --config FILE.yaml --list                 # to do, done, time
+    python recipes/comparison.py --config FILE.yaml --only mteeg,hps --seeds 0,1
+    python recipes/comparison.py --config FILE.yaml --shard 1/8            # and 2/8 ... elsewhere
+    python recipes/comparison.py --config FILE.yaml --merge FOLDER FOLDER  # of other machines
+    python recipes/comparison.py --config FILE.yaml --show-table --add FOLDER
 
 A training that is finished is not run again, one that was killed goes on from its checkpoint, and
 several processes may work at one folder (docs/comparison.md).
@@ -21,9 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
+
+# isort: split
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from joint import fit, simulated, train
 
 from modeling_mteeg.comparison.checking import (
     Prepared,
@@ -33,7 +34,7 @@ from modeling_mteeg.comparison.checking import (
     settled,
     unfit,
 )
-from modeling_mteeg.comparison.comparison_arguments import comparison_parser, over_common, words
+from modeling_mteeg.comparison.comparison_arguments import comparison_parser, over_common
 from modeling_mteeg.comparison.comparison_config import NOTE
 from modeling_mteeg.comparison.comparison_plan import Plan, load_plan
 from modeling_mteeg.comparison.finished_rows import (
@@ -59,35 +60,44 @@ from modeling_mteeg.comparison.units import (
     tuned,
 )
 from modeling_mteeg.data import StreamError
+from modeling_mteeg.recipes.joint import KEPT, fit, simulated, train
+from modeling_mteeg.settings.command_line import CommandParser
+from modeling_mteeg.settings.disk_faults import disk_fault
 from modeling_mteeg.training.console import describe_joint, say
 from modeling_mteeg.training.final_report import SPLIT_FILES, save_splits
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
-from modeling_mteeg.training.output_folder import note_output
+from modeling_mteeg.training.output_folder import agreed, note_output
 from modeling_mteeg.training.record import command_line, start_record
 from modeling_mteeg.training.search import run_search
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
 
+def build_parser() -> CommandParser:
+    """The command line."""
+    return comparison_parser(__doc__, CONFIGS)
+
+
+@_ending.command(KEPT)
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what is not done of the chosen rows, and write the table."""
-    args = comparison_parser(__doc__, CONFIGS).parse_args(argv)
+    args = build_parser().parse_args(argv)
+    shows = args.list or args.show_table or args.merge is not None
+    _ending.hush(args.quiet, printed=shows)
     try:
         plan = load_plan(args.config, over_common(args), args.output)
-        rows = plan.chosen(words(args.only))
-        again = (
-            [row.name for row in plan.chosen(words(args.again), "--again")] if args.again else []
-        )
+        rows = plan.chosen(args.only)
+        again = [row.name for row in plan.chosen(args.again, "--again")] if args.again else []
         if args.list:
             print(listing(plan, rows, args.shard))
             return 0
         if args.merge:
             for line in merge(settled(plan), args.merge):
                 print(line)
-        if args.table or args.merge is not None:
+        if args.show_table or args.merge is not None:
             return table(plan, args.add)
         plan = settled(plan)
-        rows = plan.chosen(words(args.only))
+        rows = plan.chosen(args.only)
         accelerator = start_accelerator(plan.first)
         data = plan.first.data.folder
         if plan.first.data.simulate:
@@ -101,8 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 begin(plan, rows, prepared)
         accelerator.wait_for_everyone()
     except (OSError, ValueError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _ending.told(error, 2)
 
     run = Run(plan, prepared, accelerator, data, command_line(__file__, argv), again)
     try:
@@ -110,15 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(accelerator, f"\n{number + 1} of {len(parts)}: {part}")
             run.part(part)
     except StreamError as error:  # started again it goes on
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _ending.told(error, 1)
     failed, code = [*damaged, *run.failed], 0
     if accelerator.is_main_process:
         try:
             code = table(plan, args.add, failed)
         except (OSError, ValueError, TrainingError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            code = 2
+            code = _ending.told(error, 2)
     accelerator.end_training()
     return code or int(bool(failed))
 
@@ -151,7 +158,7 @@ def table(plan: Plan, added: Sequence[Path], failed: Sequence[str] = ()) -> int:
     text = write_results(plan, with_others(rows, added))
     print(f"\n{text}\n\n{unfinished(plan, rows)}")
     for line in dict.fromkeys(failed):
-        print(f"error: {line}", file=sys.stderr)
+        _ending.say_error(f"error: {line}")
     return 1 if failed else 0
 
 
@@ -187,6 +194,8 @@ class Run:
             for seed in part.seeds if chosen is not None else ():
                 self.unit(part, seed, corpora, chosen)
         except (RuntimeError, ValueError) as error:  # of the training, its checkpoint, its memory
+            if disk_fault(error):
+                raise
             self.failed.append(f"{asked}: {error}")
             say(self.accelerator, f"not finished: {error}")
 
@@ -293,11 +302,6 @@ class Run:
             return
         with claimed(folder) as mine:
             yield agreed(self.accelerator, mine)
-
-
-def agreed(accelerator: Accelerator, value: bool) -> bool:
-    """The main process's value, in all of them."""
-    return broadcast_object_list([value])[0] if accelerator.num_processes > 1 else value
 
 
 if __name__ == "__main__":

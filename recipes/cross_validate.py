@@ -1,9 +1,9 @@
 """Cross-validation: every fold and seed a training as recipes/joint.py does it, one table.
 
     python recipes/cross_validate.py --data data --tasks eegmat --split kfold:6 --seeds 0,1,2
-    python recipes/cross_validate.py ... --method mteeg,shallow-convnet --output outputs/cv
-    python recipes/cross_validate.py ... --shard 1/4     # and 2/4 ... elsewhere, one output folder
-    python recipes/cross_validate.py --table --output outputs/cv       # what there is so far
+    python recipes/cross_validate.py --data data --method mteeg,shallow-convnet --out outputs/cv
+    python recipes/cross_validate.py --data data --shard 1/4   # and 2/4 ... elsewhere, one folder
+    python recipes/cross_validate.py --show-table --out outputs/cv   # what there is so far
 
 A fold that is finished is not run again, one that was killed goes on from its checkpoint. Whoever
 finishes last prints the table.
@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from joint import CONFIGS, searched, simulated, train
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 
+# isort: split
 from modeling_mteeg.data import (
     Corpus,
     StreamError,
@@ -28,6 +29,9 @@ from modeling_mteeg.data import (
     view_corpora,
 )
 from modeling_mteeg.methods import METHODS
+from modeling_mteeg.recipes.joint import CONFIGS, KEPT, searched, simulated, train
+from modeling_mteeg.settings.command_line import CommandParser
+from modeling_mteeg.settings.vocabulary import add_option
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import describe_joint, say
@@ -49,6 +53,7 @@ from modeling_mteeg.training.fold_report import (
 )
 from modeling_mteeg.training.joint_config import JointConfig, foreign_sections
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
+from modeling_mteeg.training.output_folder import LOCK, one_training
 from modeling_mteeg.training.record import command_line, start_record
 from modeling_mteeg.training.search import check_search
 from modeling_mteeg.training.selected_training import choose_metrics
@@ -57,15 +62,23 @@ from modeling_mteeg.training.standing_tasks import settle_encoder
 OUTPUT = "outputs/cv"
 
 
+def build_parser() -> CommandParser:
+    """The command line: that of recipes/joint.py, and shares."""
+    parser = joint_parser(__doc__, CONFIGS)
+    add_option(parser, "--shard", "of the folds and seeds")
+    add_option(parser, "--show-table")
+    parser.old_spelling("--table", "--show-table")
+    return parser
+
+
+@_ending.command(KEPT)
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and test every fold of this shard, and print the table where all are there."""
-    parser = joint_parser(__doc__, CONFIGS)
-    parser.add_argument("--shard", help="which share of the folds and seeds, such as 1/4")
-    parser.add_argument("--table", action="store_true", help="print what there is, train nothing")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
+    _ending.hush(args.quiet, printed=args.show_config or args.show_table)
     output = Path(args.output or OUTPUT)
     try:
-        if args.table:
+        if args.show_table:
             return table(output)
         configs = method_configs(args, output)
         check_search(configs)
@@ -74,6 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         first = configs[0]
         accelerator = start_accelerator(first)
+        # Shards work side by side, each in folds of its own.
+        name = f"{LOCK}-{args.shard.replace('/', '-of-')}" if args.shard else LOCK
+        _ending.until_end(one_training(output, accelerator, name))
         data = first.data.folder
         if first.data.simulate:
             data = simulated(dataclasses.replace(first, output=str(output)), accelerator)
@@ -87,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             claim_outputs(configs, folds)
         accelerator.wait_for_everyone()
     except (OSError, ValueError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _ending.told(error, 2)
 
     command = command_line(__file__, argv)
     try:
@@ -97,14 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.resume != "never" and unit.finished(corpora[unit.fold]):
                 say(accelerator, "finished already")
                 continue
-            run(unit, corpora[unit.fold], accelerator, data, command, args.resume)
+            with one_training(unit.folder, accelerator):
+                run(unit, corpora[unit.fold], accelerator, data, command, args.resume)
     except (CheckpointError, StreamError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _ending.told(error, 1)
     if accelerator.is_main_process:
         missing = missing_text(read_folds(output))
         if missing:  # another shard's
-            print(f"\n{missing}\nwhat there is: --table --output {output}")
+            print(f"\n{missing}\nwhat there is: --show-table --out {output}")
         else:
             table(output)
     accelerator.end_training()

@@ -16,51 +16,68 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
+
+# isort: split
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from modeling_mteeg import MteegConfig, MteegModel
 from modeling_mteeg.data import Corpus, load_corpora, model_inputs
+from modeling_mteeg.data.loading import prepared_tasks
 from modeling_mteeg.methods.band_power import BandPower, BandPowerOptions
+from modeling_mteeg.settings.command_line import ALL, CommandParser, Place, text_and_examples
+from modeling_mteeg.settings.plain_json import write_text
+from modeling_mteeg.settings.vocabulary import OF_THE_DATA, add_option
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _WINDOWS = 32
 _INNER_FOLDS = 3
 
 
+@_ending.command(errors=(OSError, ValueError), code=2)
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the table."""
     args = parse_arguments(argv)
-    try:
-        corpora = load_corpora(args.data, args.tasks.split(","))
-        models = dict(bases(args.bases, args.random, args.seed))
-        results = {
-            task: measure(corpus, models, args.folds, args.seed) for task, corpus in corpora.items()
-        }
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    _ending.hush(args.quiet, printed=True)
+    tasks = prepared_tasks(args.data) if args.task == [ALL] else args.task
+    corpora = load_corpora(args.data, tasks)
+    models = dict(bases(args.bases, args.random, args.seed))
+    results = {
+        task: measure(corpus, models, args.folds, args.seed) for task, corpus in corpora.items()
+    }
     print(table(results))
     if args.output is not None:
-        args.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        write_text(args.output, json.dumps(results, indent=1) + "\n")
     return 0
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--data", required=True, help="prepared corpora, <data>/<task>/")
-    add("--tasks", required=True, help="tasks, separated by commas")
-    add("--bases", nargs="*", default=[], metavar="BASE", help="folders or Hub ids of bases")
-    add("--random", nargs="*", default=[], metavar="PRESET",
+def build_parser() -> CommandParser:
+    """The command line."""
+    description, examples = text_and_examples(__doc__)
+    parser = CommandParser(description=description, examples=examples)
+    add_option(parser, "--data", "corpora, <data>/<task>/", required=True)
+    add_option(parser, "--task", f"which to look at; {OF_THE_DATA}", nargs="+", required=True)
+    add_option(parser, "--base", "several with spaces or again", dest="bases", nargs="*",
+        action="extend", default=[])  # fmt: skip
+    parser.add_argument("--random", nargs="*", default=[], metavar="PRESET",
         help="random weights of these sizes, beside those of the bases' own sizes")  # fmt: skip
-    add("--folds", type=int, default=6, help="over people (default: 6)")
-    add("--seed", type=int, default=0, help="of folds and random weights (default: 0)")
-    add("--output", type=Path, help="every value as JSON")
-    return parser.parse_args(argv)
+    parser.add_argument("--folds", type=int, default=6, help="over people (default: 6)")
+    add_option(parser, "--seeds", "one, of folds and random weights (default: 0)", default=[0])
+    add_option(parser, "--out", "every value, in a file (.json)", dest="output",
+        type=Place(".json", kind=Path))  # fmt: skip
+    add_option(parser, "--quiet", "and the table")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if len(args.seeds) != 1 or isinstance(args.seeds[0], str):
+        parser.error(f"--seeds: expected one whole number, found {args.seeds}")
+    args.seed = args.seeds[0]
+    return args
 
 
 def bases(

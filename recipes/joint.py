@@ -20,6 +20,9 @@ from typing import Any
 # steps are several times as fast. The OpenMP library reads this when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
+
+# isort: split
 from accelerate import Accelerator
 
 from modeling_mteeg.data import (
@@ -31,6 +34,8 @@ from modeling_mteeg.data import (
 )
 from modeling_mteeg.evaluation import WindowPredictions
 from modeling_mteeg.methods import METHODS, FittedMethod
+from modeling_mteeg.settings.command_line import CommandParser
+from modeling_mteeg.settings.config_file import flatten
 from modeling_mteeg.training.arguments import joint_overrides, joint_parser
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import (
@@ -55,7 +60,7 @@ from modeling_mteeg.training.joint_config import JointConfig
 from modeling_mteeg.training.joint_training import JointTrainer
 from modeling_mteeg.training.launch import TrainingError, start_accelerator
 from modeling_mteeg.training.optimization import build_optimizer
-from modeling_mteeg.training.output_folder import check_output, note_output
+from modeling_mteeg.training.output_folder import check_output, note_output, one_training
 from modeling_mteeg.training.record import command_line, note_seeds, start_record
 from modeling_mteeg.training.results import (
     check_saved,
@@ -67,16 +72,25 @@ from modeling_mteeg.training.results import (
 from modeling_mteeg.training.search import check_search, run_search
 from modeling_mteeg.training.selected_training import SelectedTraining, choose_metrics
 from modeling_mteeg.training.standing_tasks import join_base, settle_encoder
+from modeling_mteeg.training.trackers import end_tracker, start_tracker
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
+KEPT = "the same command goes on from the newest checkpoint"
 
 
+def build_parser() -> CommandParser:
+    """The command line."""
+    return joint_parser(__doc__, CONFIGS)
+
+
+@_ending.command(KEPT)
 def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     """Train with every seed, test once each, save, and print the table.
 
     ``command`` is what was typed, for model cards, where it was another one than this.
     """
-    args = joint_parser(__doc__, CONFIGS).parse_args(argv)
+    args = build_parser().parse_args(argv)
+    _ending.hush(args.quiet, printed=args.show_config)
     try:
         config = JointConfig.load(args.config, joint_overrides(args))
         if args.show_config:
@@ -88,6 +102,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)
+        _ending.until_end(one_training(config.output, accelerator))
         data = simulated(config, accelerator) if config.data.simulate else config.data.folder
         corpora = load_corpora(data, config.data.tasks, config.data.streaming)
         # The split and the classes: which of the stored windows are what.
@@ -95,8 +110,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         corpora = choose_metrics(config, corpora)
         training_mixes(corpora, config.sampling_of(config.data.tasks))  # do the rules fit?
     except (OSError, ValueError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _ending.told(error, 2)
     describe_joint(config, corpora, accelerator)
     if standing:
         say(accelerator, standing)
@@ -115,11 +129,13 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
         # The floors: the commonest class, and band power, on the same windows.
         floors = fit_floors(config, corpora, accelerator)
     except (CheckpointError, StreamError, TrainingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _ending.told(error, 1)
 
     if accelerator.is_main_process:
-        report(config, corpora, by_seed, floors)
+        try:
+            report(config, corpora, by_seed, floors)
+        except TrainingError as error:  # a task of that name has come to the base meanwhile
+            return _ending.told(error, 1)
     accelerator.end_training()
     return 0
 
@@ -134,8 +150,7 @@ def train(
 ) -> dict[str, WindowPredictions]:
     """One training with one seed; what it says of the test windows of every task."""
     folder = seed_folder(config, seed)
-    if config.tracker != "none":
-        accelerator.init_trackers(f"tensorboard-seed-{seed}")
+    start_tracker(accelerator, config.tracker, config.output, seed, flatten(config.to_dict()))
     trainer = fit(config, corpora, accelerator, seed, resume)
     trainer.select_best()
     # Tasks of two classes may have their decision threshold chosen on validation, too.
@@ -145,9 +160,7 @@ def train(
         saved = save_training(trainer, folder / "model", record, scores_of(predictions))
         save_tested(folder, predictions)
         check_saved(saved, trainer)
-    for tracker in accelerator.trackers:
-        tracker.finish()
-    accelerator.trackers.clear()  # the next seed has its own
+    end_tracker(accelerator)  # the next seed has its own
     accelerator.wait_for_everyone()
     return predictions
 
@@ -168,7 +181,8 @@ def fit(
     if isinstance(method, FittedMethod):
         trainer = FittedTrainer(config, corpora, method, accelerator, seed, folder)
     else:
-        optimizer = build_optimizer(method, config.optimization)  # AdamW, groups by depth
+        # AdamW, groups by depth
+        optimizer = build_optimizer(method, config.optimization, accelerator.device)
         trainer = JointTrainer(config, corpora, method, optimizer, accelerator, seed, folder)
     say(accelerator, f"\nSeed {seed}: {trainer.describe()}")
     if trainer.resume(resume):
@@ -243,7 +257,7 @@ def simulated(config: JointConfig, accelerator: Accelerator) -> Path:
     """The folder of the simulated corpora, which are made first where they are not there."""
     data = Path(config.data.folder or Path(config.output) / "data")
     if accelerator.is_main_process:
-        from dataset_scripts.demo_data import simulated_corpora
+        from modeling_mteeg.dataset_scripts.demo_data import simulated_corpora
 
         raw, size = Path(config.output) / "raw", config.data.simulated_size
         simulated_corpora(raw, data, config.data.tasks, size)

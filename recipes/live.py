@@ -22,6 +22,10 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
+
+# isort: split
+from modeling_mteeg.commands.shared_arguments import tasks_of
 from modeling_mteeg.model.channel_choice import rows_by_name
 from modeling_mteeg.model.findings import sentences
 from modeling_mteeg.model.record_parts import spans_text
@@ -30,12 +34,16 @@ from modeling_mteeg.prediction.live_checks import LiveWindowError
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
 from modeling_mteeg.prediction.task_loading import load_tasks
 from modeling_mteeg.recordings.block_reader import open_recording
+from modeling_mteeg.settings.command_line import CommandParser, text_and_examples
+from modeling_mteeg.settings.vocabulary import add_option
 
 
+@_ending.command(errors=(OSError, ValueError), code=2)
 def main(argv: Sequence[str] | None = None) -> int:
     """Connect, predict, print; returns 0 at the end of the stream."""
     args = parse_arguments(argv)
-    model, tasks = load_tasks(args.base, args.task, revision=args.revision)
+    _ending.hush(args.quiet, printed=True)
+    model, tasks = load_tasks(args.base, tasks_of(args), revision=args.revision, token=args.token)
     with source(args) as (stream, ended, recorded_s):
         rate_hz = stream.info["sfreq"] / args.speed
         live = LivePredictor(
@@ -43,30 +51,40 @@ def main(argv: Sequence[str] | None = None) -> int:
             stride_s=args.stride, highpass_hz=args.highpass, lookahead_s=args.lookahead,
             onnx=args.onnx,
         )  # fmt: skip
-        print(
+        say(
+            args.quiet,
             f"{len(stream.ch_names)} channels at {rate_hz:g} Hz. A window is answered "
             f"{live.delay_s:.3g} s of signal after its end, the first after "
-            f"{live.first_answer_s:.3g} s."
+            f"{live.first_answer_s:.3g} s.",
         )
         count = 0
         seconds = None if args.seconds is None else args.seconds / args.speed
         try:
             for chunk in new_samples(stream, seconds, args.patience, ended):
                 count += tell(live.push, chunk, begun=count > 0)
+                if getattr(sys.stdout, "unread", False):  # a closed pipe: nobody listens any more
+                    return 0
         except KeyboardInterrupt:
-            print("Interrupted; the rest of what arrived follows.")
+            say(args.quiet, "Interrupted; the rest of what arrived follows.")
         if live.samples_in == 0:
-            print("The stream ended before a sample arrived.", file=sys.stderr)
+            _ending.say_error("The stream ended before a sample arrived.")
             return 1
         count += tell(live.finish, begun=count > 0)
     heard_s = live.samples_in / rate_hz
     if recorded_s is not None and args.seconds is None and recorded_s - heard_s > 0.05:
-        print(
+        say(
+            args.quiet,
             f"The first {recorded_s - heard_s:.1f} s of the recording's {recorded_s:.1f} s were "
-            "played before the stream was connected, as with any stream that one joins."
+            "played before the stream was connected, as with any stream that one joins.",
         )
-    print(f"End: {heard_s:.1f} s of signal, {count} answers.")
+    say(args.quiet, f"End: {heard_s:.1f} s of signal, {count} answers.")
     return 0
+
+
+def say(quiet: bool, text: str) -> None:
+    """A line that is no answer, unless ``--quiet`` was given."""
+    if not quiet:
+        print(text)
 
 
 def tell(give: Callable[..., list[LiveResult]], *chunk: Any, begun: bool) -> int:
@@ -153,7 +171,7 @@ def played(path: str, number: int | None, speed: float) -> Any:
     if not 1 <= (number or 1) <= len(parts):
         raise ValueError(f"--part: expected 1 to {len(parts)} ({spans}), found {number}.")
     for sentence in sentences(one for one in source.findings if one.code != "parts"):
-        print(f"note: {sentence}", file=sys.stderr)
+        _ending.say_error(f"note: {sentence}")  # no file has it, so --quiet leaves it
     rows = {name: same[0] for name, same in rows_by_name(source).items()}
     part = parts[(number or 1) - 1]
     signal = source.read_span(list(rows.values()), part.start, part.stop)[0]  # volt
@@ -161,25 +179,33 @@ def played(path: str, number: int | None, speed: float) -> Any:
     return mne.io.RawArray(signal, info, verbose="error")
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser() -> CommandParser:
+    """The command line."""
+    description, examples = text_and_examples(__doc__)
+    parser = CommandParser(description=description, examples=examples)
     add = parser.add_argument
     add("recording", nargs="?", help="file to play (EDF, BDF, FIF ...), instead of --stream")
     add("--part", type=int, metavar="N", help="of a recording that has several: which to play")
     add("--stream", help="name of a stream to connect to")
-    add("--base", required=True, help="folder or Hub id of the base")
-    add("--revision", default="main", help="revision of the base on the Hub")
-    add("--task", action="append", required=True, help="as in `mteeg predict`; may be repeated")
-    add("--stride", type=float, help="seconds from window to window (default: they touch)")
-    add("--unit", choices=("uV", "mV", "V"), help="default: what the stream announces")
-    add("--highpass", type=float, help="Hz, instead of the tasks' own: less delay")
+    add_option(parser, "--base", required=True)
+    add_option(parser, "--revision", "of the base", default="main")
+    add_option(parser, "--token")
+    add_option(parser, "--task", "beside the base, a folder, or owner/repo; several with commas or "
+        "again, or all beside the base", required=True)  # fmt: skip
+    add_option(parser, "--stride")
+    add_option(parser, "--unit", "(default: what the stream announces)")
+    add_option(parser, "--highpass", "instead of the tasks' own: less delay", type=float)
     add("--lookahead", type=float, help="seconds of future to wait for: less delay")
     add("--onnx", metavar="FOLDER", help="holds <task>.onnx of `mteeg export`: faster answers")
     add("--speed", type=float, default=1.0, help="play a recording so many times faster")
     add("--seconds", type=float, help="end after so much signal")
     add("--patience", type=float, default=10.0, help="end when nothing came for so many seconds")
+    add_option(parser, "--quiet", "and the answers")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
     args = parser.parse_args(argv)
     if (args.recording is None) == (args.stream is None):
         parser.error("expected either a recording to play or --stream NAME")

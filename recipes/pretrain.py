@@ -19,9 +19,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
-import pretrain_tokenizer
-from stage_one import CONFIGS, ERRORS, open_data, train
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 
+# isort: split
+from modeling_mteeg._clone import as_typed
+from modeling_mteeg.recipes import pretrain_tokenizer
+from modeling_mteeg.recipes.stage_one import CONFIGS, ERRORS, KEPT, open_data, train
+from modeling_mteeg.settings.command_line import CommandParser
 from modeling_mteeg.training.arguments import (
     shipped_config,
     stage_one_overrides,
@@ -29,7 +33,7 @@ from modeling_mteeg.training.arguments import (
 )
 from modeling_mteeg.training.console import describe_stage_one, say
 from modeling_mteeg.training.launch import start_accelerator
-from modeling_mteeg.training.output_folder import check_output, note_output
+from modeling_mteeg.training.output_folder import check_output, note_output, one_training
 from modeling_mteeg.training.stage_one import (
     MaskedTrainer,
     MaskedTrainingConfig,
@@ -42,9 +46,16 @@ from modeling_mteeg.training.stage_one import (
 )
 
 
+def build_parser() -> CommandParser:
+    """The command line."""
+    return stage_one_parser(__doc__, CONFIGS, "pretrain")
+
+
+@_ending.command(KEPT)
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and save."""
-    args = stage_one_parser(__doc__, CONFIGS, "pretrain").parse_args(argv)
+    args = build_parser().parse_args(argv)
+    _ending.hush(args.quiet, printed=args.show_config)
     try:
         config = MaskedTrainingConfig.load(args.config, stage_one_overrides(args))
         if args.show_config:
@@ -57,14 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         accelerator = start_accelerator(config, may_shard=True)
         tokenizer = load_tokenizer(config.tokenizer, "tokenizer")
+        _ending.until_end(one_training(config.output, accelerator))
         data = open_data(config, accelerator)
         model = build_student(config.model, tokenizer, config.seed)
         folder = Path(config.output)
         trainer = MaskedTrainer(config, data, model, tokenizer, accelerator, folder)
         told = trainer.check_tokenizer()
     except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _ending.told(error, 2)
     simulated = any(simulated_folders(config))
     describe_stage_one(config, data, accelerator, "masked pre-training", model, simulated)
     if told:
@@ -74,14 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         train(trainer, args.resume, show)
     except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _ending.told(error, 1, kept=KEPT)
     model = trainer.whole_model()
     if accelerator.is_main_process:
         record = stage_one_record(__file__, argv, trainer)
         saved = save_stage_one(model, folder / "model", record)
         say(accelerator, f"saved {saved}")
-        say(accelerator, f"next: accelerate launch recipes/joint.py --base {saved}")
+        say(accelerator, f"next: {as_typed('accelerate launch recipes/joint.py')} --base {saved}")
     accelerator.end_training()
     return 0
 
@@ -97,7 +107,7 @@ def make_demo_tokenizer(config: MaskedTrainingConfig) -> int:
     if not config.data.simulate or Path(config.tokenizer) != demo or demo.is_dir():
         return 0
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"no tokenizer in {demo} yet: training it first (recipes/pretrain_tokenizer.py)")
+        print(f"no tokenizer in {demo} yet: training it first (pretrain_tokenizer)")
     words = []
     for key in ("num_processes", "mixed_precision"):
         value = getattr(config, key)

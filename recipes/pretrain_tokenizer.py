@@ -17,12 +17,16 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
-from stage_one import CONFIGS, ERRORS, open_data, train
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 
+# isort: split
+from modeling_mteeg._clone import as_typed
+from modeling_mteeg.recipes.stage_one import CONFIGS, ERRORS, KEPT, open_data, train
+from modeling_mteeg.settings.command_line import CommandParser
 from modeling_mteeg.training.arguments import stage_one_overrides, stage_one_parser
 from modeling_mteeg.training.console import describe_stage_one, say
 from modeling_mteeg.training.launch import start_accelerator
-from modeling_mteeg.training.output_folder import check_output, note_output
+from modeling_mteeg.training.output_folder import check_output, note_output, one_training
 from modeling_mteeg.training.stage_one import (
     TokenizerTrainer,
     TokenizerTrainingConfig,
@@ -34,9 +38,16 @@ from modeling_mteeg.training.stage_one import (
 )
 
 
+def build_parser() -> CommandParser:
+    """The command line."""
+    return stage_one_parser(__doc__, CONFIGS, "tokenizer")
+
+
+@_ending.command(KEPT)
 def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
     """Train and save; ``last``: the processes end with it, no other training follows in them."""
-    args = stage_one_parser(__doc__, CONFIGS, "tokenizer").parse_args(argv)
+    args = build_parser().parse_args(argv)
+    _ending.hush(args.quiet, printed=args.show_config)
     try:
         config = TokenizerTrainingConfig.load(args.config, stage_one_overrides(args))
         if args.show_config:
@@ -45,13 +56,13 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
         if args.resume != "never":
             check_output(config)
         accelerator = start_accelerator(config)
+        _ending.until_end(one_training(config.output, accelerator))
         data = open_data(config, accelerator)
         model = build_tokenizer(config.model, config.seed)
         folder = Path(config.output)
         trainer = TokenizerTrainer(config, data, model, accelerator, folder)
     except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _ending.told(error, 2)
     simulated = any(simulated_folders(config))
     describe_stage_one(config, data, accelerator, "neural tokenizer", model, simulated)
     if not config.data.validation:
@@ -62,13 +73,13 @@ def main(argv: Sequence[str] | None = None, last: bool = True) -> int:
     try:
         train(trainer, args.resume, show)
     except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _ending.told(error, 1, kept=KEPT)
     if accelerator.is_main_process:
         record = stage_one_record(__file__, argv, trainer)
         saved = save_stage_one(trainer.model, folder / "model", record)
         say(accelerator, f"saved {saved}")
-        say(accelerator, f"next: accelerate launch recipes/pretrain.py --tokenizer {saved}")
+        next_one = as_typed("accelerate launch recipes/pretrain.py")
+        say(accelerator, f"next: {next_one} --tokenizer {saved}")
     accelerator.wait_for_everyone()  # the folder is there for all
     if last:
         accelerator.end_training()

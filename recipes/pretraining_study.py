@@ -21,9 +21,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
+
+# isort: split
 import torch
 
 from modeling_mteeg import MteegModel
+from modeling_mteeg.settings.command_line import CommandParser, Place, text_and_examples
+from modeling_mteeg.settings.plain_json import write_text
+from modeling_mteeg.settings.vocabulary import OF_THE_DATA, add_option
 
 RECIPES = Path(__file__).resolve().parent
 RANDOM, PRETRAINED = "random", "pre-trained"
@@ -33,43 +39,56 @@ METRICS = {"auroc": "AUROC", "cohen_kappa": "Cohen's kappa"}
 Values = Mapping[str, Sequence[float]]
 
 
+@_ending.command("finished steps are not repeated, and the same command goes on")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing, and print the table."""
     args = parse_arguments(argv)
+    _ending.hush(args.quiet, printed=True)
     todo = steps(args)
     for number, (command, parts) in enumerate(todo, 1):
-        print(" ".join([f"\n[{number}/{len(todo)}] $ python", *map(str, command)]), flush=True)
+        if not args.quiet:
+            print(" ".join([f"\n[{number}/{len(todo)}] $ python", *map(str, command)]), flush=True)
         if parts is not None:
             mix_base(*parts)
         code = subprocess.run([sys.executable, *map(str, command)], check=False).returncode
         if code:
-            print(f"error: {command[0]} ended with {code}", file=sys.stderr)
+            _ending.say_error(f"error: {command[0]} ended with {code}")
             return code
     results = collect(args.output, args.seeds, arms_of(args))
     print(f"\nTest split, {results['data']} data, seeds {', '.join(map(str, args.seeds))}:\n")
     print(comparison(results))
     path = args.output / "comparison.json"
-    path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    print(f"\nwritten to {path}")
+    write_text(path, json.dumps(results, indent=1) + "\n")
+    if not args.quiet:
+        print(f"\nwritten to {path}")
     return 0
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def build_parser() -> CommandParser:
+    """The command line."""
+    description, examples = text_and_examples(__doc__)
+    parser = CommandParser(description=description, examples=examples)
     add = parser.add_argument
-    add("--output", type=Path, default=Path("outputs/pretraining_study"))
-    add("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2],
-        help="of all trainings, separated by commas (default: 0,1,2)")  # fmt: skip
+    add_option(parser, "--out", "a folder (default: outputs/pretraining_study)", dest="output",
+        type=Place(folder=True, kind=Path), default=Path("outputs/pretraining_study"))  # fmt: skip
+    add_option(parser, "--seeds", "of all trainings (default: 0,1,2)", default=[0, 1, 2])
     add("--parts", action="store_true", help="two more arms: the temporal encoder alone from "
         "pre-training, and the transformer with its embeddings alone")  # fmt: skip
     add("--unlabelled", nargs="+", metavar="FOLDER", help="prepared unlabelled recordings to "
         "pre-train on, instead of simulated ones")  # fmt: skip
-    add("--data", help="prepared corpora to tune on, instead of simulated ones")
-    add("--tasks", help="tasks to tune on, separated by commas (default: all six)")
+    add_option(parser, "--data", "corpora to tune on, instead of simulated ones")
+    add_option(parser, "--task", f"which to tune on; {OF_THE_DATA} (default: all six)", nargs="+")
     add("--epochs", type=int, help="of every training, for a quick trial")
-    return parser.parse_args(argv)
+    add_option(parser, "--quiet", "and the table")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if not all(isinstance(seed, int) for seed in args.seeds):
+        parser.error(f"--seeds: expected whole numbers, found {args.seeds}")
+    return args
 
 
 def arms_of(args: argparse.Namespace) -> list[str]:
@@ -84,9 +103,10 @@ Step = tuple[list[Any], Mix | None]
 def steps(args: argparse.Namespace) -> list[Step]:
     """Every training: script and arguments, and the base to be put together first, if any."""
     short = [] if args.epochs is None else ["--set", f"optimization.epochs={args.epochs}"]
+    short += ["--quiet"] if args.quiet else []
     unlabelled = [] if args.unlabelled is None else ["--data", *args.unlabelled]
     joint: list[Any] = [RECIPES / "joint.py", *short]
-    joint += [] if args.tasks is None else ["--tasks", args.tasks]
+    joint += [] if args.task is None else ["--tasks", ",".join(args.task)]
     if args.data is None:  # all arms share the simulated corpora
         joint += ["--set", f"data.folder={args.output / 'data'}"]
     else:

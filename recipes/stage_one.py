@@ -8,15 +8,18 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from modeling_mteeg.data import UnlabelledWindows, load_unlabelled
+from modeling_mteeg.settings.config_file import flatten
 from modeling_mteeg.settings.plain_json import write_json
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.console import say, say_resumed
 from modeling_mteeg.training.launch import TrainingError
 from modeling_mteeg.training.stage_one import StageOneConfig, StageOneTrainer
+from modeling_mteeg.training.trackers import start_tracker
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 SIMULATED = Path("outputs") / "unlabelled_demo"
 """Simulated recordings, raw and prepared: both demos use the same."""
+KEPT = "the same command goes on from the newest checkpoint"
 ERRORS = (OSError, ValueError, TrainingError, CheckpointError)
 
 
@@ -29,7 +32,7 @@ def open_data(
     if options.simulate:
         folders = [SIMULATED / "data"]
         if accelerator.is_main_process:
-            from dataset_scripts.demo_data import simulated_recordings
+            from modeling_mteeg.dataset_scripts.demo_data import simulated_recordings
 
             simulated_recordings(SIMULATED)
         accelerator.wait_for_everyone()
@@ -48,8 +51,8 @@ def train(trainer: StageOneTrainer, resume: str, show: Callable[[dict], str]) ->
         The tokenizer ends on the plateau, and ``on_collapse`` is ``stop``; its checkpoints stay.
     """
     accelerator = trainer.accelerator
-    if trainer.config.tracker != "none":
-        accelerator.init_trackers("tensorboard")
+    config = trainer.config
+    start_tracker(accelerator, config.tracker, config.output, None, flatten(config.to_dict()))
     if trainer.resume(resume):
         say_resumed(trainer)
     while not trainer.over:

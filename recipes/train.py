@@ -2,7 +2,7 @@
 
     mteeg train recordings --task presses --labels rest,press --base BASE --out outputs/presses
 
-The recordings are prepared into OUT/data (:mod:`dataset_scripts.annotated`), people by people into
+The recordings are prepared into OUT/data (:mod:`.annotated`), people by people into
 train, validation and test, and trained on as recipes/joint.py does it. Started once more in the
 same way it goes on where it was.
 """
@@ -16,46 +16,53 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dataset_scripts.annotated_options import add_options, options_of
+from modeling_mteeg import _ending
+from modeling_mteeg.dataset_scripts.annotated_options import (
+    add_old_spellings,
+    add_options,
+    options_of,
+)
+from modeling_mteeg.settings.command_line import CommandParser, Place
+from modeling_mteeg.settings.vocabulary import add_option
 
-CONFIG = Path(__file__).resolve().parent / "configs" / "own_task.yaml"
+CONFIGS = Path(__file__).resolve().parent / "configs"
 _NO_BASE = (
     "expected --base, a folder or Hub id to start from, found none. Published LaBraM weights "
     "become one by `mteeg convert labram-base.pth --out labram-base`; recordings without labels by "
-    "recipes/pretrain_tokenizer.py and recipes/pretrain.py (docs/pretraining.md). To see that "
+    "the recipes pretrain_tokenizer and pretrain (docs/pretraining.md). To see that "
     "everything works, --preset tiny starts from random weights, which learn little from few "
     "people."
 )
 
 
 # fmt: off
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Declare the arguments: where, from what, and how labels are found."""
     add = parser.add_argument
     add("recordings", type=Path, help="folder of recordings that MNE-Python reads, at any depth")
-    add("--task", required=True, help="the new task's name: lower-case letters, digits, dashes")
-    add("--out", required=True, type=Path, help="folder for prepared data, model and results")
-    add("--base", help="folder or Hub id of the base to start from")
-    add("--preset", help="tiny, base, large or huge: random weights instead of a base")
-    add("--method", help="mteeg (default), linear-probe, hps ... (docs/methods.md)")
-    add("--head", help="mean, channels, attention (docs/heads.md)")
-    add("--search", metavar="LR,EPOCHS", help="try a small grid, by validation (docs/splits.md)")
-    add("--config", type=Path, default=CONFIG, metavar="FILE.yaml",
-        help="how to train (default: recipes/configs/own_task.yaml)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE",
-        help="any key of that file, such as optimization.epochs=10; may be repeated")
-    add("--seeds", help="whole numbers, separated by commas (default: 0)")
-    add("--split-seed", type=int, help="shuffles the people (default: 0)")
-    add("--num-proc", type=int, default=1, help="processes that prepare, a recording each")
-    add("--max-skipped", type=float, default=0.01,
-        help="share of recordings that may be unusable (default: 0.01)")
-    add("--overwrite", action="store_true", help="prepare and train anew what OUT holds")
-    add("--retrain-encoder", action="store_true",
-        help="train the encoder of a base that has tasks, too: a new base, without them")
-    add("--into-base", action="store_true", help="write the task into the base's folder, too")
-    add("--replace-tasks", action="store_true",
-        help="let it take the place of the base's task of the same name")
+    add_option(parser, "--task", "the new one's name, of lower-case letters, digits, dashes",
+        one=True, every=False, required=True)
+    add_option(parser, "--out", "prepared data, model and results: a folder", required=True,
+        type=Place(folder=True, kind=Path))
+    add_option(parser, "--base", "to start from")
+    add_option(parser, "--preset", "instead of a base")
+    add_option(parser, "--method", "(docs/methods.md; default: mteeg)")
+    add_option(parser, "--head", "(docs/heads.md)")
+    add_option(parser, "--search", "(docs/splits.md)")
+    add_option(parser, "--config", "or the name of a shipped one (default: own_task)",
+        default="own_task", type=str)
+    add_option(parser, "--set")
+    add_option(parser, "--seeds", "(default: 0)")
+    add_option(parser, "--tracker", "(docs/tracking.md)")
+    add_option(parser, "--split-seed", "shuffles the people (default: 0)")
+    add_option(parser, "--num-proc", "that prepare, a recording each (default: 1)", default=1)
+    add_option(parser, "--max-skipped", "(default: 0.01)", default=0.01)
+    add_option(parser, "--overwrite", "prepare and train anew what OUT holds")
+    for name in ("--retrain-encoder", "--into-base", "--replace-tasks"):
+        add_option(parser, name)
+    add_option(parser, "--quiet")
     add_options(parser.add_argument_group("where labels, people and windows are"))
+    add_old_spellings(parser)
 # fmt: on
 
 
@@ -71,9 +78,18 @@ def run(args: argparse.Namespace) -> None:
     """
     if (args.base is None) == (args.preset is None):
         raise ValueError(_NO_BASE if args.base is None else "give --base or --preset, not both.")
+    from modeling_mteeg.hub.reaching import reach_hub
+    from modeling_mteeg.training.launch import TrainingError
+    from modeling_mteeg.training.output_folder import one_training
+
+    reach_hub(args.base)
     data = args.out / "data"
     words = training_words(args, data)
     check_training(words)
+    try:
+        _ending.until_end(one_training(args.out))
+    except TrainingError as error:
+        raise ValueError(str(error)) from error
     prepare_recordings(args, data)
     print()
     code = joint().main(words, command=shlex.join(["mteeg", *args.words]))
@@ -84,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
 
 def joint() -> ModuleType:
     """recipes/joint.py, whose imports are heavy."""
-    from . import joint
+    from modeling_mteeg.recipes import joint
 
     return joint
 
@@ -95,20 +111,23 @@ def check_training(words: Sequence[str]) -> None:
     from modeling_mteeg.training.joint_config import JointConfig
     from modeling_mteeg.training.launch import TrainingError
     from modeling_mteeg.training.standing_tasks import settle_encoder
+    from modeling_mteeg.training.trackers import check_tracker
 
-    options = joint_parser("", CONFIG.parent).parse_args(words)
+    options = joint_parser("", CONFIGS).parse_args(words)
     try:
-        settle_encoder(JointConfig.load(options.config, joint_overrides(options)))
+        config = JointConfig.load(options.config, joint_overrides(options))
+        check_tracker(config.tracker)
+        settle_encoder(config)
     except TrainingError as error:
         raise ValueError(str(error)) from error
 
 
 def prepare_recordings(args: argparse.Namespace, data: Path) -> None:
     """Windows of the recordings in ``data``, as they are there already or made now."""
-    from dataset_scripts.annotated import Annotated
-    from dataset_scripts.locking import PreparationError
-    from dataset_scripts.settings import Settings
-    from dataset_scripts.writer import prepare
+    from modeling_mteeg.dataset_scripts.annotated import Annotated
+    from modeling_mteeg.dataset_scripts.locking import PreparationError
+    from modeling_mteeg.dataset_scripts.settings import Settings
+    from modeling_mteeg.dataset_scripts.writer import prepare
 
     corpus = Annotated(args.recordings, args.task, options_of(args), args.split_seed)
     settings = Settings(
@@ -124,12 +143,14 @@ def training_words(args: argparse.Namespace, data: Path) -> list[str]:
     """The command line of recipes/joint.py."""
     words = ["--config", str(args.config), "--data", str(data), "--tasks", args.task]
     words += ["--output", str(args.out)]
-    for name in ("base", "method", "head", "search", "seeds"):
+    for name in ("base", "method", "head", "search", "seeds", "tracker"):
         value = getattr(args, name)
+        value = ",".join(map(str, value)) if isinstance(value, list) else value
         words += [f"--{name}", value] if value is not None else []
     for pair in [*([f"model.preset={args.preset}"] if args.preset else []), *args.set]:
         words += ["--set", pair]
     words += ["--resume", "never"] if args.overwrite else []
+    words += ["--quiet"] if args.quiet else []
     flags = ("retrain_encoder", "into_base", "replace_tasks")
     return words + [f"--{flag.replace('_', '-')}" for flag in flags if getattr(args, flag)]
 

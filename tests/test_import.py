@@ -127,6 +127,7 @@ def programs(tmp_path_factory):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_importing_takes_little_beyond_torch_and_transformers(programs):
     new = set(programs["plain"]()["imported"])
     assert "modeling_mteeg" in new
@@ -134,6 +135,7 @@ def test_importing_takes_little_beyond_torch_and_transformers(programs):
     assert not new & (heavy | {"matplotlib", "edfio", "yaml"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "remote"])
 def test_predicting_works_without_the_packages_for_data(programs, kind):
     """``remote``: without this package too, from the code that lies beside the weights."""
@@ -158,6 +160,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_cards_take_titles_of_metrics_without_what_computes_them():
     result = answer(start(BLOCK + CARDS_ALONE, "", "", f"{DATA_PACKAGES},pyarrow,accelerate"))
     assert not result["evaluation"], "the package alone does not import the metrics"

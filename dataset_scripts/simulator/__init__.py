@@ -1,15 +1,22 @@
 """Simulated recordings in the file layouts of the six corpora.
 
 Every corpus has a module with a function ``plan(root, seed, size, subjects)``. It returns one
-:class:`~dataset_scripts.simulator.jobs.Job` per recording (or per case, where recordings share a
+:class:`~.simulator.jobs.Job` per recording (or per case, where recordings share a
 file), each of which writes its files and returns the seconds of EEG written. A job depends on the
 seed and its own name only.
 """
 
 from __future__ import annotations
 
-from . import chb_mit, physionet_mi, seed_v, sleep_edf, tuab, tuev
-from .jobs import SIZES, Job
+from modeling_mteeg.dataset_scripts.simulator import (
+    chb_mit,
+    physionet_mi,
+    seed_v,
+    sleep_edf,
+    tuab,
+    tuev,
+)
+from modeling_mteeg.dataset_scripts.simulator.jobs import SIZES, Job
 
 PLANS = {
     "tuab": tuab.plan,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 SIZES = ("small", "demo", "people")
 """``small`` is for tests: every split of every protocol is there, and little more.
 ``people`` has more people with shorter recordings, who differ
-(:mod:`dataset_scripts.simulator.people`)."""
+(``dataset_scripts.simulator.people``)."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from .head import FloatArray
-from .signals import coloured_noise, generator, muscle_burst
+from modeling_mteeg.dataset_scripts.simulator.head import FloatArray
+from modeling_mteeg.dataset_scripts.simulator.signals import coloured_noise, generator, muscle_burst
 
 EFFECT = (-0.25, 0.45)
 """Mean and deviation of the logarithm of a person's effect: median 0.78, mostly 0.37 to 1.6."""

@@ -14,12 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from .edf import write_edf
-from .head import FloatArray, Head
-from .jobs import Job
-from .people import Person
-from .signals import Subject, background, band_noise, blink, generator
-from .signals import smooth_steps as smooth
+from modeling_mteeg.dataset_scripts.simulator.edf import write_edf
+from modeling_mteeg.dataset_scripts.simulator.head import FloatArray, Head
+from modeling_mteeg.dataset_scripts.simulator.jobs import Job
+from modeling_mteeg.dataset_scripts.simulator.people import Person
+from modeling_mteeg.dataset_scripts.simulator.signals import (
+    Subject,
+    background,
+    band_noise,
+    blink,
+    generator,
+)
+from modeling_mteeg.dataset_scripts.simulator.signals import smooth_steps as smooth
 
 RATE_HZ = 160
 LABELS = tuple(

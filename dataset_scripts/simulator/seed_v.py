@@ -16,12 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from .cnt import write_cnt
-from .head import FloatArray, Head
-from .jobs import Job
-from .people import Person
-from .signals import Subject, background, band_noise, blink, generator
-from .signals import smooth_steps as smooth
+from modeling_mteeg.dataset_scripts.simulator.cnt import write_cnt
+from modeling_mteeg.dataset_scripts.simulator.head import FloatArray, Head
+from modeling_mteeg.dataset_scripts.simulator.jobs import Job
+from modeling_mteeg.dataset_scripts.simulator.people import Person
+from modeling_mteeg.dataset_scripts.simulator.signals import (
+    Subject,
+    background,
+    band_noise,
+    blink,
+    generator,
+)
+from modeling_mteeg.dataset_scripts.simulator.signals import smooth_steps as smooth
 
 RATE_HZ = 1000
 CHANNELS = tuple(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, signal
 
-from .head import FloatArray, Head
+from modeling_mteeg.dataset_scripts.simulator.head import FloatArray, Head
 
 
 def generator(seed: int, *parts: str | int) -> np.random.Generator:

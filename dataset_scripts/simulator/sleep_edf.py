@@ -11,11 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .edf import Extra, write_annotations, write_edf
-from .head import FloatArray
-from .jobs import Job
-from .people import Person
-from .signals import Subject, band_noise, blink, coloured_noise, generator, k_complex, spindle
+from modeling_mteeg.dataset_scripts.simulator.edf import Extra, write_annotations, write_edf
+from modeling_mteeg.dataset_scripts.simulator.head import FloatArray
+from modeling_mteeg.dataset_scripts.simulator.jobs import Job
+from modeling_mteeg.dataset_scripts.simulator.people import Person
+from modeling_mteeg.dataset_scripts.simulator.signals import (
+    Subject,
+    band_noise,
+    blink,
+    coloured_noise,
+    generator,
+    k_complex,
+    spindle,
+)
 
 RATE_HZ = 100
 EPOCH_S = 30

@@ -12,11 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .edf import write_edf
-from .head import Head
-from .jobs import Job, tuh_subject
-from .people import Person
-from .signals import Subject, background, band_noise, blink, generator
+from modeling_mteeg.dataset_scripts.simulator.edf import write_edf
+from modeling_mteeg.dataset_scripts.simulator.head import Head
+from modeling_mteeg.dataset_scripts.simulator.jobs import Job, tuh_subject
+from modeling_mteeg.dataset_scripts.simulator.people import Person
+from modeling_mteeg.dataset_scripts.simulator.signals import (
+    Subject,
+    background,
+    band_noise,
+    blink,
+    generator,
+)
 
 CHANNELS = tuple("FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split())
 LENGTH_S = {"small": 20, "demo": 50, "people": 30}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .edf import write_edf
-from .head import FloatArray, Head
-from .jobs import Job, tuh_subject
-from .people import Person
-from .signals import (
+from modeling_mteeg.dataset_scripts.simulator.edf import write_edf
+from modeling_mteeg.dataset_scripts.simulator.head import FloatArray, Head
+from modeling_mteeg.dataset_scripts.simulator.jobs import Job, tuh_subject
+from modeling_mteeg.dataset_scripts.simulator.people import Person
+from modeling_mteeg.dataset_scripts.simulator.signals import (
     Subject,
     background,
     blink,
@@ -24,7 +24,7 @@ from .signals import (
     periodic_discharge,
     spike_and_wave,
 )
-from .tuab import CHANNELS
+from modeling_mteeg.dataset_scripts.simulator.tuab import CHANNELS
 
 LABELS = ("SPSW", "GPED", "PLED", "EYEM", "ARTF", "BCKG")
 TRAIN_SUBJECTS = {"small": 5, "demo": 12, "people": 14}

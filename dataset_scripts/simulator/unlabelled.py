@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..corpus import SIMULATED_FILE
-from ..demo import simulate
-from ..registry import corpus_class
-from . import PLANS, VERSION
+from modeling_mteeg.dataset_scripts.corpus import SIMULATED_FILE
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.registry import corpus_class
+from modeling_mteeg.dataset_scripts.simulator import PLANS, VERSION
 
 SEED = 1000
 """Far from the seeds that a demo is run with."""
@@ -46,7 +46,7 @@ def simulate_unlabelled(
     seed : int
         Equal seeds give equal recordings; no demo corpus of another seed shares a subject.
     size : {"demo", "small"}
-        See :func:`dataset_scripts.demo.simulate`.
+        See ``dataset_scripts.demo.simulate``.
     tasks : sequence of str
         Whose kinds of signals.
     progress : bool

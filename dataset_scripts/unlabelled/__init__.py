@@ -8,8 +8,8 @@ find copies and downstream test recordings. A recording is read and checked by `
 becomes a part (``stretch_parts``), and all parts become the prepared folder (``stretch_writer``).
 """
 
-from .layouts import Source, UnlabelledRecording
-from .stretch_settings import UnlabelledSettings
-from .stretch_writer import prepare_unlabelled
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source, UnlabelledRecording
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_settings import UnlabelledSettings
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_writer import prepare_unlabelled
 
 __all__ = ["Source", "UnlabelledRecording", "UnlabelledSettings", "prepare_unlabelled"]

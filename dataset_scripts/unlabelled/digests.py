@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..bars import Bar
-from ..duplicates import NAMES_BYTES
-from .layouts import UnlabelledRecording
+from modeling_mteeg.dataset_scripts.bars import Bar
+from modeling_mteeg.dataset_scripts.duplicates import NAMES_BYTES
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import UnlabelledRecording
 
 _CHUNK_BYTES = 2**22
 _NAMED = (".edf", ".bdf")
@@ -101,9 +101,13 @@ def read_digests(
 
 
 def _digest_or_fault(files: Sequence[Path], bar: Any) -> tuple[str, str]:
-    missing = [path for path in files if not path.exists()]
+    missing = [path for path in files if not path.is_file()]
     if missing:
-        kind = "a link to nothing" if missing[0].is_symlink() else "missing"
+        kind = "missing"
+        if missing[0].exists():
+            kind = "no regular file"  # opening a pipe would wait for its other end
+        elif missing[0].is_symlink():
+            kind = "a link to nothing"
         again = "start again (with --overwrite where the rest is done)"
         return "", f"{missing[0].name}: {kind}; download it, then {again}."
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -18,11 +19,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
-from ..physionet_mi import RUN_LABELS
-from ..physionet_mi import SUBJECTS as MI_SUBJECTS
-from ..sleep_edf import NIGHTS
-from ..splits import assign_in_order
-from .layouts import TUH_NAME, UnlabelledRecording
+from modeling_mteeg._clone import as_typed
+from modeling_mteeg.dataset_scripts.locking import write_whole
+from modeling_mteeg.dataset_scripts.physionet_mi import RUN_LABELS
+from modeling_mteeg.dataset_scripts.physionet_mi import SUBJECTS as MI_SUBJECTS
+from modeling_mteeg.dataset_scripts.sleep_edf import NIGHTS
+from modeling_mteeg.dataset_scripts.splits import assign_in_order
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import TUH_NAME, UnlabelledRecording
 
 VERSION = 2
 _CHB = re.compile(r"chb(\d\d)_", re.IGNORECASE)
@@ -102,7 +105,7 @@ class Entry:
     name : str
         Of its file.
     sha256 : str
-        Of what its file holds: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
+        Of what its file holds: :func:`~.unlabelled.digests.digest_of`.
     subject : str
     """
 
@@ -160,7 +163,7 @@ class Exclusions:
     def save(self, path: str | Path) -> None:
         """Write the entries as a list."""
         content = {"version": VERSION, "entries": [dataclasses.asdict(e) for e in self.entries]}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        write_whole(Path(path), json.dumps(content, indent=1) + "\n")
 
     def check_tuh(self, recordings: Iterable[UnlabelledRecording]) -> tuple[str, ...]:
         """What the lists cannot tell, where recordings of TUH are to be used; a sentence each.
@@ -187,10 +190,11 @@ class Exclusions:
             return (_TUEV_UNTOLD,)
         if not self.without_tuh_lists:
             key = first[min(strange)] if strange else next(iter(first.values()))
+            command = as_typed("python -m dataset_scripts.exclusions")
             raise ValueError(
                 f"{key} has the name of a TUH recording, and --exclude names no test recordings "
                 f"of {' and '.join(missing)} in releases with names like it; they are cut from the "
-                "same archive. Make the list with python -m dataset_scripts.exclusions --raw "
+                f"same archive. Make the list with {command} --raw "
                 f"{' --raw '.join(f'{task}=DOWNLOAD' for task in missing)} --out exclusions.json, "
                 "or say --without-tuh-lists if nothing will be tested on them."
             )
@@ -206,9 +210,10 @@ class Exclusions:
         ----------
         recording : UnlabelledRecording
         sha256 : str
-            Of what its file holds: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
+            Of what its file holds: :func:`~.unlabelled.digests.digest_of`.
         """
-        whole = (recording.path.absolute(), recording.path.resolve())
+        # Unlike Path.resolve, it bears a link to itself.
+        whole = (recording.path.absolute(), Path(os.path.realpath(recording.path)))
         for path in (recording.key, *(full_path.as_posix() for full_path in whole)):
             rule = rule_by_name(path)
             if rule:

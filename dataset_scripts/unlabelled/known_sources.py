@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .layouts import Source
-from .seed import Seed, SeedFra, SeedGer, SeedIv
-from .trujillo import Trujillo
-from .tuh import Tuar, Tuep, Tusl, Tusz
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source
+from modeling_mteeg.dataset_scripts.unlabelled.seed import Seed, SeedFra, SeedGer, SeedIv
+from modeling_mteeg.dataset_scripts.unlabelled.trujillo import Trujillo
+from modeling_mteeg.dataset_scripts.unlabelled.tuh import Tuar, Tuep, Tusl, Tusz
 
 SOURCES: dict[str, type[Source]] = {
     source.name: source

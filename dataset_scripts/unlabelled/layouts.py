@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from modeling_mteeg.dataset_scripts.opening import open_recording
 from modeling_mteeg.model.bids_sidecars import find_sidecars
+from modeling_mteeg.model.recording_headers import RecordingError
 from modeling_mteeg.model.recording_sources import Source as OpenRecording
+from modeling_mteeg.model.text_files import read_text_file
 from modeling_mteeg.recordings.recording_folders import folder_beside_the_data, walk
-
-from ..opening import open_recording
 
 _COMPANIONS = {
     ".vhdr": (".eeg", ".vmrk", ".dat"), ".ahdr": (".eeg", ".amrk"), ".set": (".fdt",),
@@ -69,8 +70,16 @@ class UnlabelledRecording:
     def sidecars_digest(self) -> str:
         """Hash of the BIDS sidecars that decide which channels are used; empty: there are none."""
         sidecars = find_sidecars(self.path, "channels")
-        content = b"".join(file.read_bytes() for file in sidecars)
+        content = b"".join(map(_content, sidecars))
         return hashlib.sha256(content).hexdigest() if sidecars else ""
+
+
+def _content(file: Path) -> bytes:
+    """Content of a sidecar; of one that cannot be read, which opening the recording says, none."""
+    try:
+        return read_text_file(file)
+    except RecordingError:
+        return b""
 
 
 class Source:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from .layouts import Source, UnlabelledRecording
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source, UnlabelledRecording
 
 
 class NamedSource(Source):

@@ -25,14 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-from modeling_mteeg.model.recording_headers import RecordingError
+from modeling_mteeg.dataset_scripts.opening import refused_or_given
+from modeling_mteeg.dataset_scripts.seed_v import SEED_CHANNELS
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import UnlabelledRecording
+from modeling_mteeg.dataset_scripts.unlabelled.named import NamedSource
+from modeling_mteeg.model.file_faults import blamed_on
+from modeling_mteeg.model.mat_files import mat_shapes, mat_variable
 from modeling_mteeg.model.recording_sources import Source as OpenRecording
 from modeling_mteeg.recordings.recording_folders import walk
-
-from ..opening import refused_or_given
-from ..seed_v import SEED_CHANNELS
-from .layouts import UnlabelledRecording
-from .named import NamedSource
 
 MAT_RATE_HZ = 200.0
 _MAT_NAME = re.compile(r"(\d{1,2})_\d{8}\.mat", re.IGNORECASE)
@@ -71,26 +71,18 @@ class SeedIv(SeedSource):
     def open(self, recording: UnlabelledRecording) -> OpenRecording:
         if not recording.part:
             return super().open(recording)
-        from scipy.io import loadmat
-
-        name = f"{recording.path.name}, {recording.part}"
-        try:
-            content = loadmat(recording.path, variable_names=[recording.part])
-            signal = np.asarray(content[recording.part], np.float64)
-        except Exception as error:  # SciPy raises whatever a damaged file makes it meet
-            raise RecordingError(f"{name}: cannot be read: {error}") from error
+        with blamed_on(recording.path):
+            signal = mat_variable(recording.path, recording.part).astype(np.float64)
         signal_and_names = (signal * 1e-6, SEED_CHANNELS, MAT_RATE_HZ)
         return refused_or_given(signal_and_names, "unlabelled", unit="V")
 
     def _trials(self, path: Path, key: str, number: str) -> list[UnlabelledRecording]:
         """The trials of a MATLAB file; one that is left out where it has none."""
-        from scipy.io import whosmat
-
         subject = f"{self.name}-{number}"
         try:
-            shapes = {name: shape for name, shape, _ in whosmat(path) if _TRIAL.fullmatch(name)}
-        except Exception as error:  # as above
-            reason = f"cannot be read as a MATLAB file (up to version 7.2): {error}"
+            shapes = {n: shape for n, shape in mat_shapes(path).items() if _TRIAL.fullmatch(n)}
+        except (ValueError, OSError) as error:
+            reason = f"cannot be read as a MATLAB file: {error}"
             return [UnlabelledRecording(key, path, subject, left_out=reason)]
         if not shapes:
             reason = "no trial in it: expected variables such as cz_eeg1"

@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from modeling_mteeg.data import cut_stretches, encode_stretch, stretch_features, window_patches
+from modeling_mteeg.dataset_scripts.locking import write_whole
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source, UnlabelledRecording
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_reading import (
+    Signal,
+    UnlikeChannels,
+    read_signal,
+)
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_settings import UnlabelledSettings
+from modeling_mteeg.model.file_faults import blamed_on
 from modeling_mteeg.model.findings import sentences
 from modeling_mteeg.model.recording_headers import RecordingError
-
-from ..locking import write_whole
-from .layouts import Source, UnlabelledRecording
-from .stretch_reading import Signal, UnlikeChannels, read_signal
-from .stretch_settings import UnlabelledSettings
+from modeling_mteeg.settings.disk_faults import writing
 
 RATE_HZ = 200
 
@@ -37,7 +42,7 @@ class Outcome:
     reason : str
         Why it is not used.
     sha256 : str
-        Of what its files hold: :func:`~dataset_scripts.unlabelled.digests.digest_of`.
+        Of what its files hold: :func:`~.unlabelled.digests.digest_of`.
     channels : list of str
     left_out : list of str
         Channels that are not used, each with the reason.
@@ -134,13 +139,14 @@ def _write(
     """
     unlike: dict[str, float] = {}
     while True:
-        signal = read_signal(source, recording, settings.notch_hz, unlike)
+        with blamed_on(recording.path):
+            signal = read_signal(source, recording, settings.notch_hz, unlike)
         outcome.seconds, outcome.rate_hz = signal.seconds, signal.info.rate_hz
         outcome.channels, outcome.left_out = list(signal.channels), list(signal.left_out)
         outcome.notes = list(signal.notes)
         outcome.window_s = _window_s(recording, signal, settings)
         try:
-            _write_stretches(outcome, signal, part, settings.dtype)
+            _write_stretches(outcome, recording, signal, part, settings.dtype)
             outcome.notes += sentences(signal.mains.findings())
             return
         except UnlikeChannels as more:
@@ -151,24 +157,33 @@ def _write(
             unlike |= more.ratios
 
 
-def _write_stretches(outcome: Outcome, signal: Signal, part: Path, dtype: str) -> None:
+def _write_stretches(
+    outcome: Outcome, recording: UnlabelledRecording, signal: Signal, part: Path, dtype: str
+) -> None:
     from datasets.arrow_writer import ArrowWriter
 
     temporary = part.with_suffix(f".arrow.{os.getpid()}")
     try:
         features = stretch_features(_whole_seconds(signal, outcome.window_s))
         with ArrowWriter(features=features, path=str(temporary), writer_batch_size=1) as writer:
-            for onset_s, own_s, values in _stretches(signal, outcome.window_s):
-                writer.write(
-                    encode_stretch(
-                        values, signal.channels, outcome.key, outcome.subject,
-                        onset_s, own_s, dtype,
-                    )
-                )  # fmt: skip
-            writer.finalize()
-        os.replace(temporary, part)
+            for row in _rows(outcome, recording, signal, dtype):
+                with writing(part):
+                    writer.write(row)
+            with writing(part):
+                writer.finalize()
+                os.replace(temporary, part)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rows(
+    outcome: Outcome, recording: UnlabelledRecording, signal: Signal, dtype: str
+) -> Iterator[dict[str, Any]]:
+    """Rows of the stretches; what fails in making them is the recording's fault."""
+    names, key, subject = signal.channels, outcome.key, outcome.subject
+    with blamed_on(recording.path, UnlikeChannels):
+        for onset_s, own_s, values in _stretches(signal, outcome.window_s):
+            yield encode_stretch(values, names, key, subject, onset_s, own_s, dtype)
 
 
 def _whole_seconds(signal: Signal, window_s: int) -> bool:

@@ -12,7 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from modeling_mteeg.dataset_scripts.soundness import check_amplitude, check_filtered
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source, UnlabelledRecording
+from modeling_mteeg.dataset_scripts.unlabelled.sound_time import SoundPart, SoundTime, rows_of
 from modeling_mteeg.model.channel_choice import check_equal, rows_by_name
+from modeling_mteeg.model.channel_units import NO_UNIT
 from modeling_mteeg.model.channels import channel_ids, clean_name, is_known, numbered_system
 from modeling_mteeg.model.constant_stretches import ConstantStretches
 from modeling_mteeg.model.findings import sentences
@@ -27,12 +31,9 @@ from modeling_mteeg.model.signal_checks import (
     foreign_channels,
     unit_factor,
 )
+from modeling_mteeg.model.visible_text import MOST_NAMES, listed
 from modeling_mteeg.recordings.montage import rename_channels
 from modeling_mteeg.recordings.whole_filter import recording_filter
-
-from ..soundness import check_amplitude
-from .layouts import Source, UnlabelledRecording
-from .sound_time import SoundPart, SoundTime, rows_of
 
 _HELD_VALUES = 2**24
 """Channels times samples up to which a recording is read once and kept: 128 MiB of float64."""
@@ -96,6 +97,8 @@ class Blocks:
                     check_equal(name, signal[first : first + count])
                 first_rows.append(first)
                 first += count
+        except MemoryError:
+            raise
         except Exception as error:  # MNE's readers raise whatever a damaged file makes them meet
             raise RecordingError(f"{self._file}: its signal cannot be read: {error}") from error
         return signal[first_rows] if len(first_rows) < len(places) else signal
@@ -193,7 +196,8 @@ class AmplitudeCheck:
         self._sampled: list[np.ndarray] = []
 
     def see(self, signal: np.ndarray) -> None:
-        """Take the next samples (channels, n)."""
+        """Take the next samples (channels, n); an error where any is not finite."""
+        check_filtered(signal, self._channels, self._file)
         # Every so-many-th sample of the whole, wherever a block begins.
         self._sampled.append(signal[:, -self._place % self._every :: self._every].copy())
         self._place += signal.shape[1]
@@ -308,8 +312,9 @@ def _known_channels(rows: Mapping[str, list[int]], opened: OpenRecording, name: 
     known = sorted((channel for channel in rows if is_known(channel)), key=_place)
     if not known:
         raise RecordingError(
-            f"{name}: no channel has a name of the table, found {', '.join(opened.names)}; rename "
-            "them to electrodes of the 10-20 or 10-10 system (--rename OLD=NEW)."
+            f"{name}: no channel has a name of the table, found "
+            f"{listed(opened.names, MOST_NAMES)}; rename them to electrodes of the "
+            "10-20 or 10-10 system (--rename OLD=NEW)."
         )
     if not opened.rate_hz >= LEAST_RATE_HZ:
         raise RecordingError(
@@ -333,7 +338,8 @@ def _opened(
     except ValueError as error:
         raise RecordingError(f"{name}: {error}") from error
     left_out = [f"{channel} (of no use to {source.name})" for channel in of_no_use]
-    left_out += [f"{channel} (no unit of voltage in the header)" for channel in opened.unfit]
+    left_out += [f"{channel} (no unit of voltage in the header)" if why.startswith(NO_UNIT)
+                 else f"{channel} ({why})" for channel, why in opened.unfit.items()]  # fmt: skip
     return opened, [*opened.left_out, *left_out]
 
 

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,19 @@ from modeling_mteeg.data import (
     read_manifest,
     stretch_features,
 )
+from modeling_mteeg.dataset_scripts.bars import Bar
+from modeling_mteeg.dataset_scripts.corpus import SIMULATED_FILE
+from modeling_mteeg.dataset_scripts.duplicates import counts_right
+from modeling_mteeg.dataset_scripts.locking import PreparationError, locked
+from modeling_mteeg.dataset_scripts.processes import run_each
+from modeling_mteeg.dataset_scripts.unlabelled.digests import read_digests
+from modeling_mteeg.dataset_scripts.unlabelled.excluded import Exclusions
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import Source, UnlabelledRecording
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_parts import Outcome, part_path, write_part
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_settings import UnlabelledSettings
 from modeling_mteeg.model.mains_notch import checked_notch, notch_text
 from modeling_mteeg.recordings.recording_folders import SUFFIXES
-
-from ..bars import Bar
-from ..corpus import SIMULATED_FILE
-from ..duplicates import counts_right
-from ..locking import PreparationError, locked
-from ..processes import run_each
-from .digests import read_digests
-from .excluded import Exclusions
-from .layouts import Source, UnlabelledRecording
-from .stretch_parts import Outcome, part_path, write_part
-from .stretch_settings import UnlabelledSettings
+from modeling_mteeg.settings.disk_faults import writing
 
 REPORT_FILE = "report.csv"
 _COLUMNS = ("recording", "status", "reason", "subject", "hours", "rate_hz", "window_s", "channels",
@@ -88,7 +89,7 @@ def prepare_unlabelled(
         There is no such folder, or no recording in it.
     ValueError
         Recordings of TUH, and no list of the test recordings of TUAB and TUEV (see
-        :class:`~dataset_scripts.unlabelled.excluded.Exclusions`).
+        ``Exclusions``).
     FileExistsError
         ``out`` holds another preparation, or something else altogether.
     PreparationError
@@ -115,7 +116,8 @@ def prepare_unlabelled(
             return asked.out
         (asked.work / "parts").mkdir(parents=True, exist_ok=True)
         outcomes = _prepare_each(asked)
-        _finish(asked, outcomes, notes)
+        with writing(asked.out):
+            _finish(asked, outcomes, notes)
     if progress:
         print("\n".join([summary(source, outcomes), *notes]))
     return asked.out
@@ -214,10 +216,10 @@ def _prepare_each(asked: _Asked) -> list[Outcome]:
             path.unlink()
     jobs = [(asked.source, recording, digests[recording.path], parts, asked.settings)
             for recording in chosen]  # fmt: skip
-    with Bar(
-        total=len(jobs), desc=asked.source.name, bar_format=_BAR, progress=asked.progress
-    ) as bar:
-        for outcome in chain(list(outcomes.values()), run_each(write_part, jobs, asked.num_proc)):
+    written = run_each(write_part, jobs, asked.num_proc)
+    bar = Bar(total=len(jobs), desc=asked.source.name, bar_format=_BAR, progress=asked.progress)
+    with bar, closing(written):
+        for outcome in chain(list(outcomes.values()), written):
             bar.update(outcome.key not in outcomes)
             outcomes[outcome.key] = outcome
             if outcome.status != "skipped":

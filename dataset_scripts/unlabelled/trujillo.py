@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from .named import NamedSource
+from modeling_mteeg.dataset_scripts.unlabelled.named import NamedSource
 
 CAP = (
     "FP1 AF7 AF3 F1 F3 F5 F7 FT7 FC5 FC3 FC1 C1 C3 C5 T7 TP7 CP5 CP3 CP1 P1 P3 P5 P7 P9 PO7 PO3 O1 "

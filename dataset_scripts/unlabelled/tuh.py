@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from .layouts import TUH_NAME
-from .named import NamedSource
+from modeling_mteeg.dataset_scripts.unlabelled.layouts import TUH_NAME
+from modeling_mteeg.dataset_scripts.unlabelled.named import NamedSource
 
 
 class TuhSource(NamedSource):

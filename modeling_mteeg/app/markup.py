@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from html import escape
+from html import escape as escape_html
 
+from .._shown_text import shown
 from ..model.findings import Finding
 from ..model.task_card import TaskCard
+from ..pictures.page_picture import PagePicture
 from .examine import Fit
+from .summary import Summary, question
 
 NO_DEVICE = (
     "Research software and no medical device: nothing on this page is a diagnosis, and nobody "
@@ -19,37 +22,11 @@ SIMULATED = (
 )
 WORKING = '<div id="working" class="mteeg-room"></div>'
 """Room for the progress bar."""
-CSS = """
-.gradio-container { max-width: 1560px !important; }
-.gradio-container button { font-family: var(--font); }
-#header h1 { margin: 0; font-size: 1.7rem; }
-#header p { margin: 2px 0 0; opacity: 0.72; }
-#tasks .wrap { flex-direction: column; gap: 4px; }
-#tasks label { width: 100%; }
-.mteeg-note, .mteeg-error, .mteeg-warning {
-  border-left: 4px solid #0072B2; border-radius: 4px; padding: 10px 14px; line-height: 1.45;
-  background: var(--background-fill-secondary); overflow-wrap: anywhere;
-}
-.mteeg-error { border-color: #D55E00; }
-.mteeg-warning { border-color: #E69F00; }
-.mteeg-error h3, .mteeg-note h3 { margin: 0 0 4px; font-size: 1rem; }
-.mteeg-small { opacity: 0.8; font-size: 0.9rem; line-height: 1.45; }
-.mteeg-found { padding: 6px 14px; font-size: 0.9rem; margin-top: 6px; }
-.mteeg-found ul { margin: 0; padding-left: 1.2em; }
-.mteeg-room { height: 64px; }
-.mteeg-small ul, .mteeg-note ul { margin: 4px 0 0; padding-left: 1.2em; }
-.mteeg-facts { display: flex; flex-wrap: wrap; gap: 6px 22px; margin: 0; }
-.mteeg-facts div { display: flex; flex-direction: column; }
-.mteeg-facts dt { opacity: 0.72; font-size: 0.82rem; }
-.mteeg-facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
-.mteeg-fits { list-style: none; padding: 0 !important; margin-top: 10px !important; }
-.mteeg-fits li { padding: 1px 0 1px 1.5em; text-indent: -1.5em; }
-.mteeg-fits li::before { content: "–"; display: inline-block; width: 1.5em; text-indent: 0; }
-.mteeg-fits li.fit::before { content: "✓"; color: #009E73; font-weight: 700; }
-.mteeg-heading { margin: 6px 0 0; font-size: 1rem; }
-.mteeg-tasks dt { font-weight: 600; margin-top: 8px; }
-.mteeg-tasks dd { margin: 0; }
-"""
+
+
+def escape(text: str) -> str:
+    """``text`` without HTML, and with control characters and turns of direction as text."""
+    return escape_html(shown(text))
 
 
 def error(title: str, message: str) -> str:
@@ -112,40 +89,59 @@ def small(text: str) -> str:
     return f'<div class="mteeg-small">{escape(text)}</div>'
 
 
-def about_tasks(cards: Iterable[TaskCard]) -> str:
-    """What every task asks, wants and answers."""
-    parts = []
-    for card in cards:
-        channels = f"{len(card.channels)} channels" if card.channels else "any montage"
-        origin = card.corpus or "corpus not named"
-        parts.append(
-            f"<dt>{escape(card.name)}</dt><dd>{escape(card.description)}</dd>"
-            f"<dd>{escape(', '.join(card.labels))}; {channels}; windows of {card.window_s:g} s; "
-            f"trained on {escape(origin)}{' (simulated)' if card.simulated else ''}.</dd>"
-        )
-    return f'<dl class="mteeg-small mteeg-tasks">{"".join(parts)}</dl>'
-
-
-def fits(tasks: Iterable[Fit]) -> str:
-    """Which tasks suit a recording."""
-    items = "".join(
-        f'<li class="{"fit" if fit.fits else "no-fit"}"><b>{escape(fit.task)}</b>: '
-        f"{escape(fit.words)}</li>"
-        for fit in tasks
-    )
-    return f'<div class="mteeg-small"><ul class="mteeg-fits">{items}</ul></div>'
-
-
 def heading(text: str) -> str:
     """What the next picture shows."""
     return f'<h3 class="mteeg-heading">{escape(text)}</h3>'
 
 
-def task_label(card: TaskCard) -> str:
-    """A task's name with the question it answers, or its labels."""
-    question, mark, _ = card.description.partition("?")
-    asks = question + mark if mark and len(question) < 80 else ", ".join(card.labels)
-    return f"{card.name}: {asks}"
+def task_label(card: TaskCard, fit: Fit | None = None) -> str:
+    """A task in the list: the question it answers; what it takes and answers; how it fits."""
+    channels = f"{len(card.channels)} channels" if card.channels else "any montage"
+    origin = card.corpus or "a corpus without a name"
+    simulated = " (simulated)" if card.simulated and "simulated" not in origin else ""
+    about = (
+        f"{card.name}: {', '.join(card.labels)}; {channels}, windows of {card.window_s:g} s; "
+        f"trained on {origin}{simulated}"
+    )
+    lines = [question(card), about]
+    if fit is not None:
+        lines.append(f"{'✓' if fit.fits else '✗'} {fit.words}")
+    return "\n".join(" ".join(shown(line).split()) for line in lines)
+
+
+def summary(said: Summary) -> str:
+    """A task's answer on the recording, its figures, and what they mean."""
+    return (
+        f'<div class="mteeg-answer"><p class="mteeg-headline">{escape(said.headline)}</p>'
+        f"{facts(said.figures)}<p>{escape(said.meaning)}</p></div>"
+    )
+
+
+def figure(title: str, picture: PagePicture, light: str, dark: str) -> str:
+    """A picture in the colours of the page, its words below it.
+
+    ``light`` and ``dark`` are the addresses of its two versions.
+    """
+    images = "".join(
+        f'<a class="mteeg-{kind}" href="{escape(address)}" target="_blank">'
+        f'<img src="{escape(address)}" alt="{escape(title)}" loading="lazy" '
+        f'width="{picture.width}" height="{picture.height}"></a>'
+        for kind, address in (("light", light), ("dark", dark))
+    )
+    caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    return (
+        f'<figure class="mteeg-figure">{heading(title)}<div class="mteeg-picture" tabindex="0">'
+        f"{images}</div>{caption}</figure>"
+    )
+
+
+def downloads(addresses: Mapping[str, str]) -> str:
+    """Links to files, by what they are called."""
+    links = "".join(
+        f'<a class="download" href="{escape(address)}" download>{escape(label)}</a>'
+        for label, address in addresses.items()
+    )
+    return f'<div class="mteeg-files">{links}</div>'
 
 
 def _paragraphs(message: str) -> str:

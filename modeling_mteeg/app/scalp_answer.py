@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..explanation.attribution import ChannelAttribution, attribute
-from ..explanation.explaining import class_to_explain, surest_windows, window_inputs
+from ..explanation.explaining import (
+    class_to_explain,
+    surest_windows,
+    window_inputs,
+    windows_of_label,
+)
 from ..prediction import Prediction
 
 WINDOWS = 4
@@ -40,7 +45,8 @@ def attribute_recording(
 
     Notes
     -----
-    What ``mteeg explain`` does, one window at a time: the page shows how far it is, can be
+    What ``mteeg explain`` does, but also where no window is the label, which the picture says; one
+    window at a time: the page shows how far it is, can be
     stopped, and ends after :data:`SPENT_S`.
     """
     card = prediction.card
@@ -65,4 +71,5 @@ def attribute_recording(
         onset_s=tuple(onsets[: len(values)]),
         recording=prediction.recording,
         simulated=card.simulated,
+        labelled=windows_of_label(card, prediction.probabilities, card.labels[target])[1],
     )

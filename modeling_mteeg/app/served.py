@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from transformers import AutoFeatureExtractor
+from huggingface_hub.errors import HTTPError
 
+from .._clone import as_typed
 from ..model.adapter_files import ADAPTERS, AdapterError
+from ..model.feature_extraction_mteeg import MteegFeatureExtractor
+from ..model.hub_fetch import explain
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import CARD_FILE, TaskCard, check_task_name
 from ..prediction.task_loading import load_tasks
@@ -41,9 +44,10 @@ def choose_base(base: str | None) -> str:
         return base
     if (DEMO_BASE / "config.json").is_file():
         return str(DEMO_BASE)
+    demo = as_typed("accelerate launch recipes/joint.py")
     raise NoBaseError(
         "No base to serve: give --base FOLDER or --base owner/repo (or set the environment "
-        f"variable {BASE_VARIABLE}). `accelerate launch recipes/joint.py` trains a small one on "
+        f"variable {BASE_VARIABLE}). `{demo}` trains a small one on "
         f"simulated recordings and leaves it in {DEMO_BASE}, where it is found without --base."
     )
 
@@ -58,7 +62,13 @@ def adapters_beside(base: str) -> list[str]:
     """
     folder = Path(base)
     if not folder.is_dir():
-        folder = Path(snapshot_download(base, allow_patterns=[f"{ADAPTERS}/*"]))
+        try:
+            folder = Path(snapshot_download(base, allow_patterns=[f"{ADAPTERS}/*"]))
+        except (OSError, HTTPError) as error:
+            raise OSError(
+                f"No base {base}: there is no such folder here, and from the Hub: "
+                f"{explain(error, base)}"
+            ) from error
     return sorted(card.parent.name for card in (folder / ADAPTERS).glob(f"*/{CARD_FILE}"))
 
 
@@ -99,9 +109,7 @@ class ServedModel:
         model, _ = load_tasks(base, adapters_beside(base))
         model.set_adapter(None)
         model.requires_grad_(False)
-        return cls(
-            base, model, AutoFeatureExtractor.from_pretrained(base, trust_remote_code=False), public
-        )
+        return cls(base, model, MteegFeatureExtractor.from_pretrained(base), public)
 
     @property
     def simulated(self) -> bool:

@@ -9,8 +9,11 @@ from .facts import TaskFacts
 from .metadata import adapter_header, repo_id
 
 
-def adapter_card(facts: TaskFacts, license_id: str, has_picture: bool) -> str:
-    """The whole text; arguments as for :func:`modeling_mteeg.cards.base_card.base_card`."""
+def adapter_card(facts: TaskFacts, license_id: str, has_picture: bool, repo: str = "") -> str:
+    """The whole text; arguments as for :func:`modeling_mteeg.cards.base_card.base_card`.
+
+    Beside a base ``repo`` is that of the base.
+    """
     card = facts.card
     title = f"MTEEG adapter {card.name}"
     if not parts.is_mteeg(facts.training):
@@ -26,7 +29,7 @@ def adapter_card(facts: TaskFacts, license_id: str, has_picture: bool) -> str:
             "Results": parts.results([facts]),
             "Data": [parts.facts_table(parts.data_rows(facts))],
             "Training": parts.training(facts.training, has_picture),
-            "Load": [_load(card)],
+            "Use": _use(card, repo),
             **parts.closing(card.simulated, facts.training),
         },
     )
@@ -45,15 +48,20 @@ def _task_rows(facts: TaskFacts) -> list[tuple[str, str]]:
         *([("head", card.head.describe())] if card.head != PLAIN_HEAD else []),
         ("outputs", f"{card.num_outputs} ({card.loss.replace('_', ' ')})"),
         *([] if card.threshold is None else [("decision", card.decision)]),
+        *([] if card.label_of == "window" else [("a label is of", f"the whole {card.label_of}")]),
         ("base", f"width {base.get('hidden_size')}, fingerprint "
                  f"{parts.code(base.get('fingerprint'))}"),
     ]  # fmt: skip
 
 
-def _load(card: TaskCard) -> str:
-    base = repo_id((card.base or {}).get("name_or_path")) or "OWNER/BASE"
+def _use(card: TaskCard, repo: str) -> list[str]:
+    base = repo_id((card.base or {}).get("name_or_path"))
+    place = card.name if repo and repo == base else repo or parts.UNNAMED
+    note = "" if repo else f"  # {parts.UNNAMED_NOTE}"
     lines = [
-        'task = model.load_adapter("OWNER/NAME")  # this repository, or a folder',
-        "logits = model(**extractor(recording, task=task)).logits  # recording: an mne Raw",
+        f'task = model.load_adapter("{place}"){note}',
+        f'logits = model(**extractor("{parts.RECORDING}", task=task)).logits  # (windows, outputs)',
     ]
-    return parts.load_code(base, "the base with the fingerprint above; any other is refused", lines)
+    # The base by its name: a task's repository would say which base's code is to be trusted.
+    of = base or "OWNER/BASE", "the base with the fingerprint above; any other is refused"
+    return [*parts.label_code(*of, place), parts.load_code(*of, lines)]

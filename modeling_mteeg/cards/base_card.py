@@ -13,7 +13,7 @@ from .metadata import base_header
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
 
-def base_card(facts: BaseFacts, license_id: str, has_picture: bool) -> str:
+def base_card(facts: BaseFacts, license_id: str, has_picture: bool, repo: str = "") -> str:
     """The whole text.
 
     Parameters
@@ -23,6 +23,8 @@ def base_card(facts: BaseFacts, license_id: str, has_picture: bool) -> str:
         Licence of the weights as the Hub names it.
     has_picture : bool
         Whether the curves lie beside the card.
+    repo : str
+        ``owner/repo`` that the card goes to, for the code in it; empty: none yet.
     """
     kind = "MTEEG" if parts.is_mteeg(facts.training) else "LaBraM"
     title = f"{kind} base, {size_name(facts)}"
@@ -46,7 +48,7 @@ def base_card(facts: BaseFacts, license_id: str, has_picture: bool) -> str:
                 "Data": parts.data(tasks),
                 "Training": parts.training(facts.training, has_picture),
             }),
-            "Load": [_load(tasks)],
+            "Use": _use(tasks, repo),
             **parts.closing(simulated, facts.training),
         },
     )  # fmt: skip
@@ -100,14 +102,19 @@ def _head(card: TaskCard) -> str:
     return "" if card.head == PLAIN_HEAD else f"; head: {card.head.describe()}"
 
 
-def _load(tasks: tuple[TaskFacts, ...]) -> str:
-    lines = ["features = model(**extractor(recording)).pooler_output"]
-    if tasks:
-        lines = [
-            f'task = model.load_adapter("{tasks[0].card.name}")',
-            "logits = model(**extractor(recording, task=task)).logits  # recording: an mne Raw",
-        ]
-    return parts.load_code("OWNER/NAME", "this repository, or a folder", lines)
+def _use(tasks: tuple[TaskFacts, ...], repo: str) -> list[str]:
+    place, note = (repo, "") if repo else (parts.UNNAMED, parts.UNNAMED_NOTE)
+    lines = [
+        f'features = model(**extractor("{parts.RECORDING}")).pooler_output  # (windows, width)'
+    ]
+    if not tasks:
+        return [parts.load_code(place, note, lines)]
+    name = tasks[0].card.name
+    lines = [
+        f'task = model.load_adapter("{name}")',
+        f'logits = model(**extractor("{parts.RECORDING}", task=task)).logits  # (windows, outputs)',
+    ]
+    return [*parts.label_code(place, note, name), parts.load_code(place, note, lines)]
 
 
 def _simulated_names(facts: BaseFacts) -> str:

@@ -15,6 +15,8 @@ from ..model.task_card import CARD_FILE, TaskCard
 
 RECORD_FILE = "training.json"
 """How a base was trained, as joint training writes it beside the weights."""
+CONVERSION_FILE = "conversion.json"
+"""What a converted checkpoint's keys became, beside the weights that were made of it."""
 TASKS = "tasks"
 """Folder of the tasks in what a method without a base saves."""
 CURVES_FILE = "curves.png"
@@ -171,7 +173,11 @@ def base_facts(folder: Path) -> BaseFacts:
         A file is missing or damaged.
     """
     config = _read_json(folder / "config.json")
-    record = _read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {}
+    record = {}
+    if (folder / RECORD_FILE).is_file():
+        record = _read_json(folder / RECORD_FILE)
+    elif (folder / CONVERSION_FILE).is_file():
+        record = {"pretraining": converted_from(_read_json(folder / CONVERSION_FILE))}
     places = sorted((folder / ADAPTERS).glob("*")) if (folder / ADAPTERS).is_dir() else []
     tasks = {facts.card.name: facts for facts in map(task_facts, filter(is_adapter, places))}
     order = [name for name in mapping(record.get("data")) if name in tasks]
@@ -233,6 +239,12 @@ def _curve(training: Mapping[str, Any], monitor: str) -> Curve:
         [entry.get(monitor) for entry in validation],
     )
     return Curve(*(tuple(values) if None not in map(finite, values) else () for values in series))
+
+
+def converted_from(report: Mapping[str, Any]) -> dict[str, str]:
+    """``labram_file``: name of the LaBraM checkpoint that a report of a conversion is about."""
+    file = mapping(report.get("source")).get("file")
+    return {"labram_file": file} if isinstance(file, str) and file else {}
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

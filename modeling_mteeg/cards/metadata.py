@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.metrics import title_of
+from ..model.configuration_mteeg import PIPELINE_TASK
 from .facts import BaseFacts, Score, TaskFacts, finite, is_tokenizer, mapping
 from .sections import is_mteeg
 from .stage_one_sections import is_simulated, is_stage_one
@@ -36,7 +37,7 @@ def base_header(facts: BaseFacts, title: str, license_id: str) -> str:
         tasks,
         license_id,
         library_name="transformers",
-        pipeline_tag="feature-extraction",
+        pipeline_tag="feature-extraction" if is_tokenizer(facts.config) else PIPELINE_TASK,
         base_model=repo_id(facts.training.get("start_repo")),
         datasets=_datasets([_mapping_value(facts.training, "config", "data", "folder")], tasks),
         tags=["eeg", "mteeg", "labram", *tags, *names(tasks)],
@@ -52,6 +53,7 @@ def adapter_header(facts: TaskFacts, title: str, license_id: str) -> str:
         [facts],
         license_id,
         library_name="peft" if lora else "transformers",
+        pipeline_tag=PIPELINE_TASK,
         base_model=repo_id((facts.card.base or {}).get("name_or_path")),
         datasets=_datasets([location], [facts]),
         tags=["eeg", "mteeg", "labram", *(["lora"] if lora else []), facts.card.name],

@@ -11,16 +11,17 @@ from .metadata import method_header
 
 
 def method_card(
-    training: Mapping[str, Any], tasks: Sequence[TaskFacts], license_id: str, has_picture: bool
-) -> str:
+    training: Mapping[str, Any], tasks: Sequence[TaskFacts], license_id: str, has_picture: bool,
+    repo: str = "",
+) -> str:  # fmt: skip
     """The whole text.
 
     Parameters
     ----------
     training : mapping
-        Record of the training (:mod:`modeling_mteeg.training.record`).
+        Record of the training (``modeling_mteeg.training.record``).
     tasks : sequence of TaskFacts
-    license_id, has_picture
+    license_id, has_picture, repo
         As for :func:`modeling_mteeg.cards.base_card.base_card`.
     """
     title = f"{training.get('method')}, {len(tasks)} task{'' if len(tasks) == 1 else 's'}"

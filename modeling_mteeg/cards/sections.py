@@ -7,8 +7,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._shown_text import shown, unmarked
 from ..evaluation.metrics import in_order, title_of
+from ..model.configuration_mteeg import PIPELINE_TASK
+from .citation import citation
 from .facts import CURVES_FILE, BaseFacts, Score, TaskFacts, finite, mapping
+from .pretraining_overlap import learned_before, overlap
 
 NOT_A_DEVICE = (
     "Research on methods only. It is no medical device and no part of one: nothing it puts out may "
@@ -33,6 +37,15 @@ _BACKBONE = (
 )
 
 
+UNNAMED = "OWNER/NAME"
+"""Where a card lies in no repository yet."""
+UNNAMED_NOTE = "the repository, or a folder"
+RECORDING = "recording.edf"
+LABEL = (
+    "Labels of a recording, without anything but transformers, peft and mne: the code lies beside "
+    "the base, and `trust_remote_code=True` runs it. Where this package is installed and imported "
+    "(`import modeling_mteeg`) its own code is run, which reads long recordings block by block."
+)
 _ENCODER = {True: "trained", False: "frozen"}
 
 
@@ -54,8 +67,11 @@ def closing(
     source = _MTEEG if is_mteeg(record) else record.get("method_source")
     sources = [f"Method: {source}."] if source else []
     sources += [_BACKBONE] if backbone else []
-    chapters = {"What it is not for": [limits]}
-    return {**chapters, "Sources": [" ".join(sources)]} if sources else chapters
+    return {
+        "What it is not for": [limits],
+        "Sources": [" ".join(sources)] if sources else [],
+        "Citation": citation(is_mteeg(record), backbone),
+    }
 
 
 def results(tasks: Sequence[TaskFacts]) -> list[str]:
@@ -146,16 +162,32 @@ def data(tasks: Sequence[TaskFacts]) -> list[str]:
     return [section for pair in tables for section in pair]
 
 
+def label_code(base: str, base_note: str, adapter: str) -> list[str]:
+    """Python that labels a recording by transformers' pipeline, and what stands before it."""
+    note, named = f"  # {base_note}" if base_note else "", f', adapter="{adapter}"'
+    code = [
+        "```python",
+        "from transformers import pipeline",
+        "",
+        f'base = "{base}"{note}',
+        f'label = pipeline("{PIPELINE_TASK}", model=base{named}, trust_remote_code=True)',
+        f'windows = label("{RECORDING}")  # any file that MNE-Python reads',
+        "print(windows[0])  # onset and duration in seconds, label, score, scores",
+        "```",
+    ]
+    return [LABEL, "\n".join(code)]
+
+
 def load_code(base: str, base_note: str, lines: Sequence[str]) -> str:
     """Python that loads a base and its extractor, then ``lines``."""
+    note = f"  # {base_note}" if base_note else ""
     return "\n".join([
         "```python",
         "from transformers import AutoFeatureExtractor, AutoModel",
-        "import modeling_mteeg  # or trust_remote_code=True in both calls below",
         "",
-        f'base = "{base}"  # {base_note}',
-        "model = AutoModel.from_pretrained(base).eval()",
-        "extractor = AutoFeatureExtractor.from_pretrained(base)",
+        f'base = "{base}"{note}',
+        "model = AutoModel.from_pretrained(base, trust_remote_code=True).eval()",
+        "extractor = AutoFeatureExtractor.from_pretrained(base, trust_remote_code=True)",
         *lines,
         "```",
     ])  # fmt: skip
@@ -175,6 +207,10 @@ def data_rows(facts: TaskFacts) -> list[tuple[str, str]]:
         ("split", str(data.get("rule") or "not stated")),
         ("split hash", code(card.split_hash)),
         *_leaks(mapping(data.get("split"))),
+        (
+            "overlap of the test data with what the weights had learned from",
+            overlap(card, facts.training),
+        ),
         ("fingerprint of the prepared data", code(data.get("fingerprint"))),
     ]
 
@@ -206,7 +242,11 @@ def settings(value: Any) -> str:
 def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     """Command, figures, versions and picture of a training."""
     if not record.get("command"):
-        return ["Not stated: the files hold no record of a training."]
+        told = [("what the weights had learned from", learned_before(record)[0])]
+        return [
+            "Not stated: the files hold no record of a training.",
+            *([facts_table(told)] if record.get("pretraining") else []),
+        ]
     where = [str(record.get("device") or ""), f"precision {record.get('precision')}"]
     number = record.get("processes")
     where.append(f"{number} process{'' if number == 1 else 'es'}")
@@ -219,6 +259,7 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
     rows = [
         ("method", str(record.get("method_title") or record.get("method"))),
         ("start", str(record.get("start"))),
+        ("what the start had learned from", learned_before(record)[0]),
         *([] if encoder is None else [("temporal encoder", _ENCODER.get(encoder, encoder))]),
         *([("tried, one an epoch", ", ".join(tried))] if tried else []),
         *_search(mapping(record.get("search"))),
@@ -230,7 +271,8 @@ def training(record: Mapping[str, Any], has_picture: bool) -> list[str]:
         ("where", ", ".join(part for part in where if part)),
         ("versions", settings(record.get("packages") or {})),
     ]  # fmt: skip
-    parts = [f"```bash\n{record['command']}\n```", facts_table(rows)]
+    command = str(record["command"]).replace("```", "` ` `")
+    parts = [f"```bash\n{command}\n```", facts_table(rows)]
     if has_picture:
         parts.append(f"![Loss and validation over the epochs]({CURVES_FILE})")
     return parts
@@ -303,14 +345,14 @@ def facts_table(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def cell(text: Any) -> str:
-    """``text`` on one line, so that it stays within its cell."""
-    return " ".join(str(text).split()).replace("|", "\\|")
+    """``text`` on one line and without markup, so that it stays within its cell."""
+    return unmarked(str(text)).replace("|", "\\|")
 
 
 def sentence(text: str) -> str:
     """``text`` as one paragraph that is no heading, table, list or HTML."""
-    plain = " ".join(text.split())
-    return f"\\{plain}" if plain and not plain[0].isalnum() else plain
+    plain = unmarked(text)
+    return f"\\{plain}" if plain and not plain[0].isalnum() and plain[0] != "\\" else plain
 
 
 def code(value: Any) -> str:
@@ -341,7 +383,7 @@ def whole_card(
     for heading, chapter in chapters.items():
         sections += [f"## {heading}", *chapter] if chapter else []
     body = "\n\n".join(_wrap(section) for section in sections if section)
-    return f"---\n{header.strip()}\n---\n\n{body}\n"
+    return f"---\n{header.strip()}\n---\n\n{shown(body)}\n"
 
 
 def _wrap(section: str) -> str:

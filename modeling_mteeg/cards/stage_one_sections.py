@@ -7,6 +7,7 @@ from typing import Any
 
 from . import sections as parts
 from .facts import mapping
+from .pretraining_overlap import learned_before, listed
 
 INTRODUCTION = (
     "An EEG backbone (LaBraM), pre-trained on recordings without labels: it predicts the codes "
@@ -95,6 +96,8 @@ def training(record: Mapping[str, Any]) -> list[str]:
         rows = [("codes that no patch takes", "revived" if model.get("revive_dead") else "kept")]
     rows += [
         ("start", start),
+        ("what the start had learned from", learned_before(record)[0]),
+        ("corpora", listed(record["corpora"]) if record.get("corpora") else "not stated"),
         ("epochs", str(options.get("epochs") or len(record.get("history") or ()))),
         ("windows a step", str(options.get("batch_size"))),
         ("highest learning rate", str(options.get("lr"))),

@@ -15,16 +15,17 @@ _INTRODUCTION = (
 )
 _LOAD = """```python
 from transformers import AutoFeatureExtractor, AutoModel
-import modeling_mteeg  # or trust_remote_code=True in both calls below
 
-place = "OWNER/NAME"  # this repository, or a folder
-tokenizer = AutoModel.from_pretrained(place).eval()
-extractor = AutoFeatureExtractor.from_pretrained(place)
-codes = tokenizer.get_codebook_indices(**extractor(recording))  # recording: an mne Raw
+place = "{place}"{note}
+tokenizer = AutoModel.from_pretrained(place, trust_remote_code=True).eval()
+extractor = AutoFeatureExtractor.from_pretrained(place, trust_remote_code=True)
+codes = tokenizer.get_codebook_indices(**extractor("{recording}"))  # any file that MNE reads
 ```"""
 
 
-def tokenizer_card(facts: BaseFacts, license_id: str, has_picture: bool = False) -> str:
+def tokenizer_card(
+    facts: BaseFacts, license_id: str, has_picture: bool = False, repo: str = ""
+) -> str:
     """The whole text; as :func:`modeling_mteeg.cards.base_card.base_card`, without the picture."""
     record, config = facts.training, facts.config
     simulated = stage_one.is_simulated(record)
@@ -36,6 +37,7 @@ def tokenizer_card(facts: BaseFacts, license_id: str, has_picture: bool = False)
          parts.sizes(config, "hidden_size", "num_attention_heads", "intermediate_size")),
         *parts.parameters_and_input(facts),
     ]  # fmt: skip
+    place, note = (repo, "") if repo else (parts.UNNAMED, f"  # {parts.UNNAMED_NOTE}")
     return parts.whole_card(
         base_header(facts, TITLE, license_id),
         TITLE,
@@ -48,7 +50,7 @@ def tokenizer_card(facts: BaseFacts, license_id: str, has_picture: bool = False)
         {
             "Model": [parts.facts_table(model)],
             **stage_one.chapters(record),
-            "Load": [_LOAD],
+            "Use": [_LOAD.format(place=place, note=note, recording=parts.RECORDING)],
             **parts.closing(simulated, record),
         },
     )

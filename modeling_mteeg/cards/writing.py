@@ -38,7 +38,10 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def write_cards(
-    folder: str | Path, license_id: str | None = None, tasks: Collection[str] | None = None
+    folder: str | Path,
+    license_id: str | None = None,
+    tasks: Collection[str] | None = None,
+    repo: str = "",
 ) -> list[Path]:
     """Write ``README.md`` of a base and of the tasks beside it, of one task, of a tokenizer,
     or of a method without a base.
@@ -58,6 +61,9 @@ def write_cards(
         trained from random values on simulated recordings alone, and ``unknown`` otherwise.
     tasks : collection of str, optional
         Of a base: beside its own card those of these tasks alone; by default of all.
+    repo : str
+        ``owner/repo`` that the folder goes to, of a task beside its base that of the base: the code
+        in the cards names it.
 
     Returns
     -------
@@ -78,7 +84,7 @@ def write_cards(
             f"(https://hf.co/docs/hub/repositories-licenses), found {license_id!r}."
         )
     if is_adapter(folder) or is_method(folder):
-        return _write_one(folder, license_id)
+        return _write_one(folder, license_id, repo)
     if not is_base(folder):
         raise CardError(
             f"{folder}: expected a base (config.json, model.safetensors) or a task (task.json, "
@@ -86,7 +92,7 @@ def write_cards(
         )
     places = filter(is_adapter, sorted((folder / ADAPTERS).glob("*")))
     wanted = [place for place in places if tasks is None or place.name in tasks]
-    return [path for place in (folder, *wanted) for path in _write_one(place, license_id)]
+    return [path for place in (folder, *wanted) for path in _write_one(place, license_id, repo)]
 
 
 def is_own_card(text: str) -> bool:
@@ -95,7 +101,7 @@ def is_own_card(text: str) -> bool:
     return mark is not None and mark[1] == _digest(text[: mark.start()])
 
 
-def _write_one(folder: Path, license_id: str | None) -> list[Path]:
+def _write_one(folder: Path, license_id: str | None, repo: str) -> list[Path]:
     """The card of one folder, unless it has one that somebody wrote."""
     path = folder / CARD_NAME
     text = path.read_text("utf-8", errors="replace") if path.exists() else None
@@ -107,7 +113,8 @@ def _write_one(folder: Path, license_id: str | None) -> list[Path]:
         return []
     given = license_id or (_MARKED.search(text)[2] if text is not None else None)
     picture = _draw(folder, {facts.card.name: facts for facts in tasks}, record.get("epoch"))
-    return [_write(folder, make(given or default_license(tasks, record), picture), given)]
+    card = make(given or default_license(tasks, record), picture, repo=repo)
+    return [_write(folder, card, given)]
 
 
 def _facts(folder: Path) -> tuple[Callable[..., str], Mapping[str, Any], Sequence[TaskFacts]]:

@@ -13,9 +13,9 @@ from ..training.final_report import PREDICTIONS
 from .comparison_config import folder_name
 from .comparison_plan import Plan
 from .row_results import RowResults
-from .unit_files import HISTORY
 from .units import (
     DONE,
+    HISTORY,
     JOINT,
     MISSING,
     ROW_FILE,
@@ -132,7 +132,7 @@ def _read_unit(
         if name not in said["files"] or digest != said["files"][name]["sha256"]:
             raise ResultError(f"{folder / name} is damaged: it is not what {DONE} was written with")
     predictions = read_predictions(folder / PREDICTIONS / f"{task}.parquet")
-    history = json.loads((folder / HISTORY).read_text("utf-8"))
+    history = read_result(folder / HISTORY)
     return predictions, {
         "parameters": _parameters(said["parameters"][task], task),
         "seconds": said["seconds"],
@@ -154,7 +154,7 @@ def _read_unit(
 
 def _parameters(told: Mapping[str, Any], task: str) -> dict[str, Any]:
     """``total`` and ``trained`` of the training's tasks together, ``run`` for this one."""
-    run = told["run"] if "run" in told else told["run_for_one_task"][task]
+    run = told["run"] if "run" in told else told["run_for_one_task"].get(task)
     return {"total": told["total"], "trained": told["trained"], "run": run}
 
 

@@ -14,9 +14,8 @@ import torch
 from accelerate import Accelerator
 
 from ..settings.plain_json import write_json
-from .units import ResultError, read_result
+from .units import STRETCHES, ResultError, read_result
 
-STRETCHES = "stretches.json"
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 OF_GPU = "most that torch allocated on the GPU of the main process at once"
 OF_PROCESS = "most that the main process held at once, its libraries and mapped data included"
@@ -56,12 +55,12 @@ class Measured:
             return none
         try:
             said = read_result(path)
-            spent = max(0.0, max(checkpoints) - float(said["began"]))
+            spent = max(0.0, max(checkpoints) - said["began"])
             return {
-                "seconds": float(said["seconds"]) + spent, "peak": int(said["peak"]),
-                "stretches": int(said["stretches"]) + 1,
+                "seconds": said["seconds"] + spent, "peak": said["peak"],
+                "stretches": said["stretches"] + 1,
             }  # fmt: skip
-        except (ResultError, KeyError, TypeError, ValueError):
+        except ResultError:
             return none
 
     def result(self) -> dict[str, Any]:

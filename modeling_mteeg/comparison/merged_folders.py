@@ -85,7 +85,7 @@ def _takable(
         try:
             note = read_result(there / ROW_FILE)
             notes.append((row, note["folds"]))
-        except (ResultError, KeyError) as error:
+        except ResultError as error:
             faults.append(str(error))
             continue
         for place in sorted(there.glob("*/fold-*/*")):

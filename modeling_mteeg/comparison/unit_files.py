@@ -17,10 +17,10 @@ from ..settings.plain_json import plain, write_json
 from ..training.final_report import PREDICTIONS
 from ..training.joint_config import JointConfig
 from ..training.search import SEARCH
-from .units import DONE, TUNED, TUNED_TABLE, Part
+from .units import DONE, HISTORY, TUNED, TUNED_TABLE, Part
 
 FORMAT = 1
-MODEL, HISTORY, CONFLICTS = "model", "history.json", "conflicts.json"
+MODEL, CONFLICTS = "model", "conflicts.json"
 _OF_RECORD = ("packages", "device", "processes", "precision", "command", "start", "epochs")
 
 

@@ -25,7 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from ..methods.method import TrainingError
+from ..model.checked_files import MAX_RESULT_BYTES
+from ..model.json_fields import NUMBER, read_checked
 from ..settings.config_file import put_over
+from ..settings.folder_lock import held
 from ..settings.plain_json import write_json
 from ..settings.schema import ConfigError
 from ..training.joint_config import JointConfig
@@ -37,8 +40,39 @@ from .comparison_plan import Row
 JOINT = "joint"
 DONE, MISSING = "unit.json", "missing.json"
 TUNING, TUNED, TUNED_TABLE = "tuning", "tuning.json", "tuning.tsv"
-ROW_FILE = "row.json"
+ROW_FILE, HISTORY, STRETCHES = "row.json", "history.json", "stretches.json"
 _SHARD = re.compile(r"(\d+)/(\d+)")
+_COUNT = range(1, 10_001)
+_FILE = {"bytes": int, "sha256": str}
+_PARAMETERS = {
+    "total": int | None, "trained": int | None, "run": int | None,
+    "run_for_one_task": dict[str, int] | None,
+}  # fmt: skip
+KINDS: dict[str, Any] = {
+    ROW_FILE: {
+        "row": dict, "name": str, "group": str, "place": int, "separate": bool,
+        "tasks": list[str], "seeds": list[int], "folds": _COUNT,
+    },
+    DONE: {
+        "row": str, "tasks": list[str], "fold": int, "folds": _COUNT, "seed": int,
+        "split_hash": dict[str, str | None], "splits": dict[str, dict], "identity": dict,
+        "start_fingerprint": str | None, "epochs": int | None,
+        "chosen_epoch": dict[str, int | None], "parameters": dict[str, _PARAMETERS],
+        "seconds": NUMBER, "peak_memory_bytes": int,
+        "peak_memory": str, "packages": dict | None, "device": str | None, "tuning": dict | None,
+        "settings": dict, "files": dict[str, _FILE],
+        "conflicts": dict | None,
+    },
+    MISSING: dict[str, str],
+    TUNED: {
+        "chosen": dict, "identity": dict, "split_hash": dict[str, str | None],
+        "start_fingerprint": str | None, "seconds": NUMBER | None,
+    },
+    HISTORY: list[dict],
+    STRETCHES: {"seconds": NUMBER, "peak": int, "stretches": int, "began": NUMBER},
+}  # fmt: skip
+"""What the JSON files of a comparison must say, by their names."""
+_BY_TASK = ("split_hash", "splits", "chosen_epoch", "parameters")
 
 
 class ResultError(TrainingError):
@@ -143,8 +177,8 @@ def all_parts(rows: Sequence[Row], folds: int, shard: str | None = None) -> list
     return dealt
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """A JSON file of a unit.
+def read_result(path: Path) -> Any:
+    """A JSON file of a comparison, which says what :data:`KINDS` has for its name.
 
     Raises
     ------
@@ -152,12 +186,10 @@ def read_result(path: Path) -> dict[str, Any]:
         It is damaged.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"expected keys and values, found {type(found).__name__}")
+        return read_checked(path, KINDS[path.name], MAX_RESULT_BYTES)
     except (OSError, ValueError) as error:
-        raise ResultError(f"{path} is damaged: {error}") from error
-    return found
+        what = str(error).removeprefix(f"{path}: ")
+        raise ResultError(f"{path} is damaged: {what}") from error
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -168,19 +200,22 @@ def finished(folder: Path) -> dict[str, Any] | None:
     ResultError
         A file is damaged, gone, or has another length than it had.
     """
-    if not (folder / DONE).is_file():
+    path = folder / DONE
+    if not path.is_file():
         return None
-    said = read_result(folder / DONE)
-    try:
-        for name, file in said["files"].items():
-            size = (folder / name).stat().st_size if (folder / name).is_file() else None
-            if size != file["bytes"]:
-                found = "none" if size is None else f"{size:,}"
-                raise ResultError(
-                    f"{folder / name} is damaged: expected {file['bytes']:,} bytes, found {found}"
-                )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ResultError(f"{folder / DONE} is damaged: no {error}") from error
+    said = read_result(path)
+    for key in _BY_TASK:
+        if not said[key].keys() >= set(said["tasks"]):
+            raise ResultError(
+                f"{path} is damaged: {key}: expected {said['tasks']}, found {list(said[key])}"
+            )
+    for name, file in said["files"].items():
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size != file["bytes"]:
+            found = "none" if size is None else f"{size:,}"
+            raise ResultError(
+                f"{folder / name} is damaged: expected {file['bytes']:,} bytes, found {found}"
+            )
     return said
 
 
@@ -195,10 +230,7 @@ def tuned(part: Part) -> dict[str, Any] | None:
     path = part.folder / TUNING / TUNED
     if part.row.tries is None or not path.is_file():
         return None
-    said = read_result(path)
-    if not isinstance(said.get("chosen"), dict) or not isinstance(said.get("identity"), dict):
-        raise ResultError(f"{path} is damaged: no chosen values in it")
-    return said
+    return read_result(path)
 
 
 def differing(
@@ -270,7 +302,7 @@ def note_row(row: Row, folds: int) -> None:
             seeds = [*there["seeds"], *(s for s in seeds if s not in there["seeds"])]
             if row.options.separate:
                 tasks = [*there["tasks"], *(t for t in tasks if t not in there["tasks"])]
-        except (ResultError, KeyError):
+        except ResultError:
             pass  # it says nothing that is not known now
     write_json(path, {
         "row": row.to_dict(), "name": row.name, "group": row.options.group, "place": row.place,
@@ -285,19 +317,8 @@ def claimed(folder: Path, wait: bool = False) -> Iterator[bool]:
 
     The system frees it when the process ends, however. ``wait``: until the other one is done.
     """
-    from filelock import FileLock, Timeout
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=-1 if wait else 0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    with held(folder.with_name(f".{folder.name}.lock"), wait) as mine:
+        yield mine
 
 
 def forget(folder: Path) -> None:

@@ -54,6 +54,9 @@ def convert_student(
     }
     sizes = infer_config(inner, report)
     if "lm_head.weight" in weights:
+        problems = wrong_axes(weights, {"lm_head.weight": 2})
+        if problems:
+            raise ConversionError(listing("The number of codes cannot be read", problems), report)
         sizes.num_codes = len(weights["lm_head.weight"])
     fresh = {_BACKBONE + key: value for key, value in _FRESH.items()}
     fresh = together(weights, fresh)
@@ -112,6 +115,11 @@ def _find_prefix(state_dict: Mapping[str, Any]) -> str:
     """The common start of the encoder's keys, or an error."""
     prefixes = encoder_prefixes(state_dict)
     if not prefixes:
+        if any(key.endswith("temporal_encoder.conv1.weight") for key in state_dict):
+            raise ConversionError(
+                "These are weights of this package already: the folder or repository that they lie "
+                "in is what from_pretrained takes, with its config.json."
+            )
         first = ", ".join(list(state_dict)[:5])
         raise ConversionError(
             "Expected the keys of a LaBraM encoder (cls_token, patch_embed.conv1.weight, "

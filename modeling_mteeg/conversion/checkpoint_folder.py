@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from transformers import PreTrainedModel
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from .backbone_weights import convert_base, convert_student
 from .checkpoint_reader import read_checkpoint
+from .checkpoint_source import check_sha256, find_checkpoint
 from .key_report import ConversionReport, KeyRecord
+from .made_folder import check_free, making
 from .tokenizer_weights import convert_tokenizer, is_tokenizer
 
 KINDS = ("auto", "base", "pretraining", "tokenizer")
@@ -28,14 +28,21 @@ def convert_checkpoint(
     drop: Sequence[str] = (),
     kind: str = "auto",
     heads: int | None = None,
+    *,
+    revision: str | None = None,
+    file: str | None = None,
+    token: str | bool | None = None,
+    sha256: str | None = None,
 ) -> ConversionReport:
     """Convert a checkpoint file into a folder that ``AutoModel.from_pretrained`` loads.
 
     Parameters
     ----------
     path : str or Path
-        Published ``.pth``, bare state dict or safetensors file; see
-        :func:`modeling_mteeg.conversion.checkpoint_reader.read_checkpoint`.
+        Published ``.pth``, bare state dict or safetensors file, see
+        ``modeling_mteeg.conversion.checkpoint_reader.read_checkpoint``; or where to fetch one,
+        ``owner/repo`` on the Hub or an ``http(s)`` address, see
+        ``modeling_mteeg.conversion.checkpoint_source.find_checkpoint``.
     out : str or Path
         Folder to make; gets the weights, both configurations and ``conversion.json``. It is
         loadable once it is complete, not before.
@@ -43,6 +50,10 @@ def convert_checkpoint(
         Allow ``out`` to hold files; the ones of an older model are replaced.
     prefix, drop, kind, heads
         See :func:`convert_state_dict`; by default a tokenizer is recognised and the rest is a base.
+    revision, file, token
+        Of a repository on the Hub, see ``find_checkpoint``.
+    sha256 : str, optional
+        What the file's SHA-256 must be, 64 hexadecimal digits; compared before it is read.
 
     Returns
     -------
@@ -52,43 +63,31 @@ def convert_checkpoint(
     Raises
     ------
     CheckpointError
-        The file cannot be read, or is refused.
+        The file cannot be had or read, is refused, or has another SHA-256.
     ConversionError
         Its content does not make the model.
     FileExistsError
         ``out`` is a file, or holds files and ``overwrite`` is off.
     """
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file; expected a folder, or a name to make one.")
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise FileExistsError(f"{out} is not empty. Choose another folder, or pass --overwrite.")
-    checkpoint = read_checkpoint(path)
+    out = check_free(out, overwrite)
+    found = find_checkpoint(path, revision=revision, file=file, token=token)
+    if sha256 is not None:
+        check_sha256(found.path, sha256)
+    checkpoint = read_checkpoint(found.path)
     model, report = convert_state_dict(checkpoint.state_dict, prefix, drop, kind, heads)
     report.source |= {"file": checkpoint.path.name, "layout": checkpoint.layout}
     report.source |= {"entry": checkpoint.entry, "sha256": checkpoint.sha256()}
+    report.source |= {"bytes": checkpoint.path.stat().st_size, **found.origin}
     for name, words in checkpoint.others.items():
         reason = f"{words}; beside the weights, of no use to the model"
         report.keys.append(KeyRecord(name, "dropped", reason))
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+    with making(out) as scratch:
         model.save_pretrained(scratch)
         MteegFeatureExtractor().save_pretrained(scratch)
         text = json.dumps(report.to_dict(), indent=2)
-        (Path(scratch) / "conversion.json").write_text(text + "\n")
-        _move_into(Path(scratch), out)
+        (scratch / "conversion.json").write_text(text + "\n")
     return report
-
-
-def _move_into(scratch: Path, out: Path) -> None:
-    """Move finished files to their folder, in place of an older model's; config.json last."""
-    out.mkdir(exist_ok=True)
-    for pattern in ("config.json", "model*.safetensors", "model*.index.json", "pytorch_model*"):
-        for old in out.glob(pattern):
-            old.unlink()
-    for path in sorted(scratch.iterdir(), key=lambda path: path.name == "config.json"):
-        os.replace(path, out / path.name)
 
 
 def convert_state_dict(
@@ -110,9 +109,10 @@ def convert_state_dict(
     drop : sequence of str
         Shell patterns of keys to leave out that would otherwise stop the conversion.
     kind : {"base", "pretraining", "tokenizer", "auto"}
-        ``base``: :class:`MteegModel`, from a fine-tuned or a pre-trained backbone. ``pretraining``:
-        :class:`MteegForPreTraining`, from a student with its prediction layer. ``tokenizer``:
-        :class:`MteegTokenizerModel`. ``auto``: a tokenizer where it is one, else a base.
+        ``base``: :class:`~modeling_mteeg.MteegModel`, from a fine-tuned or a pre-trained backbone.
+        ``pretraining``: :class:`~modeling_mteeg.MteegForPreTraining`, from a student with its
+        prediction layer. ``tokenizer``: :class:`~modeling_mteeg.MteegTokenizerModel`. ``auto``: a
+        tokenizer where it is one, else a base.
     heads : int, optional
         Attention heads of a tokenizer, whose weights do not tell; by default as many as give the
         published width of 20. For a tokenizer only.

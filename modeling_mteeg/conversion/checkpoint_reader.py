@@ -1,71 +1,52 @@
 """Reads checkpoint files written by other programs, without running any code they carry.
 
-``torch.save`` writes pickles, and a pickle can name any function and have it called. Here the names
-in the file are listed first and compared with the short list below; one name more and the file is
-refused. What passes is loaded by PyTorch's restricted unpickler, in which the few harmless types of
-other libraries are replaced by :class:`Inert`, which only keeps what the file says.
+``torch.save`` writes pickles, and a pickle can name any function and have it called. Here nothing
+that a pickle names is called (:mod:`~modeling_mteeg.conversion.pickle_values`), and a file that
+names more than the short list below is refused. Its tensors are made once they are known to be no
+larger than the file (:mod:`~modeling_mteeg.conversion.claimed_tensors`).
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import pickletools
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ..model.checked_files import COUNTS, FLOATS, shortened, tensor_shapes
+from ..model.visible_text import PlainError
+from .claimed_tensors import ClaimError, read_tensors
+from .pickle_values import Inert, PickleReader, TensorClaim
+from .torch_files import LEGACY_MAGIC, open_archive, open_legacy
+
 WEIGHT_ENTRIES = ("model", "module", "state_dict", "model_state_dict")
 """Names under which training programs store the state dict, in the order they are tried."""
 
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # a legacy file starts with this number, pickled
-_LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, the list of storages
-_TORCH_NAMES = re.compile(
+_NAMES = re.compile(
     r"collections\.(OrderedDict|Counter)|argparse\.Namespace|_codecs\.encode"
-    r"|(builtins|__builtin__)\.(set|complex|bytearray)"
+    r"|(builtins|__builtin__)\.(set|frozenset|slice|complex|bytearray)"
     r"|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter)|torch\.(Size|device|Tensor)"
     r"|torch(\.cuda)?\.[A-Z]\w*Storage|torch\.storage\.\w*Storage|torch\.nn\.parameter\.Parameter"
-    r"|torch\.(b?float|u?int|complex)\d+|torch\.(bool|float|half|double|long|int|short)"
+    r"|torch\.(b?float|u?int|complex)\d\w*|torch\.(bool|float|half|double|long|int|short)"
     r"|torch\.serialization\._get_layout"
+    r"|numpy\.(dtype|ndarray|_?core\.multiarray\.(scalar|_reconstruct))"
+    r"|pathlib\.(_local\.)?(Pure)?(Posix|Windows)?Path"
 )
-_INERT_NAMES = (
-    *(
-        f"{module}.{name}"
-        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-        for name in ("scalar", "_reconstruct")
-    ),
-    *("numpy.dtype", "numpy.ndarray", "builtins.frozenset", "builtins.slice", "__builtin__.slice"),
-    "__builtin__.frozenset",
-    *(
-        f"{module}.{name}"
-        for module in ("pathlib", "pathlib._local")
-        for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-    ),
-)
+"""Functions and classes that stand for tensors and plain values."""
+_INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32", "U64")
+_LONGEST_NAME = 1000
+_MOST = 4  # lengths of the file that its tensors may have together; some lie in the same numbers
 
 
-class CheckpointError(ValueError):
+class CheckpointError(PlainError):
     """A checkpoint file that cannot be read, or that is refused."""
-
-
-class Inert:
-    """Stands in for an object of another library: keeps what the pickle says, does nothing."""
-
-    def __init__(self, *args: Any):
-        self.args = args
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __repr__(self) -> str:
-        return f"Inert{self.args!r}"
 
 
 @dataclass(frozen=True)
@@ -94,8 +75,13 @@ class Checkpoint:
 
     def sha256(self) -> str:
         """Hash of the file, 64 hexadecimal digits."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.path)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -116,7 +102,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     ------
     CheckpointError
         No such file; damaged, truncated or of another format; it names functions or classes beyond
-        those that tensors and plain values need; or it holds no state dict.
+        those that tensors and plain values need; it claims more than it has; or it holds no state
+        dict.
     """
     path = Path(path)
     if path.is_dir():
@@ -127,46 +114,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"Expected a checkpoint file, found nothing at {path}.")
     layout = _layout(path)
-    content = _read_safetensors(path) if layout == "safetensors" else _read_torch(path, layout)
-    return _checkpoint(path, layout, content)
-
-
-def pickled_names(file: BinaryIO, pickles: int = 1) -> list[str]:
-    """List the functions and classes that pickles name, without loading them.
-
-    Parameters
-    ----------
-    file : binary file
-        Positioned at the first pickle; the others follow it directly.
-    pickles : int
-        How many pickles to go through; fewer where the file ends before.
-
-    Returns
-    -------
-    list of str
-        ``module.name``, sorted, each once.
-
-    Raises
-    ------
-    ValueError
-        Not a pickle, or a damaged one.
-    """
-    names: set[str] = set()
-    for _ in range(pickles):
-        if not file.read(1):
-            break
-        file.seek(-1, 1)
-        strings: list[str] = []
-        for opcode, argument, _position in pickletools.genops(file):
-            if isinstance(argument, str) and opcode.name not in ("GLOBAL", "INST"):
-                strings.append(argument)
-            elif opcode.name in ("GLOBAL", "INST"):
-                names.add(argument.replace(" ", ".", 1))
-            elif opcode.name == "STACK_GLOBAL":  # module and name were pushed as strings before
-                names.add(".".join(strings[-2:]) or "a computed name")
-            elif opcode.name in ("EXT1", "EXT2", "EXT4"):
-                names.add(f"extension registry entry {argument}")
-    return sorted(names)
+    if layout == "safetensors":
+        return _checkpoint(path, layout, _read_safetensors(path))
+    return _read_torch(path, layout)
 
 
 def _layout(path: Path) -> str:
@@ -203,70 +153,59 @@ def _starts_with_magic(start: bytes) -> bool:
         opcodes = [argument for _, argument, _ in pickletools.genops(start)]
     except ValueError:
         return False
-    return _LEGACY_MAGIC in opcodes
+    return LEGACY_MAGIC in opcodes
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
+        tensor_shapes(path.resolve(), (*FLOATS, *COUNTS, *_INTEGERS))  # the header, of bounded size
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: damaged safetensors file ({error}).") from error
 
 
-def _read_torch(path: Path, layout: str) -> Any:
-    """Content of a ``torch.save`` file, after its names have been checked."""
+def _read_torch(path: Path, layout: str) -> Checkpoint:
+    """Content of a ``torch.save`` file; its names are checked before its numbers are read."""
+    reader = PickleReader()
+    opened = open_archive if layout == "torch archive" else open_legacy
     try:
-        names = _archive_names(path) if layout == "torch archive" else _legacy_names(path)
+        with opened(path, reader) as (content, storages):
+            _check_names(path, reader)
+            found = _checkpoint(path, layout, content)
+            claims = {n: v for n, v in found.state_dict.items() if type(v) is TensorClaim}
+            found.state_dict.update(read_tensors(claims, storages, _MOST * path.stat().st_size))
+            return found
     except CheckpointError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers trip over
-        raise CheckpointError(f"{path}: damaged or truncated checkpoint ({error}).") from error
-    refused = [n for n in names if not _TORCH_NAMES.fullmatch(n) and n not in _INERT_NAMES]
+        _check_names(path, reader)
+        raise CheckpointError(
+            f"{path}: damaged or truncated checkpoint, or not one of torch.save: {_reason(error)}."
+        ) from error
+
+
+def _check_names(path: Path, reader: PickleReader) -> None:
+    refused = sorted(name for name in reader.names if not _NAMES.fullmatch(name))
     if refused:
+        more = f" and {len(refused) - 10} more" if len(refused) > 10 else ""
         raise CheckpointError(
             f"{path}: refused, because loading it would run code or build objects beyond tensors "
-            f"and plain values. It names: {', '.join(refused)}. Save the bare state dict with "
-            "torch.save, or in safetensors format, where you trust the file."
+            f"and plain values. It names: {', '.join(map(shortened, refused[:10]))}{more}. Save "
+            "the bare state dict with torch.save, or in safetensors format, where you trust the "
+            "file."
         )
-    allowed = [argparse.Namespace, *((Inert, name) for name in _INERT_NAMES)]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # as above; nothing of the file has been run
-        raise CheckpointError(
-            f"{path}: damaged or truncated checkpoint, or one of an unknown kind "
-            f"({type(error).__name__}: {_reason(error)})."
-        ) from None
 
 
 def _reason(error: Exception) -> str:
-    """The telling line of PyTorch's message, without its advice to switch the protection off."""
-    text = str(error).split("WeightsUnpickler error:")[-1].strip()
-    return text.split("\n")[0][:200]
-
-
-def _archive_names(path: Path) -> list[str]:
-    with zipfile.ZipFile(path) as archive:
-        members = archive.namelist()
-        if any(m.endswith("/constants.pkl") or "/code/" in m for m in members):
-            raise CheckpointError(
-                f"{path}: a TorchScript program, which is code. Expected a state dict."
-            )
-        pickles = [m for m in members if m.count("/") == 1 and m.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise CheckpointError(
-                f"{path}: a zip archive, but not one written by torch.save (no single data.pkl)."
-            )
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise CheckpointError(f"{path}: damaged, the checksum of its part {damaged} is wrong.")
-        with archive.open(pickles[0]) as file:
-            return pickled_names(file)
-
-
-def _legacy_names(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        return pickled_names(file, _LEGACY_PICKLES)
+    """An error in one line; another one's, with its type."""
+    text = shortened(error).partition("\n")[0].rstrip(".")
+    if "Bad CRC-32" in text:
+        return f"a checksum is wrong ({text})"
+    return (
+        text
+        if type(error) in (ValueError, ClaimError)
+        else f"{text or 'stopped'} ({type(error).__name__})"
+    )
 
 
 def _checkpoint(path: Path, layout: str, content: Any) -> Checkpoint:
@@ -275,28 +214,41 @@ def _checkpoint(path: Path, layout: str, content: Any) -> Checkpoint:
         raise CheckpointError(
             f"{path}: expected a state dict or a dict that holds one, found {_words(content)}."
         )
-    content = {str(name): value for name, value in content.items()}
+    _check_keys(path, content)
     holders = [n for n in WEIGHT_ENTRIES if isinstance(content.get(n), Mapping) and content[n]]
-    if not holders and any(isinstance(value, torch.Tensor) for value in content.values()):
-        return Checkpoint(path, layout, None, content)
+    if not holders and any(isinstance(v, (torch.Tensor, TensorClaim)) for v in content.values()):
+        return Checkpoint(path, layout, None, dict(content))
     if not holders:
         raise CheckpointError(
             f"{path}: expected a state dict, or one under {', '.join(WEIGHT_ENTRIES)}; found "
-            f"{', '.join(content) or 'an empty dict'}."
+            f"{shortened(', '.join(content) or 'an empty dict')}."
         )
-    weights = {str(name): value for name, value in content.pop(holders[0]).items()}
-    others = {name: _words(value) for name, value in content.items()}
-    return Checkpoint(path, layout, holders[0], weights, others)
+    _check_keys(path, content[holders[0]])
+    others = {name: _words(value) for name, value in content.items() if name != holders[0]}
+    return Checkpoint(path, layout, holders[0], dict(content[holders[0]]), others)
+
+
+def _check_keys(path: Path, content: Mapping[Any, Any]) -> None:
+    """Names of tensors, and of what lies beside them, are text of bounded length."""
+    for name in content:
+        if type(name) is not str or len(name) > _LONGEST_NAME:
+            raise CheckpointError(
+                f"{path}: expected names that are text of at most {_LONGEST_NAME} characters, "
+                f"found {shortened(repr(name), 80)}."
+            )
 
 
 def _words(value: Any) -> str:
     """What a value is, for messages."""
-    if isinstance(value, argparse.Namespace):
-        return f"command-line arguments ({len(vars(value))} values)"
+    if isinstance(value, Inert) and value.name == "argparse.Namespace":
+        number = len(value.state) if isinstance(value.state, Mapping) else 0
+        return f"command-line arguments ({number} values)"
     if isinstance(value, Mapping):
         return f"a dict of {len(value)} entries"
     if value is None or isinstance(value, (bool, int, float)):
-        return repr(value)
+        return shortened(repr(value))
     if isinstance(value, Inert):
         return "an object of another library, not loaded"
+    if isinstance(value, (torch.Tensor, TensorClaim)):
+        return "a tensor"
     return f"a value of type {type(value).__name__}"

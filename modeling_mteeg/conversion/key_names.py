@@ -32,13 +32,13 @@ _USED = compiled(
         r"patch_embed\.(?:temporal_conv\.)?((?:conv|norm)[123]\.(?:weight|bias))",
         r"temporal_encoder.\1",
     ),
-    (r"blocks\.(\d+)\.(norm[12]\.(?:weight|bias)|gamma_[12])", r"layers.\1.\2"),
+    (r"blocks\.([0-9]{1,4})\.(norm[12]\.(?:weight|bias)|gamma_[12])", r"layers.\1.\2"),
     (
-        r"blocks\.(\d+)\.attn\.(qkv\.weight|[qv]_bias|(?:[qk]_norm|proj)\.(?:weight|bias))",
+        r"blocks\.([0-9]{1,4})\.attn\.(qkv\.weight|[qv]_bias|(?:[qk]_norm|proj)\.(?:weight|bias))",
         r"layers.\1.attention.\2",
     ),
-    (r"blocks\.(\d+)\.mlp\.(?:fc1|0)\.(weight|bias)", r"layers.\1.mlp.fc1.\2"),
-    (r"blocks\.(\d+)\.mlp\.(?:fc2|2)\.(weight|bias)", r"layers.\1.mlp.fc2.\2"),
+    (r"blocks\.([0-9]{1,4})\.mlp\.(?:fc1|0)\.(weight|bias)", r"layers.\1.mlp.fc1.\2"),
+    (r"blocks\.([0-9]{1,4})\.mlp\.(?:fc2|2)\.(weight|bias)", r"layers.\1.mlp.fc2.\2"),
     (r"fc_norm\.(weight|bias)", r"fc_norm.\1"),
 )
 # Key inside or outside the encoder -> why the fine-tuning model has no use for it.
@@ -105,3 +105,18 @@ _PUBLISHED = compiled(
 def published_key(key: str) -> str:
     """The published name, within the encoder, of a weight of MteegModel's base."""
     return first_match(_PUBLISHED, key) or key
+
+
+_BRAINDECODE = compiled(
+    (r"spatial_embedding", "position_embedding"),
+    (r"temporal_encoder\.(.*)", r"patch_embed.temporal_conv.\1"),
+    (r"layers\.(\d+)\.attention\.(.*)", r"blocks.\1.attn.\2"),
+    (r"layers\.(\d+)\.mlp\.fc1\.(.*)", r"blocks.\1.mlp.0.\2"),
+    (r"layers\.(\d+)\.mlp\.fc2\.(.*)", r"blocks.\1.mlp.2.\2"),
+    (r"layers\.(\d+)\.(.*)", r"blocks.\1.\2"),
+)
+
+
+def braindecode_key(key: str) -> str:
+    """The name in braindecode's ``Labram`` of a weight of MteegModel's base."""
+    return first_match(_BRAINDECODE, key) or key

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..model.visible_text import PlainError, visible
 
-class ConversionError(ValueError):
+
+class ConversionError(PlainError):
     """Weights that do not make the model asked for. ``report`` lists what was found."""
 
     def __init__(self, message: str, report: ConversionReport | None = None):
@@ -44,7 +46,8 @@ class ConversionReport:
     Parameters
     ----------
     source : dict
-        Where the weights come from: file name, layout, entry, prefix, SHA-256.
+        Where the weights come from: file name, layout, entry, prefix, bytes, SHA-256; fetched ones
+        with repository, commit and path in it, or address.
     keys : list of KeyRecord
         In the checkpoint's order, the missing ones last.
     notes : list of str
@@ -55,7 +58,7 @@ class ConversionReport:
         What was made: ``"base"``, ``"pretraining"`` or ``"tokenizer"``.
     """
 
-    source: dict[str, str | None] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
     keys: list[KeyRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     size: str = "own"
@@ -69,7 +72,7 @@ class ConversionReport:
         """Every key in a row of its own: status, key, shape, reason."""
         order = ("used", "dropped", "missing")
         rows = [
-            (r.status, r.key, "x".join(map(str, r.shape)), r.reason)
+            (r.status, visible(r.key), "x".join(map(str, r.shape)), visible(r.reason))
             for status in order
             for r in self.with_status(status)
         ]
@@ -85,6 +88,14 @@ class ConversionReport:
         keys = ", ".join(f"{s} {n}" for s, n in counts.items())
         lines = [f"kind: {self.kind}; size: {self.size}; keys {keys}"]
         return "\n".join(lines + [f"note: {note}" for note in self.notes])
+
+    def origin(self) -> str:
+        """Where the weights come from, with size and SHA-256, in a line."""
+        place, get = "", self.source.get
+        if "repo" in self.source:
+            place = f"{get('repo')} at {get('commit')}, {get('path_in_repo')}"
+        size = f"{get('bytes', 0) / 1e6:.1f} MB"
+        return f"{place or get('url') or get('file')}: {size}, SHA-256 {get('sha256')}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as saved in ``conversion.json``."""

@@ -138,12 +138,12 @@ def _fill_missing(
 
 
 def wrong_axes(weights: Mapping[str, torch.Tensor], axes: Mapping[str, int]) -> list[str]:
-    """Weights that lack or have another number of axes than sizes are read off."""
+    """Weights that lack, are empty or have another number of axes than sizes are read off."""
     return [
-        f"{key}: expected a tensor of {ndim} axes, found "
+        f"{key}: expected a tensor of {ndim} axes, none of them empty, found "
         + (f"shape {tuple(weights[key].shape)}" if key in weights else "none")
         for key, ndim in axes.items()
-        if key not in weights or weights[key].ndim != ndim
+        if key not in weights or weights[key].ndim != ndim or not weights[key].numel()
     ]
 
 

@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .parquet_files import read_parquet
+from .saved_folders import open_saved, read_state
 from .source import DTYPES, WindowFormatError
 from .windows import WindowReader, cell_edges
 
@@ -58,12 +60,10 @@ def write_index(folder: str | Path) -> Path:
     WindowFormatError
         The rows are not windows, or are a selection that is not what the files hold.
     """
-    from datasets import load_from_disk
-
     folder = Path(folder)
-    data = load_from_disk(str(folder))
+    data = open_saved(folder)
     reader = WindowReader(data)
-    state = json.loads((folder / "state.json").read_text("utf-8"))
+    state = read_state(folder)
     if state.get("_indices_data_files"):
         raise WindowFormatError(f"{folder}: expected all rows in their order, found a selection.")
     names = [entry["filename"] for entry in state["_data_files"]]
@@ -127,18 +127,19 @@ def read_index(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, np
         The file is damaged, of another version, or contradicts itself.
     """
     try:
-        table = pq.read_table(io.BytesIO(content), columns=list(_ALWAYS))
-        meta = json.loads((table.schema.metadata or {})[_META])
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        table, meta = read_parquet(io.BytesIO(content), _META, _ALWAYS)
+        column = {name: table.column(name).to_numpy() for name in _ALWAYS}
+    except (OSError, ValueError, KeyError) as error:
         raise WindowFormatError(f"{where}: not an index of windows ({error}).") from error
     if meta.get("version") != INDEX_VERSION:
         raise WindowFormatError(
             f"{where}: expected version {INDEX_VERSION}, found {meta.get('version')!r}; write it "
             "again with modeling_mteeg.data.write_index."
         )
-    column = {name: table.column(name).to_numpy() for name in _ALWAYS}
+    faults = _wrong_types(meta, column)
+    if faults:
+        raise WindowFormatError(f"{where}: damaged: {'; '.join(faults)}. Write it again.")
     shape, files = tuple(meta["shape"]), tuple(meta["files"])
-    faults = []
     if not len(table):
         faults.append("no rows")
     elif column["file"].min() < 0 or column["file"].max() >= len(files):
@@ -147,8 +148,8 @@ def read_index(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, np
         faults.append("negative offsets")
     elif not 0 <= column["label"].min() <= column["label"].max() < len(meta["labels"]):
         faults.append(f"labels outside {len(meta['labels'])} classes")
-    if meta["dtype"] not in DTYPES:
-        faults.append(f"unknown number type {meta['dtype']!r}")
+    if not isinstance(meta.get("dtype"), str) or meta["dtype"] not in DTYPES:
+        faults.append(f"unknown number type {meta.get('dtype')!r}")
     if len(shape) != 2 or shape[0] != len(meta["channels"]) or min(shape) < 1:
         faults.append(f"shape {shape} for {len(meta['channels'])} channels")
     if any("/" in name or "\\" in name for name in files):
@@ -158,6 +159,22 @@ def read_index(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, np
     for name, kind in (("scale", np.float32), ("label", np.int64)):
         column[name] = column[name].astype(kind, copy=False)
     return meta | {"shape": shape, "files": files}, column
+
+
+def _wrong_types(meta: Mapping[str, Any], column: Mapping[str, np.ndarray]) -> list[str]:
+    """What of an index is of another type than it should be."""
+    kinds = {"files": str, "channels": str, "labels": str, "shape": int}
+    faults = [
+        f"{name} is no list of {kind.__name__}"
+        for name, kind in kinds.items()
+        if not isinstance(meta.get(name), list) or any(type(v) is not kind for v in meta[name])
+    ]
+    numbers = {"file": "iu", "offset": "iu", "crc32": "iu", "label": "iu", "scale": "f"}
+    return faults + [
+        f"{name} holds no numbers, or not everywhere"
+        for name, kind in numbers.items()
+        if column[name].dtype.kind not in kind
+    ]
 
 
 def read_index_column(content: bytes, name: str) -> np.ndarray:

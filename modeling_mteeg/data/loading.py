@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._clone import as_typed
 from ..model.channels import channel_ids, clean_name
 from ..model.task_card import CARD_FILE, PATCH_S, TaskCard
 from .ahead import computed_ahead
 from .mixing import PAPER_TASKS, EpochPlan, SamplingRule, TaskMix, sampling_rules
 from .remote import is_url
+from .saved_folders import open_saved
 from .source import WindowFormatError, WindowSource, naming
 from .split_manifest import SplitManifest
 from .streaming import SPLITS, open_streams
@@ -88,7 +90,7 @@ def load_corpus(folder: str | Path) -> Corpus:
     WindowFormatError
         The rows are damaged or contradict the task card.
     """
-    from datasets import DatasetDict, load_from_disk
+    from datasets import DatasetDict
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -100,7 +102,7 @@ def load_corpus(folder: str | Path) -> Corpus:
             f"{folder}: expected a saved DatasetDict with {list(SPLITS)}, missing: {missing}; "
             "prepare the corpus again."
         )
-    data = load_from_disk(str(folder))
+    data = open_saved(folder)
     if not isinstance(data, DatasetDict) or not set(SPLITS) <= set(data):
         raise WindowFormatError(f"{folder}: expected the splits {list(SPLITS)}, found {data}.")
     readers = {}
@@ -140,6 +142,29 @@ def stream_corpus(url: str | Path, **options: Any) -> Corpus:
         return Corpus(card, dict(readers))
 
 
+def prepared_tasks(data: str | Path | None) -> list[str]:
+    """The tasks that a folder of prepared corpora has, in alphabetical order.
+
+    Raises
+    ------
+    ValueError
+        It is an address or a pattern, which cannot be listed, or there are none.
+    """
+    if data is None or is_url(data) or "{task}" in str(data):
+        raise ValueError(
+            f"all tasks: expected a folder of prepared corpora, found {data or 'none'}: name the "
+            "tasks, with commas between them."
+        )
+    found = _prepared(data)
+    if not found:
+        raise ValueError(f"all tasks: expected prepared corpora in {data}, found none.")
+    return found
+
+
+def _prepared(data: str | Path) -> list[str]:
+    return sorted(path.parent.name for path in Path(data).glob(f"*/{CARD_FILE}"))
+
+
 def load_corpora(
     data: str | Path, tasks: Sequence[str], streaming: bool = False
 ) -> dict[str, Corpus]:
@@ -176,10 +201,9 @@ def load_corpora(
     else:
         missing = [task for task in tasks if not (Path(where[task]) / CARD_FILE).is_file()]
         if missing:
-            prepared = sorted(path.parent.name for path in Path(data).glob(f"*/{CARD_FILE}"))
             raise FileNotFoundError(
-                f"{data}: no prepared corpus for {missing}, there are {prepared}. Prepare them "
-                "with `python -m dataset_scripts.<corpus> --raw ... --out ...`."
+                f"{data}: no prepared corpus for {missing}, there are {_prepared(data)}. Prepare "
+                f"them with `{as_typed('python -m dataset_scripts.<corpus>')} --raw ... --out ...`."
             )
         corpora = {task: load_corpus(folder) for task, folder in where.items()}
     for task, corpus in corpora.items():
@@ -253,11 +277,13 @@ def model_inputs(
     values = torch.empty((len(rows), *reader.shape), pin_memory=pin_memory)
     reader.read(rows, out=values.numpy(), unit_uv=card.scale_uv)
     size = round(PATCH_S * card.rate_hz)
-    return {
-        "input_values": values.unflatten(-1, (-1, size)),
+    small = {
         "channel_ids": torch.tensor(_channel_ids(reader.channels, card.bipolar)),
         "labels": torch.from_numpy(reader.labels[rows]),
     }
+    if pin_memory:  # a copy from other memory would hold up the steps
+        small = {name: tensor.pin_memory() for name, tensor in small.items()}
+    return {"input_values": values.unflatten(-1, (-1, size)), **small}
 
 
 class JointBatches:

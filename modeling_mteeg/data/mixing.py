@@ -27,7 +27,7 @@ class SamplingRule:
 
     The ``sampling`` section of a configuration has these keys for each task, and
     :class:`TaskMix` has the same fields: what a rule does is written there (``drawn``, ``draw``).
-    A new field is a ``later`` one (:func:`modeling_mteeg.settings.schema.setting`).
+    A new field is a ``later`` one (``modeling_mteeg.settings.schema.setting``).
 
     Parameters
     ----------

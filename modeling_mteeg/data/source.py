@@ -6,13 +6,22 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
+from ..model.visible_text import PlainError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MOST_SCALE = float(np.finfo(np.float32).max) / 32767
+"""Microvolt per count; a larger one makes infinity of the largest count."""
 DTYPES = {"int16": np.dtype("<i2"), "float32": np.dtype("<f4")}
 
 
-class WindowFormatError(ValueError):
+class WindowFormatError(PlainError):
     """A dataset whose rows are not windows of one shape, one montage and one number type."""
 
 
@@ -31,6 +40,49 @@ def memory_for(
             f"{out.dtype} of shape {out.shape}."
         )
     return out
+
+
+def check_scales(scales: np.ndarray) -> None:
+    """Raise ``WindowFormatError`` unless scales are numbers by which a signal can be multiplied."""
+    wrong = np.flatnonzero(~((scales > 0) & (scales <= MOST_SCALE)))  # NaN is none of both
+    if wrong.size:
+        raise WindowFormatError(
+            f"scale: expected numbers above 0, up to {MOST_SCALE:g} microvolt per count, found "
+            f"{scales[wrong[0]]:g} in row {int(wrong[0])} and {wrong.size} in all: the folder is "
+            "damaged; prepare it again."
+        )
+
+
+def check_window(window: np.ndarray, where: str) -> None:
+    """Raise ``WindowFormatError`` where a window that was read has NaN or infinity.
+
+    Only float32 can hold them; the sum of a window just read costs next to nothing.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = window.sum()
+    if not np.isfinite(total) and not np.isfinite(window).all():
+        raise WindowFormatError(
+            f"{where}: NaN or infinite values in its signal: the folder is damaged; prepare it "
+            "again."
+        )
+
+
+def check_table(table: pa.Table) -> None:
+    """Raise ``WindowFormatError`` where a table would lead out of the memory of its file.
+
+    Arrow's files have no sums; places within columns are looked at, the numbers of signals are not.
+    """
+    try:
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        text = " ".join(str(error).split())
+        raise WindowFormatError(f"a damaged table ({text}); prepare it again.") from error
+
+
+def folder_of(dataset: Dataset) -> str:
+    """Where the rows of a dataset lie on the disk."""
+    files = dataset.cache_files
+    return str(Path(files[0]["filename"]).parent) if files else WindowSource.place
 
 
 @contextlib.contextmanager
@@ -60,9 +112,12 @@ class WindowSource(ABC):
     remote : bool
         Whether reading waits for a network, so that several batches should be on their way at
         once.
+    place : str
+        The folder that they are read from.
     """
 
     remote = False
+    place = "windows in memory"
     channels: tuple[str, ...]
     shape: tuple[int, int]
     dtype: str
@@ -141,6 +196,7 @@ class WindowSource(ABC):
             view = signal.view(number).reshape(self.shape)
             if number == np.float32:
                 np.multiply(view, scale, out=out[row])
+                check_window(out[row], f"{self.place}, row {indices[row]}")
             else:  # converted, then scaled in the cache: faster than one product of both types
                 np.copyto(out[row], view)
                 out[row] *= scale

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..settings.disk_faults import writing
 from .leaks import WindowTable
+from .parquet_files import read_parquet
 from .streaming import SPLITS
 
 VERSION = 1
@@ -89,11 +91,13 @@ class SplitManifest:
         The same split gives the same bytes.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         meta = json.dumps({"version": VERSION, **self.facts()})
+        table = self.table.replace_schema_metadata({_META: meta})
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        pq.write_table(self.table.replace_schema_metadata({_META: meta}), part, compression="zstd")
-        os.replace(part, path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, part, compression="zstd")
+            os.replace(part, path)
         return path
 
 
@@ -106,15 +110,14 @@ def read_split(path: str | Path) -> SplitManifest:
         It is no such file.
     """
     try:
-        table = pq.read_table(path)
-        facts = json.loads((table.schema.metadata or {})[_META])
+        table, facts = read_parquet(path, _META)
         if facts.pop("version") != VERSION:
             raise ValueError("another version")
         for name in ("leaks", "notes"):
             facts[name] = None if facts[name] is None else tuple(facts[name])
         facts["labels"] = {new: tuple(olds) for new, olds in facts["labels"].items()}
         return SplitManifest(**facts, table=table.replace_schema_metadata(None))
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no manifest of a split: {error}") from error
 
 

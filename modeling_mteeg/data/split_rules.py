@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from .._clone import as_typed
 from .leaks import WindowTable, overlapping
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = 0, 1, 2, -1
@@ -57,7 +58,7 @@ class SplitRule:
         Raises
         ------
         SplitError
-            It is none of :data:`FORMS`.
+            It is none of ``FORMS``.
         """
         match = _RULE.fullmatch(text)
         if not match:
@@ -127,7 +128,7 @@ def assign(
         expected = "no fold" if folds is None else f"0 to {folds - 1}"
         raise SplitError(
             f"data.fold: expected {expected}, found {'none' if fold is None else fold}. All folds "
-            "at once: recipes/cross_validate.py."
+            f"at once: {as_typed('python recipes/cross_validate.py')}."
         )
     if rule.kind == "corpus":
         parts, words = stored.astype(np.int8), "the corpus's own"

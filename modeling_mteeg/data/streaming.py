@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..model.checked_files import parse_json
 from ..model.task_card import CARD_FILE, TaskCard, TaskCardError
 from .index import INDEX_FILE, read_index, read_index_column
 from .remote import RemoteFolder, StreamError
-from .source import WindowSource
+from .source import WindowSource, check_scales
 
 SPLITS = ("train", "validation", "test")
 GAP_BYTES = 32 * 1024
@@ -49,11 +49,13 @@ class StreamedReader(WindowSource):
 
     def __init__(self, folder: RemoteFolder, split: str) -> None:
         self._folder, self._split = folder, split
+        self.place = f"{folder.url}/{split}"
         content = folder.read(f"{split}/{INDEX_FILE}")
         meta, columns = read_index(content, f"{folder.url}/{split}/{INDEX_FILE}")
         self.dtype, self.shape = meta["dtype"], meta["shape"]
         self.channels, self.label_names = tuple(meta["channels"]), tuple(meta["labels"])
         self.labels, self._scales = columns["label"], columns["scale"]
+        check_scales(self._scales)
         self._files = [f"{split}/{name}" for name in meta["files"]]
         self._file, self._offset = columns["file"], columns["offset"]
         self._crc32 = columns["crc32"]
@@ -124,7 +126,7 @@ def open_streams(url: str | Path, **options: Any) -> tuple[TaskCard, dict[str, S
     """
     folder = RemoteFolder(url, **options)
     try:
-        card = TaskCard.from_dict(json.loads(folder.read(CARD_FILE)))
+        card = TaskCard.from_dict(parse_json(folder.read(CARD_FILE), CARD_FILE))
     except ValueError as error:
         raise TaskCardError(f"{folder.url}/{CARD_FILE}: {error}") from error
     readers = {}

@@ -8,13 +8,14 @@ no window is lost where one stretch ends and the next begins.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._clone import as_typed
+from ..model.checked_files import MAX_RESULT_BYTES, read_json
 from .source import DTYPES, WindowFormatError
 from .windows import INT16_PEAK, checked_signal
 
@@ -162,11 +163,12 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder}: expected unlabelled recordings prepared with `python -m "
-            f"dataset_scripts.unlabelled --raw ... --out {folder}`, found no {MANIFEST_FILE}."
+            f"{folder}: expected unlabelled recordings prepared with "
+            f"`{as_typed('python -m dataset_scripts.unlabelled')} --raw ... --out {folder}`, "
+            f"found no {MANIFEST_FILE}."
         )
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = read_json(path, MAX_RESULT_BYTES)
     except ValueError as error:
         raise WindowFormatError(f"{path}: no JSON ({error}); prepare the folder again.") from error
     if not isinstance(manifest, dict) or manifest.get("version") != MANIFEST_VERSION:

@@ -12,7 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from .mixing import whole_number
-from .source import DTYPES, WindowFormatError, memory_for, naming
+from .saved_folders import open_saved
+from .source import (
+    DTYPES,
+    WindowFormatError,
+    check_scales,
+    check_table,
+    check_window,
+    folder_of,
+    memory_for,
+    naming,
+)
 from .stretches import (
     MAX_PATCHES,
     MAX_SECONDS,
@@ -43,6 +53,7 @@ class StretchTable:
     def __init__(self, dataset: Any, origin: str = "") -> None:
         self.origin = origin
         table: pa.Table = dataset.data.table
+        check_table(table)
         names = list(stretch_features())
         missing = [name for name in names if name not in table.column_names]
         if missing:
@@ -54,6 +65,7 @@ class StretchTable:
         if not len(table):
             raise WindowFormatError("Expected at least one recording, found none.")
         self._dataset = dataset  # keeps the memory map open
+        self.place = folder_of(dataset)
         columns = table.select([name for name in names if name != "signal"]).to_pydict()
         self.dtypes = columns["dtype"]
         self.scales = [np.asarray(scale, np.float32) for scale in columns["scale"]]
@@ -85,6 +97,8 @@ class StretchTable:
                 f"Row {row}: dtype: expected one of {sorted(DTYPES)}, found {self.dtypes[row]!r}."
             )
         shape, names, scale = self.shapes[row], self.channels[row], self.scales[row]
+        with naming(f"Row {row} ({self.recordings[row]})"):
+            check_scales(scale)
         expected = DTYPES[self.dtypes[row]].itemsize * int(np.prod(shape))
         if min(shape) < 1 or not len(names) == len(scale) == shape[0] or size != expected:
             raise WindowFormatError(
@@ -197,6 +211,8 @@ class UnlabelledWindows:
             window = table.signal(row)[:, start : start + length]  # (channels, samples), a view
             # From counts to the unit asked for, in one product and straight into the batch.
             np.multiply(window, table.scales[row][:, None] / np.float32(unit_uv), out=flat[place])
+            if window.dtype == np.float32:
+                check_window(flat[place], f"{table.place}, row {row}")
         return out
 
     def recordings(self, indices: Sequence[int] | np.ndarray) -> list[str]:
@@ -321,12 +337,11 @@ def load_unlabelled(
 
 
 def _open_table(folder: Path, max_patches: int, max_seconds: int) -> StretchTable:
-    from datasets import load_from_disk
-
     manifest = read_manifest(folder)
     origin = json.dumps(manifest.get("made_from"), sort_keys=True)
+    saved = open_saved(folder)
     with naming(folder):
-        table = StretchTable(load_from_disk(str(folder)), origin)
+        table = StretchTable(saved, origin)
     for channels in sorted({shape[0] for shape in table.shapes}):
         asked = window_patches(channels, max_patches, max_seconds)
         prepared = window_patches(channels, manifest["max_patches"], manifest["max_seconds"])

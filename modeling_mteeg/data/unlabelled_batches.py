@@ -167,4 +167,7 @@ class UnlabelledBatches:
         shape = (len(rows), len(windows.channels), windows.patches, 200)
         values = torch.empty(shape, pin_memory=self._pin_memory)
         windows.read(rows, out=values.numpy())
-        return GroupBatch(values, torch.tensor(_channel_ids(windows.channels)), group, first, of)
+        ids = torch.tensor(_channel_ids(windows.channels))
+        if self._pin_memory:
+            ids = ids.pin_memory()
+        return GroupBatch(values, ids, group, first, of)

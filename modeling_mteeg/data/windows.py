@@ -16,7 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .source import DTYPES, WindowFormatError, WindowSource
+from .source import (
+    DTYPES,
+    WindowFormatError,
+    WindowSource,
+    check_scales,
+    check_table,
+    check_window,
+    folder_of,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -183,7 +191,9 @@ def decode_window(row: Mapping[str, Any], unit_uv: float = 1.0) -> np.ndarray:
             f"{len(row['signal'])}."
         )
     signal = np.frombuffer(row["signal"], number).reshape(shape).astype(np.float32)
+    check_scales(np.array([row["scale"]]))
     signal *= np.float32(row["scale"]) / np.float32(unit_uv)
+    check_window(signal, f"{row.get('recording', 'a row')} at {row.get('onset_s', '?')} s")
     return signal
 
 
@@ -209,8 +219,9 @@ class WindowReader(WindowSource):
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+        self._dataset, self.place = dataset, folder_of(dataset)
         self._table: pa.Table = dataset.data.table
+        check_table(self._table)
         columns = list(window_features(()))
         missing = [name for name in columns if name not in self._table.column_names]
         if missing:
@@ -235,6 +246,7 @@ class WindowReader(WindowSource):
         self.label_names = tuple(getattr(dataset.features["label"], "names", None) or ())
         self._check_labels()
         self._scales = self._cells("scale").to_numpy().astype(np.float32, copy=False)
+        check_scales(self._scales)
         self._bytes, self._chunk, self._start = self._locate_signals()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -105,14 +105,13 @@ def predict_task(
     # Process r takes the rows from bounds[r] to bounds[r + 1]: the split in equal parts, in order.
     bounds = [len(reader) * part // world for part in range(world + 1)]
     starts = range(bounds[rank], bounds[rank + 1], batch_size)
-    calls = (
-        functools.partial(
-            model_inputs, reader, card, np.arange(start, min(start + batch_size, bounds[rank + 1]))
-        )
-        for start in starts
-    )
     quiet = not progress or not (accelerator is None or accelerator.is_main_process)
     model, device, autocast = _unwrapped(model, accelerator)
+    read = functools.partial(model_inputs, reader, card, pin_memory=device.type == "cuda")
+    calls = (
+        functools.partial(read, np.arange(start, min(start + batch_size, bounds[rank + 1])))
+        for start in starts
+    )
     if hasattr(model, "predict_logits"):
         predict = model.predict_logits
     else:
@@ -141,7 +140,8 @@ def _model_logits(
     model: nn.Module, device: torch.device, task: str, batch: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
     """:meth:`TaskPredictor.predict_logits` of an ``MteegModel``."""
-    return model(**{key: value.to(device) for key, value in batch.items()}, task=task).logits
+    inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+    return model(**inputs, task=task).logits
 
 
 def _checked(predictions: Predictions, card: TaskCard) -> Predictions:
@@ -304,7 +304,7 @@ def monitor_mean(
     Notes
     -----
     A task whose monitor is NaN is left out with a warning. That depends on its references alone
-    (see :mod:`modeling_mteeg.evaluation.metrics`), so the mean is over the same tasks in every
+    (see ``modeling_mteeg.evaluation.metrics``), so the mean is over the same tasks in every
     epoch.
     """
     values = {}

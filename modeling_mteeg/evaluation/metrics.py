@@ -39,7 +39,7 @@ class DegenerateMetricWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """An entry of :data:`METRICS`; :func:`metric` makes them.
+    """An entry of :data:`~modeling_mteeg.evaluation.METRICS`; :func:`metric` makes them.
 
     Parameters
     ----------
@@ -153,8 +153,8 @@ def metric(
     Raises
     ------
     ValueError
-        ``wants`` is none of :data:`CLASS`, :data:`PROBABILITY` and :data:`PROBABILITIES`, or
-        another module has a metric of that name, or the name is one of :data:`BESIDE`.
+        ``wants`` is none of ``CLASS``, ``PROBABILITY`` and ``PROBABILITIES``, or
+        another module has a metric of that name, or the name is one of ``BESIDE``.
     """
     known = (CLASS, PROBABILITY, PROBABILITIES)
     if wants not in known:
@@ -183,7 +183,7 @@ def title_of(name: str) -> str:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of metrics as :data:`METRICS` has them, the columns of a table; unknown ones last."""
+    """Names of metrics as ``METRICS`` has them, the columns of a table; unknown ones last."""
     given = set(names)
     return [name for name in METRICS if name in given] + sorted(given.difference(METRICS))
 
@@ -205,7 +205,7 @@ def auc_pr(predictions: np.ndarray, references: np.ndarray) -> float:
 
 
 def _area_by_ranks(predictions: np.ndarray, references: np.ndarray) -> float:
-    """AUROC as Mann and Whitney's U, a tenth of :func:`auroc`'s time on hundreds of windows."""
+    """AUROC as Mann and Whitney's U, a tenth of ``auroc``'s time on hundreds of windows."""
     from scipy.stats import rankdata
 
     positive = references == 1

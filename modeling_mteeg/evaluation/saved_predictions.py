@@ -17,8 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from ..data.parquet_files import read_parquet
 from ..data.source import WindowSource
 from ..model.task_card import TaskCard, probability_columns
+from ..model.visible_text import PlainError
+from ..settings.disk_faults import writing
 from .evaluator import Predictions
 
 VERSION = 1
@@ -27,7 +30,7 @@ _TEXTS = ("recording", "subject", "label")
 _LEAST = np.finfo(np.float64).tiny
 
 
-class PredictionFileError(ValueError):
+class PredictionFileError(PlainError):
     """A file that holds no predictions of windows."""
 
 
@@ -95,13 +98,14 @@ def save_predictions(path: str | Path, predictions: WindowPredictions) -> Path:
     })  # fmt: skip
     meta = json.dumps({"version": VERSION, "task": card.to_dict()})
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    pq.write_table(
-        table.replace_schema_metadata({_META: meta}), part, compression="zstd",
-        use_dictionary=list(_TEXTS), use_byte_stream_split=["onset_s", *columns],
-    )  # fmt: skip
-    os.replace(part, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(
+            table.replace_schema_metadata({_META: meta}), part, compression="zstd",
+            use_dictionary=list(_TEXTS), use_byte_stream_split=["onset_s", *columns],
+        )  # fmt: skip
+        os.replace(part, path)
     return path
 
 
@@ -126,15 +130,14 @@ def read_predictions(path: str | Path) -> WindowPredictions:
     if not path.is_file():
         raise FileNotFoundError(f"No predictions: expected the file {path}.")
     try:
-        table = pq.read_table(path)
-        meta = json.loads((table.schema.metadata or {})[_META])
+        table, meta = read_parquet(path, _META)
         if meta["version"] != VERSION:
             raise ValueError(f"expected version {VERSION}, found {meta['version']!r}")
         card = TaskCard.from_dict(meta["task"])
         columns = probability_columns(card.labels)
         wanted = (*_TEXTS, "onset_s", *columns)
         values = {name: table.column(name).to_numpy() for name in wanted}
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PredictionFileError(f"{path} holds no predictions of windows: {error}") from error
     unknown = sorted(set(values["label"]) - set(card.labels))
     probabilities = np.stack([values[name] for name in columns], 1)  # (n, classes)

@@ -3,7 +3,7 @@
 A resample of people counts every window of a person as often as the person was drawn. So a metric
 of predicted classes follows from the sum of the people's confusion matrices, AUROC from the wins of
 each person's positives over each person's negatives, and average precision from one sort. All are
-the values of :mod:`modeling_mteeg.evaluation.metrics` but for rounding, hundreds of times faster;
+the values of ``modeling_mteeg.evaluation.metrics`` but for rounding, hundreds of times faster;
 a metric that is none of these is computed resample by resample.
 """
 

@@ -1,6 +1,6 @@
 """Which channels a task's answer rests on."""
 
-from .attribution import ChannelAttribution, attribute
-from .explaining import explain
+from .attribution import ChannelAttribution, LabelledWindows, attribute
+from .explaining import NoSuchWindowError, explain
 
-__all__ = ["ChannelAttribution", "attribute", "explain"]
+__all__ = ["ChannelAttribution", "LabelledWindows", "NoSuchWindowError", "attribute", "explain"]

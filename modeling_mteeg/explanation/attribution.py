@@ -32,6 +32,32 @@ class AttributionWarning(UserWarning):
 
 
 @dataclasses.dataclass(frozen=True)
+class LabelledWindows:
+    """How many of a recording's windows are a label.
+
+    Parameters
+    ----------
+    label : str
+    number : int
+        That are it.
+    total : int
+        That were looked at.
+    rule : str
+        What makes a window one of them, in words.
+    """
+
+    label: str
+    number: int
+    total: int
+    rule: str
+
+    def __str__(self) -> str:
+        number = f"{self.number:,}" if self.number else "none"
+        verb = "are" if self.number > 1 else "is"
+        return f"{number} of {self.total:,} windows {verb} {self.label} ({self.rule})"
+
+
+@dataclasses.dataclass(frozen=True)
 class ChannelAttribution:
     """A value for every channel, as pictures and tables show it.
 
@@ -52,6 +78,8 @@ class ChannelAttribution:
         Whether the task was trained on simulated data.
     findings : tuple of Finding
         What is odd about the recording.
+    labelled : LabelledWindows or None
+        How many windows are the label: of the recording, or of those that were asked for.
     """
 
     channels: tuple[str, ...]
@@ -63,6 +91,7 @@ class ChannelAttribution:
     recording: str = ""
     simulated: bool = False
     findings: tuple[Finding, ...] = ()
+    labelled: LabelledWindows | None = None
 
     def __post_init__(self) -> None:
         if np.shape(self.values) != (len(self.channels),):
@@ -72,6 +101,12 @@ class ChannelAttribution:
             )
         if self.method not in METHODS:
             raise ValueError(f"method: expected one of {METHODS}, found {self.method!r}.")
+
+    @property
+    def unit(self) -> str:
+        """What the values are, and of what."""
+        of = f" (logit of {self.label})" if self.label else ""
+        return f"integrated gradients{of}" if self.signed else "attention rollout (share)"
 
     @property
     def signed(self) -> bool:

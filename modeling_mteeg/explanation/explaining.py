@@ -29,9 +29,13 @@ from ..recordings.block_reader import BlockReader, RunningChecks
 from ..recordings.interpolation import open_for_tasks
 from ..recordings.sliding import WindowsAt
 from ..recordings.stream_filter import StreamFilter
-from .attribution import ChannelAttribution, attribute
+from .attribution import ChannelAttribution, LabelledWindows, attribute
 
 WINDOWS = 8
+
+
+class NoSuchWindowError(ValueError):
+    """No window of a recording is the label that was to be explained."""
 
 
 def explain(
@@ -42,6 +46,7 @@ def explain(
     onsets_s: Sequence[float] | None = None,
     windows: int = WINDOWS,
     label: str | None = None,
+    min_probability: float | None = None,
     method: str = "integrated-gradients",
     steps: int | None = None,
     allow_missing: int | None = None,
@@ -61,14 +66,17 @@ def explain(
         In evaluation mode, with the task loaded.
     task : str
     onsets_s : sequence of float, optional
-        Where the windows start, in seconds from the recording's start. By default the task is
-        predicted on the whole recording and the windows are those in which ``label`` is most
-        probable.
+        Where the windows start, in seconds from the recording's start; they need not be the label.
+        By default the task is predicted on the whole recording, and of the windows that are the
+        label those are taken in which it is most probable.
     windows : int
-        How many, without ``onsets_s``.
+        How many at most, without ``onsets_s``.
     label : str, optional
-        Class to explain. By default ``labels[1]`` of a binary task, else the class with the
-        highest mean probability over the windows (without ``onsets_s``: over the recording).
+        Class to explain. By default ``labels[1]`` of a binary task, else the class that most
+        windows are (without ``onsets_s``: of the recording).
+    min_probability : float, optional
+        From which probability of it on a window is the label. By default it is what the task's card
+        decides: the most probable class, or by the card's threshold.
     method, steps
         See :func:`modeling_mteeg.explanation.attribution.attribute`.
     allow_missing, rename, unit, interpolate, name, progress
@@ -77,10 +85,14 @@ def explain(
     Returns
     -------
     ChannelAttribution
-        Mean over the windows; its ``findings`` say what is odd about the recording.
+        Mean over the windows; its ``labelled`` says how many are the label, its ``findings`` what
+        is odd about the recording.
 
     Raises
     ------
+    NoSuchWindowError
+        Without ``onsets_s``: no window of the recording is the label. The message has the highest
+        probability and where it is.
     SignalError, UnknownChannelError, TypeError, ValueError
         See :func:`modeling_mteeg.prediction.predict`; or a window outside the recording or its
         parts, or an unknown label or task.
@@ -98,19 +110,23 @@ def explain(
         raise ValueError(
             f"label: expected one of {', '.join(card.labels)} (task {task!r}), found {label!r}."
         )
+    _check_choice(windows, min_probability)
     reading = {"allow_missing": allow_missing, "rename": rename, "unit": unit,
                "interpolate": interpolate}  # fmt: skip
+    labelled = None
     if onsets_s is None:
         prediction = predict(recording, model, task, progress=progress, **reading)[task]
         label = label or card.labels[class_to_explain(card, prediction.probabilities)]
-        onsets_s = _surest(prediction, card.labels.index(label), windows)
+        onsets_s, labelled = _choose(prediction, label, windows, min_probability)
     read = window_inputs(recording, card, onsets_s, **reading)
     warn_of(read.findings)
     inputs = {key: value.to(model.device) for key, value in read.inputs.items()}
-    if label is None:
+    if labelled is None:
         with torch.inference_mode():
             logits = model(**inputs, task=task).logits
-        label = card.labels[class_to_explain(card, card.probabilities(logits).cpu().numpy())]
+        probabilities = card.probabilities(logits).cpu().numpy()
+        label = label or card.labels[class_to_explain(card, probabilities)]
+        _, labelled = windows_of_label(card, probabilities, label, min_probability)
     rollout = method == "attention-rollout"
     options = {} if rollout else {"target": card.labels.index(label), "steps": steps}
     values = attribute(model, inputs, task, method=method, progress=progress, **options)
@@ -120,6 +136,7 @@ def explain(
         channels=read.channels, values=values.mean(0).numpy(), method=method, task=task,
         label="" if rollout else label, onset_s=tuple(map(float, onsets_s)),
         recording=name, simulated=card.simulated, findings=read.findings,
+        labelled=labelled,
     )  # fmt: skip
 
 
@@ -268,8 +285,50 @@ def _gather(
 
 
 def class_to_explain(card: TaskCard, probabilities: np.ndarray) -> int:
-    """The positive class of two, else that with the highest mean probability (windows, classes)."""
-    return 1 if card.is_binary else int(probabilities.mean(0).argmax())
+    """The positive class of two, else the one that most windows (windows, classes) are.
+
+    Of several, that with the highest mean probability.
+    """
+    if card.is_binary:
+        return 1
+    counts = np.bincount(card.decide(probabilities), minlength=len(card.labels))
+    return int(np.lexsort((probabilities.mean(0), counts))[-1])
+
+
+def _check_choice(windows: int, min_probability: float | None) -> None:
+    if isinstance(windows, bool) or not isinstance(windows, int) or windows < 1:
+        raise ValueError(f"windows: expected a whole number above 0, found {windows!r}.")
+    least = min_probability
+    number = isinstance(least, (int, float)) and not isinstance(least, bool)
+    if least is not None and not (number and 0 <= least <= 1):
+        raise ValueError(
+            f"min_probability (--min-probability): expected a number from 0 to 1, found {least!r}."
+        )
+
+
+def windows_of_label(
+    card: TaskCard, probabilities: np.ndarray, label: str, min_probability: float | None = None
+) -> tuple[list[int], LabelledWindows]:
+    """Which of windows (windows, classes) are a label, the surest first, and their count in words.
+
+    Parameters
+    ----------
+    label : str
+        One of the card's.
+    min_probability : float or None
+        See :func:`explain`.
+    """
+    target = card.labels.index(label)
+    if min_probability is not None:
+        are = probabilities[:, target] >= min_probability
+        rule = f"its probability {min_probability:g} or more"
+    else:
+        are = card.decide(probabilities) == target
+        rule = "the most probable class"
+        if card.threshold is not None:
+            rule = f"by the task's threshold of {card.threshold:.3g} for {card.labels[1]}"
+    order = np.argsort(-probabilities[:, target], kind="stable")
+    return order[are[order]].tolist(), LabelledWindows(label, int(are.sum()), len(are), rule)
 
 
 def surest_windows(prediction: Prediction, target: int, most: int) -> list[int]:
@@ -277,8 +336,19 @@ def surest_windows(prediction: Prediction, target: int, most: int) -> list[int]:
     return np.argsort(-prediction.probabilities[:, target], kind="stable")[:most].tolist()
 
 
-def _surest(prediction: Prediction, target: int, windows: int) -> list[float]:
-    """Onsets of the windows with the highest probabilities, in the order of time."""
-    if isinstance(windows, bool) or not isinstance(windows, int) or windows < 1:
-        raise ValueError(f"windows: expected a whole number above 0, found {windows!r}.")
-    return sorted(prediction.onset_s[surest_windows(prediction, target, windows)].tolist())
+def _choose(
+    prediction: Prediction, label: str, windows: int, min_probability: float | None
+) -> tuple[list[float], LabelledWindows]:
+    """Onsets of the windows that are a label most surely, in the order of time."""
+    card, probabilities = prediction.card, prediction.probabilities
+    chosen, labelled = windows_of_label(card, probabilities, label, min_probability)
+    if not chosen:
+        of_label = probabilities[:, card.labels.index(label)]
+        onset_s = prediction.onset_s[of_label.argmax()]
+        raise NoSuchWindowError(
+            f"{labelled}; the highest probability is {of_label.max():.3f}, in the window from "
+            f"{onset_s:.6g} s. Nothing is explained. To look at that one take onsets_s (--onset "
+            f"{onset_s:g}); a lower min_probability (--min-probability) and another label "
+            "(--label) take other windows."
+        )
+    return sorted(prediction.onset_s[chosen[:windows]].tolist()), labelled

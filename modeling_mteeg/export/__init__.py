@@ -1,4 +1,4 @@
-"""A task for deployment without this package: :func:`export_onnx`."""
+"""A task for deployment without this package: ``export_onnx``."""
 
 from .onnx import ExportError, MissingOnnxError, OnnxExport, export_onnx
 

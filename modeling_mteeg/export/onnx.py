@@ -27,6 +27,7 @@ from .._version import __version__
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard
+from ..settings.disk_faults import writing
 
 OPSETS = range(18, 24)
 """ONNX operator sets that can be asked for."""
@@ -130,7 +131,7 @@ def export_onnx(
     MissingOnnxError
         onnx, onnxscript or onnxruntime is not installed.
     ExportError
-        The file is there, the opset is not one of :data:`OPSETS`, the weights are too large for one
+        The file is there, the opset is not one of ``OPSETS``, the weights are too large for one
         ONNX file, or the graph differs from PyTorch by more than 1e-4. Nothing is written then.
 
     Notes
@@ -158,8 +159,9 @@ def export_onnx(
     rounded = _reference(single, task, samples)
     expected = _reference(single.double(), task, samples)
     single.float().merge_and_unload(task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         part = Path(folder) / path.name
         _trace(single, task, part, opset, facts)
         outputs = _run(part, samples)

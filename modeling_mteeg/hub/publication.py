@@ -12,6 +12,7 @@ from typing import Any
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from .. import model as model_room
+from .._clone import as_typed
 from ..model.adapter_files import (
     ADAPTERS,
     HEAD_FILE,
@@ -114,7 +115,7 @@ def _what_it_is(folder: Path) -> str:
     if (folder / "splits.json").is_file() or (folder / "dataset_dict.json").is_file():
         return (
             "a prepared corpus, and recordings do not go to a model's repository. Where its "
-            "licence allows it: python -m dataset_scripts.push."
+            f"licence allows it: {as_typed('python -m dataset_scripts.push')}."
         )
     inner = sorted(path.parent.name for path in folder.glob("*/config.json"))
     return (
@@ -198,7 +199,8 @@ def _check_weights(folder: Path, files: dict[str, Path], kinds: Sequence[str]) -
         if strange:
             raise PushRefusedError(
                 f"{path}: a checkpoint of a training, with a task's tensors in it ({strange[0]}). "
-                "Load it, and write it with save_pretrained() and save_adapter()."
+                "Make it a base with tasks: model = AutoModel.from_pretrained(folder), "
+                "model.load_adapters(), model.save_pretrained(a new folder)."
             )
     if "preprocessor_config.json" not in files:
         raise PushRefusedError(
@@ -211,6 +213,8 @@ def _check_code(folder: Path, config: dict[str, Any], files: dict[str, Path]) ->
     """The code that ``trust_remote_code`` would run is there, with all that it imports."""
     settings = read_settings(files["preprocessor_config.json"])
     named = [*(config.get("auto_map") or {}).values(), *(settings.get("auto_map") or {}).values()]
+    pipelines = config.get("custom_pipelines") or {}
+    named += [fields["impl"] for fields in pipelines.values() if "impl" in fields]
     for name in named:
         top = folder / f"{str(name).partition('.')[0]}.py"
         try:
@@ -220,7 +224,7 @@ def _check_code(folder: Path, config: dict[str, Any], files: dict[str, Path]) ->
         missing = sorted(needed - set(files))
         if missing:
             raise PushRefusedError(
-                f"{folder}: the code {', '.join(missing)} that auto_map or its imports name is "
+                f"{folder}: the code {', '.join(missing)} that config.json or its imports name is "
                 "missing, or not of this package. Save the base again with save_pretrained()."
             )
 
@@ -244,7 +248,7 @@ def _files_of_task(folder: Path) -> list[Path]:
 def _left_out(folder: Path, going: set[str]) -> tuple[str, ...]:
     """Files that stay, those of one folder counted together."""
     files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    rest = [path for path in files if path.as_posix() not in going]
+    rest = [p for p in files if p.as_posix() not in going and p.suffix != ".lock"]
     counts = Counter(path.parent.as_posix() for path in rest if len(path.parts) > 1)
     single = [path.as_posix() for path in rest if len(path.parts) == 1]
     return (*single, *(f"{place}/ ({number})" for place, number in counts.items()))

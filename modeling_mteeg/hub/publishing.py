@@ -89,7 +89,9 @@ def _base_of(
         fingerprint = base_fingerprint(api, repo, api.repo_info(repo, revision=revision))
     except (OSError, HTTPError) as error:
         if needed or not isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):
-            raise HubError(f"{repo}: {explain(error, repo)} Nothing was sent.") from error
+            raise HubError(
+                f"{repo}: {explain(error, repo, sending=True)} Nothing was sent."
+            ) from error
     if needed and fingerprint is None:
         raise PushRefusedError(f"{repo}: holds no base with a fingerprint in its config.json.")
     return fingerprint
@@ -100,8 +102,8 @@ def _stage(publication: Publication, place: Path, repo: str) -> dict[str, Path]:
     for name, path in publication.base.items():
         shutil.copy(path, place / name)
     for name, folder in publication.tasks.items():
-        stage_task(folder, place / ADAPTERS / name, repo)
-    write_model_cards(place)
+        stage_task(folder, place / ADAPTERS / name, repo, repo)
+    write_model_cards(place, repo)
     return {path.relative_to(place).as_posix(): path for path in sorted(place.rglob("*"))
             if path.is_file()}  # fmt: skip
 

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from ..model.log_band_power import BANDS_HZ
 from ..model.modeling_mteeg import task_loss
@@ -20,7 +19,7 @@ from ..model.task_card import TaskCard
 from ..settings.schema import setting
 from .logistic import fit_logistic
 from .method import Batch, FittedMethod
-from .task_files import WEIGHTS_FILE, save_tasks
+from .task_files import WEIGHTS_FILE, read_weights, save_tasks
 
 _SEGMENT_S = 2.0
 _LEAST_POWER = 1e-12  # a flat channel has a logarithm, too
@@ -120,7 +119,7 @@ class BandPower(FittedMethod):
     def load(cls, folder: Path, task: str) -> Self:
         place = cls.task_folder(folder, task)
         method = cls({task: TaskCard.load(place)}, BandPowerOptions())
-        method.load_state(task, load_file(place / WEIGHTS_FILE))
+        method.load_state(task, read_weights(place / WEIGHTS_FILE))
         return method
 
 

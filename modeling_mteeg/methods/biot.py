@@ -13,6 +13,7 @@ from torch import nn
 
 from ..conversion.checkpoint_reader import read_checkpoint
 from ..model.channels import clean_name
+from ..model.finite_weights import check_finite
 from ..model.task_card import TaskCard
 from ..settings.schema import setting
 from .method import TrainingError
@@ -184,6 +185,8 @@ class BIOT(SingleNetworkMethod):
         """Put a published encoder into every task's network."""
         try:
             checkpoint = read_checkpoint(path)
+            weights = checkpoint.state_dict.items()
+            check_finite({k: v for k, v in weights if isinstance(v, torch.Tensor)}, path)
             taken = {
                 task: load_encoder(self.module[task], card.channels, checkpoint.state_dict)
                 for task, card in self.cards.items()

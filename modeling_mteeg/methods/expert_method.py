@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from ..model.adapter_options import AdapterOptions
+from ..model.checked_files import read_json
 from ..model.configuration_mteeg import MteegConfig
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard
@@ -29,7 +29,7 @@ from .labram import (
 )
 from .method import Batch, GradientMethod, TrainingError
 from .mixture_of_experts import ADAPTER, MixtureOfExperts, MixtureOutput, copies, mixing_faults
-from .task_files import WEIGHTS_FILE, save_tasks
+from .task_files import WEIGHTS_FILE, read_weights, save_tasks
 
 FOLDER, SIZES_FILE = "experts", "experts.json"
 """Of the shared experts in a saved folder: their weights, configuration, and how many they are."""
@@ -230,7 +230,7 @@ class ExpertMethod(GradientMethod):
             Weights that are missing, left over or of other shapes, all named.
         """
         place = folder / FOLDER
-        sizes = json.loads((place / SIZES_FILE).read_text("utf-8"))
+        sizes = read_json(place / SIZES_FILE)
         card = TaskCard.load(cls.task_folder(folder, task))
         config = MteegConfig.from_pretrained(place)
         adapter = AdapterOptions(**sizes["adapter"]) if sizes["adapter"] else None
@@ -238,8 +238,8 @@ class ExpertMethod(GradientMethod):
         experts = copies(MteegModel(config), shared + own, sizes["tied"])
         choose_trained(experts, sizes["expert"], sizes["train_temporal_encoder"])
         network = assemble(experts, shared, {task: card}, own, adapter)
-        state = dict(load_file(place / WEIGHTS_FILE))
-        for name, tensor in load_file(cls.task_folder(folder, task) / WEIGHTS_FILE).items():
+        state = read_weights(place / WEIGHTS_FILE)
+        for name, tensor in read_weights(cls.task_folder(folder, task) / WEIGHTS_FILE).items():
             part = name.partition(".")[0] + "."
             state[_PARTS.get(part, part).format(task) + name.removeprefix(part)] = tensor
         fill(dict(network.named_parameters()), state, str(folder))

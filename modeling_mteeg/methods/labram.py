@@ -13,12 +13,12 @@ import torch
 from ..cards import RECORD_FILE, write_cards
 from ..model.adapter_files import ADAPTERS
 from ..model.adapter_options import HEAD_ALONE, AdapterOptions
-from ..model.adapters import task_of
 from ..model.configuration_mteeg import MteegConfig
 from ..model.feature_extraction_mteeg import MteegFeatureExtractor
 from ..model.head_options import PLAIN_HEAD
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TaskCard, TaskCardError
+from ..model.weight_names import task_of
 from ..settings.plain_json import plain, write_json
 from .kept_base import copy_kept_base
 from .method import Batch, GradientMethod, TaskOutput, TrainingError
@@ -75,7 +75,8 @@ class LabramMethod(GradientMethod):
     @torch.no_grad()
     def output_features(self, task: str, batch: Batch) -> torch.Tensor:
         device = self.module.device
-        batch = {key: batch[key].to(device) for key in ("input_values", "channel_ids")}
+        names = ("input_values", "channel_ids")
+        batch = {name: batch[name].to(device, non_blocking=True) for name in names}
         self.module.eval()  # a training step puts it back
         return self.module.head_features(**batch, task=task)
 
@@ -125,7 +126,7 @@ class LabramMethod(GradientMethod):
             base = record["config"]["model"]["base"]
             copy_kept_base(base, folder, self.module.base_commit, without=self.cards)
         else:
-            self.module.save_pretrained(folder)
+            self.module.save_pretrained(folder, tasks=())  # with their results, below
             MteegFeatureExtractor().save_pretrained(folder)
         for task in self.cards:
             place = self.task_folder(folder, task)
@@ -205,7 +206,14 @@ def start_model(options: Any) -> MteegModel:
         settings = MteegConfig.from_preset(options.preset, drop_path_rate=options.drop_path)
         return MteegModel(settings)
     try:
-        return MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
+        model = MteegModel.from_pretrained(options.base, drop_path_rate=options.drop_path)
+        if model.config.tasks_in_weights:
+            raise TrainingError(
+                f"model.base: {options.base} is a checkpoint of a Trainer, with tasks among its "
+                "weights. Make it a base first: model = AutoModel.from_pretrained(it), "
+                "model.load_adapters(), model.save_pretrained(a new folder)."
+            )
+        return model
     except OSError as error:
         raise TrainingError(
             f"model.base: expected a folder or Hub id of a base, found {options.base!r}: "

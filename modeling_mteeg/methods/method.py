@@ -97,6 +97,8 @@ class Method(ABC):
         """What is wrong with a configuration (``JointConfig``) for this method, in sentences."""
         if not cls.uses_adapters(config) and config.adapter != type(config.adapter)():
             yield f"adapter: method {config.method} has no adapters; leave the section out"
+        if config.compile and not cls.has_heads:
+            yield f"compile: method {config.method} has no layers of a LaBraM; leave compile out"
         if not cls.has_heads and (config.head != type(config.head)() or config.heads):
             yield (
                 f"head: method {config.method} has no heads of a LaBraM; leave head and heads out"
@@ -185,7 +187,7 @@ class Method(ABC):
     ) -> None:
         """Write everything into an empty folder: weights, task cards with ``results``, cards.
 
-        ``record`` says how the training came about (:mod:`modeling_mteeg.training.record`).
+        ``record`` says how the training came about (``modeling_mteeg.training.record``).
         """
 
     @staticmethod
@@ -220,7 +222,10 @@ class GradientMethod(Method):
     @torch.no_grad()
     def predict_logits(self, task: str, batch: Batch) -> torch.Tensor:
         device = next(self.module.parameters()).device
-        batch = {key: value.to(device) for key, value in batch.items() if key != "labels"}
+        batch = {
+            key: value.to(device, non_blocking=True)
+            for key, value in batch.items() if key != "labels"
+        }  # fmt: skip
         self.module.eval()  # a training step puts it back
         return self.forward({task: batch}, 0.0)[task].logits
 

@@ -67,7 +67,7 @@ class SingleTaskNetwork(nn.Module):
         Parameters
         ----------
         signal : torch.Tensor
-            (batch, channels, samples) float, scaled as by :func:`scaled_by_quantile`.
+            (batch, channels, samples) float, scaled as by ``scaled_by_quantile``.
 
         Returns
         -------

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
+from ..model.checked_files import read_json
 from ..model.modeling_mteeg import MteegOutput, task_loss
 from ..model.task_card import TaskCard
 from ..settings.plain_json import write_json
 from ..settings.schema import nearest, read_section
 from .method import Batch, GradientMethod, Method, TrainingError
 from .published_network import SingleTaskNetwork, WindowError
-from .task_files import WEIGHTS_FILE, save_tasks
+from .task_files import WEIGHTS_FILE, read_weights, save_tasks
 
 NETWORK_FILE = "network.json"
 """Options of a task's network, beside its weights."""
@@ -192,7 +191,7 @@ class SingleNetworkMethod(GradientMethod):
     @classmethod
     def load(cls, folder: Path, task: str) -> Self:
         place = cls.task_folder(folder, task)
-        weights = load_file(place / WEIGHTS_FILE)
+        weights = read_weights(place / WEIGHTS_FILE)
         card, options = TaskCard.load(place), cls.load_options(place, weights)
         method = cls({task: card}, {task: cls.network_of(card, options)}, options)
         method.module[task].load_state_dict(weights)
@@ -201,7 +200,7 @@ class SingleNetworkMethod(GradientMethod):
     @classmethod
     def load_options(cls, place: Path, weights: Mapping[str, torch.Tensor]) -> Any:
         """The options that :meth:`save` has left in a task's folder."""
-        given = json.loads((place / NETWORK_FILE).read_text("utf-8"))
+        given = read_json(place / NETWORK_FILE)
         return options_from(cls.Options, given, str(place / NETWORK_FILE))
 
 
@@ -265,7 +264,7 @@ def build_single_task(
     Returns
     -------
     SingleTaskNetwork
-        Float windows (batch, channels, samples), scaled (:func:`scaled_by_quantile`), to logits
+        Float windows (batch, channels, samples), scaled (``scaled_by_quantile``), to logits
         (batch, outputs). Its ``load_published(state)`` takes the published weights.
 
     Raises

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ..cards import RECORD_FILE, write_cards
+from ..model.checked_files import COUNTS, FLOATS, tensor_shapes
+from ..model.finite_weights import check_finite
 from ..model.task_card import TaskCard
 from ..settings.plain_json import plain, write_json
 from .method import Method
@@ -45,3 +47,19 @@ def save_tasks(
     if record is not None:
         write_json(folder / RECORD_FILE, record)
         write_cards(folder)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """What :func:`save_tasks` left of a task, or another safetensors file of a method's folder.
+
+    Raises
+    ------
+    UnsafeFileError
+        A link out of the folder, damaged, or with numbers that are not finite.
+    OSError
+        It cannot be read.
+    """
+    tensor_shapes(path, (*FLOATS, *COUNTS))
+    weights = load_file(path)
+    check_finite(weights, path)
+    return weights

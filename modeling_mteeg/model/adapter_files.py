@@ -23,7 +23,9 @@ from .checked_files import (
     read_json,
     tensor_shapes,
 )
+from .finite_weights import check_finite
 from .task_card import CARD_FILE, TaskCard, TaskCardError
+from .visible_text import PlainError
 
 LORA_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
@@ -36,12 +38,21 @@ Shapes = dict[str, tuple[int, ...]]
 """Shapes of tensors by name."""
 
 
-class AdapterError(ValueError):
+class AdapterError(PlainError):
     """An adapter that cannot be found, is damaged, or belongs to another base."""
 
 
 def read_card(folder: Path) -> TaskCard:
     """The card of a task; a missing or damaged one is an AdapterError."""
+    ours = any((folder / name).exists() for name in (CARD_FILE, HEAD_FILE))
+    if not ours and (folder / CONFIG_FILE).is_file():
+        raise AdapterError(
+            f"{folder} holds an adapter of peft alone, which has no head and no {CARD_FILE}, so "
+            "that nothing says its classes. For features: PeftModel.from_pretrained(model, "
+            "folder). For a task: model.add_adapter(name, labels=[...], "
+            "options=PeftConfig.from_pretrained(folder)), then model.load_adapter_state_dict(name, "
+            "model.adapter_state_dict(name) | peft.load_peft_weights(folder)), and train the head."
+        )
     try:
         check_place(folder / CARD_FILE)
         return TaskCard.load(folder)
@@ -92,12 +103,23 @@ def split_state(
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file, on the CPU; damaged or missing files are an AdapterError."""
+    """Tensors of a safetensors file, on the CPU.
+
+    Raises
+    ------
+    AdapterError
+        Missing, damaged, or with numbers that are not finite.
+    """
     read_shapes(path)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise AdapterError(f"{path} is damaged ({error}). Save or download it again.") from error
+    try:
+        check_finite(tensors, path)
+    except UnsafeFileError as error:
+        raise AdapterError(str(error)) from error
+    return tensors
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -34,8 +34,8 @@ _GROUPS = ("attention", "feed-forward")
 _OTHER_OPTIONS = tuple(
     (
         "alora_invocation_tokens arrow_config exclude_modules fan_in_fan_out kasa_config "
-        "layer_replication layers_to_transform lora_bias modules_to_save target_parameters "
-        "trainable_token_indices use_bdlora use_dora use_qalora"
+        "layer_replication layers_to_transform lora_bias modules_to_save monteclora_config "
+        "target_parameters trainable_token_indices use_bdlora use_dora use_qalora"
     ).split()
 )
 """Options of peft that change what an adapter computes, and that this model does not have."""
@@ -225,32 +225,38 @@ class AdapterOptions:
         try:
             targets = sorted(config["target_modules"])
             rank, alpha = config["r"], config["lora_alpha"]
-            dropout = float(config.get("lora_dropout") or 0.0)
+            dropout, stable = config.get("lora_dropout") or 0.0, config.get("use_rslora")
             numbers = _is_rank(rank) and type(alpha) in (int, float) and 0 < alpha < 1e9
         except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"{source} is damaged: {shortened(repr(error))}.") from error
+        # No layer at all is no LoRA adapter: such a task is its head, without this file.
         location = next((key for key, value in LOCATIONS.items() if sorted(value) == targets), "")
+        location = location if targets else ""
         unknown = [key for key in (*_OTHER_OPTIONS, *_CODE) if config.get(key)]
-        unknown += [f"bias={config['bias']!r}"] if config.get("bias", "none") != "none" else []
+        if config.get("bias", "none") != "none":
+            unknown.append(f"bias={shortened(config['bias'])}")
+        if type(stable) not in (bool, type(None)):  # any text would be true
+            unknown.append(f"use_rslora={shortened(stable)}, expected true or false")
         if config.get("peft_type") != "LORA" or not location or unknown or not numbers:
             raise ValueError(
                 f"{source}: expected a LORA adapter on one of {list(LOCATIONS.values())} without "
                 f"further options, found type {shortened(config.get('peft_type'))!r} on "
-                f"{shortened(targets)}, rank {shortened(rank)}, alpha {shortened(alpha)}, "
+                f"{shortened(targets)}, rank {shortened(repr(rank))}, alpha "
+                f"{shortened(repr(alpha))}, "
                 f"{unknown or 'no'} further options."
             )
         ranks, separate = _ranks_by_layer(config, location)
-        kind = "rslora" if config.get("use_rslora") else "lora"
+        kind = "rslora" if stable else "lora"
         try:
             options = cls(ranks or rank, alpha / rank, dropout, location, separate, kind)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
-        alphas = config.get("alpha_pattern") or {}
+        patterns, alphas = config.get("rank_pattern"), config.get("alpha_pattern") or {}
         if ranks is None or not options._has_alphas(alphas, alpha):
             raise ValueError(
                 f"{source}: expected one rank and one alpha for all layers, or patterns that give "
                 f"some of {list(LOCATIONS[location])} other ranks at the same scaling, found the "
-                f"patterns {shortened(config.get('rank_pattern'))} and {shortened(alphas)}."
+                f"patterns {shortened(repr(patterns))} and {shortened(repr(alphas))}."
             )
         return options
 

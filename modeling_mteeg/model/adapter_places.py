@@ -18,6 +18,7 @@ def find_adapter_folder(
     revision: str | None = None,
     token: str | bool | None = None,
     base_commit: str | None = None,
+    local_files_only: bool = False,
 ) -> Path:
     """Folder that holds a task's files.
 
@@ -32,6 +33,8 @@ def find_adapter_folder(
     base_commit : str or None
         Commit of the base's repository: tasks beside it are taken from there where ``revision``
         does not say otherwise.
+    local_files_only : bool
+        Look at this machine alone, the Hub's cache included.
 
     Raises
     ------
@@ -47,7 +50,8 @@ def find_adapter_folder(
                 return folder
         elif split_repo(base) == (base, ""):
             try:
-                return fetch_task(base, f"{ADAPTERS}/{name}/", revision or base_commit, token)
+                where = revision or base_commit, token, local_files_only
+                return fetch_task(base, f"{ADAPTERS}/{name}/", *where)
             except TaskNotThereError as error:
                 looked.append(f"{ADAPTERS}/{name} of {base} on the Hub ({error})")
                 if base_commit and not revision:
@@ -58,7 +62,7 @@ def find_adapter_folder(
     repo, inner = split_repo(name)
     if repo:
         try:
-            return fetch_task(repo, inner, revision, token)
+            return fetch_task(repo, inner, revision, token, local_files_only)
         except TaskNotThereError as error:
             looked.append(f"{name} on the Hub ({error})")
     raise AdapterError(
@@ -67,8 +71,16 @@ def find_adapter_folder(
     )
 
 
-def tasks_beside(base: str | Path) -> list[str]:
+def tasks_beside(
+    base: str | Path, revision: str | None = None, token: str | bool | None = None
+) -> list[str]:
     """Names of the tasks in ``adapters/`` of a base's folder or Hub repository, sorted.
+
+    Parameters
+    ----------
+    base : str or Path
+    revision, token
+        For the Hub; by default the newest revision.
 
     Raises
     ------
@@ -77,7 +89,9 @@ def tasks_beside(base: str | Path) -> list[str]:
     """
     if Path(base).is_dir():
         return sorted(path.parent.name for path in Path(base).glob(f"{ADAPTERS}/*/{CARD_FILE}"))
-    return tasks_in_repo(str(base)) if split_repo(str(base)) == (str(base), "") else []
+    if split_repo(str(base)) != (str(base), ""):
+        return []
+    return tasks_in_repo(str(base), revision, token)
 
 
 def _beside(base: str | None) -> str:

@@ -6,34 +6,21 @@ adapters are peft's. Saving and loading stand in ``adapter_saving``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
 
 from .adapter_options import HEAD_ALONE, AdapterOptions
-from .adapter_sharing import AdapterSharing, is_shared
+from .adapter_sharing import AdapterSharing
 from .task_card import TaskCard, check_task_name
 from .task_head import TaskHead
+from .transformers_calls import TransformersCallsMixin, takes_peft_config
+from .weight_names import owner_of, uncompiled
 
 
-def _owner_of(name: str) -> str | None:
-    """The task, or the pair of several tasks, that a parameter is of; None: the base."""
-    parts = name.split(".")
-    if parts[0] == "heads":  # heads.TASK.weight, heads.TASK.hidden.weight
-        return parts[1]
-    return parts[-2] if ".lora_" in name else None  # layers.0.mlp.fc1.lora_A.TASK.weight
-
-
-def task_of(name: str) -> str | None:
-    """The only task that a parameter serves, by its name; None: the base, or a shared adapter."""
-    owner = _owner_of(name)
-    return None if owner is None or is_shared(owner) else owner
-
-
-class AdapterMixin:
+class AdapterMixin(TransformersCallsMixin):
     """The tasks of a :class:`modeling_mteeg.MteegModel`.
 
     Attributes
@@ -61,6 +48,14 @@ class AdapterMixin:
         self._loaded_digests: dict[str, str] = {}  # of the tensors of tasks loaded from disk
 
     @property
+    def heads(self) -> nn.ModuleDict:
+        """Heads by task. Regional compilation wraps them, though there is no one forward pass."""
+        heads = self._modules.get("heads")
+        if heads is None:
+            raise AttributeError("heads")
+        return getattr(heads, "_orig_mod", heads)
+
+    @property
     def has_adapters(self) -> bool:
         """Whether any task has low-rank adapters (a task may be a head alone)."""
         return any(options.layers for options in self.adapter_options.values())
@@ -69,10 +64,11 @@ class AdapterMixin:
         if not isinstance(name, str) or name not in self.tasks:
             raise ValueError(
                 f"Unknown task {name!r}; this model holds {sorted(self.tasks) or 'no tasks'}. "
-                "Use load_adapter() or add_adapter() first."
+                f"Use load_adapter() or add_adapter() first.{self._beside_base()}"
             )
         return name
 
+    @takes_peft_config
     def add_adapter(
         self,
         name: str,
@@ -97,12 +93,15 @@ class AdapterMixin:
             Class names; two make a binary task with one logit.
         card : TaskCard, optional
             Instead of ``labels`` and fields of the card: a whole card.
-        options : AdapterOptions, optional
-            Instead of single options in ``fields``.
+        options : AdapterOptions or peft.LoraConfig, optional
+            Instead of single options in ``fields``. Of a ``LoraConfig`` rank, alpha, dropout,
+            target modules, patterns of ranks and ``use_rslora`` are taken; anything else is
+            refused. It may also stand where transformers has it: ``add_adapter(config,
+            adapter_name=name, labels=...)``.
         **fields
             Options of the adapter, by the names of :class:`AdapterOptions`: ``rank`` (8; by kind
             of layer ``{"attention": 4, "feed-forward": 16}``), ``scaling``, ``dropout``,
-            ``location``, ``separate_qkv``, ``kind``; and of :class:`AdapterSharing`: ``sharing``
+            ``location``, ``separate_qkv``, ``kind``; and of ``AdapterSharing``: ``sharing``
             (``"own"``), ``shared_rank``, ``experts``. Further fields of :class:`TaskCard`:
             ``channels``, ``window_s``, ``head`` (``"channels"``, or a mapping of options) ...
 
@@ -160,48 +159,54 @@ class AdapterMixin:
                     "or sharing='own'."
                 )
 
-    def _insert(self, card: TaskCard, options: AdapterSharing | AdapterOptions) -> None:
-        """Put head and adapter of a checked card into the model; requires_grad stays as it is."""
+    def _insert(
+        self,
+        card: TaskCard,
+        options: AdapterSharing | AdapterOptions,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put head and adapter of a checked card into the model; requires_grad stays as it is.
+
+        ``weights`` are those of ``lora.inject``; the head is fresh.
+        """
         name, plain = card.name, options
         if isinstance(options, AdapterSharing):
             plain = options.plain()
             if options.sharing != "own":
                 self.adapter_sharing[name] = options
-        self.insert_adapter(name, plain)
+        try:
+            self.insert_adapter(name, plain, weights)
+        except ValueError:  # a layer that takes none
+            self.adapter_sharing.pop(name, None)
+            raise
         head = TaskHead(card, self.config.hidden_size, self.config.initializer_range)
         self.heads[name] = head.to(device=self.device).train(self.training)
         self.tasks[name] = card
 
-    def insert_adapter(self, name: str, options: AdapterOptions) -> None:
-        """Put a fresh adapter into the transformer's layers, without a task: no card and no head.
+    def insert_adapter(
+        self, name: str, options: AdapterOptions, weights: Mapping[str, Any] | None = None
+    ) -> None:
+        """Put an adapter into the transformer's layers, without a task: no card and no head.
 
-        What it is for is :meth:`MteegModel.encode`. ``requires_grad`` of all else stays as it is.
+        What it is for is :meth:`MteegModel.encode`. It is fresh, or has the ``weights`` of
+        ``lora.inject``. ``requires_grad`` of all else stays as it is.
         """
         if options.layers:
-            self._insert_pairs(name, options)
+            self._insert_pairs(name, options, weights)
         self.adapter_options[name] = options
 
-    def _insert_pairs(self, name: str, plain: AdapterOptions) -> None:
+    def _insert_pairs(self, name: str, plain: AdapterOptions, weights: Any) -> None:
         """Put the low-rank pairs of a task's adapter into the layers, those that are not there."""
-        from .lora import adapter_layers, compose, inject
+        from .lora import compose, inject
 
         shared = self.adapter_sharing.get(name)
         pairs = {name: plain} if shared is None else shared.pairs(name)
-        new = [pair for pair in pairs if not adapter_layers(self, pair)]
-        with self._keeping_trainable():  # peft freezes all but the newest adapter
-            for pair in new:
-                inject(self, pair, pairs[pair])
+        held = getattr(self, "peft_config", {})
+        new = [pair for pair in pairs if pair not in held]
         for pair in new:
-            for layer in adapter_layers(self, pair).values():
-                for part in (layer.lora_A, layer.lora_B):
-                    weight = part[pair].weight.requires_grad_(True)
-                    # A base in half precision has adapters in full precision, as its heads.
-                    wide = torch.promote_types(weight.dtype, torch.float32)
-                    part[pair].to(device=self.device, dtype=wide)
+            inject(self, pair, pairs[pair], weights)
         if shared is not None:
             compose(self, name, shared)
-        for layer in adapter_layers(self, name).values():
-            layer.train(self.training)  # new modules start in training mode, dropout on
 
     @contextmanager
     def _keeping_trainable(self) -> Iterator[None]:
@@ -213,28 +218,6 @@ class AdapterMixin:
             for parameter, trained in wanted:
                 parameter.requires_grad_(trained)
 
-    def set_adapter(self, name: str | None) -> None:
-        """Make a task the active one, or None for the base alone. Nothing else changes."""
-        self.active_adapter = None if name is None else self._known_task(name)
-
-    def active_adapters(self) -> list[str]:
-        """The active task, in a list as transformers has it; empty for the base alone."""
-        return [] if self.active_adapter is None else [self.active_adapter]
-
-    def disable_adapters(self) -> None:
-        """Use the base alone; the same as ``set_adapter(None)``."""
-        self.set_adapter(None)
-
-    def enable_adapters(self) -> None:
-        """Refused: transformers means all adapters at once, here one task is active."""
-        raise ValueError(
-            f"One task is active at a time: set_adapter(name) with one of {sorted(self.tasks)}."
-        )
-
-    def delete_adapter(self, name: str) -> None:
-        """Take a task's adapter and head out of the model; the others stay bit for bit."""
-        self._drop(self._known_task(name), merge=False)
-
     def _drop(self, name: str, merge: bool) -> None:
         if self.adapter_options[name].layers:
             from .lora import remove
@@ -245,6 +228,8 @@ class AdapterMixin:
                 remove(self, name, gone, merge)
             for pair in gone:
                 self.peft_config.pop(pair, None)
+            if not self.peft_config:  # a plain model again, for peft too
+                del self.peft_config
         self.adapter_sharing.pop(name, None)
         del self.heads[name], self.tasks[name], self.adapter_options[name]
         self.adapter_sources.pop(name, None)
@@ -320,11 +305,11 @@ class AdapterMixin:
         owners = set(tasks).union(*map(self._pairs_of, tasks))
         trained = []
         for name, parameter in self.named_parameters():
-            owner = _owner_of(name)
+            owner = owner_of(name)
             if owner is not None:
                 wanted = owner in owners
             else:
-                wanted = temporal_encoder and name.startswith("temporal_encoder.")
+                wanted = temporal_encoder and uncompiled(name).startswith("temporal_encoder.")
             parameter.requires_grad_(wanted or everything)
             if wanted or everything:
                 trained.append(name)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .base_settings import check_base_files
 from .checked_files import FLOATS, UnsafeFileError, pickled_beside, tensor_shapes
 
 _COUNTERS = {torch.int64: "I64", torch.bool: "BOOL"}
@@ -20,7 +21,7 @@ _NO_CONVERSION = "DISABLE_SAFETENSORS_CONVERSION"
 
 @contextmanager
 def refuse_pickles(place: str | Path | None, options: dict[str, Any]) -> Iterator[None]:
-    """Let transformers look for safetensors alone, and explain where there are none.
+    """Let transformers look for safetensors alone, in files that were checked; explain errors.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def refuse_pickles(place: str | Path | None, options: dict[str, Any]) -> Iterato
     ValueError
         Pickled weights were asked for.
     UnsafeFileError
-        There are none but pickled weights.
+        There are none but pickled weights, or a JSON file beside them is not what it should be.
     """
     if options.get("use_safetensors") is False or options.get("gguf_file"):
         raise ValueError(
@@ -42,6 +43,7 @@ def refuse_pickles(place: str | Path | None, options: dict[str, Any]) -> Iterato
             f"{options.get('use_safetensors')!r}, gguf_file={options.get('gguf_file')!r}. Pickled "
             "weights are never loaded; published LaBraM weights become a base by `mteeg convert`."
         )
+    check_base_files(place, options)
     options["use_safetensors"] = True
     # Without this, transformers asks a service on the Hub to convert pickled weights.
     before = os.environ.get(_NO_CONVERSION)
@@ -57,6 +59,13 @@ def refuse_pickles(place: str | Path | None, options: dict[str, Any]) -> Iterato
                 f"{place}: expected model.safetensors, found none. Pickled weights can run code "
                 "and are never loaded; published LaBraM weights become a base by `mteeg convert`."
             ) from error
+        raise
+    except UnsafeFileError as error:
+        if str(place) in str(error):
+            raise
+        raise UnsafeFileError(f"{place}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        check_base_files(place, options)  # of the Hub: they are in the cache only now
         raise
     finally:
         if before is None:
@@ -84,7 +93,8 @@ def check_weights(model: nn.Module, files: Iterable[str | Path], complete: bool)
         missing or of another shape than the configuration says.
     """
     paths = [Path(file) for file in files]
-    kinds = {_COUNTERS.get(tensor.dtype, FLOATS[0]) for tensor in model.state_dict().values()}
+    expected = model.state_dict()
+    kinds = {_COUNTERS.get(tensor.dtype, FLOATS[0]) for tensor in expected.values()}
     kinds = (*FLOATS, *sorted(kinds - set(FLOATS)))
     shapes: dict[str, tuple[int, ...]] = {}
     for path in paths:
@@ -97,15 +107,18 @@ def check_weights(model: nn.Module, files: Iterable[str | Path], complete: bool)
             raise UnsafeFileError(f"{path} lies outside the folder of {paths[0]}; it is not read.")
         shapes |= tensor_shapes(path, kinds)
     if complete:
-        _check_complete(model, shapes, paths[0].parent if paths else None)
+        prefix = f"{getattr(model, 'base_model_prefix', '')}."
+        wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+        _check_complete(wanted, shapes, prefix, paths[0].parent if paths else None)
 
 
 def _check_complete(
-    model: nn.Module, shapes: Mapping[str, tuple[int, ...]], folder: Path | None
+    expected: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
+    prefix: str,
+    folder: Path | None,
 ) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."  # the base inside a larger model's file
-    if not expected.keys() & shapes.keys():
+    if not expected.keys() & shapes.keys():  # the base inside a larger model's file
         shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items()}
     faults = [f"{name} is missing" for name in expected if name not in shapes]
     faults += [

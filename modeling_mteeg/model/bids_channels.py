@@ -30,10 +30,16 @@ class ChannelsTable:
     path : pathlib.Path
     rows : mapping of str to mapping of str to str
         By name, as written: the cells by column.
+    repeated : tuple of str
+        Names that have several rows, which say the same.
+    latin1 : bool
+        Whether it is no UTF-8 and was read as Latin-1.
     """
 
     path: Path
     rows: Mapping[str, Mapping[str, str]]
+    repeated: tuple[str, ...] = ()
+    latin1: bool = False
 
     def of(self, names: Sequence[str]) -> dict[int, Mapping[str, str]]:
         """Rows by position among the names of a recording; those that the table lacks are absent.
@@ -81,7 +87,13 @@ def read_channels_table(path: str | Path) -> ChannelsTable | None:
     file = find_sidecar(path, "channels")
     if file is None:
         return None
-    rows = read_table(file, any_text=True)  # a micro sign in Latin-1 is no reason to lose the rest
+    try:
+        rows, latin1 = read_table(file), False
+    except ValueError as error:
+        if not isinstance(error.__cause__, UnicodeDecodeError):
+            raise
+        rows = read_table(file, any_text=True)  # a micro sign in Latin-1 loses not all the rest
+        latin1 = True
     if rows and "name" not in rows[0]:
         raise ValueError(
             f"{file.name}: expected a column name, found {', '.join(rows[0])}; its columns are "
@@ -94,7 +106,9 @@ def read_channels_table(path: str | Path) -> ChannelsTable | None:
             raise ValueError(
                 f"{file.name}: two rows of {row['name']!r} that differ; keep one of them."
             )
-    return ChannelsTable(file, by_name)
+    counts = Counter(row["name"] for row in rows)
+    repeated = tuple(name for name in by_name if counts[name] > 1)
+    return ChannelsTable(file, by_name, repeated, latin1)
 
 
 def kind_of(row: Mapping[str, str]) -> str:

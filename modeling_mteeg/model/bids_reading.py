@@ -10,8 +10,11 @@ from .bids_channels import ChannelsTable, is_bad, kind_of, read_channels_table
 from .channel_units import TABLE_UNITS, VOLT_UNITS, channel_units, stated_units, units_of_table
 from .findings import Finding
 from .record_times import ANNOTATIONS
+from .visible_text import listed
 
 _SHOWN = 8
+_OF_BODIES = ("", "eeg", "eog", "ecg", "emg")
+"""Types whose channels a file has where its table has them; triggers are often no channel."""
 _MEND = "Mend the table where it is wrong."
 
 
@@ -51,11 +54,17 @@ def _about_names(raw: Any, table: ChannelsTable, rows: Mapping[int, Any]) -> lis
     known = {row.get("name") for row in rows.values()}
     known |= {*ANNOTATIONS}
     only_table = [name for name, row in table.rows.items()
-                  if name not in known and kind_of(row) in ("", "eeg")]  # fmt: skip
+                  if name not in known and kind_of(row) in _OF_BODIES]  # fmt: skip
     kinds = raw.get_channel_types()
     only_file = [name for at, name in enumerate(raw.ch_names)
                  if at not in rows and kinds[at] == "eeg"]  # fmt: skip
     findings = []
+    if table.latin1:
+        text = f"{table.path.name} is no UTF-8 and is read as Latin-1."
+        findings.append(Finding("text-encoding", text))
+    if table.repeated:
+        text = f"{table.path.name} has several rows of {_list(table.repeated)}, which are equal."
+        findings.append(Finding("sidecar", text, channels=table.repeated))
     if only_table:
         text = f"{table.path.name}: the recording has no {_list(only_table)}; it has " \
                f"{_list(raw.ch_names)}."  # fmt: skip
@@ -115,5 +124,4 @@ def _groups(values: Mapping[int, str], names: Sequence[str]) -> dict[str, list[s
 
 
 def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return listed(names, _SHOWN)

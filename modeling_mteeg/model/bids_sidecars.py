@@ -9,8 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from .label_numbers import shown
+from .text_files import read_text_file
+from .visible_text import listed
 
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")
 _OF_PLACES = {"electrodes": ("space",), "coordsystem": ("space",)}
@@ -158,7 +163,7 @@ def find_sidecar(path: str | Path, suffix: str, extension: str = ".tsv") -> Path
 
 
 def read_table(path: str | Path, any_text: bool = False) -> list[dict[str, str]]:
-    """Rows of a ``.tsv`` or ``.csv`` file by column; cells that are not there are empty.
+    """Rows of a ``.tsv`` or ``.csv`` file by column.
 
     Parameters
     ----------
@@ -169,14 +174,12 @@ def read_table(path: str | Path, any_text: bool = False) -> list[dict[str, str]]
     Raises
     ------
     ValueError
-        It is no table of text, or the file cannot be read.
+        It is no table of text, cannot be read or is too large (:func:`read_text_file`); two
+        columns have one name, or a row has more or fewer cells than there are columns.
     """
     path = Path(path)
     delimiter = "," if path.suffix.lower() == ".csv" else "\t"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path.name}: cannot be read: {error}.") from error
+    content = read_text_file(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -184,16 +187,31 @@ def read_table(path: str | Path, any_text: bool = False) -> list[dict[str, str]]
             raise ValueError(f"{path.name}: expected a table as UTF-8 text: {error}.") from error
         text = content.decode("latin-1")
     quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     try:
-        lines = csv.DictReader(
-            io.StringIO(text, newline=""), delimiter=delimiter, restval="", quoting=quoting
-        )
-        rows = list(lines)
+        return list(_rows(path, lines))
     except csv.Error as error:
         raise ValueError(f"{path.name}: expected a table as text: {error}.") from error
-    return [
-        {_bare(key): _bare(value) for key, value in row.items() if key is not None} for row in rows
-    ]
+
+
+def _rows(path: Path, lines: Any) -> Iterator[dict[str, str]]:
+    """Rows of a table whose first line that is not empty names the columns."""
+    columns: list[str] = []
+    for cells in filter(None, lines):
+        cells = [_bare(cell) for cell in cells]
+        if not columns:
+            columns = cells
+            repeated = sorted({name for name in columns if name and columns.count(name) > 1})
+            if repeated:
+                raise ValueError(f"{path.name}: expected every column once, found several of "
+                                 f"{listed([shown(name) for name in repeated])}.")  # fmt: skip
+        elif len(cells) != len(columns):
+            raise ValueError(
+                f"{path.name}, line {lines.line_num}: expected {len(columns)} cells, one a column, "
+                f"found {len(cells)}: {listed([shown(cell) for cell in cells], 12)}."
+            )
+        else:
+            yield dict(zip(columns, cells, strict=True))
 
 
 def _bare(cell: str) -> str:

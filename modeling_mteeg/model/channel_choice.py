@@ -20,6 +20,8 @@ from .findings import Finding
 from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import AMPLITUDE_REMEDY, OtherUnitError, SignalError
+from .signal_ranges import NO_SCALE, RANGE_REMEDY
+from .visible_text import MOST_NAMES, MOST_REASONS, listed
 
 NOT_INTERPOLATED = "not interpolated: "
 """How the reason begins why an electrode cannot be interpolated."""
@@ -233,12 +235,13 @@ def channel_findings(source: Source, choice: ChannelChoice) -> list[Finding]:
 
 
 def _why(choice: ChannelChoice) -> str:
-    """The code for channels that are missing: that of their units, where these are the reason."""
+    """The code for channels that are missing: that of the reason where all have the same."""
     reasons = [choice.reasons.get(name, "") for name in choice.missing]
-    unknown = [reason.startswith(NO_UNIT) for reason in reasons]
-    if all(unknown):
-        return "unknown-unit"
-    return "other-unit" if all(reasons) and not any(unknown) else "missing"
+    for start, code in ((NO_UNIT, "unknown-unit"), (NO_SCALE, "range")):
+        of_this = [reason.startswith(start) for reason in reasons]
+        if any(of_this):
+            return code if all(of_this) else "missing"
+    return "other-unit" if all(reasons) else "missing"
 
 
 def missing_note(choice: ChannelChoice) -> str:
@@ -248,7 +251,7 @@ def missing_note(choice: ChannelChoice) -> str:
     shown += grouped_reasons(choice.reasons)
     return (
         f"{len(choice.missing)} of the task's {count} channels are missing and left out: "
-        f"{', '.join(shown)}. The task was not trained on such montages."
+        f"{listed(shown, MOST_NAMES)}. The task was not trained on such montages."
     )
 
 
@@ -264,15 +267,21 @@ def check_equal(name: str, copies: np.ndarray) -> None:
 
 def _missing_text(source: Source, missing: Sequence[str], count: int, max_missing: int) -> str:
     text = (
-        f"Expected {count} channels, of which {len(missing)} are missing: {', '.join(missing)}. "
-        f"Found: {', '.join(source.names)}."
+        f"Expected {count} channels, of which {len(missing)} are missing: "
+        f"{listed(missing, MOST_NAMES)}. Found: {listed(source.names, MOST_NAMES)}."
     )
     unfit = source.unfit
     if source.left_out or unfit:
-        text += f" Not usable: {', '.join([*source.left_out, *grouped_reasons(unfit)])}."
+        unused = [*source.left_out, *grouped_reasons(unfit)]
+        text += f" Not usable: {listed(unused, MOST_REASONS)}."
     if any(reason.startswith(NO_UNIT) for reason in unfit.values()):
         text += f" {UNIT_REMEDY}"
-    elif not all(reason.startswith(NOT_INTERPOLATED) for reason in unfit.values()):
+    if any(reason.startswith(NO_SCALE) for reason in unfit.values()):
+        text += f" {RANGE_REMEDY}"
+    told = (NO_UNIT, NO_SCALE, NOT_INTERPOLATED)
+    if not any(reason.startswith(NO_UNIT) for reason in unfit.values()) and not all(
+        reason.startswith(told) for reason in unfit.values()
+    ):
         text += f" {AMPLITUDE_REMEDY}"
     pairs = other_names(missing, source.names)
     if pairs:

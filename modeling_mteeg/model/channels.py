@@ -11,8 +11,10 @@ import difflib
 import re
 from collections.abc import Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 ELECTRODES: tuple[str, ...] = tuple(
     (
@@ -238,4 +240,6 @@ def channel_ids(names: Sequence[str], bipolar: str = "mean") -> np.ndarray:
             f"Every channel may occur once; found more than once: {', '.join(repeated)}. "
             "Keep one of each."
         )
+    import numpy as np  # names alone, as a command line needs them, do without
+
     return np.array(rows, dtype=np.int64).reshape(len(cleaned), 2)

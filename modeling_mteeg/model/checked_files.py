@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .visible_text import PlainError
+
 MAX_JSON_BYTES = 4 * 2**20
 """A task card with the curves of a thousand epochs has about 0.3 MB."""
+MAX_RESULT_BYTES = 64 * 2**20
+"""Records of trainings and of corpora grow with their epochs and recordings."""
 MAX_JSON_DEPTH = 32
 """A card with the record of a training is six levels deep."""
 MAX_HEADER_BYTES = 4 * 2**20
@@ -25,28 +30,38 @@ COUNTS = ("BOOL", "I64")
 """Types of what a codebook counts; no weights."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 """Endings of files that can run code when they are read; none is ever opened."""
+_LARGEST = sys.float_info.max
 _SCRIPTS = (".py", ".pyc", ".so", ".pyd", ".dll", ".sh")
 
 
-class UnsafeFileError(ValueError):
+class UnsafeFileError(PlainError):
     """A file that does not hold what it should, or that would lead out of its folder."""
 
 
-def read_json(path: Path) -> Any:
-    """Content of a JSON file.
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> Any:
+    """Content of a JSON file of at most ``most`` bytes.
 
     Raises
     ------
     UnsafeFileError
-        Longer than :data:`MAX_JSON_BYTES`, deeper than :data:`MAX_JSON_DEPTH`, not JSON, a key
-        twice in one mapping, or NaN and infinity, which JSON does not have.
+        Longer than that, deeper than :data:`MAX_JSON_DEPTH`, not JSON, a key
+        twice in one mapping, NaN and infinity, which JSON does not have, or a whole number that no
+        other number can be compared with.
     OSError
         It cannot be read.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # Opening a pipe would wait for its other end.
+        raise UnsafeFileError(f"{path}: expected a file, found a pipe or a device.")
     with open(path, "rb") as file:
-        content = file.read(MAX_JSON_BYTES + 1)
-    if len(content) > MAX_JSON_BYTES:
-        raise UnsafeFileError(f"{path}: expected at most {MAX_JSON_BYTES:,} bytes, found more.")
+        content = file.read(most + 1)
+    return parse_json(content, str(path), most)
+
+
+def parse_json(content: bytes, path: str, most: int = MAX_JSON_BYTES) -> Any:
+    """The same of bytes that are there already; ``path`` names them in errors."""
+    if len(content) > most:
+        raise UnsafeFileError(f"{path}: expected at most {most:,} bytes, found more.")
     try:
         value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -54,10 +69,15 @@ def read_json(path: Path) -> Any:
     level = [("", value)]
     for _ in range(MAX_JSON_DEPTH):
         for key, number in level:
-            if isinstance(number, float) and not math.isfinite(number):
+            if type(number) is float and not math.isfinite(number):
                 raise UnsafeFileError(
                     f"{path}: {shortened(key)}: expected a number, found {number}, which JSON does "
                     "not have."
+                )
+            if type(number) is int and not -_LARGEST <= number <= _LARGEST:
+                raise UnsafeFileError(
+                    f"{path}: {shortened(key)}: expected a number of at most {_LARGEST:g}, found "
+                    f"{shortened(number, 20)}."
                 )
         level = [part for key, value in level for part in _parts(key, value)]
     if level:
@@ -73,10 +93,15 @@ def check_place(path: Path) -> Path:
     Raises
     ------
     UnsafeFileError
-        A link to somewhere else.
+        A link to somewhere else, or to itself.
     """
     if path.is_symlink():
-        target, folder = path.resolve(), path.parent.resolve()
+        try:
+            target, folder = path.resolve(), path.parent.resolve()
+        except (RuntimeError, OSError) as error:  # which of them is a matter of Python's version
+            raise UnsafeFileError(
+                f"{path} is a link that leads back to itself. Put the file itself there."
+            ) from error
         allowed = [folder]
         for parent in (folder, *folder.parents):
             if parent.name == "snapshots":  # .../models--owner--repo/{snapshots/<commit>,blobs}

@@ -80,7 +80,8 @@ class Codebook(nn.Module):
         self.register_buffer("usage", torch.zeros(config.num_codes))
         self.register_buffer("started", torch.tensor(not config.kmeans_start))
         self.register_buffer("updates", torch.tensor(0))
-        # Both save reading the buffers back from an accelerator every step.
+        # All three save reading the buffers back from an accelerator every step.
+        self._known_updates: tuple[torch.Tensor, int, int] | None = None
         self._seen_started = False
         self._seen_all_continuous = False
         self._pending: _Pending | None = None
@@ -108,9 +109,9 @@ class Codebook(nn.Module):
         tokens = F.normalize(tokens, dim=-1)
         if self.is_continuous():
             if self.training and self._pending is None:
-                self.updates += 1
+                self._count_update()
             return Quantized(tokens, tokens.new_zeros(()), self.look_up(tokens.detach()))
-        if self.training and not self._is_started():
+        if self.training and not self.is_started():
             if self._pending is not None:
                 raise RuntimeError(
                     "The codebook has not been started: expected start_codebook(parts) with all "
@@ -151,7 +152,7 @@ class Codebook(nn.Module):
         try:
             yield
             if self.training and self.is_continuous():
-                self.updates += 1
+                self._count_update()
             elif self.training:
                 self._update(self._pending)
         finally:
@@ -172,7 +173,7 @@ class Codebook(nn.Module):
         bool
             Whether there was anything to start.
         """
-        if self._is_started() or self.is_continuous():
+        if self.is_started() or self.is_continuous():
             return False
         self._start(F.normalize(tokens.float(), dim=-1))
         return True
@@ -180,11 +181,25 @@ class Codebook(nn.Module):
     def is_continuous(self) -> bool:
         """Whether tokens still pass on as they are; numbers of codes say nothing until then."""
         if not self._seen_all_continuous:
-            early = bool(self.updates < self.config.continuous_steps)
-            self._seen_all_continuous = not early or self._is_started()
+            early = self._num_updates() < self.config.continuous_steps
+            self._seen_all_continuous = not early or self.is_started()
         return not self._seen_all_continuous
 
-    def _is_started(self) -> bool:
+    def _num_updates(self) -> int:
+        """``updates`` as a number, read back only where something else has written it."""
+        known, buffer = self._known_updates, self.updates
+        if known is None or known[0] is not buffer or known[1] != buffer._version:
+            known = self._known_updates = (buffer, buffer._version, int(buffer))
+        return known[2]
+
+    @torch.no_grad()
+    def _count_update(self) -> None:
+        number = self._num_updates() + 1
+        self.updates += 1
+        self._known_updates = (self.updates, self.updates._version, number)
+
+    def is_started(self) -> bool:
+        """Whether the codes come from training or a checkpoint; read back until it is so."""
         self._seen_started = self._seen_started or bool(self.started)
         return self._seen_started
 
@@ -237,7 +252,7 @@ class Codebook(nn.Module):
         self.codes.copy_(torch.where(counts[:, None] > 0, moved, self.codes))
         if self.config.revive_dead:
             self._revive(torch.cat(pending.tokens))
-        self.updates += 1
+        self._count_update()
 
     def _sums(self, tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Sums by code over this process's tokens: int64, (num_codes, code_size + 2).
@@ -283,22 +298,35 @@ class Codebook(nn.Module):
 
     def _revive(self, tokens: torch.Tensor) -> None:
         """Give dead codes the values of tokens drawn from the step."""
-        dead = (self.usage < self.config.dead_below).nonzero().flatten()
-        if len(dead):
-            drawn = self._draw(tokens, len(dead))
-            dead = dead[: len(drawn)]
-            self.codes[dead] = drawn
-            self.usage[dead] = 1.0  # as if one token a step had taken it: time to find its tokens
+        dead = self.usage < self.config.dead_below  # (num_codes,)
+        # How many are dead is not read back: as many as there are codes are drawn, and the n-th
+        # dead code takes the n-th. Over processes that would send them all with every step.
+        number = len(dead) if _processes() == 1 else int(dead.sum())
+        if not number:
+            return
+        drawn = self._draw(tokens, number)
+        if not len(drawn):
+            return
+        place = dead.cumsum(0) - 1  # of every dead code among them
+        dead = dead & (place < len(drawn))
+        values = drawn[place.clamp(0, len(drawn) - 1)].to(self.codes.dtype)
+        self.codes.copy_(torch.where(dead[:, None], values, self.codes))
+        # As if one token a step had taken it: time to find its tokens.
+        self.usage.masked_fill_(dead, 1.0)
 
     def _draw(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
         """At most ``count`` rows, drawn without repeats from the tokens of all processes."""
         first, total = _own_place(len(tokens), tokens.device)
-        generator = torch.Generator().manual_seed(int(self.updates))
+        generator = torch.Generator().manual_seed(self._num_updates())
         # The same draw in every process, counted from this one's first token.
-        wanted = torch.randperm(total, generator=generator)[:count].to(tokens.device) - first
+        wanted = torch.randperm(total, generator=generator)[:count] - first
+        if tokens.device.type == "cuda":  # else the copy would wait for all that runs there
+            wanted = wanted.pin_memory()
+        wanted = wanted.to(tokens.device, non_blocking=True)
+        if not len(tokens):
+            return _sum_over_processes(tokens.new_zeros(len(wanted), tokens.shape[1]))
         here = (wanted >= 0) & (wanted < len(tokens))  # drawn rows that this process holds
-        rows = tokens.new_zeros(len(wanted), tokens.shape[1])
-        rows[here] = tokens[wanted[here]]
+        rows = tokens[wanted.clamp(0, len(tokens) - 1)].masked_fill(~here[:, None], 0.0)
         return _sum_over_processes(rows)  # every row is zero on all processes but one
 
 

@@ -1,13 +1,17 @@
 """Sizes and options of a LaBraM backbone for MTEEG."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
-from .checked_files import shortened
+from .base_settings import check_config, read_settings
+from .checked_files import UnsafeFileError, shortened
 
 _COLUMNS = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
@@ -38,6 +42,16 @@ _LARGEST = {
 }
 """Sizes, and the largest that a configuration may claim, twenty times those of Huge or more. The
 modules are made before the weights are read, so a number in a file must not decide alone."""
+PIPELINE_TASK = "eeg-classification"
+PIPELINES = {
+    PIPELINE_TASK: {
+        "impl": "pipeline_mteeg.MteegPipeline",
+        "pt": ["AutoModel"],
+        "type": "multimodal",
+    }
+}
+"""What ``config.json`` says of pipelines: by it transformers finds the code beside the weights."""
+_BESIDE_WEIGHTS = __name__.partition(".")[0] == TRANSFORMERS_DYNAMIC_MODULE_NAME
 # Fields of every transformers configuration that are not declared as dataclass fields.
 _INHERITED = {"attn_implementation", "output_attentions"}
 
@@ -82,6 +96,9 @@ class MteegConfig(PreTrainedConfig):
     rounded_fingerprints : list of str or None
         The same of the weights rounded to bf16 and to fp16, by which a base that was loaded in
         half precision is recognised.
+    tasks_in_weights : dict or None
+        Of a checkpoint of transformers' Trainer, whose weights hold tasks too: the card and the
+        adapter's options of each (``modeling_mteeg.model.tasks_in_weights``).
 
     Notes
     -----
@@ -90,6 +107,7 @@ class MteegConfig(PreTrainedConfig):
     """
 
     model_type = "mteeg"
+    _pipelines = PIPELINES
     # A Trainer's predictions are the logits alone.
     keys_to_ignore_at_inference = [  # noqa: RUF012 (transformers' protocol)
         "last_hidden_state",
@@ -117,14 +135,17 @@ class MteegConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     fingerprint: str | None = None
     rounded_fingerprints: list[str] | None = None
+    tasks_in_weights: dict | None = None
 
     def __post_init__(self, **kwargs):
+        kwargs.pop("custom_pipelines", None)  # of a file; to_dict() writes them anew
         super().__post_init__(**kwargs)
         model_type = type(self).model_type
         if self.model_type != model_type:  # transformers would go on, with random weights
             raise ValueError(
-                f"Expected the configuration of a model of type {model_type!r}, found one of type "
-                f"{self.model_type!r}. AutoConfig and AutoModel choose the class that fits."
+                f"Expected the configuration of a model of type {model_type!r}, found one of "
+                f"type {shortened(self.model_type)!r}. AutoConfig and AutoModel choose the class "
+                "that fits."
             )
         for name, largest in _LARGEST.items():
             if not 1 <= getattr(self, name) <= largest:
@@ -158,6 +179,50 @@ class MteegConfig(PreTrainedConfig):
         for name in names:
             if not fits(getattr(self, name)):
                 raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)}.")
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Configuration of plain values, such as of a ``config.json``; as in transformers.
+
+        Raises
+        ------
+        UnsafeFileError
+            A value of another type or size than a base can have; the message names the key.
+        """
+        place = kwargs.get("name_or_path")
+        where = f"config.json of {place}" if place else "config.json"
+        check_config(config_dict, cls, where)
+        try:
+            return super().from_dict(config_dict, **kwargs)
+        except UnsafeFileError:
+            raise
+        except ValueError as error:
+            raise UnsafeFileError(f"{where}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as in ``config.json``; what only a checkpoint has is left out elsewhere."""
+        fields = super().to_dict()
+        if fields.get("tasks_in_weights") is None:
+            fields.pop("tasks_in_weights", None)
+        if self._pipelines:
+            fields["custom_pipelines"] = copy.deepcopy(self._pipelines)
+        return fields
+
+    @classmethod
+    def _dict_from_json_file(cls, json_file: str | Path) -> dict[str, Any]:
+        """What transformers reads a file by: within bounds, and checked before it is used."""
+        fields = read_settings(Path(json_file))
+        check_config(fields, cls, str(json_file))
+        return fields
+
+    @property
+    def custom_pipelines(self) -> dict[str, Any]:
+        """Pipelines whose code transformers takes from beside the weights.
+
+        None where this package is installed, which registers its own: transformers would ask for
+        trust in the code at every load. New at every call, since transformers writes into it.
+        """
+        return copy.deepcopy(self._pipelines) if _BESIDE_WEIGHTS else {}
 
     @property
     def head_dim(self) -> int:

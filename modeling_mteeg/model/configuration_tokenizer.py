@@ -40,7 +40,7 @@ class MteegTokenizerConfig(MteegConfig):
     amplitude_target : {"linear", "log"}
         What the decoder tells of amplitudes: as published, standardised over a sample; or their
         logarithm, every bin standardised over the corpus first
-        (:class:`~modeling_mteeg.model.spectral_targets.LogAmplitudes`).
+        (``LogAmplitudes``).
     phase_weight : float
         Weight of the phase loss; 1 as published.
     kmeans_start, kmeans_iterations : bool, int
@@ -63,6 +63,7 @@ class MteegTokenizerConfig(MteegConfig):
     """
 
     model_type = "mteeg_tokenizer"
+    _pipelines = {}  # noqa: RUF012 (as of the base's)
 
     layer_scale_init: float | int | None = None
     qkv_bias: bool = True

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .header_fields import RecordingError
+from .label_numbers import seconds_of
 from .record_times import ANNOTATIONS
 from .recording_headers import EdfHeader
 
@@ -42,6 +44,11 @@ def read_edf_marks(path: str | Path, header: EdfHeader) -> list[Mark]:
 
     Text is UTF-8, as the format has it, or Latin-1 where it is no UTF-8.
 
+    Raises
+    ------
+    RecordingError
+        A time that no recording has.
+
     Notes
     -----
     A list is an onset, maybe 0x15 and a duration, then texts, each between 0x14, then 0x00. The
@@ -52,7 +59,12 @@ def read_edf_marks(path: str | Path, header: EdfHeader) -> list[Mark]:
     """
     # Mapped: of hours of signal only the pages with annotations are read.
     with open(path, "rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
-        return _marks(content, header)
+        try:
+            return _marks(content, header)
+        except ValueError as error:
+            raise RecordingError(
+                f"{Path(path).name}: time of an annotation: {error}; download it again."
+            ) from error
 
 
 def _marks(content: bytes | mmap, header: EdfHeader) -> list[Mark]:
@@ -71,7 +83,7 @@ def _marks(content: bytes | mmap, header: EdfHeader) -> list[Mark]:
         stamp = _STAMP.fullmatch(time.strip())
         if stamp is None:
             continue
-        onset, duration = float(stamp[1]), float(stamp[2] or 0)
+        onset, duration = (seconds_of(part.decode()) for part in (stamp[1], stamp[2] or b"0"))
         if number == 0 and texts[:1] == [b""]:
             offset = -onset
         marks += [Mark(onset + offset, duration, _decoded(text)) for text in texts if text]

@@ -15,7 +15,7 @@ from .part_windows import PartWindows, end_finding, short_parts_finding
 from .record_parts import Part
 from .recording_sources import Source, grouped_reasons
 from .signal_checks import amplitude_uv
-from .window_quality import ConstantChannels, judge_windows, least_constant_s
+from .window_quality import ConstantChannels, Quality, judge_windows, least_constant_s
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def on_quality(
     places: Sequence[PartWindows],
     recorded: np.ndarray,
     window_s: float,
-) -> tuple[Finding, ...]:
+) -> Quality:
     """Windows under bad annotations, or with constant channels, as predictions mark them.
 
     Parameters
@@ -82,7 +82,7 @@ def on_quality(
         (1, electrodes, samples) of ``choice.needed``, the parts of ``places`` one behind the other.
     """
     if not places:
-        return ()
+        return Quality()
     constant = ConstantChannels(choice.needed, source.rate_hz, least_constant_s(window_s))
     begin = 0
     for place in places:
@@ -91,7 +91,7 @@ def on_quality(
         begin += place.part.samples
     onset_s = np.concatenate([place.onset_s for place in places])
     spans = constant.finish()
-    return judge_windows(onset_s, window_s, source.marks, spans, choice.needed, None).findings
+    return judge_windows(onset_s, window_s, source.marks, spans, choice.needed, None)
 
 
 def on_unfiltered(

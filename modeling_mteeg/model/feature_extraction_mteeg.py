@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+from transformers.utils import FEATURE_EXTRACTOR_NAME
 
+from .base_settings import check_extractor, check_extractor_files
 from .channel_choice import choose_channels, read_channels, without_unfit
 from .channels import channel_ids
+from .checked_files import UnsafeFileError, shortened
 from .extraction_findings import (
     on_channels,
     on_filters,
@@ -27,6 +30,7 @@ from .part_windows import PartWindows, cut_windows, sliding_places
 from .preprocessing import apply_filters, preprocessing_info
 from .recording_sources import Source, open_source
 from .signal_checks import (
+    MOST_UV,
     OtherUnitError,
     SignalError,
     check_finite,
@@ -35,7 +39,7 @@ from .signal_checks import (
     quiet_finding,
     unit_factor,
 )
-from .task_card import MAX_RATE_HZ, TaskCard
+from .task_card import LEAST_SCALE_UV, MAX_RATE_HZ, TaskCard
 
 MOST_PATCHES = 16
 """Rows of the published temporal table: the longest window the base was trained on."""
@@ -65,6 +69,7 @@ class _Windows:
     values: np.ndarray
     ids: np.ndarray
     onset_s: np.ndarray | None
+    marked: tuple[str, ...]
     findings: list[Finding]
     remarks: list[str]
 
@@ -89,7 +94,7 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
     notch_hz : float, sequence of float or None
         One mains frequency, or several such as ``[50, 60]``.
     bipolar : {"mean", "table"}
-        See :func:`channels.channel_ids`.
+        See :func:`~modeling_mteeg.channel_ids`.
 
     Raises
     ------
@@ -119,8 +124,11 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         channel_ids((), bipolar)
         if rate_hz > MAX_RATE_HZ:  # recordings are resampled to it
             raise ValueError(f"rate_hz: expected at most {MAX_RATE_HZ:g}, found {rate_hz:g}.")
-        if not (isinstance(scale_uv, (int, float)) and scale_uv > 0):
-            raise ValueError(f"scale_uv: expected a number above 0, found {scale_uv!r}.")
+        if not (isinstance(scale_uv, (int, float)) and LEAST_SCALE_UV < scale_uv <= 1e9):
+            raise ValueError(
+                f"scale_uv: expected a number above {LEAST_SCALE_UV:g}, at most 1e9, found "
+                f"{scale_uv!r}."
+            )
         if rate_hz != patch_size:
             raise ValueError(
                 f"A patch is one second: expected rate_hz equal to patch_size, "
@@ -137,6 +145,34 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         if window_s is not None:
             self._whole_seconds(window_s)
         super().__init__(**kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """As in transformers; an impossible setting is a ``ValueError`` that names the place."""
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        except UnsafeFileError:
+            raise
+        except ValueError as error:
+            place = f"{FEATURE_EXTRACTOR_NAME} of {pretrained_model_name_or_path}"
+            raise UnsafeFileError(f"{place}: {shortened(error, 1000)}") from error
+
+    @classmethod
+    def get_feature_extractor_dict(
+        cls, pretrained_model_name_or_path: Any, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settings of ``preprocessor_config.json``, checked; as in transformers.
+
+        Raises
+        ------
+        UnsafeFileError
+            A link out of the folder, no JSON or a value of another type; the message names the key.
+        """
+        place = pretrained_model_name_or_path
+        check_extractor_files(place, kwargs)
+        fields, rest = super().get_feature_extractor_dict(place, **kwargs)
+        check_extractor(fields, cls, f"{FEATURE_EXTRACTOR_NAME} of {place}")
+        return fields, rest
 
     def __call__(
         self,
@@ -181,9 +217,10 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         BatchFeature
             ``input_values`` float32 (windows, channels, patches, patch_size) in units of
             ``scale_uv`` microvolt, ``channel_ids`` int64 (channels, 2). Besides these, which go to
-            the model, it has two attributes: ``onset_s``, float64 (windows,), where every window
-            starts, in seconds from the recording's start (None of windows that are cut already),
-            and ``findings``, a tuple of :class:`findings.Finding`. Pickling drops them.
+            the model, it has three attributes: ``onset_s``, float64 (windows,), where every window
+            starts, in seconds from the recording's start (None of windows that are cut already);
+            ``marked``, a tuple with what is wrong with every window, empty where nothing is wrong
+            with any; and ``findings``, a tuple of :class:`findings.Finding`. Pickling drops them.
 
         Warns
         -----
@@ -228,7 +265,8 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         features = BatchFeature(
             {"input_values": values, "channel_ids": cut.ids}, tensor_type=return_tensors
         )
-        features.onset_s, features.findings = cut.onset_s, tuple(cut.findings)  # no keys
+        features.onset_s, features.marked = cut.onset_s, cut.marked  # no keys
+        features.findings = tuple(cut.findings)
         return features
 
     def _windows(
@@ -258,6 +296,7 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
         flat_ones = flat_finding(flat, len(names))
         pieces = [piece * factor for piece in pieces]
         filtered = _filtered(pieces, info)
+        check_finite(filtered, names, MOST_UV)  # numbers too large to compute with
         quiet_ones = quiet_finding(filtered, names, source.unit, flat)
         findings = [*source.findings, *on_channels(source, choice, settings.channels is None)]
         findings += on_filters(source, parts, info)
@@ -267,11 +306,11 @@ class MteegFeatureExtractor(FeatureExtractionMixin):
             remarks += self._rest(filtered.shape[2] - length, source, settings)
             windows, onset_s = filtered[:, :, :length], None
         else:
-            findings += [*on_windows(source, places, length, self.rate_hz), *quality]
+            findings += [*on_windows(source, places, length, self.rate_hz), *quality.findings]
             windows = cut_windows(filtered[0], places, length)
             onset_s = np.concatenate([place.onset_s for place in places])
         patches = windows.reshape(*windows.shape[:2], -1, self.patch_size)
-        return _Windows(patches, ids, onset_s, findings, remarks)
+        return _Windows(patches, ids, onset_s, quality.reasons, findings, remarks)
 
     def _settings(
         self, task: TaskCard | None, channels: Sequence[str] | None, window_s: float | None

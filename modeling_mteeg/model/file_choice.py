@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import re
@@ -24,6 +25,8 @@ RECORDINGS = (
     ".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".cnt", ".fif", ".fif.gz", ".mff", ".nxe",
     ".lay", ".cdt", ".dap", ".nedf",
 )  # fmt: skip
+_NEAR_INFRARED = (".snirf", ".hdr")
+"""What MNE reads besides, with HDF5 and MATLAB's files among it, and is no EEG."""
 _MAC = b"\0\5\x16\7"
 _MOST_LOOKED_AT, _SHOWN = 2000, 3
 _NAMED = re.compile(r"^\s*(?:DataFile|MarkerFile)\s*=\s*(.*?)\s*$", re.MULTILINE | re.I)
@@ -54,6 +57,8 @@ def check_choice(path: Path) -> None:
         )
     heads = [head.name for head in _heads_of(path)]
     suffix = path.suffix.lower()
+    if suffix in _NEAR_INFRARED:
+        raise ValueError(f"{path}: a near-infrared recording. Expected one of EEG.")
     if heads:
         raise ValueError(
             f"{path}: a part of a recording that is read through its header. Open "
@@ -94,6 +99,11 @@ def plain_path(recording: Any) -> Any:
 def absent_text(path: Path) -> str:
     """A sentence about a recording that is not there."""
     if path.is_symlink():
+        try:
+            path.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return f"{path}: a link that leads back to itself. Put the recording in its place."
         return (
             f"{path}: a link to a file that is not there. Fetch it first (of a DataLad or "
             f"git-annex dataset: datalad get {path.name})."

@@ -1,14 +1,16 @@
 """What is odd about a recording: findings, and what each use of it makes of them.
 
 Everybody who opens a recording gets the same findings. What differs is policy, and that stands in
-:data:`POLICIES` alone; docs/recordings.md shows the same table.
+``POLICIES`` alone; docs/recordings.md shows the same table.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from .visible_text import visible
 
 USES = ("predict", "explain", "extractor", "live", "labelled", "unlabelled")
 """Who opens recordings. The pipeline and the page are ``predict``."""
@@ -16,6 +18,7 @@ USES = ("predict", "explain", "extractor", "live", "labelled", "unlabelled")
 NOTE, REFUSE, CHANNELS, WINDOWS, MARK, NEVER = (
     "note", "refuse", "leave channels out", "leave windows out", "mark windows", "-",
 )  # fmt: skip
+
 """What a use makes of a finding. ``leave channels out`` is an error where the task needs them."""
 
 
@@ -31,8 +34,9 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "sample-count": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "record-times": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "text-encoding": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
-    # A BIDS channels.tsv that the header contradicts, or that says what no header does
+    # A file beside it (channels, markers, signal) that contradicts it, or says what no header does
     "sidecar": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
+    "events-outside": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     # Time
     "parts": _row(WINDOWS, WINDOWS, WINDOWS, NEVER, WINDOWS, WINDOWS),
     "marked-bad": _row(MARK, NOTE, NOTE, NEVER, WINDOWS, WINDOWS),
@@ -41,6 +45,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "cue-left-out": _row(WINDOWS, *[NEVER] * 5),
     # Channels
     "unknown-unit": _row(*[CHANNELS] * 4, REFUSE, CHANNELS),
+    "range": _row(*[CHANNELS] * 3, NEVER, REFUSE, CHANNELS),
     "other-unit": _row(CHANNELS, CHANNELS, CHANNELS, REFUSE, NOTE, CHANNELS),
     "quiet": _row(*[NOTE] * 4, NOTE, CHANNELS),
     "flat": _row(*[NOTE] * 4, NOTE, CHANNELS),
@@ -55,7 +60,7 @@ POLICIES: Mapping[str, Mapping[str, str]] = {
     "short-for-filter": _row(NOTE, NOTE, NOTE, NEVER, NOTE, NOTE),
     "mains": _row(NOTE, NOTE, NEVER, NEVER, NOTE, NOTE),
 }
-"""By code of a finding, what each of :data:`USES` makes of it."""
+"""By code of a finding, what each of ``USES`` makes of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Finding:
     Parameters
     ----------
     code : str
-        One of :data:`POLICIES`.
+        One of ``POLICIES``.
     sentence : str
         What was found, for people.
     remedy : str
@@ -90,12 +95,14 @@ class Finding:
     def __post_init__(self) -> None:
         if self.code not in POLICIES:
             raise ValueError(f"code: expected one of {sorted(POLICIES)}, found {self.code!r}.")
+        for name in ("sentence", "remedy"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.sentence} {self.remedy}".strip()
 
     def policy(self, use: str) -> str:
-        """What one of :data:`USES` makes of it."""
+        """What one of ``USES`` makes of it."""
         return POLICIES[self.code][use]
 
     def severity(self, use: str) -> str:
@@ -114,9 +121,3 @@ class Finding:
 def sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Texts of findings, each once, in their order."""
     return tuple(dict.fromkeys(str(finding) for finding in findings))
-
-
-def listed(shown: Sequence[str], most: int = 5) -> str:
-    """The first few of many, and how many more there are."""
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more

@@ -51,7 +51,7 @@ class HeadOptions:
         Queries of an ``attention`` head; their means are laid end to end.
     band_power : bool
         Whether a ``channels`` head reads, beside the tokens, the log band power of every channel
-        (:class:`log_band_power.LogBandPower`): what the backbone's normalisations take away.
+        (``log_band_power.LogBandPower``): what the backbone's normalisations take away.
 
     Raises
     ------

@@ -34,6 +34,8 @@ from .task_card import CARD_FILE
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+no_answer = ""
+"""Why the Hub did not answer when a command asked (:mod:`modeling_mteeg.hub.reaching`)."""
 _LOGIN = "log in (hf auth login), set HF_TOKEN, or pass token="
 
 
@@ -72,7 +74,11 @@ def commit_of(repo: str, revision: str | None, **options: Any) -> str | None:
 
 
 def fetch_task(
-    repo: str, prefix: str, revision: str | None = None, token: str | bool | None = None
+    repo: str,
+    prefix: str,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
 ) -> Path:
     """Folder in the cache with all files of a task, of one commit, whole and undamaged.
 
@@ -86,6 +92,8 @@ def fetch_task(
         Branch, tag or commit; a commit that is in the cache needs no connection.
     token : str or bool, optional
         As everywhere in ``huggingface_hub``.
+    local_files_only : bool
+        Take it from the cache, ask nobody.
 
     Raises
     ------
@@ -95,10 +103,15 @@ def fetch_task(
         The Hub cannot be reached and the task is not in the cache, files are missing, or what
         arrived is not what was sent.
     """
-    if revision is not None and COMMIT.fullmatch(revision):
+    if local_files_only or (revision is not None and COMMIT.fullmatch(revision)):
         folder = _cached_task(repo, prefix, revision, token)
         if folder is not None:
             return folder
+    if local_files_only:
+        raise TaskNotThereError(
+            f"it is not in the cache, whole, at revision {(revision or 'main')[:12]}; leave "
+            "local_files_only out to ask the Hub"
+        )
     try:
         info = huggingface_hub.HfApi().repo_info(repo, revision=revision, token=token)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -127,7 +140,9 @@ def fetch_task(
     return card.parent
 
 
-def tasks_in_repo(repo: str) -> list[str]:
+def tasks_in_repo(
+    repo: str, revision: str | None = None, token: str | bool | None = None
+) -> list[str]:
     """Names of the tasks in ``adapters/`` of a Hub repository, sorted.
 
     Raises
@@ -136,7 +151,7 @@ def tasks_in_repo(repo: str) -> list[str]:
         The Hub cannot be asked; what is in the cache need not be all.
     """
     try:
-        files = huggingface_hub.HfApi().list_repo_files(repo)
+        files = huggingface_hub.HfApi().list_repo_files(repo, revision=revision, token=token)
     except (OSError, HTTPError) as error:
         raise AdapterError(f"The tasks of {repo}: {explain(error, repo)}") from error
     found = (re.fullmatch(rf"{ADAPTERS}/([^/]+)/{CARD_FILE}", file) for file in files)
@@ -211,7 +226,7 @@ def _is_away(error: Exception) -> bool:
     return all(status >= 500 or status == 429 for status in statuses[:1])
 
 
-def explain(error: BaseException, repo: str) -> str:
+def explain(error: BaseException, repo: str, sending: bool = False) -> str:
     """What went wrong between here and the Hub, and what to do about it.
 
     Parameters
@@ -220,24 +235,46 @@ def explain(error: BaseException, repo: str) -> str:
         Of ``huggingface_hub`` or of the HTTP client below it; its causes are looked at, too.
     repo : str
         ``owner/repo`` it was about.
+    sending : bool
+        Whether something was to go there, rather than to come from there.
     """
     for cause in _chain(error):
         uncached = isinstance(cause, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE
         if uncached or isinstance(cause, OfflineModeIsEnabled):
-            return (
-                "offline mode is on. Unset HF_HUB_OFFLINE; what was loaded once with a connection "
-                "is in the cache and needs none."
-            )
+            return explain_offline(no_answer, "" if sending else repo)
         if isinstance(cause, HfHubHTTPError):
             return _explain_answer(cause, repo)
     for cause in _chain(error):
         if isinstance(cause, OSError) and "Consistency check failed" in str(cause):
             return "the download broke off. Nothing of it was kept; run the same again."
-    innermost = list(_chain(error))[-1]
     return (
-        f"the connection failed or broke off ({type(innermost).__name__}: "
-        f"{_first_line(innermost)}). Check the network and run the same again."
+        f"the connection failed or broke off ({cause_of(error)}). Check the network and run the "
+        "same again."
     )
+
+
+def explain_offline(fault: str, repo: str = "") -> str:
+    """What to do where the Hub is not asked, or did not answer by ``fault``.
+
+    With the repository that is not in the cache, where something was to come from it.
+    """
+    text = "offline mode is on. Unset HF_HUB_OFFLINE."
+    if fault:
+        text = f"{constants.ENDPOINT} does not answer ({fault}). Check the network (a proxy is "
+        text += "taken from HTTPS_PROXY, another server from HF_ENDPOINT)."
+    if not repo:
+        return text
+    return (
+        f"{text} What was loaded once with a connection is in the cache and needs none; this is "
+        f"not there. Or fetch it elsewhere, hf download {repo} --local-dir FOLDER, and give the "
+        "folder."
+    )
+
+
+def cause_of(error: BaseException) -> str:
+    """What an error of the connection began with, in a few words."""
+    innermost = list(_chain(error))[-1]
+    return f"{type(innermost).__name__}: {_first_line(innermost)}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import HTTPError
 
+from .adapter_files import ADAPTERS
+from .adapter_places import tasks_beside
 from .hub_fetch import HubError, commit_of, explain
-from .hub_push import push_task, replace_blank_card
+from .hub_push import commit_files, push_task, replace_blank_card, stage_task
 
 
 class HubMixin:
@@ -22,6 +25,7 @@ class HubMixin:
     """
 
     base_commit: str | None = None
+    _pushed_tasks: list[str] | None = None  # while push_to_hub() saves
 
     @classmethod
     def from_pretrained(
@@ -45,27 +49,84 @@ class HubMixin:
             model.base_commit = pinned.resolved
         return loaded
 
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
-        """Upload the base alone, as one commit; as in ``transformers.PreTrainedModel``.
+    def push_to_hub(
+        self, repo_id: str, *, tasks: Iterable[str] | None = None, **kwargs: Any
+    ) -> Any:
+        """Upload the base and the tasks that the model holds, as one commit.
 
-        Tasks are pushed by :meth:`push_adapter`; ``mteeg push`` takes a base with its tasks.
+        As in ``transformers.PreTrainedModel``, every task in ``adapters/<task>``. A task alone is
+        pushed by :meth:`push_adapter`; ``mteeg push`` takes a folder, and looks whether what the
+        repository has still fits.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``owner/repo``, made if needed.
+        tasks : iterable of str, optional
+            Tasks that go, of those the model holds; default: all. ``()``: the base alone.
+        **kwargs
+            Those of transformers.
 
         Raises
         ------
         HubError
             The push failed; the message says why and what to do.
         """
+        self._pushed_tasks = self._tasks_to_save(tasks)
         try:
             return super().push_to_hub(repo_id, **kwargs)
         except (OSError, RuntimeError, HTTPError) as error:
             raise HubError(
-                f"{repo_id}: {explain(error, repo_id)} A push is one commit: all of it or nothing."
+                f"{repo_id}: {explain(error, repo_id, sending=True)} A push is one commit: all of "
+                "it or nothing."
             ) from error
+        finally:
+            self._pushed_tasks = None
 
-    def _upload_modified_files(self, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
-        """Lay a model card made of facts where transformers laid one of blanks, then upload."""
-        replace_blank_card(Path(working_dir), self.config.fingerprint)
-        return super()._upload_modified_files(working_dir, *args, **kwargs)
+    def _get_files_timestamps(self, working_dir: str | Path) -> dict[str, float]:
+        """When the files of a folder were changed, before anything of this save was written."""
+        if self._timestamps is not None:
+            return self._timestamps
+        return super()._get_files_timestamps(working_dir)
+
+    def _upload_modified_files(
+        self,
+        working_dir: str | Path,
+        repo_id: str,
+        files_timestamps: dict[str, float],
+        commit_message: str | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        commit_description: str | None = None,
+    ) -> Any:
+        """Upload what was saved as one commit, the tasks too: transformers takes no folder in one.
+
+        A model card made of facts takes the place of one of blanks.
+        """
+        place, new = Path(working_dir), {}
+        for path in sorted(place.iterdir()):
+            before = files_timestamps.get(path.name)
+            if path.is_file() and (before is None or path.stat().st_mtime > before):
+                new[path.name] = path
+        written = self._written_tasks  # none: the folder was made for this push
+        tasks = tasks_beside(place) if written is None else written
+        if "README.md" in new or not (place / "README.md").exists():
+            replace_blank_card(place, self.config.fingerprint, repo_id)
+            new["README.md"] = place / "README.md"
+        with tempfile.TemporaryDirectory() as scratch:
+            for task in tasks:
+                staged = stage_task(place / ADAPTERS / task, Path(scratch) / task, repo_id, repo_id)
+                new |= {f"{ADAPTERS}/{task}/{name}": path for name, path in staged.items()}
+            return commit_files(
+                {name: path for name, path in new.items() if path.is_file()},
+                repo_id,
+                message=commit_message or "Upload model",
+                description=commit_description,
+                revision=revision,
+                create_pr=create_pr,
+                token=token,
+            )
 
     def push_adapter(
         self,

@@ -11,10 +11,11 @@ from typing import Any
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-from huggingface_hub.errors import HTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
 from .adapter_files import ADAPTERS, CONFIG_FILE, FILES
 from .adapter_places import split_repo
+from .checked_files import read_json
 from .hub_fetch import HubError, explain
 from .task_card import CARD_FILE, TASK_NAME
 
@@ -69,7 +70,7 @@ def push_files(
         known = _open(api, repo, repo_type, private, None if create_pr else revision)
         deleted = review(api, known) if review else []
     except (OSError, HTTPError) as error:
-        raise HubError(f"{repo}: {explain(error, repo)} Nothing was sent.") from error
+        raise HubError(f"{repo}: {explain(error, repo, sending=True)} Nothing was sent.") from error
     # HfApi.upload_folder may make several commits of one folder; this is one, or none.
     operations: list[Any] = [
         CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
@@ -88,9 +89,42 @@ def push_files(
         )
     except (OSError, RuntimeError, HTTPError) as error:
         raise HubError(
-            f"{repo}: {explain(error, repo)} {_state(api, repo, repo_type, revision, known.sha)}"
+            f"{repo}: {explain(error, repo, sending=True)} "
+            f"{_state(api, repo, repo_type, revision, known.sha)}"
         ) from error
     return str(commit.pr_url or commit.commit_url)
+
+
+def commit_files(
+    files: Mapping[str, Path],
+    repo: str,
+    *,
+    message: str,
+    description: str | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | bool | None = None,
+) -> Any:
+    """Upload files to a repository that is there, as transformers does, and return its answer.
+
+    The branch is made if needed; errors are those of the client.
+    """
+    api = huggingface_hub.HfApi(token=token)
+    if revision is not None and not revision.startswith("refs/pr"):
+        try:
+            api.create_branch(repo, branch=revision, exist_ok=True)
+        except HfHubHTTPError as error:  # who may only propose needs no branch of their own
+            if not (create_pr and error.response.status_code == 403):
+                raise
+    return api.create_commit(
+        repo,
+        [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path)
+         for name, path in files.items()],
+        commit_message=message,
+        commit_description=description,
+        revision=revision,
+        create_pr=create_pr,
+    )  # fmt: skip
 
 
 def _open(api: Any, repo: str, repo_type: str, private: bool | None, branch: str | None) -> Any:
@@ -144,9 +178,9 @@ def push_task(folder: Path, repo: str, prefix: str = "", base: str = "", **optio
     beside = prefix.startswith(f"{ADAPTERS}/") and TASK_NAME.fullmatch(prefix[len(ADAPTERS) + 1 :])
     inside = f"{prefix}/" if prefix else ""
     with tempfile.TemporaryDirectory() as place:
-        files = stage_task(folder, Path(place), repo if beside else base)
+        files = stage_task(folder, Path(place), repo if beside else base, repo)
         sent = {inside + name: path for name, path in files.items()}
-        fingerprint = json.loads(files[CARD_FILE].read_text("utf-8"))["base"]["fingerprint"]
+        fingerprint = read_json(files[CARD_FILE])["base"]["fingerprint"]
 
         def review(api: Any, known: Any) -> list[str]:
             if beside:
@@ -183,13 +217,13 @@ def base_fingerprint(api: Any, repo: str, known: Any) -> str | None:
 def read_remote_json(api: Any, repo: str, path: str, commit: str) -> dict[str, Any]:
     """A JSON object of a repository; one that is none counts as empty."""
     try:
-        content = json.loads(Path(api.hf_hub_download(repo, path, revision=commit)).read_text())
+        content = read_json(Path(api.hf_hub_download(repo, path, revision=commit)))
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def stage_task(folder: Path, place: Path, base: str) -> dict[str, Path]:
+def stage_task(folder: Path, place: Path, base: str, repo: str = "") -> dict[str, Path]:
     """Copy a task, the name of its base written anew: a folder's path means nothing elsewhere.
 
     Parameters
@@ -200,6 +234,8 @@ def stage_task(folder: Path, place: Path, base: str) -> dict[str, Path]:
         An empty folder.
     base : str
         ``owner/repo``; empty: what the files say, if it is such a name and no path.
+    repo : str
+        Where the task goes, for its model card; empty: not known.
 
     Returns
     -------
@@ -210,16 +246,16 @@ def stage_task(folder: Path, place: Path, base: str) -> dict[str, Path]:
     for path in folder.iterdir():
         if path.is_file() and is_of_a_task(path.name):
             shutil.copy(path, place / path.name)
-    card = json.loads((folder / CARD_FILE).read_text("utf-8"))
+    card = read_json(folder / CARD_FILE)
     name = base or str((card.get("base") or {}).get("name_or_path") or "")
     if not base and (Path(name).exists() or split_repo(name) != (name, "")):
         name = ""
     card["base"] = {**(card.get("base") or {}), "name_or_path": name}
     _write_json(place / CARD_FILE, card)
     if (place / CONFIG_FILE).exists():
-        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+        config = read_json(folder / CONFIG_FILE)
         _write_json(place / CONFIG_FILE, {**config, "base_model_name_or_path": name or None})
-    write_model_cards(place)
+    write_model_cards(place, repo)
     return {path.name: path for path in sorted(place.iterdir())}
 
 
@@ -232,13 +268,16 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def write_model_cards(folder: Path) -> None:
-    """Write the model cards of a base or task, where the package has the part that makes them."""
+def write_model_cards(folder: Path, repo: str = "") -> None:
+    """Write the model cards of a base or task, where the package has the part that makes them.
+
+    ``repo`` is where they go; empty: nowhere yet.
+    """
     if CARD_WRITER is not None:
-        CARD_WRITER(folder)
+        CARD_WRITER(folder, repo)
 
 
-def replace_blank_card(folder: Path, fingerprint: str | None) -> None:
+def replace_blank_card(folder: Path, fingerprint: str | None, repo: str = "") -> None:
     """Make the model card anew where it says nothing, or is this package's for another base.
 
     The card that the repository has already, with results perhaps, stays otherwise.
@@ -250,4 +289,4 @@ def replace_blank_card(folder: Path, fingerprint: str | None) -> None:
     if blank:
         path.unlink()
     if blank or other or not text:
-        write_model_cards(folder)
+        write_model_cards(folder, repo)

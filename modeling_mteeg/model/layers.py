@@ -8,7 +8,6 @@ over all patches of a sample and would let padding change the real ones.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,11 +18,13 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .compiled_parts import activated, between_products, compiled
 from .configuration_mteeg import MteegConfig
+from .stochastic_depth import DropPath, add_branch
 
 # On a CPU plain attention beats the fused kernel below this many tokens, and in half precision
 # always (measured, see docs/benchmarks.md).
-EAGER_BELOW_TOKENS = 128
+EAGER_BELOW_TOKENS = 64 if torch.backends.cpu.get_cpu_capability() == "AVX2" else 128
 
 
 class Group(NamedTuple):
@@ -63,7 +64,14 @@ class TemporalEncoder(nn.Module):
     is the convolution of the identity. That is exact, keeps every intermediate in the order
     (patch, step, channel) that the token needs, and is several times faster on a CPU than
     convolutions with eight channels.
+
+    Attributes
+    ----------
+    compiled : bool
+        Whether what follows a product runs through ``torch.compile``.
     """
+
+    compiled = False
 
     def __init__(self, config: MteegConfig):
         super().__init__()
@@ -117,11 +125,10 @@ class TemporalEncoder(nn.Module):
         batch, count, _ = patches.shape
         x = patches.reshape(batch * count, -1)  # (B * N, patch_size)
         norms = (self.norm1, self.norm2, self.norm3)
+        follow = compiled(activated) if self.compiled else activated
         for (matrix, bias), norm in zip(matrices or self.matrices(), norms, strict=True):
             x = torch.addmm(bias.to(x.dtype), x, matrix.to(x.dtype))  # (B * N, steps * channels)
-            x = x.view(batch, count, -1, norm.num_channels).permute(0, 3, 1, 2)  # (B, C, N, steps)
-            # GroupNorm pools over a sample's patches: why a sample is never padded.
-            x = F.gelu(norm(x)).permute(0, 2, 3, 1).reshape(batch * count, -1)
+            x = follow(norm, x, batch, count)
         return x.view(batch, count, -1)
 
 
@@ -185,7 +192,10 @@ class MteegAttention(nn.Module):
 
     def query_key_value(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
         """Normalised query and key, and value, each (rows, heads, head_dim)."""
-        qkv = apply_linear(self.qkv, x, route)  # (rows, 3 * width)
+        return self.heads_of(apply_linear(self.qkv, x, route))
+
+    def heads_of(self, qkv: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The same of the product, (rows, 3 * width)."""
         if self.q_bias is not None:  # the published code has none on the key
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
             qkv = qkv + bias.to(qkv.dtype)  # float32 would take attention out of autocast
@@ -248,31 +258,6 @@ class MteegMLP(nn.Module):
         return apply_linear(self.fc2, F.gelu(apply_linear(self.fc1, x, route)), route)
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: in training a sample skips the branch with probability ``rate``."""
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(
-        self, like: torch.Tensor, groups: tuple[Group, ...], keep: torch.Tensor | None = None
-    ) -> torch.Tensor | None:
-        """What the branch is multiplied by, (rows, 1) or (kept rows, 1), None for nothing.
-
-        One decision per sample of a group; type and device are those of ``like``.
-        """
-        if not self.training or self.rate == 0.0:
-            return None
-        rate = 1.0 - self.rate
-        samples = sum(group.batch for group in groups)
-        # (samples,): 0, or 1 / rate so that the mean of the branch stays.
-        scale = torch.rand(samples, device=like.device).lt(rate).to(like.dtype) / rate
-        parts = zip(groups, scale.split([group.batch for group in groups]), strict=True)
-        rows = torch.cat([part.repeat_interleave(group.tokens) for group, part in parts])
-        return (rows if keep is None else rows[keep])[:, None]
-
-
 class MteegLayer(GradientCheckpointingLayer):
     """Transformer layer: attention and feed-forward, pre-norm, layer scale on both branches.
 
@@ -288,8 +273,8 @@ class MteegLayer(GradientCheckpointingLayer):
     Attributes
     ----------
     compiled : bool
-        Whether what is not attention runs through ``torch.compile``; not with adapters. See
-        :func:`modeling_mteeg.training.stage_one.compile_layers`.
+        Whether what is not attention runs through ``torch.compile``; with adapters what is no
+        product either. See :func:`modeling_mteeg.training.compiling.compile_layers`.
     """
 
     compiled = False
@@ -314,7 +299,7 @@ class MteegLayer(GradientCheckpointingLayer):
         """A layer scale at its start value, or None."""
         if config.layer_scale_init is None:
             return None
-        return nn.Parameter(torch.full((config.hidden_size,), config.layer_scale_init))
+        return nn.Parameter(torch.full((config.hidden_size,), float(config.layer_scale_init)))
 
     def forward(
         self,
@@ -329,6 +314,13 @@ class MteegLayer(GradientCheckpointingLayer):
         With ``keep``, int64 (kept rows,), only these rows come out, in its order: all rows are
         attended to, and everything behind attention runs on the kept ones alone.
         """
+        plain = not (self.compiled or need_weights or torch.compiler.is_compiling())
+        if plain and keep is None and self.drop_path.skips and x.device.type == "cpu":
+            for gamma, branch in ((self.gamma_1, self._attended), (self.gamma_2, self._fed)):
+                x = add_branch(x, gamma, branch, self.drop_path, groups, route)
+            return x, [None] * len(groups)
+        if self.compiled and route is not None and keep is None:
+            return between_products(self, apply_linear, self._add, x, groups, route, need_weights)
         before, behind = (
             _compiled_parts() if self.compiled else (MteegLayer.before, MteegLayer.behind)
         )
@@ -337,6 +329,15 @@ class MteegLayer(GradientCheckpointingLayer):
             x, context = x.index_select(0, keep), context.index_select(0, keep)
         factors = [self.drop_path(context, groups, keep) for _ in range(2)]
         return behind(self, x, context, *factors, route), weights
+
+    def _attended(self, x: torch.Tensor, groups: tuple[Group, ...], route: Route | None):
+        """The first branch: (rows, width) in and out."""
+        context, _ = self.attention.attend(self.before(x, route), groups)
+        return apply_linear(self.attention.proj, context, route)
+
+    def _fed(self, x: torch.Tensor, groups: tuple[Group, ...], route: Route | None):
+        """The second branch: (rows, width) in and out."""
+        return self.mlp(self.norm2(x), route)
 
     def before(self, x: torch.Tensor, route: Route | None) -> tuple[torch.Tensor, ...]:
         """Query, key and value of (rows, width), each (rows, heads, head_dim)."""
@@ -364,13 +365,10 @@ class MteegLayer(GradientCheckpointingLayer):
         return x + branch if gamma is None else torch.addcmul(x, gamma, branch)
 
 
-@functools.cache
 def _compiled_parts() -> tuple[Callable, Callable]:
     """The two parts of a layer as ``torch.compile`` makes them, one for all layers of a kind.
 
     Attention stays outside: the parts know rows alone, so that any mix of shapes runs through the
     same code.
     """
-    return tuple(
-        torch.compile(part, dynamic=True) for part in (MteegLayer.before, MteegLayer.behind)
-    )
+    return compiled(MteegLayer.before), compiled(MteegLayer.behind)

@@ -12,109 +12,37 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from peft import inject_adapter_in_model
 from peft.tuners.lora import Linear as PeftLoraLinear
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from .adapter_options import AdapterOptions
 from .adapter_sharing import AdapterSharing
 from .layers import Route
+from .lora_products import RoutedLinear, Slices, plan_products
+from .peft_guard import TaskConfigs, changing_adapters, foreign_layers, guarded
+from .weight_names import uncompiled
 
-Slices = tuple[tuple[int, int, int], ...]
-"""Rows of a call: ``(first row, row after the last, number of the adapter or -1)``."""
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
 Factors = tuple[torch.Tensor, torch.Tensor]
 """A (rank, in) and B (out, rank)."""
 
 
-def merging_pays(rows: int, d_in: int, d_out: int, dtype: torch.dtype) -> bool:
-    """Whether W + B A is cheaper to build than B (A x) is to add, for so many rows.
-
-    Building it costs rank x d_in x d_out, adding costs rank x rows x (d_in + d_out). In half
-    precision the small product would drown in the rounding of W, so it is always added there.
-    """
-    return dtype in (torch.float32, torch.float64) and rows * (d_in + d_out) > d_in * d_out
+_NO_DROPOUT = nn.Identity()
+"""peft wants one for every adapter in every layer; without state, it can be the same."""
 
 
-class _RoutedLinear(torch.autograd.Function):
-    """x W^T + b with a low-rank term on slices of the rows; W and b get no gradient.
+class GivenLinear(nn.Linear):
+    """A linear layer whose weight is given, so that none is drawn for it."""
 
-    The products are taken in the cheapest exact order (:func:`merging_pays`), and nothing of the
-    size of the output is kept for the backward pass but the input itself.
-    """
-
-    @staticmethod
-    def forward(ctx, x, weight, bias, slices: Slices, *factors):
-        # x (rows, in), weight (out, in); factors: A (rank, in) and B (out, rank) of each adapter.
-        d_out, d_in = weight.shape
-        merged = [
-            n >= 0 and merging_pays(stop - start, d_in, d_out, x.dtype) for start, stop, n in slices
-        ]
-        out = x.new_empty(x.shape[0], d_out)
-        reduced: list[torch.Tensor | None] = [None] * (len(factors) // 2)  # A x, where it was made
-        if not any(merged):  # one large product for all rows, the adapters' terms added to it
-            _product(x, weight, bias, out)
-        for (start, stop, n), merge in zip(slices, merged, strict=True):
-            rows, target = x[start:stop], out[start:stop]  # (slice, in), (slice, out)
-            if merge:  # many rows: W + B A, (out, in), is cheaper than a second product
-                full = torch.addmm(weight, factors[2 * n + 1], factors[2 * n])
-                _product(rows, full, bias, target)
-                continue
-            if any(merged):  # then no product ran over all rows above
-                _product(rows, weight, bias, target)
-            if n >= 0:
-                inner = factors[2 * n] @ rows.t()  # A x: (rank, slice), rank first as below
-                target.addmm_(inner.t(), factors[2 * n + 1].t())  # (slice, rank) (rank, out)
-                reduced[n] = inner
-        ctx.slices, ctx.merged = slices, merged
-        ctx.save_for_backward(x, weight, *factors, *reduced)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, weight, *saved = ctx.saved_tensors
-        # Arguments of forward: x, weight, bias, slices, then the factors.
-        need_x, need = ctx.needs_input_grad[0], ctx.needs_input_grad[4:]
-        factors, reduced = saved[: len(need)], saved[len(need) :]
-        grads: list[torch.Tensor | None] = [None] * len(factors)
-        any_merged = any(ctx.merged)
-        grad_x = None
-        if need_x:  # dx = dy (W + B A); without a merged slice dy W for all rows at once
-            grad_x = torch.empty_like(x) if any_merged else grad @ weight  # (rows, in)
-        for (start, stop, n), merge in zip(ctx.slices, ctx.merged, strict=True):
-            g, rows = grad[start:stop], x[start:stop]  # (slice, out), (slice, in)
-            if n >= 0:
-                a, b = factors[2 * n], factors[2 * n + 1]
-                # Rank first: products with a few rows are several times faster than products
-                # with a few columns (docs/benchmarks.md).
-                inner = b.t() @ g.t()  # B^T dy^T: (rank, slice)
-                if need[2 * n]:
-                    grads[2 * n] = inner @ rows  # dA: (rank, in)
-                if need[2 * n + 1]:
-                    # A x: (rank, slice); a merged slice did not need it on the way forward.
-                    down = a @ rows.t() if reduced[n] is None else reduced[n]
-                    grads[2 * n + 1] = (down @ g).t()  # dB: (out, rank)
-            if need_x and any_merged:
-                # Built again: kept from the way forward it would cost (out, in) for each adapter.
-                full = torch.addmm(weight, b, a) if merge else weight
-                torch.mm(g, full, out=grad_x[start:stop])
-            if need_x and n >= 0 and not merge:
-                grad_x[start:stop].addmm_(inner.t(), a)  # (slice, rank) (rank, in)
-        return grad_x, None, None, None, *grads
-
-
-def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, out) -> None:
-    """out = x weight^T + bias."""
-    if bias is None:
-        torch.mm(x, weight.t(), out=out)
-    else:
-        torch.addmm(bias, x, weight.t(), out=out)
+    def reset_parameters(self) -> None:
+        """Leave the weight as its memory is."""
 
 
 class MixWeights(nn.Module):
@@ -130,7 +58,7 @@ class MixWeights(nn.Module):
         self.weight = nn.Parameter(drawn / drawn.sum())
 
 
-class RoutedLoraLinear(PeftLoraLinear):
+class RoutedLoraLinear(guarded(PeftLoraLinear)):
     """peft's LoRA layer whose adapters act on the rows that a route gives them.
 
     Notes
@@ -151,17 +79,69 @@ class RoutedLoraLinear(PeftLoraLinear):
         self.factor: dict[str, float] = {}
         self.lora_mix = nn.ModuleDict()
 
-    def separate(self, adapter: str, blocks: int) -> None:
+    def put(
+        self,
+        adapter: str,
+        rank: int,
+        alpha: float,
+        config: LoraConfig,
+        weights: Factors | None = None,
+    ) -> None:
+        """Give the layer a low-rank pair, in the modules and tables that peft keeps of one.
+
+        Parameters
+        ----------
+        adapter : str
+        rank : int
+        alpha : float
+            By rank, or with rsLoRA by its root, what B A is multiplied by.
+        config : peft.LoraConfig
+        weights : tuple of torch.Tensor, optional
+            A (rank, in) and B (out, rank), copied; default: as peft draws them, A random, B zero.
+
+        Notes
+        -----
+        As ``update_layer`` of peft, which besides looks at every other adapter of the layer and
+        changes what is trained. The numbers that are drawn are the same.
+        """
+        base = self.get_base_layer().weight
+        # A base in half precision has adapters in full precision, as its heads.
+        place = {"device": base.device, "dtype": torch.promote_types(base.dtype, torch.float32)}
+        if weights is None:
+            self.lora_A[adapter] = nn.Linear(self.in_features, rank, bias=False)
+            self.lora_B[adapter] = nn.Linear(rank, self.out_features, bias=False)
+        else:
+            for part, values in zip((self.lora_A, self.lora_B), weights, strict=True):
+                part[adapter] = GivenLinear(*reversed(values.shape), bias=False, **place)
+                part[adapter].weight.detach().copy_(values)
+        dropout = nn.Dropout(config.lora_dropout) if config.lora_dropout else _NO_DROPOUT
+        self.lora_dropout[adapter] = dropout
+        self.r[adapter], self.lora_alpha[adapter] = rank, alpha
+        self.scaling[adapter] = alpha / (rank**0.5 if config.use_rslora else rank)
+        self.use_rslora[adapter] = config.use_rslora
+        self.use_dora[adapter] = self.lora_bias[adapter] = False
+        if weights is None:
+            self.reset_lora_parameters(adapter, True)
+            for part in (self.lora_A, self.lora_B):
+                part[adapter].to(**place)
+        if not self.training:  # new modules start in training mode, dropout on
+            for part in (self.lora_A, self.lora_B, self.lora_dropout):
+                part[adapter].eval()
+
+    def separate(self, adapter: str, blocks: int, weights: Factors | None = None) -> None:
         """Give every one of ``blocks`` equal parts of the output its own low-rank pair.
 
-        A becomes (blocks * rank, in), B stays (out, rank): the rows of B in part j belong to the
-        rows j * rank ... of A. Used for separate adapters on query, key and value.
+        A becomes (blocks * rank, in), of ``weights`` or as peft draws it; B stays (out, rank): the
+        rows of B in part j belong to the rows j * rank ... of A. Used for separate adapters on
+        query, key and value.
         """
-        old = self.lora_A[adapter]  # its weight: (rank, in)
+        old = self.lora_A[adapter]  # its weight: (rank, in), or of weights (blocks * rank, in)
+        self.blocks[adapter] = blocks
+        if weights is not None:
+            return
         place = {"device": old.weight.device, "dtype": old.weight.dtype}
         new = nn.Linear(old.in_features, blocks * old.out_features, bias=False, **place)
         self.lora_A[adapter] = new
-        self.blocks[adapter] = blocks
         for part in new.weight.detach().chunk(blocks):  # each (rank, in), as peft draws it
             nn.init.kaiming_uniform_(part, a=5**0.5)
 
@@ -284,7 +264,8 @@ class RoutedLoraLinear(PeftLoraLinear):
         stacked: dict[Any, Factors] = {}
         pairs = (self.factors(name, stacked) for name in names)
         factors = [factor.to(dtype) for pair in pairs for factor in pair]
-        return _RoutedLinear.apply(x.to(dtype), weight.to(dtype), bias, slices, *factors)
+        products = plan_products(slices, factors, tuple(weight.shape), dtype)
+        return RoutedLinear.apply(x.to(dtype), weight.to(dtype), bias, products, *factors)
 
     def _plain_forward(self, x: torch.Tensor, slices: Slices, names: list[str]) -> torch.Tensor:
         """The same by ordinary operations: for dropout, for a trained W, and for the compiler."""
@@ -300,26 +281,111 @@ class RoutedLoraLinear(PeftLoraLinear):
         return torch.cat(parts)
 
 
-def inject(model: nn.Module, adapter: str, options: AdapterOptions) -> None:
-    """Put a fresh adapter (A random, B zero) into the model's linear layers."""
+def linear_layers(
+    module: nn.Module, prefix: str = ""
+) -> Iterator[tuple[str, nn.Module, nn.Linear | RoutedLoraLinear]]:
+    """Linear layers of a backbone, with adapters or without: name, parent, layer.
+
+    Heads are left out, and nothing inside a layer is looked at: the walk takes as long with a
+    hundred tasks as with none.
+    """
+    for name, child in module._modules.items():  # named_children() looks for repeated ones
+        if isinstance(child, (nn.Linear, RoutedLoraLinear)):
+            yield prefix + name, module, child
+        elif child is not None and (prefix or name != "heads"):
+            yield from linear_layers(child, f"{prefix}{name}.")
+
+
+def inject(
+    model: nn.Module,
+    adapter: str,
+    options: AdapterOptions,
+    weights: Mapping[str, Factors] | None = None,
+) -> None:
+    """Put an adapter into the model's linear layers.
+
+    Parameters
+    ----------
+    model : MteegModel
+    adapter : str
+    options : AdapterOptions
+    weights : mapping of str to tuple of torch.Tensor, optional
+        By the layer's name A and B as :func:`lora_state.unpack` gives them; they are copied.
+        Default: a fresh adapter, A random and B zero.
+
+    Raises
+    ------
+    ValueError
+        A layer was compiled by itself or has adapters of peft itself, so that nothing can be put
+        into it.
+
+    Notes
+    -----
+    ``peft.inject_adapter_in_model`` looks at every module and every parameter of the model for each
+    adapter, those of all other adapters too, so that its time grows with their square: 24 adapters
+    took seconds. Here only the linear layers are looked at.
+    """
+    places = list(linear_layers(model))
+    _check_places(model, [(name, layer) for name, _, layer in places], options)
+    # Separate q, k, v begin as one pair, which :meth:`RoutedLoraLinear.separate` then splits.
     config = dataclasses.replace(options, separate_qkv=False).to_peft()
-    config._register_custom_module({nn.Linear: RoutedLoraLinear})
-    with warnings.catch_warnings():
-        # Several adapters in one model are the point here; peft warns of them.
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
-        inject_adapter_in_model(config, model, adapter_name=adapter)
-    for name, layer in adapter_layers(model, adapter).items():
-        blocks = options.blocks_of(name.rpartition(".")[2])
-        if blocks > 1:
-            layer.separate(adapter, blocks)
+    for name, parent, layer in places:
+        target = _layer_name(name)
+        if target not in options.layers:
+            continue
+        if isinstance(layer, nn.Linear):
+            layer = _routed(layer, adapter, config)
+            setattr(parent, name.rpartition(".")[2], layer)
+        rank = config.rank_pattern.get(target, config.r)
+        alpha = config.alpha_pattern.get(target, config.lora_alpha)
+        pair = None if weights is None else weights[name]
+        layer.put(adapter, rank, alpha, config, pair)
+        if options.blocks_of(target) > 1:
+            layer.separate(adapter, options.blocks_of(target), pair)
+    configs = dict(getattr(model, "peft_config", None) or {})
+    model.peft_config = TaskConfigs({**configs, adapter: config})
+
+
+def _routed(linear: nn.Linear, adapter: str, config: LoraConfig) -> RoutedLoraLinear:
+    """A layer around a linear one; what it has of ``adapter`` is empty, for :meth:`put`."""
+    with torch.device("meta"), changing_adapters():
+        layer = RoutedLoraLinear(linear, adapter, config, r=1)
+    return layer.train(linear.training)
+
+
+def _layer_name(name: str) -> str:
+    """``fc1`` of ``layers.0.mlp.fc1``, compiled or not."""
+    return uncompiled(name).rpartition(".")[2]
+
+
+def _check_places(model: nn.Module, layers: list[tuple[str, Any]], options: AdapterOptions) -> None:
+    """Raise where a layer is compiled by itself, or has adapters that are not of a task."""
+    plain = [name for name, layer in layers if isinstance(layer, nn.Linear)]
+    if any(name.endswith(".base_layer") for name in plain):
+        raise ValueError(
+            "Expected linear layers without adapters of peft itself, found "
+            f"{', '.join(foreign_layers(model))}. Merge them first (PeftModel.merge_and_unload "
+            "gives a new base), or add the task to a model without them."
+        )
+    compiled = [
+        uncompiled(name)
+        for name in plain
+        if name.endswith("._orig_mod") and _layer_name(name) in options.layers
+    ]
+    if compiled:
+        raise ValueError(
+            f"Expected linear layers that an adapter can be put around, found {compiled[0]} "
+            "compiled by itself. Add or load tasks first, then compile; or compile whole layers, "
+            "model.layers[0] = torch.compile(model.layers[0]), or the model."
+        )
 
 
 def adapter_layers(model: nn.Module, adapter: str) -> dict[str, RoutedLoraLinear]:
     """Layers that carry ``adapter``, by their name in the model, in order."""
     return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, RoutedLoraLinear) and module.carries(adapter)
+        name: layer
+        for name, _, layer in linear_layers(model)
+        if isinstance(layer, RoutedLoraLinear) and layer.carries(adapter)
     }
 
 
@@ -327,7 +393,7 @@ def compose(model: nn.Module, task: str, options: AdapterSharing) -> None:
     """Make a task's adapter of pairs that :func:`inject` has put into the layers."""
     pairs, plain = tuple(options.pairs(task)), options.plain()
     for name, layer in adapter_layers(model, pairs[0]).items():
-        layer.compose(task, pairs, plain.factor_of(name.rpartition(".")[2]), options.mixed)
+        layer.compose(task, pairs, plain.factor_of(_layer_name(name)), options.mixed)
 
 
 def remove(model: nn.Module, adapter: str, pairs: Collection[str], merge: bool = False) -> None:
@@ -345,7 +411,7 @@ def remove(model: nn.Module, adapter: str, pairs: Collection[str], merge: bool =
         for known in (layer.parts, layer.factor, layer.lora_mix):
             if adapter in known:
                 del known[adapter]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), changing_adapters():
             # peft's own active adapter plays no part here: routes name the adapters.
             warnings.filterwarnings("ignore", message="Adapter .* was active")
             for pair in pairs:

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from .adapter_options import AdapterOptions
-from .lora import adapter_layers
+from .lora import Factors, adapter_layers, linear_layers
+from .weight_names import uncompiled
 
 
 def _name_in_file(layer: str, part: str) -> str:
     """Name of ``lora_A`` or ``lora_B`` of a layer in peft's files."""
-    return f"base_model.model.{layer}.{part}.weight"
+    return f"base_model.model.{uncompiled(layer)}.{part}.weight"
 
 
 def export_state(model: nn.Module, adapter: str) -> dict[str, torch.Tensor]:
@@ -40,9 +41,9 @@ def check_shapes(
         Tensors are missing, left over or of another shape; the first ones are named.
     """
     expected = {}
-    for name, layer in model.named_modules():
-        target, layer = name.rpartition(".")[2], getattr(layer, "base_layer", layer)
-        if isinstance(layer, nn.Linear) and target in options.layers:
+    for name, _, layer in linear_layers(model):
+        target = uncompiled(name).rpartition(".")[2]
+        if target in options.layers:
             rank = options.rank_in_file(target)
             expected[_name_in_file(name, "lora_A")] = (rank, layer.in_features)
             expected[_name_in_file(name, "lora_B")] = (layer.out_features, rank)
@@ -63,10 +64,16 @@ def _raise_faults(adapter: str, faults: list[str]) -> None:
         raise ValueError(f"Adapter {adapter!r} does not fit this model: {shown}.")
 
 
-def import_state(
-    model: nn.Module, adapter: str, state: dict[str, torch.Tensor], options: AdapterOptions
-) -> None:
-    """Fill an adapter from :func:`export_state`'s tensors; all must be there and fit.
+def unpack(
+    model: nn.Module, adapter: str, state: Mapping[str, torch.Tensor], options: AdapterOptions
+) -> dict[str, Factors]:
+    """A and B of every layer from :func:`export_state`'s tensors; all must be there and fit.
+
+    Returns
+    -------
+    dict of str to tuple of torch.Tensor
+        By the layer's name in the model, as the layer holds them: of separate q, k, v the blocks
+        of B below each other.
 
     Raises
     ------
@@ -75,18 +82,33 @@ def import_state(
     """
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     check_shapes(model, adapter, shapes, options)
-    filled, faults = [], []
-    for name, layer in adapter_layers(model, adapter).items():
-        for part in ("lora_A", "lora_B"):
-            key = _name_in_file(name, part)
-            tensor = state[key]
-            if part == "lora_B" and adapter in layer.blocks:
-                tensor = _diagonal_blocks(key, tensor, layer.blocks[adapter], faults)
-            filled.append((getattr(layer, part)[adapter].weight, tensor))
+    unpacked, faults = {}, []
+    for name, _, _ in linear_layers(model):
+        target = uncompiled(name).rpartition(".")[2]
+        if target not in options.layers:
+            continue
+        a, key = state[_name_in_file(name, "lora_A")], _name_in_file(name, "lora_B")
+        b, blocks = state[key], options.blocks_of(target)
+        unpacked[name] = a, b if blocks == 1 else _diagonal_blocks(key, b, blocks, faults)
     _raise_faults(adapter, faults)
+    return unpacked
+
+
+def import_state(
+    model: nn.Module, adapter: str, state: Mapping[str, torch.Tensor], options: AdapterOptions
+) -> None:
+    """Fill an adapter that is in its layers from :func:`export_state`'s tensors.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`unpack`; nothing is filled then.
+    """
+    unpacked = unpack(model, adapter, state, options)
     with torch.no_grad():
-        for target, tensor in filled:
-            target.copy_(tensor)
+        for name, layer in adapter_layers(model, adapter).items():
+            for part, values in zip((layer.lora_A, layer.lora_B), unpacked[name], strict=True):
+                part[adapter].weight.copy_(values)
 
 
 def _diagonal_blocks(key: str, b: torch.Tensor, blocks: int, faults: list[str]) -> torch.Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-
-import numpy as np
+from numbers import Real
 
 NOTCH_TRANSITION_HZ = 0.5
 _MOST_HZ = 1e9
@@ -106,5 +105,5 @@ def parse_notch(text: str) -> NotchHz:
 
 
 def _is_frequency(value: object) -> bool:
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     return number and math.isfinite(value) and 0 < value <= _MOST_HZ

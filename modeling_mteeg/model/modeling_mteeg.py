@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +14,22 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .adapter_loading import AdapterLoadingMixin
 from .adapter_saving import AdapterSavingMixin
 from .adapters import AdapterMixin
 from .base_files import check_weights, refuse_pickles
 from .configuration_mteeg import MteegConfig
 from .embedding import place_tokens
+from .finite_weights import check_finite
 from .hub_mixin import HubMixin
 from .inputs import check_inputs
 from .layers import Group, MteegLayer, Route, TemporalEncoder
 from .task_card import TaskCard
+
+if TYPE_CHECKING:
+    # transformers lays beside the weights what a file imports by name, be it never run: the code
+    # that config.json names under custom_pipelines.
+    from .pipeline_mteeg import MteegPipeline  # noqa: F401
 
 
 @dataclass
@@ -134,20 +141,23 @@ class MteegPreTrainedModel(PreTrainedModel):
         ------
         UnsafeFileError
             Only pickled weights are there, or the files are not what they should be; see
-            :mod:`modeling_mteeg.model.checked_files`.
+            ``modeling_mteeg.model.checked_files``.
         """
         with refuse_pickles(pretrained_model_name_or_path, kwargs):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def _load_pretrained_model(cls, model, state_dict, checkpoint_files, load_config, *args, **kw):
-        """Check the files, their headers alone, before anything is allocated."""
+        """Check the files by their headers before anything is allocated, the numbers after."""
         if state_dict is None:
             strict = not (cls._fresh_weights or load_config.ignore_mismatched_sizes)
             check_weights(model, checkpoint_files or (), strict)
-        return super()._load_pretrained_model(
+        loaded = super()._load_pretrained_model(
             model, state_dict, checkpoint_files, load_config, *args, **kw
         )
+        if state_dict is None:
+            check_finite(model.state_dict(), Path(checkpoint_files[0]).parent)
+        return loaded
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -175,12 +185,14 @@ class MteegPreTrainedModel(PreTrainedModel):
                 init.trunc_normal_(table, std=std)
 
 
-class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedModel):
+class MteegModel(
+    AdapterMixin, AdapterLoadingMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedModel
+):
     """LaBraM backbone that holds any number of tasks' adapters and heads.
 
     The temporal encoder is shared by all tasks; the transformer's linear layers carry a low-rank
     adapter for each task; every task has its own head (paper, section 3.3). See
-    :class:`modeling_mteeg.model.adapters.AdapterMixin` for adding, loading and saving tasks.
+    ``modeling_mteeg.model.adapters.AdapterMixin`` for adding, loading and saving tasks.
     """
 
     _fresh_weights = False
@@ -247,6 +259,8 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
             Inputs of the wrong shape, an unknown task, or both ways of giving inputs at once.
         """
         inputs = self._inputs_by_task(input_values, channel_ids, labels, task, tasks)
+        if not self.tasks:
+            self.say_once_what_lies_beside()
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if output_attentions is None:
@@ -258,7 +272,10 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
             given = inputs[name].get("labels")
             if given is not None:
                 if name is None:
-                    raise ValueError("labels need a task: name one, or set_adapter() first.")
+                    raise ValueError(
+                        "labels need a task: name one, or set_adapter() first."
+                        f"{self._beside_base()}"
+                    )
                 output.loss = task_loss(self.tasks[name], output.logits, given, smoothing)
         if tasks is not None:
             return outputs
@@ -348,18 +365,34 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         ``adapters`` names the adapter of every batch where that is not its task's own.
         """
         matrices = self.temporal_encoder.matrices()  # once for all tasks
-        parts, groups, route, start = [], [], [], 0
         embedded: dict[tuple[int, int], torch.Tensor] = {}  # by the objects that were given
+        alike: list[dict[str | None, torch.Tensor]] = []  # tasks with as many tokens a sample
         for name, batch in inputs.items():
             values, ids = batch.get("input_values"), batch.get("channel_ids")
             key = id(values), id(ids)
             if key not in embedded:
                 embedded[key] = self._embed(values, ids, matrices)
             tokens = embedded[key]  # (batch, 1 + channels * patches, width)
-            groups.append(Group(*tokens.shape[:2]))
-            parts.append(tokens.flatten(0, 1))  # (batch * tokens, width)
+            for tasks in alike:
+                if next(iter(tasks.values())).shape[1] == tokens.shape[1]:
+                    tasks[name] = tokens
+                    break
+            else:
+                alike.append({name: tokens})
+        # Tasks of one shape side by side: one call of attention for all, adapters in one product.
+        names = [name for tasks in alike for name in tasks]
+        laid = [tokens for tasks in alike for tokens in tasks.values()]
+        shapes = [tokens.shape[:2] for tokens in laid]
+        sizes = [[tokens.shape[0] for tokens in tasks.values()] for tasks in alike]
+        groups = tuple(
+            Group(sum(size), next(iter(tasks.values())).shape[1])
+            for tasks, size in zip(alike, sizes, strict=True)
+        )
+        parts = [tokens.flatten(0, 1) for tokens in laid]  # (batch * tokens, width) each
+        rows, route, start = [batch * count for batch, count in shapes], [], 0
+        for name, count in zip(names, rows, strict=True):
             adapter = name if adapters is None else adapters[name]
-            stop = start + groups[-1].rows
+            stop = start + count
             if route and (adapter, start) == route[-1][::2]:  # one run of rows, one product
                 route[-1] = (adapter, route[-1][1], stop)
             elif adapter is not None:  # the rows of the base alone have no adapter
@@ -369,33 +402,33 @@ class MteegModel(AdapterMixin, AdapterSavingMixin, HubMixin, MteegPreTrainedMode
         if self.training and not x.requires_grad and not torch.compiler.is_compiling():
             # Reentrant checkpointing gives parameters in a layer no gradient if its input has none.
             x.requires_grad_(any(layer.gradient_checkpointing for layer in self.layers))
-        groups, rows = tuple(groups), [group.rows for group in groups]
         states, weights = [x], []
         routed: Route | None = tuple(route) if self.has_adapters else None
         for layer in self.layers:
             x, weight = layer(x, groups, routed, attentions)  # (rows, width), weights by group
             if hidden_states:
                 states.append(x)
-            weights.append(weight)
+            if attentions:  # by group, (batch, heads, tokens, tokens), to those of every task
+                pairs = zip(weight, sizes, strict=True)
+                weights.append([one for whole, size in pairs for one in whole.split(size)])
 
-        def per_group(flat: torch.Tensor) -> list[torch.Tensor]:
-            """(rows, width) as (batch, tokens, width) for each group."""
-            return [
-                part.view(group.batch, group.tokens, -1)
-                for part, group in zip(flat.split(rows), groups, strict=True)
-            ]
+        def per_task(flat: torch.Tensor) -> list[torch.Tensor]:
+            """(rows, width) as (batch, tokens, width) for each task, in the order of ``names``."""
+            parts = zip(flat.split(rows), shapes, strict=True)
+            return [part.view(*shape, -1) for part, shape in parts]
 
-        last = per_group(x)
-        states = [per_group(state) for state in states] if hidden_states else []
-        return {
+        last = per_task(x)
+        states = [per_task(state) for state in states] if hidden_states else []
+        outputs = {
             name: MteegOutput(
-                last_hidden_state=last[g],
-                pooler_output=self.fc_norm(last[g][:, 1:].mean(1)),  # over patches, without cls
-                hidden_states=tuple(state[g] for state in states) if hidden_states else None,
-                attentions=tuple(weight[g] for weight in weights) if attentions else None,
+                last_hidden_state=last[n],
+                pooler_output=self.fc_norm(last[n][:, 1:].mean(1)),  # over patches, without cls
+                hidden_states=tuple(state[n] for state in states) if hidden_states else None,
+                attentions=tuple(weight[n] for weight in weights) if attentions else None,
             )
-            for g, name in enumerate(inputs)
+            for n, name in enumerate(names)
         }
+        return {name: outputs[name] for name in inputs}  # in the order given
 
     def _embed(self, values, channel_ids, matrices: list) -> torch.Tensor:
         """Tokens (batch, 1 + channels * patches, width) of one batch of windows."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .filter_chain import PreprocessingInfo
-from .findings import Finding, listed
+from .findings import Finding
 from .record_parts import Part, spans_text
+from .visible_text import listed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -121,7 +121,7 @@ def preprocess(
         Sampling rate of the recording and of the result.
     highpass_hz, lowpass_hz : float or None
         Paper, section 4.2, and the published scripts; None leaves a filter out. What cannot be
-        applied at ``rate_hz`` is left out: see :func:`preprocessing_info`.
+        applied at ``rate_hz`` is left out: see ``preprocessing_info``.
     notch_hz : float, sequence of float or None
         One mains frequency, or several (``[50, 60]``) in one filter, as MNE designs it.
 
@@ -188,4 +188,7 @@ def apply_filters(signal: np.ndarray, info: PreprocessingInfo) -> np.ndarray:
 def is_positive(value: object) -> bool:
     """Whether a value is a finite number above 0."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0
+    try:
+        return number and 0 < float(value) < math.inf
+    except OverflowError:  # a whole number beyond all others
+        return False

@@ -127,20 +127,22 @@ class MteegForPreTraining(MteegPreTrainedModel):
             (batch, channels, patches, 200) or (batch, channels, samples), and int64 (channels, 2)
             or (batch, channels, 2), as :meth:`MteegModel.forward` takes them.
         mask : torch.Tensor, optional
-            bool, (batch, channels * patches), True where hidden; by default :func:`random_mask` of
+            bool, (batch, channels * patches), True where hidden; by default ``random_mask`` of
             ``config.mask_ratio`` draws one.
         labels : torch.Tensor, optional
             int64, (batch, channels * patches), code numbers of all patches, as
             :meth:`MteegTokenizerModel.get_codebook_indices` gives them; they give the loss.
         groups : sequence of mapping, optional
             Instead of the above: several batches of different shapes as one step, each a mapping
-            with the arguments above. Every hidden patch weighs the same in the loss.
+            with the arguments above, and maybe ``num_masked``, how many patches its mask hides: on
+            a GPU the model would have to wait for that number. Every hidden patch weighs the same
+            in the loss.
         num_hidden : tuple of int, optional
             What the two sums of the loss are divided by, for a batch that is a part of a larger
             step: the step's masked patches, and its others. By default this batch's own.
         return_logits : bool
             Whether the logits are wanted. A training does not want them: without them the loss is
-            found a slice at a time (:mod:`modeling_mteeg.model.code_loss`), which is faster and
+            found a slice at a time (``modeling_mteeg.model.code_loss``), which is faster and
             needs far less memory. Needs labels.
 
         Returns
@@ -163,6 +165,8 @@ class MteegForPreTraining(MteegPreTrainedModel):
             )
         given = {"input_values": input_values, "channel_ids": channel_ids}
         given |= {"mask": mask, "labels": labels}
+        if groups is not None and input_values is None:
+            given["num_masked"] = None
         batches = batches_of_step(groups, given, self.config)
         for batch in batches:
             self._complete(batch)
@@ -174,7 +178,8 @@ class MteegForPreTraining(MteegPreTrainedModel):
             )
         if not return_logits and not all(labelled):
             raise ValueError("Expected labels with return_logits=False, found none.")
-        hidden = self._hidden_rows(batches)  # two of (hidden patches of all groups, width)
+        places = [patch_places(batch["mask"], batch.get("num_masked")) for batch in batches]
+        hidden = self._hidden_rows(batches, places)  # two of (hidden patches of all groups, width)
         masks = tuple(batch["mask"] for batch in batches)
         output = MteegPreTrainingOutput(mask=masks[0] if groups is None else masks)
         if return_logits:
@@ -183,8 +188,8 @@ class MteegForPreTraining(MteegPreTrainedModel):
         if all(labelled):
             codes = [batch["labels"] for batch in batches]
             wanted = [
-                torch.cat([c[m] for c, m in zip(codes, masks, strict=True)]),
-                torch.cat([c[~m] for c, m in zip(codes, masks, strict=True)]),
+                torch.cat([c.flatten()[p[half]] for c, p in zip(codes, places, strict=True)])
+                for half in (0, 1)
             ]
             sums = [  # of the losses, and of the right codes
                 _loss_of_logits(*pair)
@@ -230,13 +235,14 @@ class MteegForPreTraining(MteegPreTrainedModel):
                     f"{low} to {high}. The model's num_codes must be the tokenizer's."
                 )
 
-    def _hidden_rows(self, batches: Sequence[Mapping]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _hidden_rows(
+        self, batches: Sequence[Mapping], places: Sequence[tuple[torch.Tensor, torch.Tensor]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised outputs (rows, width) at the masked places, and at the others of pass two."""
         matrices = self.mteeg.temporal_encoder.matrices()
         parts = [self._embed_twice(batch, matrices) for batch in batches]
         groups = tuple(Group(*part.shape[:2]) for part in parts)
-        masks = [batch["mask"] for batch in batches]
-        keep, number = _hidden_places(masks)
+        keep, number = _hidden_places(places, [batch["mask"].shape for batch in batches])
         x = torch.cat([part.flatten(0, 1) for part in parts])  # (tokens of all groups, width)
         *layers, last = self.mteeg.layers
         for layer in layers:
@@ -266,23 +272,64 @@ class MteegForPreTraining(MteegPreTrainedModel):
         Keywords are those of ``transformers.PreTrainedModel.save_pretrained``.
         """
         self.mteeg.note_fingerprint()
+        self.config.tasks_in_weights = None  # where it began with a checkpoint that holds some
         backbone = {"AutoModel": "modeling_mteeg.MteegModel"}
         self.config.auto_map = {**(getattr(self.config, "auto_map", None) or {}), **backbone}
         super().save_pretrained(save_directory, **kwargs)
 
 
-def _hidden_places(masks: Sequence[torch.Tensor]) -> tuple[torch.Tensor, int]:
+def patch_places(
+    mask: torch.Tensor, num_masked: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where a mask hides patches, and where not, among all patches of its samples.
+
+    Parameters
+    ----------
+    mask : torch.Tensor
+        bool, (batch, patches).
+    num_masked : int, optional
+        How many it hides: without that number an accelerator has to be waited for.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        int64, (masked,) and (others,), ascending.
+
+    Raises
+    ------
+    ValueError
+        Another number than the mask hides, where that can be looked at.
+    """
+    mask = mask.flatten()
+    if num_masked is not None and mask.device.type != "cpu":
+        return sorted_places(mask, num_masked)
+    places = mask.nonzero().flatten(), (~mask).nonzero().flatten()
+    if num_masked not in (None, len(places[0])):
+        raise ValueError(f"num_masked: expected {len(places[0])}, found {num_masked}.")
+    return places
+
+
+def sorted_places(mask: torch.Tensor, num_masked: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`patch_places` of (patches,) without reading anything back."""
+    # Stable: masked ones first, each half in the order in which it stands.
+    places = mask.to(torch.uint8).argsort(descending=True, stable=True)
+    return places[:num_masked], places[num_masked:]
+
+
+def _hidden_places(
+    places: Sequence[tuple[torch.Tensor, torch.Tensor]], shapes: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, int]:
     """Rows of the hidden patches, masked ones of all groups first; and how many those are.
 
     A group's rows are those of its samples with the mask, then with its complement, each sample's
-    cls token first.
+    cls token first, which is never hidden.
     """
     masked, others, start = [], [], 0
-    for mask in masks:
-        for hidden, rows in ((mask, masked), (~mask, others)):
-            places = F.pad(hidden, (1, 0)).flatten()  # the cls token is never hidden
-            rows.append(start + places.nonzero().flatten())
-            start += len(places)
+    for (hidden, left), (samples, patches) in zip(places, shapes, strict=True):
+        for where, rows in ((hidden, masked), (left, others)):
+            sample = where.div(patches, rounding_mode="floor")  # as many cls tokens before, and one
+            rows.append(start + where + sample + 1)
+            start += samples * (patches + 1)
     masked = torch.cat(masked)
     return torch.cat([masked, *others]), len(masked)
 

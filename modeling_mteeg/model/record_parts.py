@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from .brainvision_markers import marker_file, stored_rate_hz
 from .edf_annotations import Mark, read_edf_marks
-from .findings import Finding, listed
-from .record_times import order_fault, stretches, time_fault
+from .findings import Finding
+from .record_times import LOOKED_AT, Stretch, order_fault, stretches, time_fault
 from .recording_files import read_annotations
-from .recording_headers import RecordingError, read_edf_header
+from .recording_headers import EdfHeader, read_edf_header
+from .visible_text import listed
 
 _EDF = (".edf", ".bdf")
 _ROUNDED_S = 1.5e-3  # onsets of annotations are often written in ms
 _NUMBER = re.compile(r"-?\d+(?:\.\d*)?")
-_INTERVAL = re.compile(r"^SamplingInterval\s*=\s*(\d*\.?\d+)", re.M | re.I)
-_MARKERS = re.compile(r"^MarkerFile=(.+)$", re.M | re.I)
 _SEGMENT = re.compile(
     r"^Mk\d+=New Segment,[^,\r\n]*,(\d+),[^,\r\n]*,[^,\r\n]*(?:,(\d{14,20}))?", re.M
 )
@@ -164,25 +164,40 @@ def _files_with_gaps(raw: Any, rate_hz: float) -> list[_FileWithGaps]:
     if not any(file is not None and file.suffix.lower() in _EDF for file in files):
         return found
     before = 0  # samples of the files before this one
-    for file, first, last in zip(files, raw._first_samps, raw._last_samps, strict=True):
+    known = [extras.get(LOOKED_AT) if isinstance(extras, dict) else None
+             for extras in raw._raw_extras]  # fmt: skip
+    for number, (file, first, last) in enumerate(
+        zip(files, raw._first_samps, raw._last_samps, strict=True)
+    ):
         first, last = int(first), int(last)
         if file is not None and file.suffix.lower() in _EDF and file.is_file():
-            found += _gaps(file, before, first, last + 1, rate_hz, len(files) == 1)
+            looked_at = known[number] or _look_at(file)
+            alone = len(files) == 1
+            found += _gaps(file, looked_at, before, first, last + 1, rate_hz, alone)
         before += last + 1 - first
     return found
 
 
-def _gaps(
-    file: Path, before: int, first: int, stop: int, rate_hz: float, alone: bool
-) -> list[_FileWithGaps]:
-    """The file, if it has gaps."""
-    try:
-        header = read_edf_header(file, whole=False)
-    except RecordingError:
-        return []
+def _look_at(file: Path) -> tuple[EdfHeader, tuple[Stretch, ...]]:
+    """Header and stretches of a file that was opened by somebody else."""
+    header = read_edf_header(file, whole=False)
     found = stretches(file, header)
     if found is None:
         raise ValueError(time_fault(file))
+    return header, found
+
+
+def _gaps(
+    file: Path,
+    looked_at: tuple[EdfHeader, tuple[Stretch, ...]],
+    before: int,
+    first: int,
+    stop: int,
+    rate_hz: float,
+    alone: bool,
+) -> list[_FileWithGaps]:
+    """The file, if it has gaps."""
+    header, found = looked_at
     if len(found) == 1:
         return []
     gaps, begin_s = {}, 0.0
@@ -242,6 +257,8 @@ def _annotations(raw: Any) -> list[Mark]:
 def _of_set(raw: Any) -> Any:
     """MNE's annotations of the EEGLAB file that a Raw is of, or None."""
     sets = [Path(file).with_suffix(".set") for file in raw.filenames if file]
+    if len(sets) == 1 and (own := getattr(raw, "own_annotations", None)) is not None:
+        return own
     return read_annotations(sets[0]) if len(sets) == 1 and sets[0].is_file() else None
 
 
@@ -277,13 +294,13 @@ def _from_annotations(marks: Sequence[Mark], rate_hz: float, pauses: bool) -> di
 
 def _from_segments(raw: Any, rate_hz: float) -> dict[int, float]:
     """Joints of a BrainVision recording by the clock times of its segments, where it has any."""
-    markers = _marker_file(raw)
+    markers = marker_file(raw)
     if markers is None:
         return {}
     joints: dict[int, float] = {}
     before: tuple[int, datetime.datetime] | None = None  # the last segment that has a clock
     found = _SEGMENT.findall(markers.read_bytes().decode("latin-1"))
-    stored_hz = _stored_rate_hz(raw) or rate_hz  # a Raw may be resampled
+    stored_hz = stored_rate_hz(raw) or rate_hz  # a Raw may be resampled
     for sample, clock in sorted((int(place) - 1, clock) for place, clock in found):
         try:
             time = datetime.datetime.strptime(clock.ljust(20, "0"), "%Y%m%d%H%M%S%f")
@@ -297,33 +314,6 @@ def _from_segments(raw: Any, rate_hz: float) -> dict[int, float]:
             joints[first] = pause_s if pause_s * stored_hz >= 1 else 0.0
         before = sample, time
     return joints
-
-
-def _header_file(raw: Any) -> Path:
-    """The header of a BrainVision recording of one file."""
-    header = (getattr(raw, "_init_kwargs", None) or {}).get("vhdr_fname")
-    return Path(header) if header else Path(raw.filenames[0]).with_suffix(".vhdr")
-
-
-def _stored_rate_hz(raw: Any) -> float | None:
-    header = _header_file(raw)
-    text = header.read_bytes().decode("latin-1") if header.is_file() else ""
-    interval_us = _INTERVAL.search(text)
-    return 1e6 / float(interval_us[1]) if interval_us else None
-
-
-def _marker_file(raw: Any) -> Path | None:
-    """The marker file of a BrainVision recording that is of one file, as its header names it."""
-    files = [Path(file) for file in getattr(raw, "filenames", ()) or () if file]
-    if type(raw).__name__ != "RawBrainVision" or len(files) != 1:
-        return None
-    header = _header_file(raw)
-    named = _MARKERS.search(header.read_bytes().decode("latin-1")) if header.is_file() else None
-    beside = [header.with_suffix(".vmrk"), files[0].with_suffix(".vmrk")]
-    if named:
-        text = named[1].strip().encode("latin-1").decode("utf-8", "replace")
-        beside.insert(0, header.parent / text.replace("$b", header.stem))
-    return next((path for path in beside if path.is_file()), None)
 
 
 # From joints to parts --------------------------------------------------------------------------

@@ -14,23 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from .bids_reading import apply_sidecars
+from .brainvision_header import check_length, read_brainvision_header
+from .brainvision_markers import marker_finding
 from .channels import clean_name
-from .file_choice import absent_text, check_choice, hint_after_failure
+from .cnt_header import read_cnt_header
+from .fif_header import ChainEnd, check_chain
+from .file_choice import absent_text, check_choice, hint_after_failure, is_ant
+from .file_faults import is_of_the_machine
 from .finding_warnings import warn_of
 from .findings import Finding
+from .header_fields import MOST_RATE_HZ
+from .isolated_reading import ReaderDied, ReaderError
 from .record_times import (
     ANNOTATIONS,
+    LOOKED_AT,
     drift_finding,
-    may_have_gaps,
     order_fault,
     stretches,
     time_fault,
 )
-from .recording_headers import RecordingError, read_cnt_header, read_edf_header
+from .recording_headers import RecordingError, read_edf_header
+from .visible_text import visible
 
 _EDF = (".edf", ".bdf")
 _EPOCHS = re.compile(r"[-_]epo\.fif(\.gz)?$")
-_POINTS = re.compile(rb"^\s*DataPoints\s*=\s*(\d+)", re.MULTILINE | re.IGNORECASE)
 _MOST_CNT_BYTES = 2_000_000_000
 """Beyond it MNE takes a .cnt file's length from the number of samples in its header alone."""
 
@@ -100,6 +107,12 @@ def open_file(
     """
     path = Path(path)
     raw, findings = _open(path, preload, wanted)
+    rate_hz = float(raw.info["sfreq"])
+    if not rate_hz <= MOST_RATE_HZ:  # a filter for it would take gigabytes
+        raise ValueError(
+            f"{path.name}: a rate of {rate_hz:g} Hz; expected at most {MOST_RATE_HZ}. Correct the "
+            "file."
+        )
     return raw, (*findings, *apply_sidecars(raw, path))
 
 
@@ -109,6 +122,7 @@ def _open(
     if not path.exists():
         raise FileNotFoundError(absent_text(path))
     try:
+        _expect_no_pipe(path)
         check_choice(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); look at its rights.") from error
@@ -117,28 +131,28 @@ def _open(
     options: dict[str, Any] = {"preload": preload}
     if opener is open_edf:
         options["wanted"] = wanted
-    fault = ""
     try:
         if opener is not None:
             try:
                 return opener(path, **options)
             except FaultyFile:
                 raise
-            except RecordingError as error:  # a header that does not hold together: let MNE see
-                fault = f" {error}"
-                if may_have_gaps(path):
+            except RecordingError as error:  # a header that does not hold together
+                if not is_ant(path):
                     raise FaultyFile(str(error)) from error
         return mne.io.read_raw(path, preload=preload, verbose="error"), ()
-    except FaultyFile as error:
-        raise ValueError(str(error)) from error
+    except (FaultyFile, ReaderDied) as error:
+        raise ValueError(visible(str(error))) from error
     except Exception as error:  # MNE's readers raise whatever their format meets
+        if isinstance(error, MemoryError) and is_of_the_machine(error, path):
+            raise
         hint = hint_after_failure(path, error) or (
-            f"{fault} Check that the file is complete and its suffix names its format."
+            " Check that the file is complete and its suffix names its format."
         )
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ValueError(
-            f"{path} is not a recording that MNE can read ({reason}).{hint}"
-        ) from error
+        kind = "" if isinstance(error, ReaderError) else f"{type(error).__name__}: "
+        reason = kind + " ".join(str(error).split())
+        text = f"{path} is not a recording that MNE can read ({reason}).{hint}"
+        raise ValueError(visible(text)) from error
 
 
 def _mne(path: Path) -> Any:
@@ -152,6 +166,12 @@ def _mne(path: Path) -> Any:
 
 class FaultyFile(RecordingError):
     """A file that MNE would read, but wrongly."""
+
+
+def _expect_no_pipe(path: Path) -> None:
+    """Raise where opening a path would wait for the other end of a pipe, or for a device."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FaultyFile(f"{path}: cannot be read: expected a file, found a pipe or a device.")
 
 
 def open_edf(
@@ -198,6 +218,7 @@ def open_edf(
         options["exclude"] = sorted(others.difference(ANNOTATIONS))
     reader = mne.io.read_raw_bdf if path.suffix.lower() == ".bdf" else mne.io.read_raw_edf
     raw, latin = read_any_text(reader, path, **{"verbose": "error", **options})
+    raw._raw_extras[0][LOOKED_AT] = header, found
     findings = [count] if (count := header.count_finding(path.name)) else []
     findings += [drift] if (drift := drift_finding(path, header, found)) else []
     if latin:
@@ -217,13 +238,17 @@ def read_any_text(reader: Callable[..., Any], path: Path, **options: Any) -> tup
 
 
 def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
-    """Open a Neuroscan ``.cnt`` file; see :func:`open_edf`.
+    """Open a Neuroscan ``.cnt`` file, or one of ANT; see :func:`open_edf`.
 
     Where the header's number of samples does not fit its signal, the signal is read as far as the
     table of events behind it, in the width that :class:`CntHeader` says.
     """
     path = Path(path)
     mne = _mne(path)
+    if is_ant(path):
+        from .ant_raw import RawANT  # needs the package of the format
+
+        return RawANT(path, options["preload"]), ()
     header = read_cnt_header(path)
     options = {"verbose": "error", **options}
     width = f"int{8 * header.sample_bytes}"
@@ -250,54 +275,78 @@ def open_cnt(path: str | Path, **options: Any) -> tuple[Any, tuple[Finding, ...]
 
 
 def open_brainvision(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
-    """Open a BrainVision header; a finding where the signal has fewer samples than it says."""
+    """Open a BrainVision header; findings where signal or markers are not as it says."""
+    header = read_brainvision_header(path)
+    for file in (header.data, header.markers):
+        if file is not None:
+            _expect_no_pipe(file)
+    odd = [check_length(path, header)]
     raw = _mne(path).io.read_raw_brainvision(path, verbose="error", **options)
-    points = _POINTS.search(path.read_bytes())
-    missing = int(points[1]) - raw.n_times if points else 0
-    if missing <= 0:
-        return raw, ()
-    return raw, (_cut_off(path, missing / raw.info["sfreq"], raw),)
+    if header.markers is not None:
+        odd.append(marker_finding(header.markers, raw.n_times))
+    return raw, tuple(finding for finding in odd if finding)
 
 
 def open_fif(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
-    """Open a FIF file, maybe of epochs; a finding where MNE finds that it stops in the middle."""
+    """Open a FIF file, maybe of epochs; a finding where it stops in the middle."""
     mne = _mne(path)
+    chain = _chain(path)
     # MNE's warning goes to its log, too, and from there to the screen.
     with mne.utils.catch_logging() as log, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            raw = mne.io.read_raw_fif(path, verbose="warning", **options)
+            raw = mne.io.read_raw_fif(path, verbose="warning")
         except ValueError as error:  # epochs under a name that is not theirs
             if "No raw data" not in str(error):
                 raise
             return open_epochs(path, **options)
-    if "Invalid tag" in log.getvalue():
-        return raw, (_cut_off(path, None, raw),)
-    return raw, ()
+    if chain.samples is not None:  # MNE counts a buffer that is not whole, and fails to read it
+        raw.crop(tmax=(chain.samples - 1) / raw.info["sfreq"])
+    if options["preload"]:
+        raw.load_data(verbose="error")
+    if chain.cut_off or "Invalid tag" in log.getvalue():
+        length_s = raw.n_times / raw.info["sfreq"]
+        return raw, (_cut_off(path, f"{length_s:.6g} s"),)
+    return raw, _behind(path, chain)
 
 
 def open_epochs(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
     """Open a FIF file of epochs."""
-    return _mne(path).read_epochs(path, verbose="error", **options), ()
+    chain = _chain(path)  # first: MNE asks for the memory that a tag claims
+    epochs = _mne(path).read_epochs(path, verbose="error", **options)
+    if chain.cut_off:
+        return epochs, (_cut_off(path, f"{len(epochs)} epochs"),)
+    return epochs, _behind(path, chain)
+
+
+def _chain(path: Path) -> ChainEnd:
+    return ChainEnd() if path.name.lower().endswith(".gz") else check_chain(path)
+
+
+def _behind(path: Path, chain: ChainEnd) -> tuple[Finding, ...]:
+    if not chain.behind:
+        return ()
+    text = f"{path.name}: {chain.behind} bytes follow its last tag; they are not read."
+    return (Finding("more-records", text),)
 
 
 def open_eeglab(path: Path, **options: Any) -> tuple[Any, tuple[Finding, ...]]:
     """Open an EEGLAB file: a continuous recording, or epochs where it has several trials."""
-    mne = _mne(path)
-    try:
-        return mne.io.read_raw_eeglab(path, verbose="error", **options), ()
-    except TypeError as error:
-        if "number of trials" not in str(error):
-            raise
-    return mne.read_epochs_eeglab(path, verbose="error"), ()
+    from .eeglab_files import events_outside, open_set  # needs MNE
+
+    raw, findings = open_set(path, **options)
+    outside = events_outside(raw)
+    if outside:
+        text = f"{path.name}: {outside} of its events lie outside the signal or last longer."
+        remedy = "Are rate and latencies of one recording?"
+        findings += (Finding("events-outside", text, remedy),)
+    return raw, findings
 
 
-def _cut_off(path: Path, missing_s: float | None, raw: Any) -> Finding:
-    length_s = raw.n_times / raw.info["sfreq"]
-    seconds = "it is not known how many seconds" if missing_s is None else f"{missing_s:.6g} s"
+def _cut_off(path: Path, read: str) -> Finding:
     return Finding(
         "cut-off",
-        f"{path.name}: {seconds} are missing at its end: it is cut off; read: {length_s:.6g} s.",
+        f"{path.name}: how much is missing at its end is not known: it is cut off; read: {read}.",
     )
 
 
@@ -309,4 +358,8 @@ _OPENERS = {
 
 def read_annotations(path: Path) -> Any:
     """MNE's annotations of a file, as it has them."""
+    if path.suffix.lower() == ".set":
+        from .eeglab_files import set_annotations  # needs MNE
+
+        return set_annotations(path)
     return _mne(path).read_annotations(path)

@@ -20,12 +20,15 @@ from .channel_units import UNIT_REMEDY, channel_units, file_rows, unit_reason
 from .channels import clean_name
 from .edf_annotations import Mark
 from .file_choice import plain_path
+from .file_faults import blamed_on
 from .findings import Finding, sentences
 from .preprocessing import is_positive
 from .record_parts import Part, Timeline, timeline_of
 from .recording_files import open_file
 from .signal_checks import SignalError, unit_factor
+from .signal_ranges import NO_SCALE, RANGE_REMEDY, check_samples, range_faults, sample_limits
 from .stated_channels import Channel, stated_channels
+from .visible_text import MOST_NAMES, MOST_REASONS, listed, visible
 
 _HEAD = 4  # FIFF's number of the head frame
 
@@ -65,7 +68,8 @@ class Source:
     start : datetime.datetime or None
         When it was recorded, if that is known.
     unfit : mapping of str to str
-        Cleaned names of channels that are there and cannot be used for their unit, with the reason.
+        Cleaned names of channels that are there and cannot be used for their unit or range, with
+        the reason.
     channels : tuple of Channel
         All that the recording has, usable or not, with names and units as stored and as taken.
     places : mapping of str to tuple of float
@@ -115,7 +119,7 @@ class Source:
         second = before.onset_s + (start - before.start) / self.rate_hz
         try:
             signal = self.read(positions, start, stop)
-        except SignalError:  # of channels that others are made of
+        except (SignalError, MemoryError):  # of channels that others are made of; of the machine
             raise
         except Exception as error:  # MNE's readers raise whatever their format meets
             raise ValueError(
@@ -175,14 +179,15 @@ def open_source(
         Names, shape and rate of an array do not fit, there is no EEG channel, or all of a
         continuous recording was skipped.
     """
-    findings: tuple[Finding, ...] = ()
     recording = plain_path(recording)
     if isinstance(recording, (str, Path)):
-        recording, findings = open_file(recording, preload, wanted)
+        opened, findings = open_file(recording, preload, wanted)
+        with blamed_on(recording, ValueError, OSError):  # a header's odd kinds
+            source = _from_mne(opened, unit)
+        return dataclasses.replace(source, findings=findings + source.findings)
     mne = sys.modules.get("mne")
     if mne is not None and isinstance(recording, (mne.io.BaseRaw, mne.BaseEpochs)):
-        source = _from_mne(recording, isinstance(recording, mne.BaseEpochs), unit)
-        return dataclasses.replace(source, findings=findings + source.findings)
+        return _from_mne(recording, unit)
     if isinstance(recording, (tuple, list)) and len(recording) == 3:
         return _from_array(*recording, unit or "uV")
     raise TypeError(
@@ -191,18 +196,24 @@ def open_source(
     )
 
 
-def _from_mne(recording: Any, cut: bool, unit: str | None) -> Source:
+def _from_mne(recording: Any, unit: str | None) -> Source:
+    cut = isinstance(recording, sys.modules["mne"].BaseEpochs)
     unknown, factors = ({}, {}) if cut else channel_units(recording, tables=unit is None)
-    usable, left_out, unfit = _usable(recording, unknown if unit is None else {})
+    reasons = {row: unit_reason(text) for row, text in unknown.items() if unit is None}
+    reasons |= {} if cut else range_faults(recording)
+    usable, left_out, unfit = _usable(recording, reasons)
     stated = set(usable).difference(unknown)
     to_unit = unit_factor("V") / unit_factor(unit or "V")
     timeline = None if cut else _timeline(recording)
+    limits = None if cut else sample_limits(recording)
 
     def read(positions: list[int], start: int = 0, stop: int | None = None) -> np.ndarray:
         rows = [usable[position] for position in positions]
         unique = sorted(set(rows))
         part = {} if cut else {"start": start, "stop": stop}
         data = recording.get_data(picks=unique, verbose="error", **part)
+        if limits is not None:
+            check_samples(data, limits[unique], [recording.ch_names[row] for row in unique])
         for place, row in enumerate(unique):
             if row in factors:  # volt per unit, which the reader did not know
                 data[..., place, :] *= factors[row]
@@ -264,9 +275,12 @@ def _times(timeline: Timeline | None) -> dict[str, Any]:
 
 
 def _usable(
-    recording: Any, unknown: Mapping[int, str]
+    recording: Any, reasons: Mapping[int, str]
 ) -> tuple[list[int], list[str], dict[str, str]]:
-    """Positions of the channels of an MNE object that can be used; the others, with reasons."""
+    """Positions of the channels of an MNE object that can be used; the others, with reasons.
+
+    ``reasons`` are those of channels whose header gives no unit, or no scale.
+    """
     bads = set(recording.info["bads"])
     table = table_of_raw(recording) if bads else None
     in_table = set() if table is None else set(table.bad(recording.ch_names))
@@ -278,21 +292,27 @@ def _usable(
             left_out.append(f"{name} (type {kind})")
         elif name in bads:
             left_out.append(f"{name} ({MARKED_BAD if name in in_table else 'marked bad'})")
-        elif row in unknown:
-            unfit[clean_name(name)] = unit_reason(unknown[row])
+        elif row in reasons:
+            unfit[clean_name(name)] = reasons[row]
         else:
             usable.append(row)
     if not usable:
-        found = ", ".join([*left_out, *grouped_reasons(unfit)])
+        found = visible(listed([*left_out, *grouped_reasons(unfit)], MOST_REASONS))
         types = (
             "Set the types (set_channel_types) or clear info['bads']; in a BIDS dataset they are "
             "those of channels.tsv."
         )
         raise ValueError(
             f"Expected at least one good channel of type eeg, found {found}. "
-            f"{UNIT_REMEDY if unfit else types}"
+            f"{unfit_remedy(unfit) if unfit else types}"
         )
     return usable, left_out, unfit
+
+
+def unfit_remedy(unfit: Mapping[str, str]) -> str:
+    """What to do about channels that cannot be used for what the header says of their scale."""
+    scale = [reason.startswith(NO_SCALE) for reason in unfit.values()]
+    return " ".join([UNIT_REMEDY] * (not all(scale)) + [RANGE_REMEDY] * any(scale))
 
 
 def _upsampled(recording: Any, rows: list[int]) -> bool:
@@ -354,4 +374,4 @@ def grouped_reasons(reasons: Mapping[str, str]) -> list[str]:
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
-    return [f"{', '.join(some)} ({reason})" for reason, some in names.items()]
+    return [f"{listed(some, MOST_NAMES)} ({reason})" for reason, some in names.items()]

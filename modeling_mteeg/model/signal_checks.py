@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .findings import Finding
+from .visible_text import MOST_NAMES, PlainError, listed
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ MOST_SAMPLES = 5_000  # of a channel: enough for quartiles, cheap beside the fil
 _WINDOW_SAMPLES = 500  # of one that is judged while the signal comes in
 
 
-class SignalError(ValueError):
+class SignalError(PlainError):
     """A signal that cannot be used as it is."""
 
 
@@ -56,7 +57,7 @@ class OtherUnitError(SignalError):
             name: f"its amplitude is {_times(ratio)} that of the others, as in another unit"
             for name, ratio in ratios.items()
         }
-        shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in ratios.items())
+        shown = listed([f"{name} ({_times(ratio)})" for name, ratio in ratios.items()], MOST_NAMES)
         super().__init__(
             f"Expected all channels in one unit, found {len(ratios)} of {count} with another "
             f"amplitude than the others, as units differ: {shown}. {AMPLITUDE_REMEDY}"
@@ -74,8 +75,16 @@ def unit_factor(unit: str) -> float:
     return UNITS_UV[unit]
 
 
-def check_finite(signal: np.ndarray, names: Sequence[str]) -> None:
-    """Raise where a channel holds NaN or infinity.
+MOST_UV = 1e15
+"""Squares of larger numbers overflow in the model. What is merely too large is judged elsewhere."""
+
+
+def _below(most: float) -> str:
+    return f" of at most {most:g} microvolt" if np.isfinite(most) else ""
+
+
+def check_finite(signal: np.ndarray, names: Sequence[str], most: float = np.inf) -> None:
+    """Raise where a channel holds NaN or infinity, or numbers beyond what any amplifier has.
 
     Parameters
     ----------
@@ -83,23 +92,31 @@ def check_finite(signal: np.ndarray, names: Sequence[str]) -> None:
         (windows, channels, samples).
     names : sequence of str
         One name per channel.
+    most : float
+        Largest number that is taken, such as :data:`MOST_UV` microvolt.
 
     Raises
     ------
     SignalError
         All such channels, each with its number of samples.
     """
-    with np.errstate(invalid="ignore"):
-        suspect = ~np.isfinite(signal.sum(axis=(0, 2), dtype=np.float64))
-    broken = [
-        f"{names[row]} ({np.count_nonzero(~np.isfinite(signal[:, row]))} samples)"
+    if not signal.size:
+        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(most):
+            suspect = ~((signal.max(axis=(0, 2)) <= most) & (signal.min(axis=(0, 2)) >= -most))
+        else:  # a sum may be too large where no number is
+            suspect = ~np.isfinite(signal.sum(axis=(0, 2), dtype=np.float64))
+    counts = {
+        row: np.count_nonzero(~(np.isfinite(signal[:, row]) & (np.abs(signal[:, row]) <= most)))
         for row in np.flatnonzero(suspect)
-    ]
+    }
+    broken = [f"{names[row]} ({count} samples)" for row, count in counts.items() if count]
     if broken:
         raise SignalError(
-            f"Expected finite numbers, found NaN or infinity in {len(broken)} of {len(names)} "
-            f"channels: {', '.join(broken)}. Cut or interpolate those samples, or leave the "
-            "channels out."
+            f"Expected finite numbers{_below(most)}, found NaN, infinity or larger ones in "
+            f"{len(broken)} of {len(names)} channels: {listed(broken, MOST_NAMES)}. Cut or "
+            "interpolate those samples, or leave the channels out."
         )
 
 
@@ -132,14 +149,14 @@ def flat_finding(flat: Sequence[str], count: int) -> Finding | None:
     """Finding about flat channels, if there are any; ``SignalError`` where all are flat."""
     if len(flat) == count:
         raise SignalError(
-            f"Expected EEG, found all {count} channels flat: {', '.join(flat)}. Check "
+            f"Expected EEG, found all {count} channels flat: {listed(flat, MOST_NAMES)}. Check "
             "that the recording is not empty and that the right channels were chosen."
         )
     if not flat:
         return None
     return Finding(
         "flat",
-        f"{len(flat)} of {count} channels are flat: {', '.join(flat)}.",
+        f"{len(flat)} of {count} channels are flat: {listed(flat, MOST_NAMES)}.",
         "They are kept as they are; leave them out if they were not recorded.",
         tuple(flat),
     )
@@ -291,7 +308,7 @@ def judge_amplitudes(
     _check_median(median_uv, unit)
     if not quiet:
         return None
-    shown = ", ".join(f"{name} ({_times(ratio)})" for name, ratio in quiet.items())
+    shown = listed([f"{name} ({_times(ratio)})" for name, ratio in quiet.items()], MOST_NAMES)
     return Finding(
         "quiet",
         f"{len(quiet)} of {len(names)} channels are much smaller than the others, as in another "

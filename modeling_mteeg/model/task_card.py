@@ -18,10 +18,13 @@ from .adapter_options import LOCATIONS
 from .channels import BIPOLAR_RULES, channel_ids, clean_name
 from .checked_files import read_json, shortened
 from .head_options import PLAIN_HEAD, HeadOptions
+from .json_fields import checked
 from .mains_notch import NotchHz, checked_notch, notch_text
+from .visible_text import PlainError
 
 CARD_FILE = "task.json"
 ADAPTERS = ("lora", "none")
+LABEL_OF = ("window", "recording")
 LOSSES = ("binary_cross_entropy", "cross_entropy")
 BINARY_METRICS = ("balanced_accuracy", "auc_pr", "auroc")
 MULTICLASS_METRICS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")
@@ -32,8 +35,13 @@ MAX_NAME_LENGTH = 200
 TASK_NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_NAME_LENGTH - 1}}}")
 MAX_RATE_HZ, MAX_WINDOW_S = 1e5, 86_400.0
 """Signals are resampled to a card's rate and cut to its windows, so both decide about memory."""
+LEAST_SCALE_UV = 1e-9
+"""Less would make infinity of microvolts."""
+_SMALLEST = {"scale_uv": LEAST_SCALE_UV}
 _LARGEST = {"rate_hz": MAX_RATE_HZ, "window_s": MAX_WINDOW_S}
-_TEXTS = ("name", "loss", "monitor", "bipolar", "corpus", "license", "description")
+_TEXTS = (
+    "name", "loss", "monitor", "bipolar", "corpus", "license", "description", "label_of",
+)  # fmt: skip
 _TYPES = (
     (_TEXTS, str, "a string"),
     (("base", "results"), (dict, NoneType), "a mapping or null"),
@@ -41,10 +49,11 @@ _TYPES = (
     (("split_hash",), (str, NoneType), "a string or null"),
 )
 """Fields of a card, the types of their values, and these in words."""
+_BASE = {"fingerprint": str | None, "hidden_size": int | None, "name_or_path": str | None}
 _EMPTY = nn.ModuleDict()
 
 
-class TaskCardError(ValueError):
+class TaskCardError(PlainError):
     """A task card that is damaged or contradicts itself."""
 
 
@@ -106,7 +115,7 @@ class TaskCard:
         Preprocessing (section 4.2); None leaves the filter out.
     notch_hz : float, sequence of float or None
         One mains frequency, or several such as ``[50, 60]``; kept as a number or an ascending
-        tuple (:func:`modeling_mteeg.model.mains_notch.checked_notch`).
+        tuple (``modeling_mteeg.model.mains_notch.checked_notch``).
     bipolar : {"mean", "table"}
         See :func:`modeling_mteeg.model.channels.channel_ids`.
     corpus, license, description : str
@@ -130,6 +139,9 @@ class TaskCard:
     threshold : float or None
         Two classes only: probability of ``labels[1]`` from which on it is the answer, as chosen on
         validation. None: the class with the highest probability.
+    label_of : {"window", "recording"}
+        What a label was given to in the training data; ``"recording"``: every window has its
+        recording's. Cards that do not name it mean, or do not know, the former.
 
     Raises
     ------
@@ -161,6 +173,7 @@ class TaskCard:
     max_missing_channels: int = 0
     head: HeadOptions = PLAIN_HEAD
     threshold: float | None = None
+    label_of: str = "window"
 
     def __post_init__(self) -> None:
         put = lambda key, value: object.__setattr__(self, key, value)  # noqa: E731
@@ -195,17 +208,22 @@ class TaskCard:
             if value is None and key in optional:
                 continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            largest = _LARGEST.get(key, 1e9)
-            if not number or not 0 < value <= largest:
+            least, largest = _SMALLEST.get(key, 0), _LARGEST.get(key, 1e9)
+            if not number or not least < value <= largest:
                 wrong.append(
-                    f"{key}: expected a number above 0, found {value!r} (at most {largest:g})"
+                    f"{key}: expected a number above {least:g}, found {value!r} (at most "
+                    f"{largest:g})"
                 )
         missing = self.max_missing_channels
         if type(missing) is not int:
             wrong.append(f"max_missing_channels: expected a whole number, found {missing!r}")
-        for check, value in ((checked_notch, self.notch_hz), (HeadOptions.read, self.head)):
+        for check, *values in (
+            (checked_notch, self.notch_hz),
+            (HeadOptions.read, self.head),
+            (checked, self.base or {}, _BASE, "base"),
+        ):
             try:
-                check(value)
+                check(*values)
             except (ValueError, TypeError) as error:
                 wrong.append(shortened(error).rstrip("."))
         if wrong:
@@ -218,6 +236,7 @@ class TaskCard:
             f"expected two or more different labels, found {list(self.labels)}",
         )
         words = {"loss": LOSSES, "adapter": ADAPTERS, "bipolar": BIPOLAR_RULES}
+        words["label_of"] = LABEL_OF
         for key, known in words.items():
             value = getattr(self, key)
             self._check(value in known, f"{key}: expected one of {known}, found {value!r}")
@@ -325,10 +344,10 @@ class TaskCard:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as they stand in ``task.json``.
 
-        ``max_missing_channels`` is left out where it is 0, ``threshold`` where there is none, and
-        ``head`` where it is the paper's: such cards, and hashes of them, are those of versions that
-        did not know them. NaN and infinity among the results, which JSON does not have, become
-        null.
+        ``max_missing_channels`` is left out where it is 0, ``threshold`` where there is none,
+        ``head`` where it is the paper's, and ``label_of`` where it is the window: such cards, and
+        hashes of them, are those of versions that did not know them. NaN and infinity among the
+        results, which JSON does not have, become null.
         """
         text = json.dumps(dataclasses.asdict(self))
         fields = json.loads(text, parse_constant=lambda name: None)
@@ -340,6 +359,8 @@ class TaskCard:
             fields["head"] = self.head.to_dict()
         if self.threshold is None:
             del fields["threshold"]
+        if self.label_of == "window":
+            del fields["label_of"]
         return fields
 
     @classmethod

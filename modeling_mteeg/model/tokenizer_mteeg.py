@@ -40,7 +40,7 @@ class MteegTokenizerOutput(ModelOutput):
         int64, (batch, channels * patches), channel by channel.
     amplitude, phase : torch.Tensor or tuple of torch.Tensor
         (batch, channels * patches, 200), the decoded spectra, standardised as
-        :mod:`~modeling_mteeg.model.spectral_targets` says.
+        ``spectral_targets`` says.
 
     Notes
     -----
@@ -101,7 +101,7 @@ class MteegTokenizerModel(MteegPreTrainedModel):
     """Neural tokenizer: encoder, codebook and decoder (VQ-NSP in the published code).
 
     In training mode every forward pass is one update of the codebook, or several are one within
-    ``tokenizer.codebook.one_step()``; see :class:`modeling_mteeg.model.codebook.Codebook` for dead
+    ``tokenizer.codebook.one_step()``; see ``modeling_mteeg.model.codebook.Codebook`` for dead
     codes and several processes.
     """
 
@@ -242,7 +242,7 @@ class MteegTokenizerModel(MteegPreTrainedModel):
         ValueError
             Inputs of the wrong shape, or no part in any process.
         """
-        if bool(self.codebook.started) or self.codebook.is_continuous():
+        if self.codebook.is_started() or self.codebook.is_continuous():
             return False
         tokens = [self.codebook.codes.new_empty(0, self.config.code_size)]
         for part in parts:

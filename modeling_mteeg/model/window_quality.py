@@ -9,8 +9,9 @@ import numpy as np
 
 from .constant_stretches import LEAST_S, LEAST_SHARE, ConstantStretches
 from .edf_annotations import Mark
-from .findings import Finding, listed
+from .findings import Finding
 from .record_parts import Part
+from .visible_text import listed
 
 _FATES = {True: ", left out", False: ", marked", None: ""}
 _TOUCH_S = 1e-6  # seconds that count as touching

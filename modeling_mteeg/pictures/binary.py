@@ -144,7 +144,7 @@ def _remarks(
         f"A detection: windows in a row with a probability of {label} of {threshold:.3g} or more "
         "(shaded)."
     ]
-    if threshold == prediction.card.threshold:
+    if threshold == prediction.card.threshold and prediction.threshold is None:
         remarks[0] += " The threshold was chosen on validation."
     if len(detected) > len(shown):
         remarks[0] += (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..prediction.result import Prediction
+from .page_picture import CAPTION
 from .spectrogram import draw_spectrogram, spectrogram
 from .style import GREY, figure_class, plain_text, short_name
 from .time_axis import set_time_axes
@@ -94,9 +95,10 @@ def _open_figure(
 ) -> tuple[Figure, list[SubFigure]]:
     """A figure with heading and foot, and between them parts of the given heights."""
     heading = _wrapped(_facts(prediction))
-    notes = _wrapped([*remarks, *_montage(prediction), *_rest(prediction), *prediction.notes])
-    notes.append(f"{FOOT} {_version(prediction)}".strip())
-    heights = [0.34 + _LINE_IN * len(heading), *heights_in, 0.06 + _FOOT_IN * len(notes)]
+    caption = _wrapped([*remarks, *_montage(prediction), *_rest(prediction)])
+    notes = [*_wrapped(prediction.notes), f"{FOOT} {_version(prediction)}".strip()]
+    foot_in = 0.06 + _FOOT_IN * (len(caption) + len(notes))
+    heights = [0.34 + _LINE_IN * len(heading), *heights_in, foot_in]
     figure = figure_class()(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.01, hspace=0.02)
     parts = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
@@ -105,7 +107,10 @@ def _open_figure(
     top.text(x, 1 - 0.07 / heights[0], _title(prediction, kind), fontsize=11, fontweight="bold",
              va="top")  # fmt: skip
     top.text(x, 0.02, "\n".join(heading), fontsize=8, color=GREY, va="bottom")
-    foot.text(x, 0.98, "\n".join(notes), fontsize=7, color=GREY, va="top")
+    if caption:
+        foot.text(x, 0.98, "\n".join(caption), fontsize=7, color=GREY, va="top", gid=CAPTION)
+    below = 0.98 - _FOOT_IN * len(caption) / foot_in
+    foot.text(x, below, "\n".join(notes), fontsize=7, color=GREY, va="top")
     return figure, parts[1:-1]
 
 

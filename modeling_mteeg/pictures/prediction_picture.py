@@ -67,8 +67,8 @@ def draw_prediction(
     attribution : ChannelAttribution, optional
         Adds a scalp map.
     threshold : float, optional
-        Of a task of two classes: probability at which a window is a detection. Default: the task
-        card's, else 0.5.
+        Of a task of two classes: probability at which a window is a detection. Default: the
+        prediction's or the task card's, else 0.5.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def draw_prediction(
     """
     figure_class()
     if threshold is None:
-        threshold = prediction.card.threshold or THRESHOLD
+        threshold = prediction.threshold or prediction.card.threshold or THRESHOLD
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected a probability above 0, found {threshold!r}.")
     settings = prediction.provenance.get("settings", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .page_picture import CAPTION, halo, keep_colour
 from .style import (
     GREY,
     bare_rows,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from ..explanation.attribution import ChannelAttribution
 
 HEIGHT_IN = 4.0
-WIDTH_IN = 8.6
+WIDTH_IN = 9.6
 _SURFACE = 10
 _BARS = 16
 _HEAD = 1.0
@@ -54,7 +56,8 @@ def draw_scalp(attribution: ChannelAttribution) -> Figure:
     releases), projected so that the circle is about the ring FPZ-T7-OZ-T8. Ten or more electrodes
     become a surface (thin-plate spline) where an electrode is near, and discs beyond the head;
     fewer become discs, since nothing is known between them. A bipolar channel is a coloured line
-    from electrode to electrode: its value belongs to neither alone.
+    from electrode to electrode: its value belongs to neither alone. A scale beside the head says
+    what its colours are.
     Channels without a known place are named below the head and marked among the bars.
     """
     figure = figure_class()(figsize=(WIDTH_IN, HEIGHT_IN + 0.3), layout="constrained")
@@ -77,6 +80,10 @@ def draw_scalp_panels(part: SubFigure | Figure, attribution: ChannelAttribution)
     colours = _colours(attribution)
     draw_head(head, attribution, colours)
     _draw_bars(bars, attribution, colours)
+    scale = part.colorbar(colours, ax=head, location="left", shrink=0.7, aspect=25, pad=0.02)
+    scale.set_label(_short_unit(attribution), fontsize=7)
+    scale.ax.tick_params(labelsize=7)
+    scale.outline.set_linewidth(0.5)
 
 
 def positions(names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -157,7 +164,9 @@ def draw_head(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappab
     for i in double:
         ends = np.array([place[half] for half in pairs[i]])
         for colour, width, order in (("#777777", 8.5, 3), (colours.to_rgba(values[i]), 7, 3.5)):
-            axes.plot(*ends.T, color=colour, lw=width, solid_capstyle="round", zorder=order)
+            (line,) = axes.plot(*ends.T, color=colour, lw=width, solid_capstyle="round",
+                                zorder=order)  # fmt: skip
+            keep_colour(line)
     ends = sorted({half for i in double for half in pairs[i]})
     if ends:
         axes.plot(*np.array([place[name] for name in ends]).T, "o", color="black", ms=2.5, zorder=5)
@@ -191,13 +200,11 @@ def _write_names(axes: Axes, place: dict[str, tuple[float, float]], dots: bool) 
 def _write_name(
     axes: Axes, name: str, spot: tuple[float, float], offset: tuple[float, float], size: float
 ) -> None:
-    from matplotlib.patheffects import withStroke
-
     x = offset[0]
     axes.annotate(
         name, spot, offset, textcoords="offset points", va="center", fontsize=size, zorder=6,
         ha="center" if abs(x) < 2 else "right" if x < 0 else "left",
-        path_effects=[withStroke(linewidth=1.6, foreground="white")],
+        path_effects=[halo(1.6)],
     )  # fmt: skip
 
 
@@ -238,8 +245,10 @@ def _draw_surface(
 def _write_below(axes: Axes, attribution: ChannelAttribution, lost: list[str]) -> None:
     lines = [f"{len(lost)} without a place on the head: {_some(lost)}"] if lost else []
     lines.append(attribution.where())
+    if attribution.labelled is not None:
+        lines.append(plain_text(str(attribution.labelled)))
     axes.text(0.5, -0.01, "\n".join(lines), transform=axes.transAxes, ha="center", va="top",
-              fontsize=7, color=GREY)  # fmt: skip
+              fontsize=7, color=GREY, gid=CAPTION)  # fmt: skip
 
 
 def _some(names: list[str], most: int = 8) -> str:
@@ -254,8 +263,10 @@ def _draw_bars(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappa
     _, _, located = _located(attribution.channels)
     names = [attribution.channels[i] + ("" if located[i] else " †") for i in order]
     rows = -np.arange(len(order))
-    axes.barh(rows, values, color=colours.to_rgba(values), height=0.75,
-              edgecolor="#555555", lw=0.5)  # fmt: skip
+    bars = axes.barh(rows, values, color=colours.to_rgba(values), height=0.75,
+                     edgecolor="#777777", lw=0.5)  # fmt: skip
+    for bar in bars:
+        keep_colour(bar)
     axes.axvline(0, color="black", lw=0.8)
     axes.set_yticks(rows, [plain_text(name) for name in names])
     spare = max(0, 9 - len(order)) / 2
@@ -267,8 +278,11 @@ def _draw_bars(axes: Axes, attribution: ChannelAttribution, colours: ScalarMappa
     if len(order) < count:
         title += f": the {len(order)} largest of {count} channels"
     axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
-    if attribution.signed:
-        off_head = "; † not on the head" if any("†" in name for name in names) else ""
-        axes.set_xlabel(f"integrated gradients (logit of {label}){off_head}", fontsize=7)
-    else:
-        axes.set_xlabel("attention rollout (share)", fontsize=7)
+    off_head = "\n† not on the head" if any("†" in name for name in names) else ""
+    axes.set_xlabel(f"{_short_unit(attribution)}{off_head}", fontsize=7)
+
+
+def _short_unit(attribution: ChannelAttribution) -> str:
+    """The unit of the values, for bars and colours."""
+    label = short_name(attribution.label, 24)
+    return dataclasses.replace(attribution, label=label).unit

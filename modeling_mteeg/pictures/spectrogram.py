@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .drawn_recording import ShownRecording
+from .page_picture import keep_colour
 from .style import plain_text
 
 if TYPE_CHECKING:
@@ -111,10 +112,11 @@ def draw_spectrogram(axes: Axes, drawn: Spectrogram, beside: Axes) -> None:
     axes.tick_params(labelsize=8)
     channels = drawn.channels
     name = channels[0] if len(channels) == 1 else f"median of {len(channels)} channels"
-    axes.text(
+    title = axes.text(
         0.004, 0.96, plain_text(name), transform=axes.transAxes, fontsize=7, color="white",
         va="top", bbox={"facecolor": "black", "alpha": 0.55, "lw": 0, "pad": 1.5},
     )  # fmt: skip
+    keep_colour(title)  # over a mesh that keeps its own
     place = beside.inset_axes((0, 0.02, 0.09, 0.96))
     bar = axes.figure.colorbar(mesh, cax=place, extend="both")
     bar.set_label("power (dB re 1 µV²/Hz)", fontsize=7)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cards.curves import COLOURS
+from ..settings.disk_faults import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +38,7 @@ class MissingMatplotlibError(ImportError, ValueError):
 
 
 def check_picture_name(path: str | Path) -> Path:
-    """``path`` if its ending is one of :data:`FORMATS`, else ``ValueError``."""
+    """``path`` if its ending is one of ``FORMATS``, else ``ValueError``."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: expected a name that ends in {', '.join(FORMATS)}.")
@@ -66,11 +68,18 @@ def figure_class(without: str = "") -> type[Figure]:
     return Figure
 
 
-def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, with its folder where that is missing; an older file is replaced."""
+def save_figure(figure: Figure, path: str | Path, box: Any = None) -> Path:
+    """Write a figure, or a box of it in inches, whole or not at all, with its folder."""
     path = check_picture_name(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(part, dpi=DPI, bbox_inches=box)
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     return path
 
 
@@ -91,6 +100,11 @@ def short_name(name: str, longest: int = _LONGEST_NAME) -> str:
 def plain_text(text: str) -> str:
     """Text in which matplotlib sees no formula; letters that the font lacks become their codes."""
     return _drawable(text).replace("$", r"\$")
+
+
+def plain_caption(text: str) -> str:
+    """:func:`plain_text` of several lines as one paragraph for other eyes than matplotlib's."""
+    return " ".join(text.split()).replace(r"\$", "$")
 
 
 def _drawable(text: str) -> str:

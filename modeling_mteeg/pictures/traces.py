@@ -54,8 +54,8 @@ def draw_moments(
     recording: ShownRecording,
     channels: Sequence[str],
     notch_hz: NotchHz,
-) -> None:
-    """A panel for every moment, all in one scale."""
+) -> float:
+    """A panel for every moment, all in one scale; microvolt between two channels."""
     columns = min(COLUMNS, len(moments))
     grid = part.subplots(math.ceil(len(moments) / columns), columns, squeeze=False)
     parts = [excerpt(moment, recording.length_s) for moment in moments]
@@ -67,6 +67,7 @@ def draw_moments(
         _draw(axes, moment, limits, times, signal / spacing)
         name_channels(axes, channels)
         draw_scale_bar(axes, spacing)
+    return spacing
 
 
 def excerpt(moment: Moment, length_s: float) -> tuple[float, float]:

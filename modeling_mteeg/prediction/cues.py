@@ -10,9 +10,54 @@ from typing import Any
 
 from ..model.edf_annotations import Mark
 from ..model.recording_sources import Source
-from ..recordings.bids_events import read_events_file, with_pauses
+from ..recordings.bids_events import events_file, read_events_file, with_pauses
 
 ANNOTATIONS = "annotations"
+EVENTS = "events"
+OWN = (ANNOTATIONS, EVENTS)
+"""Cues that every recording brings along."""
+
+
+def own_table(at: Any, recording: Any) -> Any:
+    """``at``, with the recording's own table of events in place of ``"events"``.
+
+    Parameters
+    ----------
+    at : object
+        See :func:`find_cues`.
+    recording : str, pathlib.Path or object
+        Files alone have a table: ``rec_events.tsv`` beside ``rec.edf``, or that of BIDS.
+
+    Raises
+    ------
+    FileNotFoundError
+        It has none.
+    ValueError
+        The recording is no file, or two tables apply.
+    """
+    if not isinstance(at, str) or at != EVENTS:
+        return at
+    if not isinstance(recording, (str, Path)):
+        raise ValueError(
+            f"at: {EVENTS!r} is the table beside a file, found {type(recording).__name__}; "
+            f"expected {ANNOTATIONS!r}, the path of a table, or seconds."
+        )
+    table = events_file(Path(recording))
+    if table is None:
+        stem = Path(recording).name.partition(".")[0].removesuffix("_eeg")
+        raise FileNotFoundError(
+            f"at: expected a table of events of {recording}, found none ({stem}_events.tsv)."
+        )
+    return table
+
+
+def check_one_table(at: str | None, recordings: int) -> None:
+    """Raise ``ValueError`` where one table of cues is given for several recordings."""
+    if at not in (None, *OWN) and recordings > 1:
+        raise ValueError(
+            f"--at: {at} belongs to one recording, found {recordings}. Predict them one by one, or "
+            f"at their own {' or '.join(OWN)}."
+        )
 
 
 def find_cues(at: Any, source: Source, labels: Sequence[str] | None = None) -> list[Mark]:
@@ -93,7 +138,7 @@ def read_events(path: str | Path) -> list[Mark]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"at: expected {ANNOTATIONS!r} or a table of events, found no file {path}."
+            f"at: expected {ANNOTATIONS!r}, {EVENTS!r} or a table of events, found no file {path}."
         )
     return read_events_file(path)
 
@@ -101,8 +146,8 @@ def read_events(path: str | Path) -> list[Mark]:
 def _given(at: Any) -> list[Mark]:
     if not isinstance(at, Iterable):
         raise TypeError(
-            f"at: expected {ANNOTATIONS!r}, a table of events, or a sequence of seconds or marks, "
-            f"found {type(at).__name__}."
+            f"at: expected {ANNOTATIONS!r}, {EVENTS!r}, a table of events, or a sequence of "
+            f"seconds or marks, found {type(at).__name__}."
         )
     cues = []
     for one in at:

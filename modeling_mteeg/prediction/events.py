@@ -18,6 +18,7 @@ from .._version import __version__
 from ..model.findings import MARK, WINDOWS, Finding
 from ..model.record_parts import Part
 from ..model.task_card import probability_columns
+from ..settings.disk_faults import writing
 from .result import Prediction
 
 GENERATOR = "modeling-mteeg"
@@ -161,7 +162,7 @@ def _more_columns(prediction: Prediction, merge: bool) -> dict[str, Callable[[Ev
             # Windows of a run are marked for the same reason, and its end is in its duration.
             reason = prediction.marked[event.first] if prediction.marked else ""
             last = _LAST if added and not merge and ends[event.first] else ""
-            return "; ".join(text for text in (reason, last) if text)
+            return " ".join("; ".join(text for text in (reason, last) if text).split())
 
         columns["note"] = note
     return columns
@@ -192,7 +193,8 @@ def events_sidecar(
     """
     card, facts = prediction.card, prediction.provenance
     what = "event, the mean over its windows" if merge else "window"
-    label = card.decision
+    by_hand = {} if prediction.threshold is None else {"threshold": prediction.threshold}
+    label, bad = prediction.decision, facts.get("settings", {}).get("bad")
     columns: dict[str, Any] = {
         "onset": {"Description": "Start, from the start of the recording.", "Units": "s"},
         "duration": {
@@ -222,7 +224,7 @@ def events_sidecar(
         "Adapter": facts.get("adapter"),
         "PackageVersions": facts.get("package_versions"),
         "Device": facts.get("device"),
-        "Settings": {**facts.get("settings", {}), "merge": merge},
+        "Settings": {**facts.get("settings", {}), "merge": merge, **by_hand},
     }  # fmt: skip
     return columns | {
         "GeneratedBy": [made],
@@ -232,8 +234,8 @@ def events_sidecar(
         "Channels": list(prediction.channels),
         "DerivedChannels": list(prediction.derived),
         "MissingChannels": list(prediction.missing),
-        "Parts": [_part_facts(prediction, part) for part in prediction.parts],
-        "Findings": [_finding_facts(prediction, finding) for finding in prediction.findings],
+        "Parts": [part_facts(part, prediction.recorded_rate_hz) for part in prediction.parts],
+        "Findings": [finding_facts(finding, bad) for finding in prediction.findings],
         "Notes": list(prediction.notes),
         "Run": run or {},
     }
@@ -247,18 +249,17 @@ _MORE = {
 }
 
 
-def _part_facts(prediction: Prediction, part: Part) -> dict[str, float]:
-    """A part: its first sample, when it was recorded, how long it is."""
+def part_facts(part: Part, rate_hz: float) -> dict[str, float]:
+    """A part in a sidecar: its first sample, when it was recorded, how long it is."""
     facts = {"FirstSample": int(part.start), "Onset": float(part.onset_s)}
-    if prediction.recorded_rate_hz:
-        facts["Duration"] = int(part.samples) / prediction.recorded_rate_hz
+    if rate_hz:
+        facts["Duration"] = int(part.samples) / rate_hz
     return facts
 
 
-def _finding_facts(prediction: Prediction, finding: Finding) -> dict[str, Any]:
-    """A finding as the table of policies has it, or as it was asked for."""
+def finding_facts(finding: Finding, bad: str | None) -> dict[str, Any]:
+    """A finding in a sidecar as the table of policies has it, or as it was asked for by ``bad``."""
     facts = finding.facts("predict")
-    bad = prediction.provenance.get("settings", {}).get("bad")
     if facts["action"] == MARK and bad == "leave-out":
         facts["action"] = WINDOWS
     return facts
@@ -343,8 +344,9 @@ def write_events(
         The files, each written whole or not at all, the table last.
     """
     path = check_events_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # where it stands, the files beside it are its own
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # where it stands, the files beside it are its own
     sidecar = events_sidecar(prediction, merge, run)
     files = [sidecar_path(path)]
     write_text(files[0], json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
@@ -370,7 +372,7 @@ def _number(value: float) -> str:
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside ``path`` under another name with the same ending, then put it there."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
         part = Path(folder) / path.name
         write(part)
         os.replace(part, path)

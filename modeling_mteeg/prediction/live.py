@@ -112,7 +112,7 @@ class LivePredictor:
     - Without ``samples`` output samples lie on the nominal grid. MNE's resampling puts them less
       than one sample (5 ms) beside it, by a length that only the end of the recording decides.
     - At rates where no low-pass can be applied (100 and 128 Hz) resampling differs a little:
-      :class:`StreamFilter`.
+      ``StreamFilter``.
 
     Results do not depend on the sizes of the chunks, to the bit.
     """

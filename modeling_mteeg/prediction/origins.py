@@ -59,20 +59,24 @@ def provenance(model: MteegModel, settings: dict[str, Any]) -> dict[str, dict[st
     -------
     dict of str to dict
         By task: ``base`` (name, fingerprint, revision: the commit on the Hub, None of a folder),
-        ``adapter`` (name, fingerprint, revision), ``package_versions``, ``device``, ``settings``.
+        ``adapter`` (name, fingerprint, revision; None where the model holds no such task),
+        ``package_versions``, ``device``, ``settings``.
     """
     base = {
         "name": str(model.config._name_or_path or ""),
         "fingerprint": model.fingerprint(),
-        "revision": getattr(model.config, "_commit_hash", None),
+        "revision": model.base_commit,
     }
     packages = package_versions()
     facts = {}
     for task, asked in settings.items():
-        name, revision = adapter_origin(model, task)
-        adapter = {
-            "name": name, "fingerprint": adapter_fingerprint(model, task), "revision": revision,
-        }  # fmt: skip
+        adapter = None
+        if task in model.tasks:
+            name, revision = adapter_origin(model, task)
+            adapter = {
+                "name": name, "fingerprint": adapter_fingerprint(model, task),
+                "revision": revision,
+            }  # fmt: skip
         facts[task] = {
             "base": base,
             "adapter": adapter,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +22,22 @@ from ..recordings.window_places import cutter
 from .shown_progress import Progress, ShownProgress
 from .task_plan import TaskPlan
 
+Answer = Callable[[MteegModel, Mapping[str, Mapping[str, torch.Tensor]]], dict[str, np.ndarray]]
+"""What a model says of a batch: from the inputs of tasks, which may be the same tensors, to an
+array (windows, ...) of each."""
+
+
+def class_probabilities(
+    model: MteegModel, tasks: Mapping[str, Mapping[str, torch.Tensor]]
+) -> dict[str, np.ndarray]:
+    """Probabilities of the classes, float32 (windows, classes), an :data:`Answer`."""
+    # The same tensors for all tasks: the temporal encoder embeds them once.
+    outputs = model(tasks=tasks)
+    return {
+        name: model.tasks[name].probabilities(output.logits).cpu().numpy()
+        for name, output in outputs.items()
+    }
+
 
 def pass_over(
     source: Source,
@@ -29,13 +46,16 @@ def pass_over(
     batch_size: int,
     block: int | None,
     progress: bool | Progress,
+    answer: Answer = class_probabilities,
 ) -> Spans:
-    """Give the plans their probabilities and what the checks found.
+    """Give the plans their answers and what the checks found.
 
     Parameters
     ----------
     block : int or None
         Samples that are read at a time.
+    answer : callable
+        What is asked of the model.
 
     Returns
     -------
@@ -47,7 +67,7 @@ def pass_over(
     SignalError, ValueError
         See :func:`engine.predict`.
     """
-    groups = _group(source, plans, batch_size, model)
+    groups = _group(source, plans, batch_size, functools.partial(answer, model), model.device)
     names = electrodes_of([plan.choice for plan in plans])
     parts = [part for part in source.parts if any(part in plan.by_part for plan in plans)]
     least_s = min(least_constant_s(plan.card.window_s) for plan in plans)
@@ -77,8 +97,15 @@ def pass_over(
 class _Windows:
     """Windows that one or several tasks see, and the forward passes over them."""
 
-    def __init__(self, plans: list[TaskPlan], source: Source, batch_size: int, model: MteegModel):
-        self.plans, self.model, self.batch_size = plans, model, batch_size
+    def __init__(
+        self,
+        plans: list[TaskPlan],
+        source: Source,
+        batch_size: int,
+        answer: Callable[..., dict[str, np.ndarray]],
+        device: torch.device,
+    ) -> None:
+        self.plans, self.answer, self.batch_size, self.device = plans, answer, batch_size, device
         first = plans[0]
         self.choice, self.scale_uv = first.choice, np.float32(first.card.scale_uv)
         self.window, self.stride = first.window, first.stride or first.window
@@ -86,7 +113,7 @@ class _Windows:
         samples_out = sum(place.samples for place in first.places)
         self.checks = RunningChecks(self.choice, samples_out, source.unit, first.info)
         ids = channel_ids(self.choice.names, first.card.bipolar)
-        self.ids = torch.from_numpy(ids).to(model.device)
+        self.ids = torch.from_numpy(ids).to(device)
         self._waiting: list[np.ndarray] = []
         self._count = 0
         self.done_s = 0.0
@@ -131,20 +158,18 @@ class _Windows:
         windows = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         batch, rest = windows[:count], windows[count:]
         self._waiting, self._count = ([rest] if len(rest) else []), len(rest)
-        values = torch.from_numpy(batch / self.scale_uv).to(self.model.device)
+        values = torch.from_numpy(batch / self.scale_uv).to(self.device)
         inputs = {"input_values": values, "channel_ids": self.ids}
         with torch.inference_mode():
-            # The same tensors for all tasks: the temporal encoder embeds them once.
-            outputs = self.model(tasks={plan.card.name: inputs for plan in self.plans})
+            answers = self.answer({plan.card.name: inputs for plan in self.plans})
         for plan in self.plans:
-            logits = outputs[plan.card.name].logits  # (count, outputs)
-            rows = plan.card.probabilities(logits).cpu().numpy()  # (count, classes)
+            rows = answers[plan.card.name]  # (count, ...)
             if not np.isfinite(rows).all():
                 raise ValueError(
-                    f"Task {plan.card.name!r} gave probabilities that are not finite; its weights "
-                    "or those of the base are damaged."
+                    f"Task {plan.card.name!r} gave numbers that are not finite; its weights or "
+                    "those of the base are damaged."
                 )
-            plan.probabilities.append(rows)
+            plan.answers.append(rows)
 
 
 class _FilterGroup:
@@ -192,7 +217,11 @@ def _done_s(groups: Sequence[_FilterGroup]) -> float:
 
 
 def _group(
-    source: Source, plans: Iterable[TaskPlan], batch_size: int, model: MteegModel
+    source: Source,
+    plans: Iterable[TaskPlan],
+    batch_size: int,
+    answer: Callable[..., dict[str, np.ndarray]],
+    device: torch.device,
 ) -> list[_FilterGroup]:
     """Plans by their filters, and within those by the windows that they see."""
     by_filter: dict[PreprocessingInfo, dict[tuple, list[TaskPlan]]] = {}
@@ -200,7 +229,8 @@ def _group(
         by_filter.setdefault(plan.info, {}).setdefault(plan.same_windows, []).append(plan)
     return [
         _FilterGroup(
-            info, [_Windows(alike, source, batch_size, model) for alike in by_windows.values()]
+            info,
+            [_Windows(alike, source, batch_size, answer, device) for alike in by_windows.values()],
         )
         for info, by_windows in by_filter.items()
     ]

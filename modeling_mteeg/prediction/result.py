@@ -54,6 +54,9 @@ class Prediction:
         bool, (windows,), those that were added to end with their part; None: none was.
     cues : tuple of str or None
         Text of the cue that every window begins at; None: they slide.
+    threshold : float or None
+        Two classes only: probability of ``labels[1]`` from which on it is the answer, chosen by
+        hand; None: what the card decides. See :meth:`at_threshold`.
     """
 
     card: TaskCard
@@ -73,6 +76,7 @@ class Prediction:
     marked: tuple[str, ...] = ()
     ends: np.ndarray | None = None
     cues: tuple[str, ...] | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.onset_s), len(self.card.labels))
@@ -97,7 +101,37 @@ class Prediction:
     def classes(self) -> np.ndarray:
         """int64, (windows,), number of every window's class: the most probable one, or that which
         the card's threshold decides."""
+        if self.threshold is not None:
+            return (self.probabilities[:, 1] >= self.threshold).astype(np.int64)
         return self.card.decide(self.probabilities)
+
+    @property
+    def decision(self) -> str:
+        """How a class is chosen, in words."""
+        if self.threshold is None:
+            return self.card.decision
+        negative, positive = self.card.labels
+        return (
+            f"{positive} from a probability of {self.threshold:.3g} on, else {negative} (threshold "
+            f"{self.threshold:.3g}, chosen by hand)."
+        )
+
+    def at_threshold(self, threshold: float | None) -> Prediction:
+        """The same probabilities, decided by another threshold (None: as the card says).
+
+        Raises
+        ------
+        ValueError
+            The task has more than two classes, or the threshold is no probability above 0.
+        """
+        if threshold is not None and len(self.card.labels) != 2:
+            raise ValueError(
+                f"Task {self.card.name!r}: a threshold needs two classes, found "
+                f"{len(self.card.labels)}."
+            )
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ValueError(f"threshold: expected a probability above 0, found {threshold!r}.")
+        return dataclasses.replace(self, threshold=threshold)
 
     @property
     def labels(self) -> list[str]:

@@ -10,7 +10,9 @@ import torch
 from huggingface_hub.errors import HTTPError
 from transformers import AutoModel
 
-from ..model.adapter_places import split_repo
+from ..model.adapter_files import ADAPTERS
+from ..model.adapter_places import find_adapter_folder, split_repo
+from ..model.base_settings import check_base_files
 from ..model.hub_fetch import explain
 from ..model.modeling_mteeg import MteegModel
 from ..model.task_card import TASK_NAME, TaskCard
@@ -32,6 +34,45 @@ def split_task(text: str) -> tuple[str | None, str, str | None]:
             f"found {text!r}."
         )
     return match["name"], match["source"], match["revision"]
+
+
+def base_of_task(text: str, token: str | bool | None = None) -> str:
+    """The base that a task belongs to, where nobody names it.
+
+    Parameters
+    ----------
+    text : str
+        A task's folder or repository, as of :func:`split_task`.
+    token
+        For the Hub.
+
+    Returns
+    -------
+    str
+        The folder or repository whose ``adapters`` the task lies in; else what its card names.
+
+    Raises
+    ------
+    AdapterError
+        There is no such task.
+    ValueError
+        Neither is known.
+    """
+    _, source, revision = split_task(text)
+    repo, inner = split_repo(source)
+    if Path(source).is_dir():
+        above = Path(source).absolute().parent
+        if above.name == ADAPTERS and (above.parent / "config.json").is_file():
+            return str(above.parent)
+    elif repo and inner.startswith(f"{ADAPTERS}/"):
+        return repo
+    elif TASK_NAME.fullmatch(source):
+        raise ValueError(f"Task {source!r} lies beside a base: expected its --base, found none.")
+    card = TaskCard.load(find_adapter_folder(source, None, revision, token))
+    named = (card.base or {}).get("name_or_path")
+    if not named:
+        raise ValueError(f"{text}: its card names no base. Say --base.")
+    return str(named)
 
 
 def load_tasks(
@@ -82,13 +123,14 @@ def load_tasks(
         raise ValueError(f"{base}: expected an MTEEG base, found a {type(model).__name__}.")
     commit = getattr(model.config, "_commit_hash", None) or revision
     names = []
-    for text in tasks:
-        name, source, asked = split_task(str(text))
-        beside = TASK_NAME.fullmatch(source) and not path.is_dir()
-        card = model.load_adapter(
-            source, name, revision=asked or (commit if beside else None), token=token
-        )
-        names.append(card.name)
+    with model.loading_together():
+        for text in tasks:
+            name, source, asked = split_task(str(text))
+            beside = TASK_NAME.fullmatch(source) and not path.is_dir()
+            card = model.load_adapter(
+                source, name, revision=asked or (commit if beside else None), token=token
+            )
+            names.append(card.name)
     return model.to(device).eval(), names
 
 
@@ -100,6 +142,7 @@ def _load_base(base: str, revision: str | None, token: str | bool | None) -> Mte
             f"No base {base}: there is no such folder, and on the Hub it would be owner/repo. Give "
             "the folder that a recipe, save_pretrained() or `mteeg convert` wrote."
         )
+    check_base_files(base, {"revision": revision})  # before transformers reads them
     try:
         # False, not None: transformers would ask on the terminal whether to run a stranger's code.
         return AutoModel.from_pretrained(

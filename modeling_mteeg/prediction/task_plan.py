@@ -28,7 +28,6 @@ from ..model.window_quality import Quality, Spans, judge_windows
 from ..recordings.montage import choose_for_task, findings_on
 from ..recordings.sliding import stride_samples
 from ..recordings.window_places import cue_places, cues_finding
-from .result import Prediction
 
 BAD = ("mark", "leave-out")
 """What becomes of windows under bad annotations or with constant channels."""
@@ -101,8 +100,8 @@ class TaskPlan:
         Findings, and sentences that say nothing about the recording.
     ends : list of Finding
         What is in no window.
-    probabilities : list of numpy.ndarray
-        float32, (n, classes), by batches in the order of the windows.
+    answers : list of numpy.ndarray
+        float32, (n, ...), by batches in the order of the windows: what the model says of each.
     """
 
     card: TaskCard
@@ -113,7 +112,7 @@ class TaskPlan:
     places: Sequence[PartWindows]
     remarks: list[Finding | str]
     ends: list[Finding]
-    probabilities: list[np.ndarray] = dataclasses.field(default_factory=list)
+    answers: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
     def same_windows(self) -> tuple:
@@ -127,17 +126,25 @@ class TaskPlan:
         """The windows of every part that one fits into."""
         return {place.part: place for place in self.places}
 
-    def result(
-        self, source: Source, asked: Asked, constant: Spans, name: str, facts: dict[str, Any]
-    ) -> Prediction:
-        """The answers, marked windows marked or left out.
+    def kept(
+        self, source: Source, asked: Asked, constant: Spans
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """The answers, without windows that are left out, and what is known of the windows.
+
+        Returns
+        -------
+        answers : numpy.ndarray
+            (windows, ...).
+        facts : dict
+            ``onset_s``, ``stride_s``, ``channels`` and all other fields of a :class:`Prediction`
+            that do not depend on what was asked of the model.
 
         Raises
         ------
         SignalError
             All windows would be left out.
         """
-        probabilities = np.concatenate(self.probabilities)
+        answers = np.concatenate(self.answers)
         onset_s = np.concatenate([place.onset_s for place in self.places])
         left_out = asked.bad == "leave-out"
         quality = judge_windows(
@@ -154,25 +161,21 @@ class TaskPlan:
                 )
             quality = Quality(findings=quality.findings)
         remarks = [*self.remarks, *self.ends, *quality.findings]
-        return Prediction(
-            card=self.card,
-            onset_s=onset_s[kept],
-            probabilities=probabilities[kept],
-            stride_s=None if self.stride is None else self.stride / self.card.rate_hz,
-            channels=self.choice.names,
-            derived=self.choice.derived,
-            missing=self.choice.missing,
-            recording=name,
-            recording_s=source.end_s,
-            notes=tuple(dict.fromkeys(map(str, remarks))),
-            provenance=facts,
-            findings=tuple(remark for remark in remarks if isinstance(remark, Finding)),
-            parts=source.parts,
-            recorded_rate_hz=source.rate_hz,
-            marked=quality.reasons,
-            ends=self._ends()[kept],
-            cues=self._cues(asked, kept),
-        )
+        return answers[kept], {
+            "onset_s": onset_s[kept],
+            "stride_s": None if self.stride is None else self.stride / self.card.rate_hz,
+            "channels": self.choice.names,
+            "derived": self.choice.derived,
+            "missing": self.choice.missing,
+            "recording_s": source.end_s,
+            "notes": tuple(dict.fromkeys(map(str, remarks))),
+            "findings": tuple(remark for remark in remarks if isinstance(remark, Finding)),
+            "parts": source.parts,
+            "recorded_rate_hz": source.rate_hz,
+            "marked": quality.reasons,
+            "ends": self._ends()[kept],
+            "cues": self._cues(asked, kept),
+        }
 
     def _ends(self) -> np.ndarray:
         """bool, (windows,): those that were added since they end with their part."""

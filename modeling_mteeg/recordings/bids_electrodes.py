@@ -12,6 +12,7 @@ import numpy as np
 from ..model.bids_sidecars import entities_of, find_sidecars, read_table
 from ..model.channels import clean_name
 from ..model.signal_checks import SignalError
+from ..model.text_files import read_text_file
 
 _FRONT_LEFT_UP = ("CTF", "4DBti", "KitYokogawa", "EEGLAB", "EEGLAB-HJ")
 """Coordinate systems of BIDS whose first axis points to the nose and second to the left ear; those
@@ -74,7 +75,7 @@ def read_electrodes(path: str | Path) -> tuple[dict[str, np.ndarray], str, bool]
     table, *systems = files
     try:
         rows = read_table(table)
-        system = json.loads(systems[0].read_text("utf-8-sig")) if systems else {}
+        system = json.loads(read_text_file(systems[0]).decode("utf-8-sig")) if systems else {}
     except (OSError, ValueError) as error:
         raise SignalError(
             f"{table.name}, or its coordsystem.json, is not usable: {error}"

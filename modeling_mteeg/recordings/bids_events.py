@@ -12,8 +12,11 @@ from pathlib import Path
 
 from ..model.bids_sidecars import find_sidecar, find_sidecars, read_table
 from ..model.edf_annotations import Mark
+from ..model.label_numbers import seconds_of
 from ..model.recording_headers import RecordingError, RecordingWarning
 from ..model.recording_sources import Source
+from ..model.text_files import read_text_file
+from ..model.visible_text import listed, visible
 
 _TEXT = ("trial_type", "value")
 """Columns of BIDS that say what an event is."""
@@ -41,7 +44,7 @@ def events_file(path: Path) -> Path | None:
     """
     stem = path.name.partition(".")[0].removesuffix("_eeg")
     beside = path.with_name(f"{stem}_events.tsv")
-    if beside.is_file():
+    if beside.is_file() or beside.is_symlink():  # to nothing: reading it says so
         return beside
     try:
         return find_sidecar(path, "events")
@@ -71,7 +74,8 @@ def read_events_file(
     Raises
     ------
     RecordingError
-        A column is missing, a time is no number, or in another unit than seconds.
+        A column is missing, a time is no number, or in another unit than seconds, or a duration is
+        below 0.
     """
     try:
         rows = read_table(events)
@@ -81,20 +85,27 @@ def read_events_file(
     if column is None:
         column = next((name for name in _TEXT if rows and name in rows[0]), None)
     _check_seconds(events if recording is None else recording)
+    if rows and "duration" not in rows[0]:
+        text = f"{events.name}: no column duration, events last 0 s; its columns: "
+        text += visible(listed(list(rows[0])))
+        warnings.warn(text, RecordingWarning, stacklevel=2)
     marks = []
     for line, row in enumerate(rows, start=2):
         duration = row.get("duration", "n/a")
         try:
-            onset_s = float(row["onset"])
-            duration_s = 0.0 if duration in ("n/a", "") else float(duration)
+            onset_s = seconds_of(row["onset"])
+            duration_s = 0.0 if duration in ("n/a", "") else seconds_of(duration)
         except ValueError as error:
             comma = " Times have a decimal point." if "," in row["onset"] + duration else ""
             raise RecordingError(
                 f"{events.name}: line {line}: a time is no number: {error}.{comma}"
             ) from error
-        if not (math.isfinite(onset_s) and math.isfinite(duration_s)):
-            raise RecordingError(f"{events.name}: line {line}: onset or duration is not finite.")
-        marks.append(Mark(onset_s, max(duration_s, 0.0), row[column] if column else ""))
+        if duration_s < 0:
+            raise RecordingError(
+                f"{events.name}: line {line}: the event ends before it starts, expected a duration "
+                f"of 0 or more, or n/a, found {duration}."
+            )
+        marks.append(Mark(onset_s, duration_s, row[column] if column else ""))
     return marks
 
 
@@ -180,8 +191,8 @@ def _check_seconds(recording: Path) -> None:
     """Raise where an ``events.json`` says that times are in another unit than BIDS has."""
     for file in find_sidecars(recording, "events", ".json"):
         try:
-            described = json.loads(file.read_text("utf-8-sig"))
-        except (OSError, ValueError):
+            described = json.loads(read_text_file(file).decode("utf-8-sig"))
+        except (OSError, ValueError, RecursionError):
             continue  # descriptions of columns: events can be read without
         for column in ("onset", "duration"):
             about = described.get(column) if isinstance(described, dict) else None

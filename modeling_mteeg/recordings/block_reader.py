@@ -17,7 +17,9 @@ from ..model.recording_files import read_recording
 from ..model.recording_sources import Source, open_source
 from ..model.signal_checks import (
     MOST_SAMPLES,
+    MOST_UV,
     SignalError,
+    check_finite,
     flat_by_span,
     flat_finding,
     quiet_finding,
@@ -132,19 +134,20 @@ class BlockReader:
         return (sample - self.part.start) / self.source.rate_hz + self.part.onset_s
 
     def _check_finite(self, signal: np.ndarray, start: int) -> None:
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             suspect = np.flatnonzero(~np.isfinite(signal.sum(axis=1)))
-        if not len(suspect):
-            return
         faults = []
         for row in suspect:
             bad = np.flatnonzero(~np.isfinite(signal[row]))
+            if not len(bad):  # the sum alone is too large
+                continue
             first, last = self._second(start + bad[[0, -1]])
             faults.append(f"{self.names[row]} ({len(bad)} samples, {first:.6g} to {last:.6g} s)")
-        raise SignalError(
-            f"Expected finite numbers, found NaN or infinity in {', '.join(faults)}. Cut or "
-            "interpolate those samples, or leave the channels out."
-        )
+        if faults:
+            raise SignalError(
+                f"Expected finite numbers, found NaN or infinity in {', '.join(faults)}. Cut or "
+                "interpolate those samples, or leave the channels out."
+            )
 
 
 class RunningChecks:
@@ -193,7 +196,14 @@ class RunningChecks:
         self._begin_part()
 
     def see_filtered(self, signal: np.ndarray) -> None:
-        """Take the next samples (channels, n) after filtering."""
+        """Take the next samples (channels, n) after filtering.
+
+        Raises
+        ------
+        SignalError
+            Numbers that are not finite: those recorded were too large to compute with.
+        """
+        check_finite(signal[None], self.names, MOST_UV)
         first = -self._place % self._step
         self._sampled.append(signal[:, first :: self._step].copy())
         self._place += signal.shape[1]

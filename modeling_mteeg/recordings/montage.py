@@ -17,6 +17,7 @@ from ..model.head_options import CHANNELS_ADVICE
 from ..model.recording_sources import Source
 from ..model.signal_checks import SignalError
 from ..model.task_card import TaskCard
+from ..model.visible_text import MOST_NAMES, listed
 
 LEAST_SOURCES = 8
 """Electrodes with a position that an interpolation needs."""
@@ -45,7 +46,7 @@ def rename_channels(source: Source, rename: Mapping[str, str]) -> Source:
     if absent:
         raise SignalError(
             f"Expected channels to rename, but {', '.join(absent)} are not in the recording. "
-            f"Found: {', '.join(source.names)}."
+            f"Found: {listed(source.names, MOST_NAMES)}."
         )
     taken = [name for old, name in new.items() if name in there and name not in new]
     twice = {name for name in new.values() if list(new.values()).count(name) > 1}
@@ -115,7 +116,7 @@ def findings_on(
         found.append(Finding("renamed", sentence, channels=names))
     found += channel_findings(source, choice)
     if not card.channels:
-        found.append(f"The task names no channels; used were {', '.join(choice.names)}.")
+        found.append(f"No channels are named; used were {', '.join(choice.names)}.")
     return found
 
 

@@ -334,8 +334,9 @@ class StreamFilter:
                 f"Expected {self.samples} samples in all, as announced; found "
                 f"{self.samples_in + block.shape[1]}."
             )
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             broken = np.flatnonzero(~np.isfinite(block.sum(axis=1, dtype=np.float64)))
+        broken = broken[~np.isfinite(block[broken]).all(axis=1)]  # not where the sum alone is
         if len(broken):
             first = int(np.flatnonzero(~np.isfinite(block[broken]).all(axis=0))[0])
             time_s = (self.samples_in + first) / self.info.rate_hz

@@ -27,7 +27,7 @@ def recording_filter(
         Both have ``push`` and ``finish``. The second where the rate changes and no low-pass can be
         applied (100 and 128 Hz): that resampling is not local. Longer recordings than
         ``MOST_VALUES`` are streamed all the same; what is close to Nyquist then differs, as
-        :class:`StreamFilter` says.
+        ``StreamFilter`` says.
     """
     local = not info.resampled or info.lowpass_hz is not None
     if local or channels * samples > MOST_VALUES:

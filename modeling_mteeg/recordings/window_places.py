@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..model.edf_annotations import Mark
-from ..model.findings import Finding, listed
+from ..model.findings import Finding
 from ..model.part_windows import PartWindows, long_enough
 from ..model.preprocessing import PreprocessingInfo
 from ..model.record_parts import Part
+from ..model.visible_text import listed
 from .sliding import SlidingWindows, WindowsAt
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .disk_faults import writing
+
 
 def plain(value: Any) -> Any:
     """``value`` with NaN and infinity as None, which JSON can hold."""
@@ -27,9 +29,14 @@ def write_json(path: str | Path, value: Any) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write ``text`` so that the file is whole or not there."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    part.write_text(text, "utf-8", newline="\n")
-    os.replace(part, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        try:
+            part.write_text(text, "utf-8", newline="\n")
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     return path

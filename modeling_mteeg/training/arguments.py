@@ -3,67 +3,74 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modeling_mteeg.data.loading import prepared_tasks
+
 from ..methods import METHODS
-from ..model.head_options import KINDS
+from ..settings.command_line import ALL, CommandParser, Place, text_and_examples
 from ..settings.config_file import read_overrides, read_tree
+from ..settings.vocabulary import OF_THE_DATA, add_option
+from .joint_config import TASKS
 from .search_grid import SHORT_NAMES, asked_grid
+from .trackers import NONE, TRACKERS
 
 SIZES = ("demo", "small", "base", "large", "huge")
 
 
-def recipe_parser(text: str) -> argparse.ArgumentParser:
-    """A parser with ``text`` as it stands and the arguments that every recipe has."""
-    parser = argparse.ArgumentParser(
-        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def recipe_parser(text: str) -> CommandParser:
+    """A parser for the docstring ``text`` of a recipe, with the arguments that every one has."""
+    description, examples = text_and_examples(text)
+    parser = CommandParser(description=description, examples=examples)
     add = parser.add_argument
-    add("--output", help="folder for checkpoints, model and results")
-    add("--num-processes", type=int, help="how many there must be")
+    add_option(parser, "--out", "checkpoints, model and results: a folder", dest="output",
+        type=Place(folder=True))  # fmt: skip
+    add_option(parser, "--num-proc", "as many as there must be; the launcher starts them",
+        dest="num_processes")  # fmt: skip
+    add_option(parser, "--tracker", f"one of {', '.join((NONE, *TRACKERS))}")
     add("--resume", choices=("auto", "always", "never"), default="auto",
         help="never: begin anew and replace what the output folder holds")  # fmt: skip
+    add_option(parser, "--overwrite", "begin anew (--resume never)", dest="resume",
+        action="store_const", const="never")  # fmt: skip
     add("--show-config", action="store_true",
         help="print the whole configuration, every key with its value, and end")  # fmt: skip
-    add("--set", action="append", default=[], metavar="KEY=VALUE",
-        help="any key of the configuration, such as optimization.epochs=10")  # fmt: skip
+    add_option(parser, "--set")
+    add_option(parser, "--quiet")
     return parser
 
 
-def joint_parser(text: str, configs: Path) -> argparse.ArgumentParser:
+def joint_parser(text: str, configs: Path) -> CommandParser:
     """The arguments of a joint training; ``configs`` holds the shipped configurations."""
     parser = recipe_parser(text)
-    add = parser.add_argument
-    add("--config", default=configs / "joint_demo.yaml", type=Path)
-    add("--data", help="prepared corpora, <data>/<task>/: a folder, or a URL such as s3://..., "
+    add_option(parser, "--config", "or the name of a shipped one, such as joint_base (default: "
+        "joint_demo)", default=configs / "joint_demo.yaml", type=config_type(configs))  # fmt: skip
+    add_option(parser, "--data", "corpora, <data>/<task>/: a folder, or a URL such as s3://..., "
         "hf://datasets/... (streamed); {task} stands for the task's name")  # fmt: skip
-    add("--streaming", action="store_true", help="fetch windows by byte range from a folder too")
-    add("--tasks", help="tasks, separated by commas")
-    add("--base", help="folder or Hub id of the base, instead of a preset")
-    add(
-        "--method",
-        help=f"what is trained: {', '.join(METHODS)}, braindecode:MODEL (docs/methods.md)",
+    parser.add_argument("--streaming", action="store_true", help="fetch windows by byte range from "
+        "a folder too")  # fmt: skip
+    add_option(parser, "--task", f"which to train; {OF_THE_DATA}", nargs="+")
+    add_option(parser, "--base", "to start from, instead of a preset")
+    add_option(
+        parser, "--method", f"one of {', '.join(METHODS)}, braindecode:MODEL (docs/methods.md)"
     )
-    add("--head", help=f"what the tasks' heads read: auto, {', '.join(KINDS)} (docs/heads.md)")
-    add("--seeds", help="whole numbers, separated by commas")
-    add("--search", help=f"try a small grid, by validation: of {', '.join(SHORT_NAMES)}, with the "
-        "values of the file's search section or the usual ones (docs/splits.md)")  # fmt: skip
-    add("--split", help="corpus (as prepared), kfold:6, leave-one-subject-out, within-subject, "
-        "few-shot:20 ... (docs/splits.md)")  # fmt: skip
-    add("--split-seed", type=int, help="draws folds, validation people, blocks")
-    add("--fold", type=int, help="which fold of the split, from 0")
-    add("--retrain-encoder", action="store_true", help="train the temporal encoder of a base that "
-        "has tasks, too: a new base, without them")  # fmt: skip
-    add("--into-base", action="store_true", help="write the new tasks into the base's folder, too")
-    add("--replace-tasks", action="store_true", help="let them take the places of the base's tasks "
-        "of the same names")  # fmt: skip
+    add_option(parser, "--head", "(docs/heads.md)")
+    add_option(parser, "--seeds")
+    add_option(parser, "--search", f"over {', '.join(SHORT_NAMES)}, with the values of the file's "
+        "search section or the usual ones (docs/splits.md)")  # fmt: skip
+    add_option(parser, "--split", "corpus (as prepared), kfold:6, leave-one-subject-out, "
+        "within-subject, few-shot:20 ... (docs/splits.md)")  # fmt: skip
+    add_option(parser, "--split-seed", "draws folds, validation people, blocks")
+    parser.add_argument("--fold", type=int, help="which fold of the split, from 0")
+    for name in ("--retrain-encoder", "--into-base", "--replace-tasks"):
+        add_option(parser, name)
     return parser
 
 
 def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Command-line arguments as dotted keys of a ``JointConfig``."""
-    keys = _given(args, "method", "output", "num_processes")
+    keys = _given(args, "method", "output", "num_processes", "tracker")
     if args.data is not None:
         keys |= {"data.folder": args.data, "data.simulate": False}
     if args.streaming:
@@ -75,8 +82,8 @@ def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.retrain_encoder:
         keys["train_temporal_encoder"] = True
     keys |= {name: True for name in ("into_base", "replace_tasks") if getattr(args, name)}
-    if args.tasks is not None:
-        keys["data.tasks"] = args.tasks.split(",")
+    if args.task is not None:
+        keys["data.tasks"] = chosen_tasks(args, keys)
     if args.search is not None:
         tree, _ = read_tree(args.config)
         given = tree.get("search") if isinstance(tree, dict) else None
@@ -85,33 +92,77 @@ def joint_overrides(args: argparse.Namespace) -> dict[str, Any]:
         if getattr(args, name, None) is not None:
             keys[f"data.{name}"] = getattr(args, name)
     if args.seeds is not None:
-        keys["seeds"] = [int(part) if part.isdecimal() else part for part in args.seeds.split(",")]
+        keys["seeds"] = args.seeds
     return keys
 
 
-def stage_one_parser(text: str, configs: Path, kind: str) -> argparse.ArgumentParser:
+def chosen_tasks(
+    args: argparse.Namespace, keys: Mapping[str, Any], section: str = ""
+) -> Sequence[str]:
+    """The tasks that ``--task`` chose; ``all`` are those that the data has.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    keys : mapping of str to object
+        What else the command line puts over the file.
+    section : str
+        Of the file, that holds ``data``; empty: the file itself.
+
+    Raises
+    ------
+    ValueError
+        ``all``, of data that cannot be listed, or that has none.
+    """
+    if args.task != [ALL]:
+        return args.task
+    tree, _ = read_tree(args.config)
+    for name in (section, "data"):
+        tree = tree.get(name) if name and isinstance(tree, dict) else tree
+    told = tree if isinstance(tree, dict) else {}
+    folder, simulate = (keys.get(f"data.{key}", told.get(key)) for key in ("folder", "simulate"))
+    return TASKS if simulate else prepared_tasks(folder)
+
+
+def config_type(configs: Path) -> Callable[[str], Path]:
+    """What a parser makes of ``--config``: a path, or the name of a file in ``configs``."""
+
+    def path_of(name: str) -> Path:
+        shipped = {path.stem: path for path in sorted(configs.glob("*.yaml"))}
+        if Path(name).suffix or Path(name).exists() or Path(name).name != name:
+            return Path(name)
+        if name not in shipped:
+            raise argparse.ArgumentTypeError(
+                f"expected a YAML file or one of {', '.join(shipped)}; found {name!r}, which is "
+                "neither"
+            )
+        return shipped[name]
+
+    return path_of
+
+
+def stage_one_parser(text: str, configs: Path, kind: str) -> CommandParser:
     """The arguments of stage one.
 
     ``kind`` (tokenizer, pretrain) begins the names of its configurations in the folder ``configs``.
     """
     parser = recipe_parser(text)
-    add = parser.add_argument
-    add("--config", default=shipped_config(configs, kind, "demo"), metavar="FILE",
-        type=lambda name: shipped_config(configs, kind, name),
-        help=f"a YAML file, or the name of a shipped one: {', '.join(SIZES)} (default: demo)"
-        + ("; one tokenizer serves base, large and huge" if kind == "tokenizer" else "")
-    )  # fmt: skip
-    add("--data", nargs="+", metavar="FOLDER", help="folders of unlabelled recordings, prepared "
-        "with python -m dataset_scripts.unlabelled")  # fmt: skip
+    add_option(parser, "--config", f"or the name of a shipped one: {', '.join(SIZES)} (default: "
+        "demo)" + ("; one tokenizer serves base, large and huge" if kind == "tokenizer" else ""),
+        default=shipped_config(configs, kind, "demo"),
+        type=lambda name: shipped_config(configs, kind, name))  # fmt: skip
+    add_option(parser, "--data", "of unlabelled recordings, by python -m "
+        "dataset_scripts.unlabelled: folders", nargs="+", metavar="FOLDER")  # fmt: skip
+    parser.old_spelling("--unlabelled", "--data")
     if kind == "pretrain":
-        add("--tokenizer", help="folder or Hub id of the neural tokenizer")
-    add("--init", help="folder or Hub id to go on from, instead of random weights")
+        parser.add_argument("--tokenizer", help="folder or Hub id of the neural tokenizer")
+    parser.add_argument("--init", help="folder or Hub id to go on from, instead of random weights")
     return parser
 
 
 def stage_one_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Command-line arguments as dotted keys of a ``StageOneConfig``."""
-    keys = _given(args, "output", "num_processes", "tokenizer")
+    keys = _given(args, "output", "num_processes", "tokenizer", "tracker")
     if args.data is not None:
         keys |= {"data.folders": args.data, "data.simulate": False}
     if args.init is not None:
@@ -129,7 +180,7 @@ def shipped_config(configs: Path, kind: str, name: str) -> Path:
     There is one published tokenizer: its codes serve the large and the huge student as well.
     """
     if name not in SIZES:
-        return Path(name)
+        return config_type(configs)(name)
     if kind == "tokenizer" and name in ("large", "huge"):
         name = "base"
     return configs / f"{kind}_{name}.yaml"

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from ..settings.disk_faults import writing
+
 _NAME = re.compile(r"epoch-(\d{5})-step-(\d{8})")
 _COMPLETE = "complete.json"
 _TRAINABLE, _BEST, _OPTIMIZER, _STATE = (
@@ -98,7 +100,22 @@ class CheckpointStore:
         return sorted(path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write a checkpoint and remove the oldest beyond ``keep``; call it in one process only."""
+        """Write a checkpoint and remove the oldest beyond ``keep``; call it in one process only.
+
+        Raises
+        ------
+        WriteError
+            The disk is full or read-only; the earlier ones stay.
+        """
+        try:
+            with writing(self.folder):
+                return self._save(checkpoint)
+        except OSError:  # what is half written takes room on a full disk
+            for path in self.folder.glob(".writing-*"):
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    def _save(self, checkpoint: Checkpoint) -> Path:
         progress = checkpoint.progress
         target = self.folder / f"epoch-{progress.epoch:05d}-step-{progress.step:08d}"
         self.clean()

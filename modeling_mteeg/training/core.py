@@ -50,6 +50,27 @@ def same_everywhere(module: torch.nn.Module, accelerator: Accelerator) -> None:
             tensor.copy_(broadcast(tensor))
 
 
+def numbers_on(device: torch.device, numbers: Sequence[float]) -> torch.Tensor:
+    """Numbers of the host, (numbers,), as a tensor on the device, which is not waited for."""
+    tensor = torch.tensor(numbers)
+    if device.type == "cuda":  # else the copy would wait for all that runs there
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def in_double(tensor: torch.Tensor) -> torch.Tensor:
+    """In float64, so that sums over an epoch lose nothing; Apple's GPUs have float32 at most."""
+    return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+
+
+def read_back(values: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers, some of them scalars on a device, as floats; one wait for all of them."""
+    there = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    read = torch.stack([in_double(value) for value in there.values()]).tolist() if there else []
+    return {name: float(value) for name, value in values.items()
+            if name not in there} | dict(zip(there, read, strict=True))  # fmt: skip
+
+
 class DivergedError(TrainingError):
     """A training whose loss is no number any more."""
 
@@ -291,7 +312,7 @@ class TrainingCore(ABC):
         extra = checkpoint.extra
         self.load_scaler(extra.get("scaler"))
         now = self.cut()
-        if any(extra[key] != value for key, value in now.items()):
+        if any(extra.get(key, False) != value for key, value in now.items()):
             warnings.warn(
                 f"The checkpoint was written by {_in_words(extra)}, now there are "
                 f"{_in_words(now)}: the same windows in the same steps, but sums in another order, "
@@ -300,10 +321,11 @@ class TrainingCore(ABC):
             )
 
     def cut(self) -> dict[str, int]:
-        """Into how many sums a step is cut; a checkpoint goes on with other numbers, too."""
+        """What decides the order of sums in a step; a checkpoint goes on with another, too."""
         return {"world_size": self.accelerator.num_processes}
 
 
 def _in_words(cut: Mapping[str, Any]) -> str:
     slices = f" with {cut['slices']} slices" if "slices" in cut else ""
-    return f"{cut['world_size']} processes{slices}"
+    layers = ", compiled layers" if cut.get("compiled") else ""
+    return f"{cut['world_size']} processes{slices}{layers}"

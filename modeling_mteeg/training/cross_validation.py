@@ -15,7 +15,6 @@ OUTPUT/<method>/results.json
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from ..data.loading import Corpus
 from ..data.split_manifest import read_split
 from ..evaluation import WindowPredictions, read_predictions
 from ..methods.method import TrainingError
+from ..model.json_fields import read_checked
 from ..settings.plain_json import write_json
 from .final_report import FLOORS, PREDICTIONS, SPLIT_FILES, read_floors
 from .joint_config import JointConfig
@@ -34,6 +34,8 @@ from .output_folder import NOTE, check_output, note_output
 
 DONE = "tested.json"
 FOLDS = "folds.json"
+_HASHES = {"split_hash": dict[str, str | None]}
+_SAID = {"folds": range(1, 10_001), "seeds": list[int]}
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -77,7 +79,7 @@ class Unit:
         path = self.folder / DONE
         if not path.is_file():
             return False
-        then = json.loads(path.read_text("utf-8"))["split_hash"]
+        then = _read(path, _HASHES)["split_hash"]
         now = {task: corpus.card.split_hash for task, corpus in (corpora or {}).items()}
         if now and then != now:
             raise TrainingError(
@@ -212,6 +214,13 @@ class MethodFolds:
         return Unit(self.config, fold, seed)
 
 
+def _read(path: Path, kind: Any) -> dict[str, Any]:
+    try:
+        return read_checked(path, kind)
+    except ValueError as error:
+        raise TrainingError(f"{error} Remove the file, and start it again.") from error
+
+
 def read_folds(folder: Path) -> list[MethodFolds]:
     """What lies in the output folder of a cross-validation, by method.
 
@@ -219,10 +228,12 @@ def read_folds(folder: Path) -> list[MethodFolds]:
     ------
     FileNotFoundError
         Nothing does.
+    TrainingError
+        A file is damaged.
     """
     found = []
     for note in sorted(folder.glob(f"*/{FOLDS}")):
-        said = json.loads(note.read_text("utf-8"))
+        said = _read(note, _SAID)
         config = dataclasses.replace(
             JointConfig.load(note.parent / NOTE),
             seeds=tuple(said["seeds"]), output=str(note.parent),

@@ -27,6 +27,7 @@ from ..model.task_card import TaskCard
 from ..pictures.confusion import draw_confusion
 from ..pictures.learning_curves import draw_learning_curves
 from ..pictures.style import MissingMatplotlibError, save_figure
+from ..settings.plain_json import write_text
 from .floors import FLOOR_NAMES
 from .results import aligned, replaced
 
@@ -51,7 +52,7 @@ def save_tested(folder: Path, predictions: ByTask) -> Path:
         for task, said in predictions.items():
             save_predictions(place / f"{task}.parquet", said)
             text = _tsv(scores_by_subject(said))
-            (place / f"{task}_subjects.tsv").write_text(text, "utf-8", newline="\n")
+            write_text(place / f"{task}_subjects.tsv", text)
             title = f"{task}: {len(said.labels):,} test windows of {people_text(said.people)}"
             with suppress(MissingMatplotlibError):
                 counts = confusion_counts(said, said.card)
@@ -176,7 +177,9 @@ def _tsv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(rows[0])
     for row in rows:
         writer.writerow(
-            f"{value:.6g}".replace("nan", "n/a") if isinstance(value, float) else value
+            f"{value:.6g}".replace("nan", "n/a")
+            if isinstance(value, float)
+            else " ".join(str(value).split())
             for value in row.values()
         )
     return text.getvalue()

@@ -66,7 +66,7 @@ class DataOptions:
 
     ``folder`` may be a URL (``hf://datasets/me/eeg``, ``s3://bucket/eeg``) and may hold ``{task}``
     in place of ``<folder>/<task>``. URLs are streamed; ``streaming`` does so from a folder too.
-    ``simulated_size`` is that of :func:`dataset_scripts.demo.simulate`: ``people`` has more of
+    ``simulated_size`` is that of ``dataset_scripts.demo.simulate``: ``people`` has more of
     them, who differ more.
 
     ``split`` with ``split_seed``, ``fold`` and ``validation_share``, and ``labels`` (task to new
@@ -141,7 +141,8 @@ class JointConfig(RunConfig):
     own folder, too; ``replace_tasks`` lets them take the places of its tasks of the same names.
     ``floor`` sets the commonest class and band power beside the results
     (:mod:`modeling_mteeg.training.floors`). ``threshold: validation`` chooses the decision
-    threshold of tasks of two classes on validation.
+    threshold of tasks of two classes on validation. ``compile`` runs a LaBraM's layers through
+    ``torch.compile`` (:mod:`modeling_mteeg.training.compiling`), which changes speed and rounding.
     """
 
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
@@ -164,6 +165,7 @@ class JointConfig(RunConfig):
     replace_tasks: bool = setting(False, later=True)
     seeds: tuple[int, ...] = setting((0,), ">= 0")
     floor: bool = setting(True)
+    compile: bool = setting(False, later=True)
     threshold: str | None = setting(None, "validation", later=True)
     output: str = setting("outputs/joint")
 
@@ -173,7 +175,7 @@ class JointConfig(RunConfig):
         "data.simulated_size",
         "data.folder", "data.streaming", "optimization.eval_batch_size", "metrics", "floor",
         "threshold", "gradients.",
-        "into_base", "replace_tasks",
+        "into_base", "replace_tasks", "compile",
     )  # fmt: skip
 
     def identity(self) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from ..model.modeling_mteeg import task_loss
 from .augmentation import augmented
 from .balancing import UncertaintyWeights
 from .class_weights import class_weights, weights_text
-from .core import count, same_everywhere, step_seed
+from .compiling import compile_layers
+from .core import count, numbers_on, same_everywhere, step_seed
 from .gradient_comparison import GradientComparison
 from .head_start import start_heads
 from .joint_config import JointConfig
@@ -59,6 +60,8 @@ class JointTrainer(SelectedTraining):
         self.class_weights = {task: w.to(accelerator.device) for task, w in weights.items()}
         self._rates_hz = {task: card.rate_hz for task, card in self.cards.items()}
         same_everywhere(method.module, accelerator)
+        if config.compile:
+            compile_layers(method.module, temporal_encoder=True)
         self.uncertainty = None
         if config.balancing.rule == "uncertainty":
             self.uncertainty = UncertaintyWeights(self.tasks, accelerator.device)
@@ -148,6 +151,9 @@ class JointTrainer(SelectedTraining):
         method = self.method.identity()
         return {**super()._identity(), "frozen weights": digest.hexdigest(), **method}
 
+    def cut(self) -> dict[str, int]:
+        return {**super().cut(), "compiled": self.config.compile}
+
     # The steps -------------------------------------------------------------------------------
 
     def windows_before(self, step: int) -> tuple[int, int]:
@@ -196,7 +202,7 @@ class JointTrainer(SelectedTraining):
         self.optimizer.zero_grad(set_to_none=True)
         if self.accelerator.num_processes > 1:
             average_running(self.method.running().values(), self.accelerator)
-        weights = torch.tensor([counts.get(task, 0) for task in self.tasks], device=losses.device)
+        weights = numbers_on(losses.device, [counts.get(task, 0) for task in self.tasks])
         self.loss_sums += losses * weights
         self._losses_of_step, self._rate = losses, rate
         return losses

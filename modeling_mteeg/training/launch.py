@@ -11,8 +11,10 @@ import torch
 from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
+from .._clone import as_typed
 from ..methods.method import TrainingError
 from .run_config import RunConfig
+from .trackers import NONE, check_tracker
 
 
 def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = False) -> Accelerator:
@@ -24,21 +26,18 @@ def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = Fa
     ------
     TrainingError
         Another number of processes than ``num_processes`` says, or one that ``accelerate launch``
-        was told but did not start; a precision the device lacks; a tracker that is not installed.
+        was told but did not start; more processes than GPUs; a precision the device lacks; a
+        tracker that is not installed.
     """
-    if config.tracker == "tensorboard":
-        try:
-            import tensorboard  # noqa: F401
-        except ImportError as error:
-            raise TrainingError(
-                "tracker: tensorboard is not installed; run pip install 'modeling-mteeg[tracking]' "
-                "or set tracker: none."
-            ) from error
+    check_tracker(config.tracker)
+    # Without this, accelerate ignores torchrun's other processes where there is no GPU.
+    cpu = cpu or not torch.accelerator.is_available()
+    if not cpu:
+        check_devices(torch.accelerator.device_count(), os.environ)
     accelerator = Accelerator(
-        # Without this, accelerate ignores torchrun's other processes where there is no GPU.
-        cpu=cpu or not torch.accelerator.is_available(),
+        cpu=cpu,
         mixed_precision=config.mixed_precision,
-        log_with=None if config.tracker == "none" else config.tracker,
+        log_with=None if config.tracker == NONE else config.tracker,
         project_dir=config.output,
     )
     check_processes(config.num_processes, accelerator.num_processes, os.environ)
@@ -119,13 +118,28 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_threshold, 1 << 30)) and bool(mallopt(trim_threshold, 2**31 - 1))
 
 
+def check_devices(devices: int, environment: Mapping[str, str]) -> None:
+    """Raise :class:`TrainingError` if a machine has more processes than GPUs.
+
+    Two processes on one GPU would take turns at it, hold everything twice, and NCCL refuses them
+    with an error of its own, or torch does, of an invalid device.
+    """
+    processes = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > devices:
+        raise TrainingError(
+            f"Expected a GPU for every process, found {devices} for {processes} processes on this "
+            f"machine. Start {devices}, with optimization.gradient_accumulation or "
+            "optimization.max_tokens where memory is short; it changes the speed, not the training."
+        )
+
+
 def check_processes(asked: int | None, running: int, environment: Mapping[str, str]) -> None:
     """Raise :class:`TrainingError` if another number of processes runs than was asked for.
 
     ``accelerate launch --cpu --num_processes 2`` starts one process and says nothing. It leaves
     the address of a main process in the environment, but no world to go with it.
     """
-    remedy = (
+    remedy = as_typed(
         "On CPUs start them with torchrun --nproc_per_node N recipes/joint.py (accelerate launch "
         "--cpu --num_processes N starts one process only); on GPUs with accelerate launch "
         "--multi_gpu --num_processes N."

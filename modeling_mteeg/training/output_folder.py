@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..methods.method import TrainingError
+from ..settings.folder_lock import held
 from ..settings.schema import ConfigError
 from .run_config import RunConfig
 
+T = TypeVar("T")
 NOTE = "config.yaml"
+LOCK = ".training.lock"
+_mine: set[Path] = set()
+"""Lock files that this process holds: a command may run another one in its own folder."""
 _RESULTS = ("model", "results.json", "history.json", "checkpoints", "seed-*", "fold-*")
 _REMEDY = (
     "Give another --output, or --resume never, which begins anew and replaces what lies there."
@@ -79,3 +85,65 @@ def note_output(config: RunConfig) -> Path:
     path = Path(config.output) / NOTE
     config.save(path)
     return path
+
+
+@contextmanager
+def one_training(folder: str | Path, accelerator: Any = None, name: str = LOCK) -> Iterator[None]:
+    """Hold an output folder, so that no second training writes there at the same time.
+
+    Parameters
+    ----------
+    folder : str or Path
+    accelerator : Accelerator, optional
+        Of several processes of one start the main one holds it, and all of them hear of it.
+    name : str
+        Of the lock file. The system frees it when the process ends, however.
+
+    Raises
+    ------
+    TrainingError
+        Another process holds it.
+    WriteError
+        The folder cannot be written to.
+    """
+    path = Path(folder).resolve() / name
+    if path in _mine:
+        yield
+        return
+    with ExitStack() as stack:
+        free, fault = True, None
+        if accelerator is None or accelerator.is_main_process:
+            try:
+                free = stack.enter_context(held(path))
+            except OSError as error:
+                fault = error
+        free, text = agreed(accelerator, (free, str(fault or "")))
+        if text:
+            raise fault or TrainingError(text)
+        if not free:
+            raise TrainingError(
+                f"{folder}: another training is at work there now (it holds {path.name}). Wait "
+                "until it has ended, or give another --output."
+            )
+        _mine.add(path)
+        stack.callback(_mine.discard, path)
+        if accelerator is None or accelerator.is_main_process:
+            stack.callback(_leave_nothing, path)
+        yield
+
+
+def _leave_nothing(lock: Path) -> None:
+    """Remove a folder that holds the lock file alone: nothing was begun there."""
+    with suppress(OSError):  # it is not there, or others are at work in it
+        if list(lock.parent.iterdir()) == [lock]:
+            lock.unlink()  # while it is held
+            lock.parent.rmdir()
+
+
+def agreed(accelerator: Any, value: T) -> T:
+    """The main process's value, in all of them."""
+    if accelerator is None or accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]

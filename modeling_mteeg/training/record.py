@@ -20,9 +20,11 @@ from ..data.loading import task_location
 from ..data.remote import RemoteFolder, is_url
 from ..methods import METHODS, Method
 from ..methods.kept_base import kept_tasks
+from ..model.checked_files import MAX_RESULT_BYTES, parse_json
 from ..model.task_card import CARD_FILE, TaskCard
 from ..settings.plain_json import plain, write_json
 from .joint_config import JointConfig
+from .pretraining_record import pretraining_record, read_beside
 from .run_config import RunConfig
 
 FORMAT = 1
@@ -56,7 +58,15 @@ def command_line(script: str | Path, arguments: Sequence[str] | None = None) -> 
     """
     if arguments is not None:
         return shlex.join(["python", str(script), *map(str, arguments)])
-    return shlex.join(_launched() or ["python", *sys.argv])
+    return shlex.join(_launched() or ["python", *_started(), *sys.argv[1:]])
+
+
+def _started() -> list[str]:
+    """How Python was told what to run: a file, or ``-m`` and a module."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None or spec.origin != sys.argv[0]:  # or a test set other words
+        return [sys.argv[0]]
+    return ["-m", spec.name.removesuffix(".__main__")]
 
 
 def _launched() -> list[str] | None:
@@ -118,7 +128,7 @@ def _manifest(location: str) -> dict[str, Any]:
             content = RemoteFolder(location).read(_MANIFEST)
         else:
             content = (Path(location) / _MANIFEST).read_bytes()
-        manifest = json.loads(content)
+        manifest = parse_json(content, _MANIFEST, MAX_RESULT_BYTES)
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
@@ -126,18 +136,7 @@ def _manifest(location: str) -> dict[str, Any]:
 
 def read_record(place: str | Path | None) -> dict[str, Any]:
     """What a training wrote beside the weights of a folder or Hub id; empty where there is none."""
-    from transformers.utils import cached_file
-
-    options = {
-        f"_raise_exceptions_for_{what}": False
-        for what in ("missing_entries", "gated_repo", "connection_errors")
-    }
-    try:
-        path = cached_file(str(place), RECORD_FILE, **options) if place else None
-        record = json.loads(Path(path).read_text("utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return read_beside(place, RECORD_FILE)
 
 
 def simulated_record(
@@ -224,6 +223,7 @@ def start_record(
         **({"only_simulated": False} if file else {}),  # nobody knows what a file has learned from
         "method": config.method,
         "start": start,
+        "pretraining": pretraining_record(base, file=file),
         "start_kind": "base" if base else "random",
         **({"beside": beside} if kept else {}),
         # Known here alone: elsewhere a folder of this name does not exist, and looks like a repo.

@@ -19,6 +19,7 @@ from ..evaluation.judgement import range_text
 from ..evaluation.metrics import BESIDE, in_order, title_of
 from ..methods.method import TrainingError
 from ..model.task_card import TaskCard
+from ..settings.disk_faults import writing
 from ..settings.plain_json import write_json
 from .conflict_record import save_conflicts
 from .joint_config import JointConfig
@@ -35,10 +36,15 @@ def replaced(folder: str | Path) -> Iterator[Path]:
     temporary, old = (folder.with_name(f".{folder.name}-{end}") for end in ("writing", "old"))
     for path in (temporary, old):
         shutil.rmtree(path, ignore_errors=True)
-    yield temporary
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(temporary, folder)
+    try:
+        with writing(folder):
+            yield temporary
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(temporary, folder)
+    except OSError:  # what is half written takes room on a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..settings.config_file import SavedConfig
 from ..settings.schema import setting
+from .trackers import NONE, TRACKERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class RunConfig(SavedConfig):
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     num_processes: int | None = setting(None, "> 0")
     mixed_precision: str | None = setting(None, "no|bf16|fp16")
-    tracker: str = setting("none", "none|tensorboard")
+    tracker: str = setting(NONE, "|".join((NONE, *TRACKERS)))
     output: str = setting("outputs/run")
 
     def check_together(self, faults: list[str]) -> None:

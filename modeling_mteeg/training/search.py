@@ -21,6 +21,8 @@ from accelerate import Accelerator
 
 from ..evaluation import NotFiniteError
 from ..methods.method import TrainingError
+from ..model.checked_files import MAX_RESULT_BYTES
+from ..model.json_fields import NUMBER, read_checked
 from ..settings.plain_json import write_json, write_text
 from ..settings.schema import ConfigError
 from .console import say
@@ -31,6 +33,8 @@ from .search_grid import SHORT_NAMES
 from .selected_training import SelectedTraining, is_better
 
 SEARCH, TRY_FILE = "search", "try.json"
+_TRY = {"validation": NUMBER | None, "epoch": dict, "epochs": int, "identity": dict,
+        "failed": str | None}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +184,7 @@ def _result(
     path = Path(each.config.output) / TRY_FILE
     identity = json.loads(json.dumps(each.config.identity()))
     if path.is_file():
-        said = json.loads(path.read_text("utf-8"))
+        said = _read_try(path)
         if said.pop("identity") == identity:
             said["validation"] = math.nan if said["validation"] is None else said["validation"]
             say(accelerator, f"finished already: validation {said['validation']:.4f}")
@@ -197,6 +201,13 @@ def _result(
         score = sum(values) / len(values) if values else math.nan
     result = {"validation": score, "epoch": trainer.chosen_epochs(), "epochs": trainer.epochs}
     return _noted(path, result, identity, accelerator)
+
+
+def _read_try(path: Path) -> dict[str, Any]:
+    try:
+        return read_checked(path, _TRY, MAX_RESULT_BYTES)
+    except ValueError as error:
+        raise TrainingError(f"{error} Remove the file; the try is then trained again.") from error
 
 
 def _noted(

@@ -29,6 +29,7 @@ from .checkpoint import Checkpoint
 from .core import TrainingCore
 from .gradient_comparison import GradientComparison
 from .joint_config import JointConfig
+from .optimization import load_optimizer_state
 
 
 def choose_metrics(config: JointConfig, corpora: Mapping[str, Corpus]) -> dict[str, Corpus]:
@@ -332,7 +333,7 @@ class SelectedTraining(TrainingCore):
     def restore(self, checkpoint: Checkpoint) -> None:
         self.put(checkpoint.trainable)
         if self.optimizer:
-            self.optimizer.load_state_dict(checkpoint.optimizer)
+            load_optimizer_state(self.optimizer, checkpoint.optimizer)
         self.best = checkpoint.best
         self.loss_sums.copy_(torch.tensor(checkpoint.extra["loss_sums"]))
         self.start = checkpoint.extra.get("start")

@@ -11,8 +11,11 @@ from ..methods import METHODS, TrainingError
 from ..methods.kept_base import kept_tasks
 from ..model.adapter_files import ADAPTERS, AdapterError
 from ..model.adapter_places import tasks_beside
+from ..settings.folder_lock import held
 from .joint_config import JointConfig
 from .results import replaced
+
+LOCK = ".mteeg.lock"
 
 
 def settle_encoder(config: JointConfig) -> tuple[JointConfig, str]:
@@ -119,14 +122,21 @@ def join_base(config: JointConfig) -> str:
     -------
     str
         A sentence on where they are; empty: nothing was kept.
+
+    Raises
+    ------
+    TrainingError
+        A task of that name has come there since the training began.
     """
     model = Path(config.output) / "model"
     if config.into_base:
         base = Path(config.model.base)
-        for task in config.data.tasks:
-            with replaced(base / ADAPTERS / task) as place:
-                shutil.copytree(model / ADAPTERS / task, place)
-        write_cards(base, tasks=config.data.tasks)
+        with held(base / ADAPTERS / LOCK, wait=True):  # another training may add a task, too
+            _check_names(config, tasks_beside(str(base)))
+            for task in config.data.tasks:
+                with replaced(base / ADAPTERS / task) as place:
+                    shutil.copytree(model / ADAPTERS / task, place)
+            write_cards(base, tasks=config.data.tasks)
         return f"{base}: {', '.join(tasks_beside(str(base)))} stand on it now"
     if not kept_tasks(METHODS[config.method], config) or len(config.seeds) > 1:
         return ""

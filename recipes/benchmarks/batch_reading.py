@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dataset_scripts.demo import folder_bytes
 from modeling_mteeg.data import WindowReader, encode_window, window_features
-
-from .joint_step import SHAPES
+from modeling_mteeg.dataset_scripts.demo import folder_bytes
+from modeling_mteeg.recipes.benchmarks.joint_step import SHAPES
 
 if TYPE_CHECKING:
     from datasets import Dataset

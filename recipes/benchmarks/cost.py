@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .tables import table
+from modeling_mteeg.recipes.benchmarks.tables import table
 
 
 class Passes(NamedTuple):

@@ -9,10 +9,10 @@ from pathlib import Path
 import datasets
 from tqdm.auto import tqdm
 
-from . import batch_reading as reading
-from . import preparation
-from .own_process import result_of
-from .tables import median_ratio, table
+from modeling_mteeg.recipes.benchmarks import batch_reading as reading
+from modeling_mteeg.recipes.benchmarks import preparation
+from modeling_mteeg.recipes.benchmarks.own_process import result_of
+from modeling_mteeg.recipes.benchmarks.tables import median_ratio, table
 
 
 def data_table(minutes: float, recordings: int, repeats: int, folder: Path | None = None) -> str:

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from modeling_mteeg import MteegConfig, MteegModel
-
-from .joint_step import cards
+from modeling_mteeg.recipes.benchmarks.joint_step import cards
 
 
 def footprint(preset: str) -> dict[str, str]:

@@ -13,10 +13,17 @@ from modeling_mteeg import MteegConfig, MteegModel
 from modeling_mteeg.methods.hps import Hps
 from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.adapter_options import HEAD_ALONE, AdapterOptions
+from modeling_mteeg.recipes.benchmarks.joint_step import (
+    DROP_PATH,
+    LABEL_SMOOTHING,
+    LR,
+    SHAPES,
+    WEIGHT_DECAY,
+    batches,
+    cards,
+)
+from modeling_mteeg.recipes.benchmarks.tables import table
 from modeling_mteeg.training.gradient_comparison import GradientComparison
-
-from .joint_step import DROP_PATH, LABEL_SMOOTHING, LR, SHAPES, WEIGHT_DECAY, batches, cards
-from .tables import table
 
 METHODS = {"mteeg": Mteeg, "hps": Hps}
 EVERY_STEPS = 25

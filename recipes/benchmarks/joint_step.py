@@ -7,11 +7,12 @@ import torch.nn.functional as F
 
 from modeling_mteeg import MteegConfig, MteegModel, TaskCard
 from modeling_mteeg.methods.mteeg import Mteeg
+from modeling_mteeg.recipes.benchmarks.graphed_step import GraphedStep
+from modeling_mteeg.recipes.benchmarks.plain import PlainLabram
+from modeling_mteeg.recipes.benchmarks.step import Step
+from modeling_mteeg.training.compiling import compile_layers
 from modeling_mteeg.training.optimization import sum_gradients
 from modeling_mteeg.training.passes import rows_of, split_passes
-
-from .plain import PlainLabram
-from .step import Step
 
 # Task: classes, channels, seconds (paper, table 1).
 SHAPES = {
@@ -33,8 +34,17 @@ VARIANTS = {
     "joint, bfloat16, bounded": "under autocast, no pass larger than the largest task's",
     "joint, float32, 2 processes": "bounded passes in two processes that halve samples and threads",
     "joint, bfloat16, 2 processes": "the same under autocast",
-    "joint, bfloat16, compiled": "one pass under autocast, through torch.compile",
+    "joint, float32, compiled": "one pass, its layers through torch.compile (`compile: true`)",
+    "joint, bfloat16, compiled": "the same under autocast",
+    "plain, float32 TF32": "six models, products of float32 rounded to TF32",
+    "joint, float32 TF32": "one pass, products of float32 rounded to TF32",
+    "joint, float32 TF32, compiled": "the same with compiled layers",
+    "joint, float16": "one pass under autocast, with a gradient scaler",
+    "joint, float16, bounded": "under autocast with a scaler, passes of bounded size",
+    "joint, bfloat16, CUDA graph": "one pass under autocast, the whole step played back",
+    "joint, bfloat16, compiled, CUDA graph": "the same of compiled layers",
 }
+"""Rows; TF32, float16 and CUDA graphs are measured on a GPU alone."""
 
 
 def num_processes(variant: str) -> int:
@@ -102,8 +112,8 @@ class PlainStep(Step):
                 loss = F.binary_cross_entropy_with_logits(logits[:, 0], batch["labels"].float())
             else:
                 loss = F.cross_entropy(logits, batch["labels"], label_smoothing=LABEL_SMOOTHING)
-            loss.backward()
-            self.optimizers[task].step()
+            self.backward(loss)
+            self.update(self.optimizers[task])
             self.optimizers[task].zero_grad(set_to_none=True)
 
 
@@ -121,9 +131,13 @@ class JointStep(Step):
             self.model.add_adapter(task, card=card)
         self.method = Mteeg(self.model)
         self.model.to(device).train()
-        self.forward = torch.compile(self.model) if "compiled" in variant else self.model
+        if "compiled" in variant:
+            compile_layers(self.model, temporal_encoder=True)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, LR, weight_decay=WEIGHT_DECAY)
+        fused = True if device.type == "cuda" else None  # as recipes/joint.py has it
+        self.optimizer = torch.optim.AdamW(
+            self.trained, LR, weight_decay=WEIGHT_DECAY, fused=fused, capturable="graph" in variant
+        )
         self.batches = {
             task: rows_of(batch, self.share.start, self.share.stop)
             for task, batch in batches(samples, device).items()
@@ -136,21 +150,32 @@ class JointStep(Step):
     def __call__(self) -> None:
         for part in split_passes(self.batches, self.max_tokens, self.method.tokens):
             with self.autocast():
-                outputs = self.forward(tasks=part, smoothing=LABEL_SMOOTHING)
+                outputs = self.model(tasks=part, smoothing=LABEL_SMOOTHING)
             loss = sum(
                 output.loss * (len(part[task]["labels"]) / self.samples)
                 for task, output in outputs.items()
             )
-            loss.backward()
+            self.backward(loss)
         sum_gradients(self.trained, self.accelerator)
-        self.optimizer.step()
+        self.update(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
 
 
 def build(variant: str, preset: str, samples: int, device: torch.device):
     """The step of a variant, ready to be called."""
     kind = PlainStep if variant.startswith("plain") else JointStep
-    return kind(preset, samples, device, variant)
+    step = kind(preset, samples, device, variant)
+    return GraphedStep(step, step.optimizer) if "graph" in variant else step
+
+
+def computed_share(variant: str, device: torch.device) -> float:
+    """Share of a step's rows that its layers compute, in the mean over layers and draws.
+
+    Stochastic depth leaves rows out in the joint step on a CPU; its rate grows from 0 in the first
+    layer to ``DROP_PATH`` in the last one.
+    """
+    leaves_out = variant.startswith("joint") and "compiled" not in variant
+    return 1.0 - DROP_PATH / 2 if leaves_out and device.type == "cpu" else 1.0
 
 
 def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:
@@ -158,7 +183,8 @@ def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:
 
     Counted: linear layers forward, their input gradients, their weight gradients in the plain step
     or the adapters' products in the joint one, the attention products and their gradients. Not
-    counted: everything else, and the temporal encoder.
+    counted: everything else, the temporal encoder, and that samples skip layers
+    (:func:`computed_share`).
     """
     config = MteegConfig.from_preset(preset)
     d, hidden, depth = config.hidden_size, config.intermediate_size, config.num_hidden_layers

@@ -16,11 +16,10 @@ from modeling_mteeg.export import MissingOnnxError, export_onnx
 from modeling_mteeg.model.preprocessing import preprocess, preprocessing_info
 from modeling_mteeg.prediction.live import LivePredictor
 from modeling_mteeg.prediction.onnx_forward import OnnxForward
+from modeling_mteeg.recipes.benchmarks.plain import PlainLabram
+from modeling_mteeg.recipes.benchmarks.tables import median_ratio, notes, table
 from modeling_mteeg.recordings.sliding import SlidingWindows
 from modeling_mteeg.recordings.stream_filter import StreamFilter
-
-from .plain import PlainLabram
-from .tables import median_ratio, notes, table
 
 CHANNELS = (
     "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2"

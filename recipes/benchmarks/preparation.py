@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_scripts.settings import Settings
-from dataset_scripts.tuab import TUH_CHANNELS, Tuab
-from dataset_scripts.writer import prepare
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.tuab import TUH_CHANNELS, Tuab
+from modeling_mteeg.dataset_scripts.writer import prepare
 from modeling_mteeg.model.preprocessing import preprocess
-
-from .own_process import peak_mb
+from modeling_mteeg.recipes.benchmarks.own_process import peak_mb
 
 RATE_HZ = 250
 TARGET_HZ = 200
@@ -40,7 +39,7 @@ def make_recordings(raw: Path, count: int, minutes: float, seed: int = 0) -> lis
     list of Path
         The files, in order.
     """
-    from dataset_scripts.simulator.edf import write_edf
+    from modeling_mteeg.dataset_scripts.simulator.edf import write_edf
 
     labels = [f"EEG {name}-REF" for name in TUH_CHANNELS]
     samples = round(60 * minutes) * RATE_HZ

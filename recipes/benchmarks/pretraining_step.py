@@ -13,11 +13,10 @@ from modeling_mteeg import (
     MteegTokenizerModel,
 )
 from modeling_mteeg.model.pretraining_mteeg import random_mask
+from modeling_mteeg.recipes.benchmarks.plain import PlainStudent, PlainTokenizer
+from modeling_mteeg.recipes.benchmarks.step import Step, layer_operations
+from modeling_mteeg.training.compiling import compile_layers
 from modeling_mteeg.training.optimization import sum_gradients
-from modeling_mteeg.training.stage_one import compile_layers
-
-from .plain import PlainStudent, PlainTokenizer
-from .step import Step, layer_operations
 
 CHANNELS, SECONDS = 64, 4  # the 256 patches of a published window
 LR, BETAS, WEIGHT_DECAY, CLIP = 5e-4, (0.9, 0.98), 0.05, 3.0

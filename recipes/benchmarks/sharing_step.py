@@ -13,9 +13,7 @@ from modeling_mteeg.methods.hps import Hps
 from modeling_mteeg.methods.mmoe import Mmoe
 from modeling_mteeg.methods.mteeg import Mteeg
 from modeling_mteeg.model.channels import ELECTRODES
-from modeling_mteeg.training.passes import split_passes
-
-from .joint_step import (
+from modeling_mteeg.recipes.benchmarks.joint_step import (
     DROP_PATH,
     LABEL_SMOOTHING,
     LR,
@@ -24,8 +22,9 @@ from .joint_step import (
     batches,
     cards,
 )
-from .step import Step
-from .tables import median_ratio, middle, table
+from modeling_mteeg.recipes.benchmarks.step import Step
+from modeling_mteeg.recipes.benchmarks.tables import median_ratio, middle, table
+from modeling_mteeg.training.passes import split_passes
 
 FIRST = "HPS"
 VARIANTS = {

@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from modeling_mteeg import MteegConfig, MteegTokenizerConfig, MteegTokenizerModel
-from modeling_mteeg.training.stage_one import compile_layers
-
-from .plain import PlainLabram, PlainTokenizer
-from .pretraining_step import CHANNELS, SECONDS, windows
-from .step import Step, layer_operations
+from modeling_mteeg.recipes.benchmarks.plain import PlainLabram, PlainTokenizer
+from modeling_mteeg.recipes.benchmarks.pretraining_step import CHANNELS, SECONDS, windows
+from modeling_mteeg.recipes.benchmarks.step import Step, layer_operations
+from modeling_mteeg.training.compiling import compile_layers
 
 LR, BETAS, WEIGHT_DECAY = 5e-5, (0.9, 0.99), 1e-4
 VARIANTS = {

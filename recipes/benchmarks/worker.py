@@ -16,16 +16,18 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
-from . import joint_step as steps
-from . import own_process
-from . import pretraining_step as pretraining
-from . import sharing_step as sharing
-from . import tokenizer_step as tokenizer
-from .joint_step import num_processes
+from modeling_mteeg.recipes.benchmarks import joint_step as steps
+from modeling_mteeg.recipes.benchmarks import own_process
+from modeling_mteeg.recipes.benchmarks import pretraining_step as pretraining
+from modeling_mteeg.recipes.benchmarks import sharing_step as sharing
+from modeling_mteeg.recipes.benchmarks import task_step as tasks
+from modeling_mteeg.recipes.benchmarks import tokenizer_step as tokenizer
+from modeling_mteeg.recipes.benchmarks.joint_step import num_processes
 
 BUILDERS = {
     "steps": steps.build,
     "sharing": sharing.build,
+    "tasks": tasks.build,
     "pretraining": pretraining.build,
     "tokenizer": tokenizer.build,
 }
@@ -51,10 +53,14 @@ def serve(options: dict) -> None:
     step = build(options["variant"], options["preset"], options["samples"], device)
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        try:
+            start = time.perf_counter()
+            step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+        except torch.OutOfMemoryError:
+            print(json.dumps({"out_of_memory": True}), flush=True)
+            return
         seconds = time.perf_counter() - start
         print(json.dumps({"seconds": seconds, "peak_mb": peak_mb(device)}), flush=True)
 
@@ -93,11 +99,19 @@ class Worker:
         return answers
 
     def step(self) -> dict:
-        """Run one step; seconds until the last process is done, and peak memory of all so far."""
+        """Run one step; seconds until the last process is done, and peak memory of all so far.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            It does not fit the GPU.
+        """
         for process in self.processes:
             process.stdin.write("step\n")
             process.stdin.flush()
         answers = self._answers()
+        if any("out_of_memory" in answer for answer in answers):
+            raise torch.OutOfMemoryError
         return {
             "seconds": max(answer["seconds"] for answer in answers),
             "peak_mb": sum(answer["peak_mb"] for answer in answers),
@@ -129,6 +143,29 @@ def ask_in_turn(
     for worker in workers.values():
         worker.close()
     return seconds, peak
+
+
+def ask_one_by_one(
+    options: Mapping[str, dict], rounds: range, warmup: int
+) -> tuple[dict[str, list[float]], dict[str, float], list[str]]:
+    """As :func:`ask_in_turn`, one variant after the other: a GPU's memory is for one at a time.
+
+    ``options`` are those of every variant's :class:`Worker`. Comes with the variants that did not
+    fit, which have no figures.
+    """
+    seconds: dict[str, list[float]] = {}
+    peak: dict[str, float] = {}
+    too_large = []
+    for name, given in options.items():
+        worker = Worker(**given)
+        try:
+            answers = [worker.step() for _ in rounds]
+            seconds[name] = [answer["seconds"] for answer in answers[warmup:]]
+            peak[name] = answers[-1]["peak_mb"]
+        except torch.OutOfMemoryError:
+            too_large.append(name)
+        worker.close()
+    return seconds, peak, too_large
 
 
 def _free_port() -> int:

@@ -17,13 +17,16 @@ from tiny_models import CARDS, model_with_tasks
 
 from modeling_mteeg import MteegFeatureExtractor, cli
 from modeling_mteeg.app import markup
-from modeling_mteeg.app.answer import SHOWN_ROWS, parse_names, read_events
+from modeling_mteeg.app.answer import parse_names
 from modeling_mteeg.app.examine import Fit, examine
 from modeling_mteeg.app.scalp_answer import WINDOWS, attribute_recording
 from modeling_mteeg.app.served import ServedModel
 from modeling_mteeg.app.session import Session
+from modeling_mteeg.app.summary import Summary
+from modeling_mteeg.app.task_work import SHOWN_ROWS, read_events
 from modeling_mteeg.explanation import explain
 from modeling_mteeg.explanation.explaining import class_to_explain, surest_windows
+from modeling_mteeg.pictures.page_picture import PagePicture
 from modeling_mteeg.prediction import Prediction, predict
 from modeling_mteeg.prediction.events import events_text
 
@@ -32,10 +35,12 @@ FIELDS = ["", None, None, "", False, False]
 """The page's options as they are at first, but without a scalp map."""
 
 
-def write_edf(path: Path, channels: list[str], rate_hz: int = 100, seed: int = 0) -> Path:
+def write_edf(
+    path: Path, channels: list[str], rate_hz: int = 100, seed: int = 0, seconds: int = SECONDS
+) -> Path:
     """A simulated recording: noise of 20 uV in every channel."""
     random = np.random.default_rng(seed)
-    noise = lambda: random.normal(0, 20, SECONDS * rate_hz).clip(-400, 400)  # noqa: E731
+    noise = lambda: random.normal(0, 20, seconds * rate_hz).clip(-400, 400)  # noqa: E731
     signals = [
         edfio.EdfSignal(
             noise(), rate_hz, label=name, physical_dimension="uV", physical_range=(-400, 400)
@@ -75,7 +80,7 @@ def session():
 
 def asked(served, session, files, tasks, progress=lambda share, desc: None, **fields):
     """What the Predict button gives; fields by their number."""
-    from modeling_mteeg.app.page import predict_upload
+    from modeling_mteeg.app.calls import predict_upload
 
     options = list(FIELDS)
     for name, value in fields.items():
@@ -198,7 +203,7 @@ def test_files_that_are_no_recording(served, session, tmp_path):
     text = tmp_path / "night.edf"
     text.write_text("no EDF at all")
     found, status = asked(served, session, [text], ["sleep-edf"])
-    assert found is None and "night.edf is not a recording that MNE can read" in status
+    assert found is None and "night.edf: 13 bytes long, shorter than an EDF header" in status
     assert str(tmp_path) not in status and session.folder not in status
     assert "No recording yet" in asked(served, session, [], ["sleep-edf"])[1]
 
@@ -207,7 +212,7 @@ def test_a_fault_inside_is_logged_and_admitted(served, session, night, monkeypat
     def broken(*args, **options):
         raise RuntimeError("secret of the server")
 
-    monkeypatch.setattr("modeling_mteeg.app.page.answer", broken)
+    monkeypatch.setattr("modeling_mteeg.app.calls.answer", broken)
     found, status = asked(served, session, [night], ["sleep-edf"])
     assert found is None and "fault of the program" in status and "secret" not in status
     assert "secret of the server" in caplog.text
@@ -280,14 +285,25 @@ def test_tasks_that_were_recorded_for_are_suggested_before_derived_ones(served, 
 
 
 def test_tasks_that_suit_are_marked_unless_the_visitor_chose(served, night):
-    from modeling_mteeg.app.page import look_at_upload
+    from modeling_mteeg.app.calls import look_at_upload
 
-    html, marked = look_at_upload(served, [str(night)], [])
-    assert marked == ["sleep-edf"] and "all 2 channels" in html
-    assert look_at_upload(served, [str(night)], ["tuab"])[1] == ["tuab"]
-    assert look_at_upload(served, None, ["tuab"]) == ("", ["tuab"])
-    html, marked = look_at_upload(served, [str(night), str(night)], [])
-    assert 'role="alert"' in html and marked == []
+    look = lambda files, chosen: look_at_upload(served, Session(), files, chosen)  # noqa: E731
+    html, fits, marked = look([str(night)], [])
+    assert marked == ["sleep-edf"] and "100 Hz" in html
+    assert [fit.words for fit in fits if fit.fits] == ["all 2 channels"]
+    assert look([str(night)], ["tuab"])[2] == ["tuab"]
+    assert look(None, ["tuab"]) == ("", (), ["tuab"])
+    html, fits, marked = look([str(night), str(night)], [])
+    assert 'role="alert"' in html and marked == [] and fits == ()
+
+
+def test_the_list_of_tasks_asks_in_words_and_says_what_fits():
+    card = CARDS["chb-mit"].replace(description="Is there a seizure? Cases 1 and 21 are one girl.")
+    asks, about = markup.task_label(card).splitlines()
+    assert asks == "Is there a seizure?" and about.startswith("chb-mit: background, seizure; 3 ch")
+    lines = markup.task_label(card, Fit("chb-mit", False, "none of its 3 channels is there"))
+    assert lines.splitlines()[2] == "✗ none of its 3 channels is there"
+    assert markup.task_label(CARDS["tuab"]).startswith("Which of normal or abnormal?\n")
 
 
 def test_the_table_shows_the_first_rows_and_counts_the_rest(tmp_path):
@@ -341,19 +357,19 @@ def test_the_scalp_map_ends_in_time(served, night, monkeypatch):
 
 
 def test_texts_of_others_are_escaped():
-    card = CARDS["tuab"].replace(description="<script>alert(1)</script>", corpus="<b></b>")
     bad = "<script>"
     pieces = [
-        markup.about_tasks([card]),
+        markup.figure(bad, PagePicture(Path(), Path(), 1, 1, bad), bad, bad),
+        markup.downloads({bad: bad}),
+        markup.summary(Summary(bad, {bad: bad}, bad)),
         markup.facts({bad: bad}),
         markup.bullets([bad]),
         *(make(bad) for make in (markup.warning, markup.header, markup.heading, markup.small)),
         *(make(bad, bad) for make in (markup.error, markup.note)),
-        markup.fits([Fit(bad, False, bad)]),
     ]
     html = "".join(pieces)
     assert all("&lt;script&gt;" in piece for piece in pieces)
-    assert "<script" not in html and "<b></b>" not in html
+    assert "<script" not in html
 
 
 def test_an_answer_does_not_need_the_package_to_be_installed(served, session, night, monkeypatch):

@@ -22,7 +22,7 @@ def published(tmp_path_factory):
     """A base with two tasks beside it, and a third one of another owner."""
     root = tmp_path_factory.mktemp("published")
     model = model_with_tasks(*TASKS, "tuev")
-    model.save_pretrained(root / "base")
+    model.save_pretrained(root / "base", tasks=())
     MteegFeatureExtractor().save_pretrained(root / "base")
     for task in TASKS:
         model.save_adapter(task, root / "base" / "adapters" / task)
@@ -51,7 +51,7 @@ def cache(published, tmp_path, monkeypatch):
 def test_the_base_is_the_one_given_or_the_variable_or_the_demo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MTEEG_BASE", raising=False)
-    with pytest.raises(NoBaseError, match=r"--base owner/repo.*recipes/joint\.py"):
+    with pytest.raises(NoBaseError, match=r"--base owner/repo.*-m modeling_mteeg\.recipes\.joint"):
         choose_base(None)
     demo = tmp_path / "outputs" / "joint_demo" / "model"
     demo.mkdir(parents=True)

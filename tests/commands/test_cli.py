@@ -62,10 +62,13 @@ def test_convert_prints_every_key_and_makes_a_model(capsys, tmp_path, checkpoint
     assert loaded.fingerprint() == direct.fingerprint()
 
 
-def test_quiet_prints_counts_only(capsys, tmp_path, checkpoint):
-    assert cli.main(["convert", str(checkpoint), "--out", str(tmp_path / "out"), "--quiet"]) == 0
-    out = capsys.readouterr().out
-    assert "used" in out and "cls_token" not in out
+def test_quiet_prints_nothing_but_errors(capsys, tmp_path, checkpoint):
+    words = ["convert", str(checkpoint), "--out", str(tmp_path / "out"), "--quiet"]
+    assert cli.main(words) == 0
+    assert capsys.readouterr() == ("", "") and (tmp_path / "out" / "config.json").is_file()
+    assert cli.main(words) == 2  # the folder is not empty
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("mteeg convert: error: ") and "not empty" in err
 
 
 def test_convert_published_pretraining_checkpoint(capsys, tmp_path, golden_dir):

@@ -54,6 +54,7 @@ def test_the_same_draws_make_the_interval_of_a_difference_narrow():
 
 
 @pytest.mark.parametrize(("folds", "metric"), [(1, "auroc"), (3, "cohen_kappa")])
+@pytest.mark.slow
 def test_the_interval_is_that_of_the_judgement(folds, metric, monkeypatch):
     monkeypatch.setattr(intervals, "RESAMPLES", 25)  # the judgement's are one by one
     task = "tuab" if metric == "auroc" else "tuev"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
 import io
 import json
 import re
-import sys
-import types
 
+import braindecode_here
 import plain_labram
 import pytest
 import torch
@@ -214,6 +212,12 @@ def test_weights_that_do_not_fit_are_refused_by_name(fault, words):
     assert [word for word in words if word not in str(raised.value)] == []
 
 
+def test_weights_of_this_package_need_no_conversion():
+    model = convert_state_dict(published_weights())[0]
+    with pytest.raises(ConversionError, match="of this package already"):
+        convert_state_dict(model.state_dict())
+
+
 def test_prefix_and_drop_are_the_way_out():
     expected = convert_state_dict(published_weights())[0]
     unknown = damaged_weights("unknown")
@@ -285,42 +289,10 @@ def test_nothing_is_written_where_the_conversion_fails(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.safetensors"]
 
 
-@pytest.fixture
-def labram_class(monkeypatch):
-    """braindecode's Labram, where it is installed.
-
-    braindecode imports torchaudio, whose binary fails to load beside another build of torch.
-    Labram uses nothing of it, so placeholders stand in.
-    """
-    if importlib.util.find_spec("braindecode") is None:
-        pytest.skip("braindecode is not installed")
-    try:
-        importlib.import_module("torchaudio")
-    except (ImportError, OSError):
-
-        class Placeholder(types.ModuleType):
-            __path__ = ()
-
-            def __getattr__(self, name):
-                if name.startswith("__"):
-                    raise AttributeError(name)
-                return type(name, (torch.nn.Module,), {})
-
-        for name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms"):
-            module = Placeholder(name)
-            module.__spec__ = importlib.machinery.ModuleSpec(name, None)
-            monkeypatch.setitem(sys.modules, name, module)
-            if "." in name:
-                setattr(sys.modules["torchaudio"], name.partition(".")[2], module)
-    try:
-        return importlib.import_module("braindecode.models").Labram
-    except ImportError as error:
-        pytest.skip(f"braindecode does not import here: {error}")
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("options", [{"use_mean_pooling": True, "qkv_bias": True}, {}])
-def test_braindecode_model_computes_the_same(labram_class, options):
+def test_braindecode_model_computes_the_same(monkeypatch, options):
+    labram_class = braindecode_here.labram_class(monkeypatch)
     order = importlib.import_module("braindecode.models.labram").LABRAM_CHANNEL_ORDER
     assert tuple(order) == CHANNEL_NAMES
     torch.manual_seed(0)

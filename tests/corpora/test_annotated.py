@@ -13,17 +13,17 @@ from annotated_recordings import bids, noise, presses, write_annotated
 from places import ROOT
 from recording_files import write_recording
 
-from dataset_scripts.annotated import Annotated, main
-from dataset_scripts.annotated_options import (
+from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.annotated import Annotated, main
+from modeling_mteeg.dataset_scripts.annotated_options import (
     AnnotatedOptions,
     add_options,
     options_of,
     read_tasks,
 )
-from dataset_scripts.labelling import Event, usual_window_s
-from dataset_scripts.reading import read_edf
-from dataset_scripts.splits import SPLITS, SplitError, assign_people
-from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.labelling import Event, usual_window_s
+from modeling_mteeg.dataset_scripts.reading import read_edf
+from modeling_mteeg.dataset_scripts.splits import SPLITS, SplitError, assign_people
 from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
 from modeling_mteeg.model.preprocessing import preprocess
 
@@ -359,7 +359,7 @@ def test_faults_of_a_file_of_tasks_are_said_at_once(tmp_path, capsys):
 def test_an_instance_travels_and_streams_the_same_windows(raw, tmp_path):
     import pickle
 
-    from dataset_scripts import stream
+    from modeling_mteeg.dataset_scripts import stream
 
     options = AnnotatedOptions(labels=("rest", "press"), subject_from="name")
     corpus = pickle.loads(pickle.dumps(Annotated(raw, "button-presses", options)))

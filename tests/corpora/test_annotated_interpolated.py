@@ -8,9 +8,9 @@ from annotated_recordings import CUES, write_annotated
 from caps import field_uv, places_of
 from tiny_recordings import card
 
-from dataset_scripts.annotated import main
-from dataset_scripts.annotated_options import AnnotatedOptions
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.annotated import main
+from modeling_mteeg.dataset_scripts.annotated_options import AnnotatedOptions
 from modeling_mteeg.model.preprocessing import preprocess
 from modeling_mteeg.recordings.interpolation import open_for_tasks
 

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from dataset_scripts import bars
-from dataset_scripts.bars import Bar
+from modeling_mteeg.dataset_scripts import bars
+from modeling_mteeg.dataset_scripts.bars import Bar
 
 
 class Terminal(io.StringIO):
@@ -41,3 +41,18 @@ def test_a_terminal_keeps_its_bar():
     with Bar(total=2, desc="tuab", file=terminal, mininterval=0) as bar:
         bar.update(2)
     assert "\r" in terminal.getvalue() and "2/2" in terminal.getvalue()
+
+
+def test_bytes_come_with_their_rate_in_a_file_and_in_a_terminal(monkeypatch, capsys):
+    now = iter([100.0, 110.0])
+    monkeypatch.setattr(bars.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(bars, "_TELL_EVERY_S", 5.0)
+    options = {"total": 4 * 10**9, "initial": 10**9, "desc": "chb-mit", "unit": "B"}
+    with Bar(unit_scale=True, **options) as bar:
+        bar.update(10**9)
+    assert capsys.readouterr().err == "chb-mit: 2.00GB of 4.00GB, 100MB/s\n"
+    monkeypatch.undo()
+    terminal = Terminal()
+    with Bar(unit_scale=True, file=terminal, mininterval=0, **options) as bar:
+        bar.update(10**9)
+    assert "2.00G/4.00G" in terminal.getvalue() and "B/s" in terminal.getvalue()

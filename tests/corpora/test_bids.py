@@ -17,12 +17,12 @@ from bids_datasets import (
     table,
 )
 
-from dataset_scripts.annotated import Annotated
-from dataset_scripts.annotated_options import AnnotatedOptions
-from dataset_scripts.bids import bids_options, main
-from dataset_scripts.reading import read_edf
-from dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.annotated import Annotated
+from modeling_mteeg.dataset_scripts.annotated_options import AnnotatedOptions
+from modeling_mteeg.dataset_scripts.bids import bids_options, check_name, main
+from modeling_mteeg.dataset_scripts.reading import read_edf
+from modeling_mteeg.dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
 from modeling_mteeg.model.preprocessing import preprocess
 from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning
 
@@ -190,8 +190,21 @@ def test_a_folder_without_names_of_bids_and_a_short_option_are_refused(tmp_path,
     assert main(["--raw", str(tmp_path), "--out", str(tmp_path / "out"), *LABELS]) == 1
     error = capsys.readouterr().err
     assert "named as BIDS has it" in error and "dataset_scripts.annotated" in error
-    with pytest.raises(SystemExit):  # the task of the recordings, or the new one?
-        main(["--raw", str(tmp_path), "--out", "x", "--task", "press"])
+    with pytest.raises(SystemExit):
+        main(["--raw", str(tmp_path), "--out", "x", "--task-na", "press"])
+
+
+def test_a_name_that_may_mean_the_recordings_is_asked_about(tmp_path, capsys):
+    """``--task`` names the new task; of the dataset's own all would be taken."""
+    raw = tmp_path / "raw"
+    for name in ("sub-01_task-press", "sub-01_task-other"):
+        recording(raw, name)
+    words = ["--raw", str(raw), "--out", str(tmp_path / "out"), *LABELS]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "has the tasks other, press" in error and "--bids-task press" in error
+    check_name(raw, "press", AnnotatedOptions(bids_task=("press",)))
+    check_name(raw, "presses", AnnotatedOptions())
 
 
 @pytest.mark.slow

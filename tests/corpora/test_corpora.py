@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from dataset_scripts.chb_mit import ChbMit, cut_seizures, read_summary
-from dataset_scripts.corpus import Recording, Segment, mark_repeated
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.prepare import TASKS, corpus_class
-from dataset_scripts.reading import RecordingError, pick_channels, read_edf
-from dataset_scripts.seed_v import CARD as SEED_CARD
-from dataset_scripts.seed_v import END_S, LABELS, START_S, SeedV
-from dataset_scripts.sleep_edf import CARD as SLEEP_CARD
-from dataset_scripts.sleep_edf import STAGES, SleepEdf, read_stages, trim_wake
-from dataset_scripts.tuab import Tuab
-from dataset_scripts.tuev import Tuev, read_events
+from modeling_mteeg.dataset_scripts.chb_mit import ChbMit, cut_seizures, read_summary
+from modeling_mteeg.dataset_scripts.corpus import Recording, Segment, mark_repeated
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.planning import Plan
+from modeling_mteeg.dataset_scripts.prepare import TASKS, corpus_class
+from modeling_mteeg.dataset_scripts.reading import RecordingError, pick_channels, read_edf
+from modeling_mteeg.dataset_scripts.seed_v import CARD as SEED_CARD
+from modeling_mteeg.dataset_scripts.seed_v import END_S, LABELS, START_S, SeedV
+from modeling_mteeg.dataset_scripts.sleep_edf import CARD as SLEEP_CARD
+from modeling_mteeg.dataset_scripts.sleep_edf import STAGES, SleepEdf, read_stages, trim_wake
+from modeling_mteeg.dataset_scripts.tuab import Tuab
+from modeling_mteeg.dataset_scripts.tuev import Tuev, read_events
 from modeling_mteeg.model.recording_sources import open_source
 
 RATE = 200
+
+
+def test_what_labels_are_of_is_on_the_card_and_decides_no_window() -> None:
+    """TUAB's recordings have the labels; what was prepared before cards said so stays equal."""
+    assert [task for task in TASKS if corpus_class(task).card.label_of == "recording"] == ["tuab"]
+    plan = SimpleNamespace(corpus=SimpleNamespace(card=Tuab.card))
+    assert Plan._card_of_windows(plan) == {
+        key: value for key, value in Tuab.card.to_dict().items() if key != "label_of"
+    }
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -238,14 +249,20 @@ def test_tuev_rows_become_windows_that_wrap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", ["1,2.0,3.0", "1,2.0,3.0,7", "1,x,3.0,1", "1,2.0,5.0,1", "1,61,62,1", "1,nan,2,1"]
-)
+    "row",
+    [
+        "1,2.0,3.0", "1,2.0,3.0,7", "1,x,3.0,1", "1,2.0,5.0,1", "1,61,62,1", "1,nan,2,1",
+        "1,2.0,3.0,5.9", "199,2.0,3.0,1", "-1,2.0,3.0,1", "1.5,2.0,3.0,1", "1,3.0,2.0,1",
+        f"1,{'2' * 5000},3.0,1", f"1,2.0,3.0,{'1' * 5000}", "1,-1e300,1e300,1", "1,-0.5,0.5,1",
+    ],
+)  # fmt: skip
 def test_tuev_rows_that_cannot_be_are_refused(row: str, tmp_path: Path) -> None:
     events = tmp_path / "a_1.rec"
     events.write_text(row + "\n")
     recording = Recording("a_1", "a", tmp_path / "a_1.edf", (events,), "train")
-    with pytest.raises(RecordingError, match=r"a_1\.rec"):
+    with pytest.raises(RecordingError, match=r"a_1\.rec") as error:
         Tuev(tmp_path).segments(recording, 60 * RATE)
+    assert len(str(error.value)) < 300
 
 
 def _touch(path: Path) -> None:

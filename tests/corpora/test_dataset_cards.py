@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import DatasetCard
 
-from dataset_scripts.cards import size_category
-from dataset_scripts.corpus import Corpus
-from dataset_scripts.demo import simulate
-from dataset_scripts.prepare import TASKS, corpus_class, prepare_corpora
-from dataset_scripts.registry import KNOWN_TASKS
-from dataset_scripts.settings import Settings
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.cards import size_category
+from modeling_mteeg.dataset_scripts.corpus import Corpus
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.prepare import TASKS, corpus_class, prepare_corpora
+from modeling_mteeg.dataset_scripts.registry import KNOWN_TASKS
+from modeling_mteeg.dataset_scripts.settings import Settings
 
 PARTS = {
     "number": r"\d[\d.]*",

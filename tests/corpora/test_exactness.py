@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from known_recordings import MAKERS, Known
 
-from dataset_scripts.prepare import corpus_class
-from dataset_scripts.settings import Settings
-from dataset_scripts.writer import prepare
 from modeling_mteeg.data import WindowReader, encode_window
+from modeling_mteeg.dataset_scripts.prepare import corpus_class
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.writer import prepare
 
 # The corpora at their own rates, and others that occur: TUH at 512, PhysioNet MI's odd subjects.
 CASES = [
     ("tuab", 250), ("tuab", 256), ("tuab", 500), ("tuab", 512), ("tuev", 250), ("tuev", 256),
     ("seed-v", 1000), ("chb-mit", 256), ("sleep-edf", 100), ("physionet-mi", 160),
-    ("physionet-mi", 128),
+    pytest.param("physionet-mi", 128, marks=pytest.mark.slow),
 ]  # fmt: skip
 MOST_UV = {"float32": 0.02, "int16": 0.1}
 

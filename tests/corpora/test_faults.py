@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from tiny_runs import RATE, SECONDS, report, write_run
 
-from dataset_scripts.physionet_mi import CARD, PhysionetMi
-from dataset_scripts.reading import read_edf
-from dataset_scripts.settings import Settings
-from dataset_scripts.soundness import check_raw_signal, clipped_share, rate_notes
-from dataset_scripts.writer import PreparationError, prepare
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD, PhysionetMi
+from modeling_mteeg.dataset_scripts.reading import read_edf
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.soundness import check_raw_signal, clipped_share, rate_notes
+from modeling_mteeg.dataset_scripts.writer import PreparationError, prepare
 
 TOLERANT = Settings(progress=False, max_skipped=0.2)
 

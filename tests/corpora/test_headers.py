@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from tiny_runs import RATE, SECONDS, write_run
 
-from dataset_scripts.physionet_mi import CARD
-from dataset_scripts.reading import read_cnt, read_edf
-from dataset_scripts.simulator.cnt import write_cnt
-from modeling_mteeg.model.recording_headers import RecordingError, read_cnt_header, read_edf_header
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD
+from modeling_mteeg.dataset_scripts.reading import read_cnt, read_edf
+from modeling_mteeg.dataset_scripts.simulator.cnt import write_cnt
+from modeling_mteeg.model.cnt_header import read_cnt_header
+from modeling_mteeg.model.recording_headers import RecordingError, read_edf_header
 
 MEGABYTE = 2**20
 

@@ -20,12 +20,12 @@ from places import SUPPORT
 from preparation_program import Killed, dying_at
 from tiny_runs import content, write_run, write_runs
 
-from dataset_scripts import parts, sources
-from dataset_scripts.locking import locked
-from dataset_scripts.physionet_mi import CARD, PhysionetMi
-from dataset_scripts.settings import Settings
-from dataset_scripts.sources import BLOCK_BYTES, BLOCKS, END_BYTES, sample_digest
-from dataset_scripts.writer import PreparationError, prepare
+from modeling_mteeg.dataset_scripts import parts, sources
+from modeling_mteeg.dataset_scripts.locking import locked
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD, PhysionetMi
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.sources import BLOCK_BYTES, BLOCKS, END_BYTES, sample_digest
+from modeling_mteeg.dataset_scripts.writer import PreparationError, prepare
 
 QUIET = Settings(progress=False)
 OTHER = Settings(progress=False, dtype="float32", overwrite=True)
@@ -87,7 +87,11 @@ def test_dying_anywhere_costs_only_what_was_not_done(
     assert {path.name for path in tmp_path.iterdir()} == LEFT
 
 
-@pytest.mark.parametrize("place", ["file:5", "folder:1", "folder:2", "folder:3"])
+@pytest.mark.parametrize(
+    "place",
+    ["folder:2"]
+    + [pytest.param(place, marks=pytest.mark.slow) for place in ("file:5", "folder:1", "folder:3")],
+)
 def test_dying_while_an_older_result_is_replaced_loses_neither(
     place: str, runs: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch
 ) -> None:
@@ -224,7 +228,7 @@ def unsampled(path: Path) -> int:
 
 
 @pytest.mark.parametrize("where", ["sampled", "not sampled"])
-@pytest.mark.parametrize("quietly", [False, True])
+@pytest.mark.parametrize("quietly", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_changed_byte_is_noticed_in_parts_and_result(
     where: str, quietly: bool, raw: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -281,6 +285,7 @@ def test_what_differs_is_named(raw: Path, tmp_path: Path) -> None:
         prepare(PhysionetMi(raw), tmp_path, QUIET)
 
 
+@pytest.mark.slow
 def test_a_skipped_recording_is_tried_again_when_it_was_mended(
     raw: Path, tmp_path: Path, monkeypatch
 ) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from annotated_recordings import CUES, noise, write_annotated
 
-from dataset_scripts.annotated import Annotated, main
-from dataset_scripts.annotated_options import AnnotatedOptions, read_tasks
-from dataset_scripts.unlabelled import __main__ as unlabelled
-from dataset_scripts.unlabelled.stretch_settings import UnlabelledSettings
 from modeling_mteeg.data import load_corpus, read_manifest
+from modeling_mteeg.dataset_scripts.annotated import Annotated, main
+from modeling_mteeg.dataset_scripts.annotated_options import AnnotatedOptions, read_tasks
+from modeling_mteeg.dataset_scripts.unlabelled import __main__ as unlabelled
+from modeling_mteeg.dataset_scripts.unlabelled.stretch_settings import UnlabelledSettings
 from modeling_mteeg.model.preprocessing import preprocess
 from modeling_mteeg.settings.schema import ConfigError
 

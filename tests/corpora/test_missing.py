@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_scripts import chb_mit, tuab
-from dataset_scripts.chb_mit import ChbMit
-from dataset_scripts.corpus import Corpus, Segment
-from dataset_scripts.physionet_mi import RUN_LABELS, PhysionetMi
-from dataset_scripts.physionet_mi import SUBJECTS as PHYSIONET_SUBJECTS
-from dataset_scripts.report import Outcome, count_differences
-from dataset_scripts.seed_v import SeedV
-from dataset_scripts.settings import Settings
-from dataset_scripts.sleep_edf import NIGHTS, SleepEdf
-from dataset_scripts.tuab import Tuab
-from dataset_scripts.tuev import Tuev
-from dataset_scripts.writer import prepare
+from modeling_mteeg.dataset_scripts import chb_mit, tuab
+from modeling_mteeg.dataset_scripts.chb_mit import ChbMit
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Segment
+from modeling_mteeg.dataset_scripts.physionet_mi import RUN_LABELS, PhysionetMi
+from modeling_mteeg.dataset_scripts.physionet_mi import SUBJECTS as PHYSIONET_SUBJECTS
+from modeling_mteeg.dataset_scripts.report import Outcome, count_differences
+from modeling_mteeg.dataset_scripts.seed_v import SeedV
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.sleep_edf import NIGHTS, SleepEdf
+from modeling_mteeg.dataset_scripts.tuab import Tuab
+from modeling_mteeg.dataset_scripts.tuev import Tuev
+from modeling_mteeg.dataset_scripts.writer import prepare
 
 SEED_SESSIONS = [f"{s}_{k}" for s in range(1, 17) for k in (1, 2, 3)]
 

@@ -12,10 +12,10 @@ from recording_files import write_recording
 from tiny_models import randomize, tiny_model
 from tiny_recordings import card
 
-from dataset_scripts.bids import main as prepare
-from dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
 from modeling_mteeg import MteegFeatureExtractor, cli
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.bids import main as prepare
+from modeling_mteeg.dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
 from modeling_mteeg.explanation.explaining import explain
 from modeling_mteeg.model.recording_sources import open_source
 from modeling_mteeg.prediction import predict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -13,12 +12,13 @@ import edfio
 import numpy as np
 import pytest
 from places import ROOT
+from recipe_modules import load_recipe
 
-from dataset_scripts.command import run_command
-from dataset_scripts.eegmat import CARD, Eegmat
-from dataset_scripts.prepare import main as prepare_main
-from dataset_scripts.registry import KNOWN_TASKS, TASKS, corpus_class
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.eegmat import CARD, Eegmat
+from modeling_mteeg.dataset_scripts.prepare import main as prepare_main
+from modeling_mteeg.dataset_scripts.registry import KNOWN_TASKS, TASKS, corpus_class
 from modeling_mteeg.model.task_card import TaskCard
 
 GUIDE = ROOT / "docs" / "new_corpus.md"
@@ -75,17 +75,14 @@ def own_file(tmp_path, monkeypatch) -> Path:
 
 
 def joint(*arguments: str) -> int:
-    spec = importlib.util.spec_from_file_location("joint_recipe", ROOT / "recipes" / "joint.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main([*arguments, *SMALL])
+    return load_recipe("joint").main([*arguments, *SMALL])
 
 
 def test_the_example_is_registered_beside_the_six():
     assert len(TASKS) == 6 and "eegmat" in set(KNOWN_TASKS) - set(TASKS)
     assert corpus_class("eegmat") is Eegmat
     source = (ROOT / "dataset_scripts" / "eegmat.py").read_text("utf-8").splitlines()
-    assert sum(bool(line.strip()) for line in source) <= 65  # an example stays short
+    assert sum(bool(line.strip()) for line in source) <= 66  # an example stays short
 
 
 def test_the_example_gives_labels_and_whole_subjects(eegmat_raw, tmp_path):
@@ -106,7 +103,7 @@ def test_the_example_gives_labels_and_whole_subjects(eegmat_raw, tmp_path):
 
 def test_all_36_subjects_are_split_28_4_4():
     corpus = Eegmat.__new__(Eegmat)
-    from dataset_scripts.corpus import Recording
+    from modeling_mteeg.dataset_scripts.corpus import Recording
 
     recordings = [
         Recording(f"Subject{i:02d}_{part}", f"{i:02d}", Path("x"))
@@ -146,7 +143,7 @@ def test_the_guide_s_class_is_prepared_by_its_own_file(own_file, presses_raw, tm
 def test_own_and_known_corpora_are_prepared_and_trained_together(
     own_file, eegmat_raw, presses_raw, tmp_path, capsys
 ):
-    from dataset_scripts.demo import simulate
+    from modeling_mteeg.dataset_scripts.demo import simulate
 
     raw, data, out = tmp_path / "raw", tmp_path / "data", tmp_path / "out"
     simulate(raw, tasks=["sleep-edf"], size="small", progress=False)
@@ -170,9 +167,19 @@ def test_own_and_known_corpora_are_prepared_and_trained_together(
     capsys.readouterr()
 
 
+def by_bare_name(own_file: Path) -> None:
+    """The file as the guide of before had it."""
+    text = own_file.read_text("utf-8")
+    assert "from modeling_mteeg.dataset_scripts.corpus import" in text
+    own_file.write_text(text.replace("modeling_mteeg.dataset_scripts", "dataset_scripts"), "utf-8")
+
+
+@pytest.mark.parametrize("bare", [False, True])
 def test_only_own_corpora_are_prepared_where_only_those_are_named(
-    own_file, presses_raw, tmp_path, capsys
+    own_file, presses_raw, tmp_path, capsys, bare
 ):
+    if bare:
+        by_bare_name(own_file)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "button-presses").symlink_to(presses_raw)
     arguments = ["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "data")]
@@ -195,6 +202,36 @@ def test_processes_find_an_own_class_and_give_the_same(own_file, presses_raw, tm
         files = sorted(path for path in out.rglob("*") if path.is_file())
         results.append({path.relative_to(out): path.read_bytes() for path in files})
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bare", [False, True])
+def test_an_own_class_is_the_same_however_the_command_is_started(
+    own_file, presses_raw, tmp_path, bare
+):
+    """By either name of the command, in processes too, and by itself: the same files."""
+    if bare:
+        by_bare_name(own_file)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "button-presses").symlink_to(presses_raw)
+    named = ["--raw", tmp_path / "raw", "--corpus", f"{own_file}:ButtonPresses", "--num-proc", 2]
+    ways = {
+        "clone": ["-m", "dataset_scripts.prepare", *named],
+        "package": ["-m", "modeling_mteeg.dataset_scripts.prepare", *named],
+        "file": [own_file, "--raw", presses_raw],
+    }
+    found = []
+    for name, words in ways.items():
+        done = subprocess.run(
+            [sys.executable, *map(str, words), "--out", str(tmp_path / name)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+            env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        out = tmp_path / name / "button-presses"
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        found.append({path.relative_to(out): path.read_bytes() for path in files})
+    assert found[0] == found[1] == found[2] and len(found[0]) > 5
 
 
 def test_a_wrong_metric_of_a_card_fails_before_any_corpus_is_read(

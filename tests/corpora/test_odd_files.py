@@ -24,17 +24,17 @@ from tiny_nights import (
 from tiny_recordings import eeg
 from tiny_runs import report
 
-from dataset_scripts.chb_mit import ChbMit
-from dataset_scripts.demo import simulate
-from dataset_scripts.reading import read_annotations, read_cnt, read_edf
-from dataset_scripts.registry import TASKS, corpus_class
-from dataset_scripts.settings import Settings
-from dataset_scripts.simulator.cnt import write_cnt
-from dataset_scripts.sleep_edf import SleepEdf
-from dataset_scripts.soundness import check_amplitude, warning_notes
-from dataset_scripts.tuab import Tuab
-from dataset_scripts.tuev import Tuev
-from dataset_scripts.writer import PreparationError, prepare
+from modeling_mteeg.dataset_scripts.chb_mit import ChbMit
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.reading import read_annotations, read_cnt, read_edf
+from modeling_mteeg.dataset_scripts.registry import TASKS, corpus_class
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.simulator.cnt import write_cnt
+from modeling_mteeg.dataset_scripts.sleep_edf import SleepEdf
+from modeling_mteeg.dataset_scripts.soundness import check_amplitude, warning_notes
+from modeling_mteeg.dataset_scripts.tuab import Tuab
+from modeling_mteeg.dataset_scripts.tuev import Tuev
+from modeling_mteeg.dataset_scripts.writer import PreparationError, prepare
 from modeling_mteeg.model.recording_headers import RecordingError, RecordingWarning, read_edf_header
 
 CHANNELS = ("FPZ-CZ", "PZ-OZ")

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from places import ROOT
 
-from dataset_scripts.corpus import Segment
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.plan_file import PlanSection, read_plan
-from dataset_scripts.prepare import main
-from dataset_scripts.registry import TASKS
-from dataset_scripts.seed_v import SeedV
-from dataset_scripts.settings import Settings
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.corpus import Segment
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.plan_file import PlanSection, read_plan
+from modeling_mteeg.dataset_scripts.prepare import main
+from modeling_mteeg.dataset_scripts.registry import TASKS
+from modeling_mteeg.dataset_scripts.seed_v import SeedV
+from modeling_mteeg.dataset_scripts.settings import Settings
 from modeling_mteeg.settings.schema import ConfigError
 
 EXAMPLE = ROOT / "dataset_scripts/corpora.yaml"
@@ -139,7 +139,7 @@ def test_a_broken_simulation_is_a_fault_of_the_file(tmp_path) -> None:
 
 
 OWN = """
-from dataset_scripts.corpus import Corpus
+from modeling_mteeg.dataset_scripts.corpus import Corpus
 from modeling_mteeg.task_card import TaskCard
 
 class Own(Corpus):

@@ -12,11 +12,11 @@ import pytest
 from odd_files import time_stamps, write_odd_edf
 from recording_files import write_recording
 
-from dataset_scripts.annotated import Annotated, AnnotatedOptions
-from dataset_scripts.corpus import Corpus, Recording, windows_in_order
-from dataset_scripts.reading import load_any
-from dataset_scripts.simulator.cnt import write_cnt
-from dataset_scripts.unlabelled import prepare_unlabelled
+from modeling_mteeg.dataset_scripts.annotated import Annotated, AnnotatedOptions
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, windows_in_order
+from modeling_mteeg.dataset_scripts.reading import load_any
+from modeling_mteeg.dataset_scripts.simulator.cnt import write_cnt
+from modeling_mteeg.dataset_scripts.unlabelled import prepare_unlabelled
 from modeling_mteeg.model.findings import CHANNELS, NEVER, NOTE, POLICIES, REFUSE, WINDOWS
 from modeling_mteeg.model.recording_headers import RecordingError
 from modeling_mteeg.model.task_card import TaskCard
@@ -71,6 +71,12 @@ def unit_of_middle(content: bytes) -> bytes:
     return content[:at] + b"        " + content[at + 8 :]
 
 
+def range_of_middle(content: bytes) -> bytes:
+    """Digital maximum, which samples of the middle channel exceed."""
+    at = 256 + 3 * 128 + 8
+    return content[:at] + b"200     " + content[at + 8 :]
+
+
 GAP = [*range(20), *range(60, 80)]
 BAD = [f"+{at}\x14\x14\0".encode() + (b"+4\x153\x14BAD_a\x14\0" if at == 4 else b"")
        for at in range(SECONDS)]  # fmt: skip
@@ -87,6 +93,7 @@ CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
     "marked-bad": ("bad.edf", lambda path: edf(path, kind="EDF+C", stamps=BAD)),
     "constant": ("constant.edf", padded),
     "unknown-unit": ("unit.edf", lambda path: changed(path, unit_of_middle)),
+    "range": ("range.edf", lambda path: changed(path, range_of_middle)),
     "other-unit": ("other.edf", lambda path: edf(
         path, (noise() * [[0.25], [100], [0.25]]).clip(-3e3, 3e3))),
     "quiet": ("quiet.edf", lambda path: edf(path, noise() * [[40], [0.05], [40]])),
@@ -104,6 +111,7 @@ CASES: dict[str, tuple[str, Callable[[Path], None]]] = {
 ELSEWHERE = {
     "end-left-out": "below", "derived": "test_odd_files", "renamed": "test_unlabelled_odd_files",
     "cue-left-out": "prediction alone", "sidecar": "test_bids",
+    "events-outside": "test_contradicting_files",
     "interpolated": "no preparation interpolates unless it is told to",
 }  # fmt: skip
 

@@ -12,19 +12,19 @@ import pytest
 from odd_files import write_odd_edf
 from places import ROOT
 
-from dataset_scripts.annotated import Annotated, AnnotatedOptions
-from dataset_scripts.chb_mit import ChbMit
-from dataset_scripts.corpus import Corpus, Recording, Segment, windows_in_order
-from dataset_scripts.labelling import read_events
-from dataset_scripts.opening import open_recording
-from dataset_scripts.part_spans import BEYOND, OVER_A_JOINT, TWICE, Span, placed
-from dataset_scripts.reading import load_edf
-from dataset_scripts.survey import _header
-from dataset_scripts.tuab import Tuab
-from dataset_scripts.unlabelled import UnlabelledSettings, prepare_unlabelled
-from dataset_scripts.unlabelled.sound_time import SoundTime, where_at_least
-from dataset_scripts.unsound import CONSTANT, MARKED_BAD, without_marked
 from modeling_mteeg.data import load_unlabelled
+from modeling_mteeg.dataset_scripts.annotated import Annotated, AnnotatedOptions
+from modeling_mteeg.dataset_scripts.chb_mit import ChbMit
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, Segment, windows_in_order
+from modeling_mteeg.dataset_scripts.labelling import read_events
+from modeling_mteeg.dataset_scripts.opening import open_recording
+from modeling_mteeg.dataset_scripts.part_spans import BEYOND, OVER_A_JOINT, TWICE, Span, placed
+from modeling_mteeg.dataset_scripts.reading import load_edf
+from modeling_mteeg.dataset_scripts.survey import _header
+from modeling_mteeg.dataset_scripts.tuab import Tuab
+from modeling_mteeg.dataset_scripts.unlabelled import UnlabelledSettings, prepare_unlabelled
+from modeling_mteeg.dataset_scripts.unlabelled.sound_time import SoundTime, where_at_least
+from modeling_mteeg.dataset_scripts.unsound import CONSTANT, MARKED_BAD, without_marked
 from modeling_mteeg.model.edf_annotations import Mark
 from modeling_mteeg.model.preprocessing import preprocessing_info
 from modeling_mteeg.model.record_parts import Part

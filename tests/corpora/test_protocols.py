@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from tiny_runs import write_run
 
-from dataset_scripts import physionet_mi
-from dataset_scripts.chb_mit import BIOT_FILES, UNNAMED, ChbMit, cut_as_biot
-from dataset_scripts.command import run_command
-from dataset_scripts.corpus import Recording, Segment
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.prepare import TASKS, corpus_class
-from dataset_scripts.reading import RecordingError
-from dataset_scripts.settings import Settings
-from dataset_scripts.sleep_edf import SleepEdf, trim_wake
-from dataset_scripts.splits import train_or_validation
-from dataset_scripts.tuab import Tuab
-from dataset_scripts.tuev import Tuev
-from dataset_scripts.writer import prepare
+from modeling_mteeg.dataset_scripts import physionet_mi
+from modeling_mteeg.dataset_scripts.chb_mit import BIOT_FILES, UNNAMED, ChbMit, cut_as_biot
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.corpus import Recording, Segment
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.prepare import TASKS, corpus_class
+from modeling_mteeg.dataset_scripts.reading import RecordingError
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.sleep_edf import SleepEdf, trim_wake
+from modeling_mteeg.dataset_scripts.splits import train_or_validation
+from modeling_mteeg.dataset_scripts.tuab import Tuab
+from modeling_mteeg.dataset_scripts.tuev import Tuev
+from modeling_mteeg.dataset_scripts.writer import prepare
 from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.task_card import TaskCard
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dataset_scripts.provenance import known_version
+from modeling_mteeg.dataset_scripts.provenance import known_version
 
 KNOWN = {"v1": (3, 1, 1), "v2": (4, 1, 1)}
 SPLITS = (["train", "train", "test"], ["validation", "train", "train"])

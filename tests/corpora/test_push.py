@@ -18,18 +18,18 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
 
-from dataset_scripts import demo, push
-from dataset_scripts.chb_mit import ChbMit
-from dataset_scripts.demo import simulate
-from dataset_scripts.eegmat import Eegmat
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.prepare import corpus_class, prepare_corpora
-from dataset_scripts.provenance import CHECKSUMS_FILE
-from dataset_scripts.push import PushRefusedError, check_allowed
-from dataset_scripts.settings import Settings
-from dataset_scripts.sleep_edf import SleepEdf
-from dataset_scripts.writer import prepare
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts import demo, push
+from modeling_mteeg.dataset_scripts.chb_mit import ChbMit
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.eegmat import Eegmat
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.prepare import corpus_class, prepare_corpora
+from modeling_mteeg.dataset_scripts.provenance import CHECKSUMS_FILE
+from modeling_mteeg.dataset_scripts.push import PushRefusedError, check_allowed
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.sleep_edf import SleepEdf
+from modeling_mteeg.dataset_scripts.writer import prepare
 from modeling_mteeg.model.task_card import TaskCard
 
 QUIET = Settings(progress=False)

@@ -5,7 +5,6 @@ The files are not part of the repository; where they are absent, these tests are
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 from collections import Counter
@@ -17,28 +16,23 @@ import mne
 import numpy as np
 import pytest
 import torch
-from places import ROOT
+from recipe_modules import load_recipe
 from transformers import AutoFeatureExtractor, AutoModel
 
-from dataset_scripts.chb_mit import ChbMit, read_summary
-from dataset_scripts.command import run_command
-from dataset_scripts.corpus import Recording
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.settings import Settings
-from dataset_scripts.sleep_edf import SleepEdf, read_stages
-from dataset_scripts.writer import prepare
 from modeling_mteeg import MteegFeatureExtractor
 from modeling_mteeg.data import WindowReader, encode_window, window_features
+from modeling_mteeg.dataset_scripts.chb_mit import ChbMit, read_summary
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.corpus import Recording
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.sleep_edf import SleepEdf, read_stages
+from modeling_mteeg.dataset_scripts.writer import prepare
 from modeling_mteeg.model.recording_files import read_recording
-
-JOINT = ROOT / "recipes" / "joint.py"
 
 
 def joint_recipe():
-    spec = importlib.util.spec_from_file_location("joint_recipe", JOINT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("joint")
 
 
 @pytest.mark.slow

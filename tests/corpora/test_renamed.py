@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from annotated_recordings import CUES, noise, write_annotated
 
-from dataset_scripts.annotated import Annotated, main
-from dataset_scripts.annotated_options import AnnotatedOptions, read_tasks
-from dataset_scripts.corpus import Corpus, Recording, Segment
-from dataset_scripts.plan_file import read_plan
-from dataset_scripts.reading import RecordingError, read_edf
-from dataset_scripts.renaming import channels_renamed, checked_rename
-from dataset_scripts.writer import PreparationError, merge_shards
 from modeling_mteeg.data import load_corpus
+from modeling_mteeg.dataset_scripts.annotated import Annotated, main
+from modeling_mteeg.dataset_scripts.annotated_options import AnnotatedOptions, read_tasks
+from modeling_mteeg.dataset_scripts.corpus import Corpus, Recording, Segment
+from modeling_mteeg.dataset_scripts.plan_file import read_plan
+from modeling_mteeg.dataset_scripts.reading import RecordingError, read_edf
+from modeling_mteeg.dataset_scripts.renaming import channels_renamed, checked_rename
+from modeling_mteeg.dataset_scripts.writer import PreparationError, merge_shards
 from modeling_mteeg.model.task_card import TaskCard
 
 OLD = ("EEG T3-REF", "EEG Cz-REF", "EEG T4-REF")
@@ -107,7 +107,9 @@ def test_a_corpus_takes_new_names_and_its_report_says_so(raw):
     by_itself = ByItself(raw)
     assert by_itself.read(old).warnings == ()
     by_itself.use_rename({"T7": "T3"})
-    with pytest.raises(RecordingError, match="by other means than dataset_scripts"):
+    with pytest.raises(
+        RecordingError, match=r"by other means than modeling_mteeg\.dataset_scripts"
+    ):
         by_itself.read(old)
 
 

@@ -13,14 +13,20 @@ import pytest
 from preparation_program import Killed, dying_at
 from tiny_runs import content, write_run, write_runs
 
-from dataset_scripts import Settings, Shard, merge_shards, prepare_corpus, prepare_shard
-from dataset_scripts.command import run_command
-from dataset_scripts.corpus import Recording
-from dataset_scripts.locking import locked
-from dataset_scripts.physionet_mi import CARD, PhysionetMi
-from dataset_scripts.prepare import main as prepare_main
-from dataset_scripts.shards import assign_shards
-from dataset_scripts.writer import PreparationError
+from modeling_mteeg.dataset_scripts import (
+    Settings,
+    Shard,
+    merge_shards,
+    prepare_corpus,
+    prepare_shard,
+)
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.corpus import Recording
+from modeling_mteeg.dataset_scripts.locking import locked
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD, PhysionetMi
+from modeling_mteeg.dataset_scripts.prepare import main as prepare_main
+from modeling_mteeg.dataset_scripts.shards import assign_shards
+from modeling_mteeg.dataset_scripts.writer import PreparationError
 
 QUIET = Settings(progress=False)
 TASK = CARD.name
@@ -134,7 +140,7 @@ def test_a_missing_and_an_incomplete_shard_are_named_with_commands_that_work(
     commands = [shlex.split(line.partition("make it: ")[2])
                 for line in text.splitlines() if "make it" in line]  # fmt: skip
     assert [command[:3] for command in commands] == [
-        ["python", "-m", "dataset_scripts.physionet_mi"]
+        ["python", "-m", "modeling_mteeg.dataset_scripts.physionet_mi"]
     ] * 2
     for command in commands:
         assert run_command(PhysionetMi, command[3:]) == 0

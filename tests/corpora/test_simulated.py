@@ -8,10 +8,10 @@ import datasets
 import numpy as np
 import pytest
 
-from dataset_scripts.demo import simulate
-from dataset_scripts.prepare import TASKS, corpus_class, prepare_corpora
-from dataset_scripts.settings import Settings
 from modeling_mteeg.data import WindowReader
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.prepare import TASKS, corpus_class, prepare_corpora
+from modeling_mteeg.dataset_scripts.settings import Settings
 from modeling_mteeg.model.task_card import TaskCard
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset_scripts.simulator import PLANS
-from dataset_scripts.simulator.people import Person
+from modeling_mteeg.dataset_scripts.simulator import PLANS
+from modeling_mteeg.dataset_scripts.simulator.people import Person
 
 
 def test_in_other_sizes_everybody_is_the_same_and_electrodes_are_perfect():

@@ -10,13 +10,25 @@ import mne
 import numpy as np
 import pytest
 
-from dataset_scripts.demo import MARKER, TASKS, folder_bytes, main, simulate
-from dataset_scripts.prepare import corpus_class
-from dataset_scripts.simulator import chb_mit, physionet_mi, seed_v, sleep_edf, tuab, tuev
-from dataset_scripts.simulator.cnt import STEP_UV, write_cnt
-from dataset_scripts.simulator.head import Head, electrode_positions
-from dataset_scripts.simulator.signals import Subject, band_noise, coloured_noise, generator
-from dataset_scripts.splits import SPLITS
+from modeling_mteeg.dataset_scripts.demo import MARKER, TASKS, folder_bytes, main, simulate
+from modeling_mteeg.dataset_scripts.prepare import corpus_class
+from modeling_mteeg.dataset_scripts.simulator import (
+    chb_mit,
+    physionet_mi,
+    seed_v,
+    sleep_edf,
+    tuab,
+    tuev,
+)
+from modeling_mteeg.dataset_scripts.simulator.cnt import STEP_UV, write_cnt
+from modeling_mteeg.dataset_scripts.simulator.head import Head, electrode_positions
+from modeling_mteeg.dataset_scripts.simulator.signals import (
+    Subject,
+    band_noise,
+    coloured_noise,
+    generator,
+)
+from modeling_mteeg.dataset_scripts.splits import SPLITS
 
 
 @pytest.fixture(scope="module")

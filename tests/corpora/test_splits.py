@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dataset_scripts.splits import (
+from modeling_mteeg.dataset_scripts.splits import (
     SPLITS,
     SplitError,
     check_filled,

@@ -12,14 +12,14 @@ from recording_files import write_recording
 from scipy.io import savemat
 from test_unlabelled_preparation import noise, report
 
-from dataset_scripts.seed_v import CARD as SEED_V
-from dataset_scripts.tuab import CARD as TUAB
-from dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
-from dataset_scripts.unlabelled import __main__ as command
-from dataset_scripts.unlabelled.excluded import Entry, Exclusions
-from dataset_scripts.unlabelled.known_sources import SOURCES
-from dataset_scripts.unlabelled.trujillo import CAP
 from modeling_mteeg.data import load_unlabelled, read_manifest
+from modeling_mteeg.dataset_scripts.seed_v import CARD as SEED_V
+from modeling_mteeg.dataset_scripts.tuab import CARD as TUAB
+from modeling_mteeg.dataset_scripts.unlabelled import Source, UnlabelledSettings, prepare_unlabelled
+from modeling_mteeg.dataset_scripts.unlabelled import __main__ as command
+from modeling_mteeg.dataset_scripts.unlabelled.excluded import Entry, Exclusions
+from modeling_mteeg.dataset_scripts.unlabelled.known_sources import SOURCES
+from modeling_mteeg.dataset_scripts.unlabelled.trujillo import CAP
 from modeling_mteeg.model.channels import is_known
 from modeling_mteeg.model.preprocessing import preprocess
 

@@ -12,13 +12,18 @@ import pytest
 from places import ROOT
 from test_unlabelled_preparation import noise, report, write_edf, write_mixed
 
-from dataset_scripts.unlabelled import Source, UnlabelledSettings, digests, prepare_unlabelled
-from dataset_scripts.unlabelled import __main__ as command
-from dataset_scripts.unlabelled import stretch_parts as parts
-from dataset_scripts.unlabelled import stretch_reading as reading
-from dataset_scripts.unlabelled import stretch_writer as writer
-from dataset_scripts.unlabelled.sound_time import SoundPart
 from modeling_mteeg.data import cut_stretches, load_unlabelled, read_manifest
+from modeling_mteeg.dataset_scripts.unlabelled import (
+    Source,
+    UnlabelledSettings,
+    digests,
+    prepare_unlabelled,
+)
+from modeling_mteeg.dataset_scripts.unlabelled import __main__ as command
+from modeling_mteeg.dataset_scripts.unlabelled import stretch_parts as parts
+from modeling_mteeg.dataset_scripts.unlabelled import stretch_reading as reading
+from modeling_mteeg.dataset_scripts.unlabelled import stretch_writer as writer
+from modeling_mteeg.dataset_scripts.unlabelled.sound_time import SoundPart
 
 
 @pytest.fixture
@@ -153,6 +158,7 @@ def test_hidden_folders_links_and_what_cannot_be_read(raw, tmp_path, monkeypatch
     (raw / "sub-a/one.edf").rename(store / "MD5E-1.edf")
     (raw / "sub-a/one.edf").symlink_to(store / "MD5E-1.edf")
     (raw / "sub-a/gone.edf").symlink_to(store / "MD5E-2.edf")
+    (raw / "sub-a/round.edf").symlink_to("round.edf")
     (raw / "linked").symlink_to(raw)
     write_edf(raw / "sub-d/locked.edf", ["CZ", "FP1"], 250, 40, 7)
     real = digests.digest_of
@@ -167,6 +173,7 @@ def test_hidden_folders_links_and_what_cannot_be_read(raw, tmp_path, monkeypatch
     assert not any(".git" in key or key.startswith("linked") for key in rows)
     assert rows["sub-a/one.edf"]["status"] == "used" and rows["sub-a/one.edf"]["subject"] == "sub-a"
     assert "a link to nothing" in rows["sub-a/gone.edf"]["reason"]
+    assert rows["sub-a/round.edf"]["reason"].startswith("round.edf: a link")
     assert "Permission denied" in rows["sub-d/locked.edf"]["reason"]
     assert {rows[key]["status"] for key in ("sub-a/gone.edf", "sub-d/locked.edf")} == {"skipped"}
 
@@ -220,6 +227,7 @@ def test_strict_ends_at_the_first_skip(raw, tmp_path, capsys):
     assert command.main([*words, "--strict"]) == 0
 
 
+@pytest.mark.slow
 def test_real_recordings(recordings_dir, tmp_path):
     """Two corpora of PhysioNet in two formats and at three rates, and a file of annotations."""
     settings = UnlabelledSettings(max_seconds=4)

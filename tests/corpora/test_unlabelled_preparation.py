@@ -14,27 +14,27 @@ import numpy as np
 import pytest
 from recording_files import WRITERS, write_recording
 
-from dataset_scripts import exclusions as exclusions_command
-from dataset_scripts.demo import simulate
-from dataset_scripts.locking import PreparationError
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.simulator.unlabelled import simulate_unlabelled
-from dataset_scripts.unlabelled import (
+from modeling_mteeg.data import load_unlabelled, read_manifest
+from modeling_mteeg.dataset_scripts import exclusions as exclusions_command
+from modeling_mteeg.dataset_scripts.demo import simulate
+from modeling_mteeg.dataset_scripts.locking import PreparationError
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.simulator.unlabelled import simulate_unlabelled
+from modeling_mteeg.dataset_scripts.unlabelled import (
     Source,
     UnlabelledRecording,
     UnlabelledSettings,
     prepare_unlabelled,
 )
-from dataset_scripts.unlabelled import __main__ as command
-from dataset_scripts.unlabelled import stretch_writer as writer
-from dataset_scripts.unlabelled.excluded import (
+from modeling_mteeg.dataset_scripts.unlabelled import __main__ as command
+from modeling_mteeg.dataset_scripts.unlabelled import stretch_writer as writer
+from modeling_mteeg.dataset_scripts.unlabelled.excluded import (
     TEST_MI_SUBJECTS,
     TEST_NIGHTS,
     Entry,
     Exclusions,
     rule_by_name,
 )
-from modeling_mteeg.data import load_unlabelled, read_manifest
 from modeling_mteeg.model.preprocessing import preprocess
 
 
@@ -159,7 +159,7 @@ def test_a_second_start_does_what_is_missing(raw, tmp_path, monkeypatch):
         prepare_unlabelled(raw, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
     reads = []
-    from dataset_scripts.unlabelled import stretch_parts as parts
+    from modeling_mteeg.dataset_scripts.unlabelled import stretch_parts as parts
 
     read = parts.read_signal
     monkeypatch.setattr(
@@ -316,7 +316,7 @@ def test_a_test_set_stays_out_where_the_raw_folder_lies_inside_it(raw, key, said
 
 
 def test_a_folder_made_with_weaker_rules_is_not_taken_for_this_one(raw, tmp_path, monkeypatch):
-    from dataset_scripts.unlabelled import excluded as exclusions
+    from modeling_mteeg.dataset_scripts.unlabelled import excluded as exclusions
 
     out = tmp_path / "out"
     monkeypatch.setattr(exclusions, "_RULES", exclusions._RULES - 1)

@@ -18,15 +18,15 @@ import pytest
 import yaml
 from tiny_runs import CUES, SECONDS, content, report, write_run, write_runs
 
-from dataset_scripts import parts, writer
-from dataset_scripts.command import run_command
-from dataset_scripts.physionet_mi import CARD, PhysionetMi
-from dataset_scripts.prepare import corpus_class, prepare_corpora
-from dataset_scripts.reading import edf_duration_s, read_edf
-from dataset_scripts.settings import Settings
-from dataset_scripts.splits import SplitError
-from dataset_scripts.writer import PreparationError, prepare
 from modeling_mteeg.data import WindowReader
+from modeling_mteeg.dataset_scripts import parts, writer
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD, PhysionetMi
+from modeling_mteeg.dataset_scripts.prepare import corpus_class, prepare_corpora
+from modeling_mteeg.dataset_scripts.reading import edf_duration_s, read_edf
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.splits import SplitError
+from modeling_mteeg.dataset_scripts.writer import PreparationError, prepare
 from modeling_mteeg.model.preprocessing import preprocess
 from modeling_mteeg.model.task_card import TaskCard
 

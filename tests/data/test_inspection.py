@@ -305,9 +305,10 @@ def test_picture_has_every_class_every_channel_a_bar_and_the_notch(corpus):
     assert {"notch 50 Hz", "notch 60 Hz"} <= {text.get_text() for text in spectra.texts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["physionet-mi", "tuev", "sleep-edf"])
 def test_labels_do_not_overlap_with_any_montage(task, tmp_path):
-    from dataset_scripts.prepare import corpus_class
+    from modeling_mteeg.dataset_scripts.prepare import corpus_class
 
     card = corpus_class(task).card.replace(window_s=2, split_hash="abc")
     panels = shown(
@@ -372,12 +373,14 @@ def test_wrong_folders_and_options_are_named(corpus, tmp_path, capsys):
     cases = {
         "does not exist": [str(tmp_path / "gone")],
         "found none": [str(tmp_path)],
-        "ends in .png": [str(corpus), "--out", str(tmp_path / "a.doc")],
         "windows: expected 1 or more, found 0": [str(corpus), "--windows", "0"],
     }
     for words, arguments in cases.items():
         assert cli.main(["show", *arguments]) == 2
         printed = capsys.readouterr()
         assert words in printed.err and not printed.out
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["show", str(corpus), "--out", str(tmp_path / "a.doc")])
+    assert ended.value.code == 2 and "ends in .png" in capsys.readouterr().err
     with pytest.raises(ValueError, match="splits"):
         look(corpus, splits=["dev"])

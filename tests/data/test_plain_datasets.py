@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 from tiny_runs import write_run, write_runs
 
-import dataset_scripts
-from dataset_scripts import RecordingError, Settings, corpus_class, prepare_corpus, stream
-from dataset_scripts.physionet_mi import CARD
+from modeling_mteeg import dataset_scripts
 from modeling_mteeg.data import WindowFormatError, WindowReader, decode_window, load_corpus
+from modeling_mteeg.dataset_scripts import (
+    RecordingError,
+    Settings,
+    corpus_class,
+    prepare_corpus,
+    stream,
+)
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD
 
 SIZES = {"train": 24, "validation": 6, "test": 6}
 
@@ -103,7 +109,7 @@ def test_a_bad_recording_stops_a_stream_with_its_name(raw, tmp_path):
 
 
 def test_trial_splits_read_each_recording_for_its_own_trials(tmp_path):
-    from dataset_scripts.demo import simulate
+    from modeling_mteeg.dataset_scripts.demo import simulate
 
     simulate(tmp_path / "raw", tasks=["seed-v"], size="small", progress=False)
     corpus = corpus_class("seed-v")(tmp_path / "raw" / "seed-v")

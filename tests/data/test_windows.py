@@ -10,7 +10,14 @@ import pytest
 from datasets import Dataset, concatenate_datasets, load_from_disk
 from tiny_corpora import CARDS, make_dataset, signals
 
-from modeling_mteeg.data import WindowFormatError, WindowReader, encode_window, window_features
+from modeling_mteeg.data import (
+    WindowFormatError,
+    WindowReader,
+    decode_window,
+    encode_window,
+    window_features,
+)
+from modeling_mteeg.data.source import check_table
 
 CARD = CARDS["tuab"]
 
@@ -202,3 +209,38 @@ def test_wrong_out_or_unit_is_an_error(saved):
             reader.read([0, 1], out=out)
     with pytest.raises(ValueError, match="unit_uv"):
         reader.read([0], unit_uv=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_stored_numbers_that_are_none_are_an_error(value):
+    good, bad = row(dtype="float32"), row(dtype="float32")
+    signal = np.frombuffer(bad["signal"], "<f4").copy()
+    signal[-1] = value
+    bad["signal"] = signal.tobytes()
+    reader = WindowReader(dataset_of(good, bad))
+    assert np.isfinite(reader.read([0])).all()
+    with pytest.raises(WindowFormatError, match="row 1: NaN or infinite values"):
+        reader.read([0, 1])
+    with pytest.raises(WindowFormatError, match="NaN or infinite"):
+        decode_window(bad)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e38])
+def test_a_scale_that_is_none_is_an_error(scale):
+    bad = {**row(), "scale": scale}
+    for read in (lambda: WindowReader(dataset_of(row(), bad)), lambda: decode_window(bad)):
+        with pytest.raises(WindowFormatError, match="scale: expected numbers above 0"):
+            read()
+
+
+def test_a_damaged_table_is_refused_before_it_is_read():
+    """Arrow's files have no sums: a lost piece makes places lie outside of their column."""
+    table = dataset_of(row(), row(recording="other")).data.table.combine_chunks()
+    at = table.column_names.index("recording")
+    column = table.column(at).chunk(0)
+    offsets = np.array([0, 2**30, 6], np.int32)
+    buffers = [None, pa.py_buffer(offsets.tobytes()), column.buffers()[2]]
+    bad = pa.Array.from_buffers(pa.string(), 2, buffers)
+    check_table(table)
+    with pytest.raises(WindowFormatError, match="a damaged table"):
+        check_table(table.set_column(at, "recording", bad))

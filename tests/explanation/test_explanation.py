@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import mne
 import numpy as np
 import pytest
@@ -9,10 +11,17 @@ import torch
 from tiny_models import CARDS, model_with_tasks
 
 from modeling_mteeg import MteegFeatureExtractor, cli
+from modeling_mteeg.commands.explain import NO_WINDOW
 from modeling_mteeg.explanation.attribution import attribute
-from modeling_mteeg.explanation.explaining import explain, window_inputs
+from modeling_mteeg.explanation.explaining import (
+    NoSuchWindowError,
+    class_to_explain,
+    explain,
+    window_inputs,
+    windows_of_label,
+)
 from modeling_mteeg.model.signal_checks import SignalError
-from modeling_mteeg.prediction import predict
+from modeling_mteeg.prediction import Prediction, predict
 
 CARD = CARDS["chb-mit"]  # FP1-F7, F7-T7, C3-P3; windows of 2 s
 NAMES = ("P3", "FP1", "C3", "T7", "F7")
@@ -69,15 +78,59 @@ def test_values_are_the_mean_over_the_windows(model):
 
 
 @pytest.mark.filterwarnings("ignore::modeling_mteeg.explanation.attribution.AttributionWarning")
-def test_without_onsets_the_surest_windows_are_taken(model):
+def test_without_onsets_the_surest_windows_of_the_label_are_taken(model):
     raw = recording()
     sure = predict(raw, model, "chb-mit")["chb-mit"].probabilities[:, 1]
     found = explain(raw, model, "chb-mit", windows=3, method="attention-rollout")
     assert found.onset_s == tuple(sorted(2.0 * np.argsort(-sure)[:3]))
+    assert (found.labelled.number, found.labelled.total) == ((sure > 0.5).sum(), len(sure))
+    assert found.labelled.label == "seizure"
     assert found.label == "" and not found.signed
     assert found.values.sum() == pytest.approx(1, abs=1e-5)
-    found = explain(raw, model, "chb-mit", windows=1, steps=16, label="background")
-    assert found.onset_s == (2.0 * float(np.argmin(sure)),)
+    least = float(np.sort(1 - sure)[-2])
+    found = explain(
+        raw, model, "chb-mit", windows=5, steps=16, label="background", min_probability=least
+    )
+    assert found.onset_s == tuple(sorted(2.0 * np.argsort(sure)[:2]))
+    assert str(found.labelled) == (
+        f"2 of {len(sure)} windows are background (its probability {least:g} or more)"
+    )
+
+
+def of_classes(rows, card=CARDS["seed-v"]) -> Prediction:
+    """A prediction with these probabilities."""
+    rows = np.array(rows, np.float32)
+    return Prediction(card, np.arange(len(rows)) * card.window_s, rows, card.window_s, ("C3",))
+
+
+def test_windows_are_the_label_that_the_task_decides():
+    """Not those with a high probability of it where another class has a higher one."""
+    prediction = of_classes([[0.45, 0.5, 0.05, 0, 0], [0.4, 0.3, 0.3, 0, 0], [0.1, 0.9, 0, 0, 0]])
+    card, rows = prediction.card, prediction.probabilities
+    chosen, labelled = windows_of_label(card, rows, "a")
+    assert chosen == [1] and (labelled.number, labelled.total) == (1, 3)
+    assert windows_of_label(card, rows, "b")[0] == [2, 0]
+    assert windows_of_label(card, rows, "b", 0.3)[0] == [2, 0, 1]
+    assert windows_of_label(card, rows, "d")[0] == []
+    assert class_to_explain(card, rows) == 1
+    careful = CARDS["chb-mit"].replace(threshold=0.8)
+    rows = of_classes([[0.3, 0.7], [0.1, 0.9]], careful).probabilities
+    chosen, labelled = windows_of_label(careful, rows, "seizure")
+    assert chosen == [1] and "threshold of 0.8 for seizure" in labelled.rule
+    assert windows_of_label(careful, rows, "background")[0] == [0]
+
+
+def test_where_no_window_is_the_label_that_is_said(model):
+    raw = recording()
+    sure = predict(raw, model, "chb-mit")["chb-mit"].probabilities[:, 1]
+    with pytest.raises(NoSuchWindowError) as caught:
+        explain(raw, model, "chb-mit", min_probability=1.0)
+    text = str(caught.value)
+    assert text.startswith(f"none of {len(sure)} windows is seizure (its probability 1 or more)")
+    assert f"{sure.max():.3f}, in the window from {2 * sure.argmax()} s" in text
+    onset_s = 2.0 * sure.argmax()
+    asked = explain(raw, model, "chb-mit", onsets_s=[onset_s], min_probability=1.0, steps=32)
+    assert asked.labelled.number == 0 and asked.onset_s == (onset_s,)
 
 
 def test_the_label_is_the_most_probable_one_or_the_second_of_two(model):
@@ -88,7 +141,8 @@ def test_the_label_is_the_most_probable_one_or_the_second_of_two(model):
     found = explain(array, model, "seed-v", windows=2, method="attention-rollout")
     assert found.label == ""
     found = explain(array, model, "seed-v", windows=2, steps=64)
-    assert found.label == CARDS["seed-v"].labels[probabilities.mean(0).argmax()]
+    counts = np.bincount(probabilities.argmax(1), minlength=5)
+    assert found.label == CARDS["seed-v"].labels[counts.argmax()]
     first = explain(array, model, "seed-v", onsets_s=[3.0], steps=32)
     assert first.label == CARDS["seed-v"].labels[probabilities[3].argmax()]
     binary = explain(recording(), model, "chb-mit", onsets_s=[3.0], steps=32)
@@ -103,6 +157,8 @@ def test_wrong_use_is_named(model):
         "at least one window": {"onsets_s": []},
         "label: expected one of background, seizure": {"label": "spike"},
         "windows: expected": {"windows": 0},
+        "from 0 to 1, found 1.5": {"min_probability": 1.5},
+        "from 0 to 1, found True": {"min_probability": True},
     }
     for words, options in cases.items():
         with pytest.raises(ValueError, match=words):
@@ -141,12 +197,33 @@ def test_command_prints_draws_and_writes(published, tmp_path, capsys):
     assert (tmp_path / "head.tsv").read_bytes() == before
     assert rows[0] == ["channel", "value"]
     assert [row[0] for row in rows[1:]] == list(CARD.channels)
-    printed = {line.split()[0]: float(line.split()[1]) for line in out.splitlines()[1:4]}
+    assert re.fullmatch(r"(none|1|2) of 2 windows (is|are) seizure \(.*\)", out.splitlines()[1])
+    printed = {line.split()[0]: float(line.split()[1]) for line in out.splitlines()[2:5]}
     assert printed == {name: pytest.approx(float(v), abs=1e-4) for name, v in rows[1:]}
     sizes = [abs(value) for value in printed.values()]
     assert sizes == sorted(sizes, reverse=True)
     assert cli.main([*command, "--method", "attention-rollout", "--windows", "2"]) == 0
     assert "attention-rollout, mean over 2 windows" in capsys.readouterr().out
+
+
+def test_command_ends_with_its_own_code_where_no_window_is_the_label(published, tmp_path, capsys):
+    command = ["explain", str(published / "one_raw.fif"), "--base", str(published / "base"),
+               "--task", "chb-mit", "--min-probability", "1"]  # fmt: skip
+    files = ["--out", str(tmp_path / "head.png"), "--table", str(tmp_path / "head.tsv")]
+    assert cli.main([*command, *files]) == NO_WINDOW == 3
+    printed = capsys.readouterr()
+    assert "chb-mit: none of 20 windows is seizure" in printed.err and printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+    assert cli.main([*command[:-1], "2"]) == 2
+    assert "--min-probability" in capsys.readouterr().err
+
+
+def code_of(words):
+    """The exit code, of usage errors, too."""
+    try:
+        return cli.main(words)
+    except SystemExit as ended:
+        return ended.code
 
 
 def test_command_names_what_is_wrong_before_it_works(published, capsys):
@@ -158,6 +235,6 @@ def test_command_names_what_is_wrong_before_it_works(published, capsys):
         "gone.edf": [],
     }
     for words, options in cases.items():
-        assert cli.main([*command, *options]) == 2
+        assert code_of([*command, *options]) == 2
         printed = capsys.readouterr()
         assert words in printed.err and "Traceback" not in printed.err

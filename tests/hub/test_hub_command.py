@@ -33,6 +33,7 @@ def hf(hub, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_command_creates_uploads_names_and_downloads(hub, hf, tmp_path):
     folder = tmp_path / "folder"
     (folder / "adapters").mkdir(parents=True)

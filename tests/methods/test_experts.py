@@ -244,7 +244,8 @@ def test_depths_and_decay_are_those_of_one_labram():
     assert method.tokens(batch_of("seed-v")) == 3 * (1 + 6)
 
 
-@pytest.mark.parametrize("expert", [pytest.param("full", marks=pytest.mark.slow), "lora"])
+@pytest.mark.slow
+@pytest.mark.parametrize("expert", ["full", "lora"])
 def test_resumed_is_uninterrupted_to_the_bit(corpora, tmp_path, expert):
     options = {
         "method": "cgc",

@@ -48,7 +48,7 @@ def corpora(data):
     return load_corpora(data, tuple(SIZES))
 
 
-OTHERS = {*TINY, "full", "cgc"} - {"contrawr"}
+OTHERS = {*TINY, "full", "cgc", "hps", "mmoe", "linear-probe"} - {"contrawr"}
 EVERY = [pytest.param(name, marks=pytest.mark.slow if name in OTHERS else ()) for name in METHODS]
 """Of the methods that go the same way one by default."""
 
@@ -129,6 +129,7 @@ def test_the_card_tells_the_method_and_no_other_one(name, runs):
     assert encoder is None or all(encoder in text for text in texts)
 
 
+@pytest.mark.slow
 def test_full_over_several_tasks_is_hps(runs):
     full, hps = (load_file(runs[name] / "model/model.safetensors") for name in ("full", "hps"))
     assert full.keys() == hps.keys() and all(torch.equal(full[key], hps[key]) for key in full)
@@ -293,6 +294,7 @@ def small_network(tmp_path, monkeypatch) -> type[Method]:
     return method
 
 
+@pytest.mark.slow
 def test_a_network_without_labram_goes_through_the_whole_recipe(small_network, data, tmp_path):
     out = tmp_path / "out"
     words = ["--data", str(data), "--output", str(out), "--method", "small-network", *SMALL]

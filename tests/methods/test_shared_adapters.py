@@ -36,7 +36,7 @@ def corpora(data):
     [
         pytest.param("shared+own", 16, marks=pytest.mark.slow),
         pytest.param("shared", 8, marks=pytest.mark.slow),
-        ("pool", 32),
+        pytest.param("pool", 32, marks=pytest.mark.slow),
     ],
 )
 def test_the_recipe_leaves_plain_tasks_that_give_its_results(

@@ -140,6 +140,11 @@ def test_files_with_something_else_in_them_are_named(model, folder, name, conten
         {"lora_alpha": 10**400},
         {"lora_alpha": [8]},
         {"lora_dropout": "much"},
+        {"lora_dropout": "0.1"},
+        {"lora_dropout": True},
+        {"use_rslora": "false"},
+        {"use_rslora": 1},
+        {"monteclora_config": {"a": 1}},
         {"lora_dropout": 5},
         {"lora_dropout": -1},
         {"lora_dropout": [0.1]},
@@ -178,7 +183,10 @@ def test_adapters_this_model_cannot_hold_are_refused(model, folder, fields):
         ({"base": None}, "to name its base"),
         ({"base": {}}, "to name its base"),
         ({"base": "x"}, "base: expected a mapping"),
-        ({"base": {"hidden_size": "100", "fingerprint": 5}}, "width 100"),
+        (
+            {"base": {"hidden_size": "100", "fingerprint": 5}},
+            "fingerprint: expected text or null, found 5",
+        ),
         ({"base": {"hidden_size": 100, "fingerprint": ["x"]}}, "fingerprint"),
         ({"base": {"hidden_size": 100}}, "fingerprint None"),
         (

@@ -32,8 +32,8 @@ from modeling_mteeg import AdapterOptions, MteegConfig, MteegModel
 from modeling_mteeg.methods import METHODS
 from modeling_mteeg.model.adapter_files import read_adapter_config
 from modeling_mteeg.model.adapter_sharing import AdapterSharing
-from modeling_mteeg.model.adapters import task_of
 from modeling_mteeg.model.lora import adapter_layers
+from modeling_mteeg.model.weight_names import task_of
 from modeling_mteeg.settings.schema import ConfigError
 from modeling_mteeg.training.joint_config import JointConfig
 
@@ -104,7 +104,7 @@ def reference(layer, name: str, x, task: str, options: AdapterSharing):
 @pytest.mark.parametrize("merging", [False, True], ids=["factored", "merged"])
 @pytest.mark.parametrize("options", SHARED, ids=str)
 def test_outputs_and_gradients_are_those_of_a_plain_reference(options, merging, monkeypatch):
-    monkeypatch.setattr("modeling_mteeg.model.lora.merging_pays", lambda *args: merging)
+    monkeypatch.setattr("modeling_mteeg.model.lora_products.merging_pays", lambda *args: merging)
     model = model_with_tasks(*TWO, options=options, num_hidden_layers=1).double()
     x = torch.randn(9, 100, dtype=torch.float64, requires_grad=True)
     route = (("tuab", 1, 4), ("seed-v", 4, 8))

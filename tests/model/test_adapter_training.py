@@ -115,7 +115,7 @@ def test_every_part_of_an_adapter_trains(options):
 @pytest.mark.parametrize("merging", [False, True], ids=["factored", "merged"])
 @pytest.mark.parametrize("scaling", [1.0, 0.5])
 def test_products_are_exact_in_any_order(merging, separate, scaling, monkeypatch):
-    monkeypatch.setattr("modeling_mteeg.model.lora.merging_pays", lambda *args: merging)
+    monkeypatch.setattr("modeling_mteeg.model.lora_products.merging_pays", lambda *args: merging)
     options = {"rank": 2, "scaling": scaling, "separate_qkv": separate}
     model = model_with_tasks("tuab", "seed-v", options=options).double()
     layer = model.layers[0].attention.qkv
@@ -140,7 +140,7 @@ def test_products_are_exact_in_any_order(merging, separate, scaling, monkeypatch
 
 @pytest.mark.parametrize("merging", [False, True], ids=["factored", "merged"])
 def test_model_gradients_are_those_of_ordinary_operations(merging, monkeypatch):
-    monkeypatch.setattr("modeling_mteeg.model.lora.merging_pays", lambda *args: merging)
+    monkeypatch.setattr("modeling_mteeg.model.lora_products.merging_pays", lambda *args: merging)
     model = model_with_tasks().train()
     sum(out.loss for out in model(tasks=batches()).values()).backward()
     found = gradients(model)

@@ -195,7 +195,7 @@ def test_deleting_all_tasks_gives_the_plain_model_back():
     assert [type(module) for module in model.modules()] == kinds
     assert model.state_dict().keys() == plain.state_dict().keys()
     assert not changed(model, snapshot(plain))
-    assert not model.peft_config and not model.tasks and not model.has_adapters
+    assert not hasattr(model, "peft_config") and not model.tasks and not model.has_adapters
     assert model.active_adapter is None
     model.add_adapter("tuab", card=CARDS["tuab"])
     assert model(**batch_of("tuab")).loss is not None
@@ -278,23 +278,15 @@ def test_wrong_use_of_add_adapter_changes_nothing(fields, message):
     assert list(model.peft_config) == ["tuab"]
 
 
-@pytest.mark.parametrize("method", ["set_adapter", "delete_adapter", "adapter_state_dict"])
+@pytest.mark.parametrize(
+    "method", ["set_adapter", "delete_adapter", "adapter_state_dict", "get_adapter_state_dict"]
+)
 def test_unknown_tasks_are_answered_with_the_known_ones(method):
     for model, held in ((tiny_model(), "no tasks"), (model_with_tasks("tuab"), "'tuab'")):
         with pytest.raises(ValueError, match=rf"Unknown task 'tuev'; this model holds .*{held}"):
             getattr(model, method)("tuev")
-        with pytest.raises(ValueError, match=r"Unknown task \['tuab'\]"):
-            getattr(model, method)(["tuab"])
-
-
-def test_transformers_names_of_the_switches():
-    model = model_with_tasks("tuab", "seed-v")
-    assert model.active_adapters() == ["seed-v"]
-    model.disable_adapters()
-    assert model.active_adapter is None and model.active_adapters() == []
-    assert model(**inputs_of("tuab")).logits is None
-    with pytest.raises(ValueError, match=r"set_adapter\(name\) with one of \['seed-v', 'tuab'\]"):
-        model.enable_adapters()
+        with pytest.raises(ValueError, match=r"Unknown task \(1,\)|found \(1,\)|Unknown task 1"):
+            getattr(model, method)((1,))
 
 
 def test_models_can_be_copied():

@@ -9,7 +9,7 @@ import pytest
 from annotated_recordings import noise
 from bids_datasets import NAMES, channels_table, recording, sidecar
 
-from dataset_scripts.reading import read_edf
+from modeling_mteeg.dataset_scripts.reading import read_edf
 from modeling_mteeg.model.bids_sidecars import (
     entities_of,
     find_sidecar,
@@ -111,9 +111,16 @@ def test_two_sidecars_of_which_neither_is_more_specific_are_named(tmp_path):
     assert "neither is more specific" in source.notes[0] and "not used" in source.notes[0]
 
 
+def test_equal_rows_of_one_channel_are_said(tmp_path):
+    path = recording(tmp_path, "sub-1_task-x")
+    channels_table(sidecar(path, "_channels.tsv"), [*RIGHT, RIGHT[0]])
+    (finding,) = open_source(path).findings
+    assert finding.code == "sidecar" and "several rows of C3, which are equal" in finding.sentence
+
+
 def test_cells_are_read_as_bids_has_them(tmp_path):
     path = tmp_path / "a.tsv"
-    path.write_bytes('\ufeffonset\ttrial_type\r\n1\t"rest"\r\n2\t"open\r\n3\r\n'.encode())
+    path.write_bytes('\ufeffonset\ttrial_type\r\n1\t"rest"\r\n2\t"open\r\n\r\n3\t\r\n'.encode())
     assert [tuple(row.values()) for row in read_table(path)] == [
         ("1", "rest"), ("2", '"open'), ("3", ""),
     ]  # fmt: skip
@@ -121,6 +128,30 @@ def test_cells_are_read_as_bids_has_them(tmp_path):
     with pytest.raises(ValueError, match="UTF-8"):
         read_table(path)
     assert read_table(path, any_text=True) == [{"name": "C3", "units": "µV"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name,x\nC3,1\nC4,1,5\n", r"a\.csv, line 3: expected 2 cells, .* found 3: 'C4', '1', '5'"),
+        ("name,x\nC3,1\nC4\n", r"a\.csv, line 3: expected 2 cells, one a column, found 1: 'C4'"),
+        ('name,x\n\n"C3\nC4,1\n', r"line 4: expected 2 cells, one a column, found 1"),
+        ("name,x,name\nC3,1,C4\n", r"expected every column once, found several of 'name'"),
+    ],
+)
+def test_a_row_with_other_cells_than_there_are_columns_is_refused(text, words, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_table(path)
+
+
+def test_a_table_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "a.tsv"
+    with open(path, "wb") as file:
+        file.truncate(2**40)  # takes no place on the disk
+    with pytest.raises(ValueError, match=r"a\.tsv: expected at most 16,777,216 bytes .* 1,099,511"):
+        read_table(path)
 
 
 @pytest.mark.parametrize("suffix", [".edf", ".bdf", ".vhdr", ".set"])
@@ -200,7 +231,8 @@ def test_a_unit_that_contradicts_the_header_is_named_and_not_used(suffix, tmp_pa
     channels_table(sidecar(path, "_channels.tsv"), rows, encoding="latin-1")
     source = open_source(path)
     np.testing.assert_array_equal(source.read([0, 1]), plain)
-    (finding,) = source.findings
+    encoded, finding = source.findings
+    assert encoded.code == "text-encoding"
     assert finding.channels == ("C3", "Cz") and finding.policy("predict") == "note"
     assert "says mV, the header" in finding.sentence and "the header is used" in finding.sentence
 

@@ -10,8 +10,8 @@ import pytest
 from recording_files import write_recording
 from tiny_recordings import NAMES, card, eeg, raw_of
 
-from dataset_scripts.reading import read_edf
 from modeling_mteeg import MteegFeatureExtractor
+from modeling_mteeg.dataset_scripts.reading import read_edf
 from modeling_mteeg.model.channel_units import VOLT_UNITS, channel_units, edf_units
 from modeling_mteeg.model.recording_headers import RecordingError
 from modeling_mteeg.model.signal_checks import SignalError, amplitude_uv, check_channels

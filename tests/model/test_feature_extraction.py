@@ -281,6 +281,7 @@ def test_saved_and_loaded_is_equal(tmp_path):
     assert ours.to_dict()["feature_extractor_type"] == "MteegFeatureExtractor"
 
 
+@pytest.mark.slow
 def test_arrays_need_no_mne():
     code = (
         "import sys, numpy as np\n"

@@ -147,7 +147,8 @@ def test_weights_of_a_base_that_lie_are_refused(base, header, length):
 @pytest.mark.parametrize(
     "fields",
     [{"rate_hz": 1e12, "patch_size": 10**12}, {"rate_hz": float("nan")}, {"rate_hz": "fast"},
-     {"scale_uv": -1}, {"scale_uv": float("nan")}, {"window_s": "long"}],
+     {"scale_uv": -1}, {"scale_uv": float("nan")}, {"scale_uv": 1e300}, {"scale_uv": 1e-300},
+     {"window_s": "long"}],
     ids=str,
 )  # fmt: skip
 def test_settings_that_claim_too_much_are_refused(base, fields):

@@ -134,6 +134,8 @@ def test_a_tail_of_gigabytes_is_refused(task, model, file, monkeypatch):
         {"rate_hz": 1e8},
         {"rate_hz": float("inf")},
         {"scale_uv": float("nan")},
+        {"base": {"fingerprint": ["0"]}},
+        {"base": {"hidden_size": True}},
         {"name": "../../tuab"},
         {"name": "/tuab"},
         {"name": "a/b"},
@@ -221,6 +223,12 @@ def test_links_out_of_the_folder_are_not_followed(task, model, tmp_path, file, m
     shutil.move(task / file, elsewhere)
     (task / file).symlink_to(elsewhere)
     refused(model, task, f"{file} is a link to .*, outside its folder", monkeypatch)
+
+
+def test_a_link_that_leads_to_itself_is_no_file(task, model, monkeypatch):
+    (task / CARD).unlink()
+    (task / CARD).symlink_to(CARD)
+    refused(model, task, f"{CARD} is a link that leads back to itself", monkeypatch)
 
 
 def test_links_inside_the_folder_and_of_the_hubs_cache_are_followed(task, model, tmp_path):

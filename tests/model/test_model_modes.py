@@ -116,7 +116,12 @@ def forward_training(model):
 
 
 @pytest.mark.parametrize(
-    "call", [forward_base, forward_task, forward_training], ids=["base", "adapter", "training"]
+    "call",
+    [
+        forward_base,
+        *(pytest.param(call, marks=pytest.mark.slow) for call in (forward_task, forward_training)),
+    ],
+    ids=["base", "adapter", "training"],
 )
 def test_compiles_without_graph_breaks(call):
     torch.compiler.reset()

@@ -15,11 +15,12 @@ from places import ROOT
 from recording_files import write_recording
 from tiny_recordings import eeg
 
+from modeling_mteeg.model.cnt_header import read_cnt_header
 from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
 from modeling_mteeg.model.file_choice import _PACKAGES, FORMATS_EXTRA
 from modeling_mteeg.model.record_parts import Part
 from modeling_mteeg.model.recording_files import open_file, read_recording
-from modeling_mteeg.model.recording_headers import RecordingWarning, read_cnt_header
+from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.recording_sources import open_source
 
 mne = pytest.importorskip("mne")
@@ -118,7 +119,7 @@ def test_cut_off_files_of_other_formats_say_so(tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "10 s are missing at its end" in str(open_file(paths["rec.vhdr"])[1][0])
     (finding,) = open_file(paths["rec_raw.fif"], False)[1]
-    assert "are missing at its end: it is cut off" in str(finding) and finding.code == "cut-off"
+    assert "it is cut off; read: 9 s" in str(finding) and finding.code == "cut-off"
     with pytest.raises(ValueError, match=r"promises a signal of 20 s, the file holds 9\.07 s"):
         read_recording(paths["rec.cnt"])
 

@@ -89,7 +89,7 @@ WRONG = {
     "channels": ["C3", [3], None],
     "window_s": ["10", None, True, 0, -1, float("nan"), float("inf"), 10**400, [10]],
     "rate_hz": [0, "200", float("inf")],
-    "scale_uv": [-1, None],
+    "scale_uv": [-1, None, 1e-300, 1e300],
     "highpass_hz": [0, "0.1", False],
     "loss": [1, None],
     "monitor": [None],
@@ -202,3 +202,14 @@ def test_at_least_one_channel_must_be_there(value):
         FULL.replace(max_missing_channels=value)
     with pytest.raises(TaskCardError, match="expected 0 to 0 of 0 channels"):
         TaskCard("any", ("a", "b"), max_missing_channels=1)
+
+
+def test_a_card_says_whether_its_labels_are_of_recordings(tmp_path):
+    """Cards of before, and hashes of them, do not know it."""
+    whole = FULL.replace(label_of="recording")
+    assert TaskCard.load(whole.save(tmp_path)).label_of == "recording"
+    assert FULL.label_of == "window" and "label_of" not in FULL.to_dict()
+    assert TaskCard.from_dict(FULL.to_dict()).label_of == "window"
+    for wrong in ("person", "", None, 3):
+        with pytest.raises(TaskCardError, match="label_of"):
+            FULL.replace(label_of=wrong)

@@ -9,26 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import CARDS, batch_of, logits_of, tiny_model
+from stock_models import Windows
+from tiny_models import CARDS, logits_of, tiny_model
 from transformers import AutoModel, Trainer, TrainingArguments
 
 from modeling_mteeg import MteegModel
 
-SAMPLES, PER_BATCH = 22, 8
-
-
-class Windows(torch.utils.data.Dataset):
-    """Single samples, each with the rows of its channels, for the default collator to stack."""
-
-    def __init__(self, task: str):
-        self.batch = batch_of(task, SAMPLES)
-
-    def __len__(self) -> int:
-        return SAMPLES
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        own = {key: self.batch[key][index] for key in ("input_values", "labels")}
-        return own | {"channel_ids": self.batch["channel_ids"]}
+SAMPLES, PER_BATCH = Windows.SAMPLES, 8
 
 
 def measures(prediction) -> dict[str, float]:

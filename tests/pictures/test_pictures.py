@@ -217,7 +217,7 @@ def test_short_and_long_all_of_one_class_nothing_is_cut(card, length):
     assert f"{length:,} window" in texts(figure)
 
 
-@pytest.mark.parametrize("count", [16, 62])
+@pytest.mark.parametrize("count", [16, pytest.param(62, marks=pytest.mark.slow)])
 def test_channel_names_do_not_cover_one_another(count):
     names = ELECTRODES[:count]
     card = SEIZURES.replace(channels=names)

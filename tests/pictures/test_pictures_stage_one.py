@@ -84,6 +84,7 @@ def test_labels_and_predictions_are_drawn_as_they_are(tmp_path):
     assert_nothing_is_cut(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tokenizer", "masked"])
 def test_pictures_and_values_reach_tensorboard(kind, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

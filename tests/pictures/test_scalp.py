@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from picture_checks import assert_nothing_is_cut, texts
 
-from modeling_mteeg.explanation.attribution import ChannelAttribution
+from modeling_mteeg.explanation.attribution import ChannelAttribution, LabelledWindows
 from modeling_mteeg.model.channels import ELECTRODES
 from modeling_mteeg.pictures import draw_scalp, save_scalp
 from modeling_mteeg.pictures.scalp import positions
@@ -29,13 +29,19 @@ def test_electrodes_lie_where_they_are_on_the_head():
 def head_and_bars(attribution):
     figure = draw_scalp(attribution)
     assert_nothing_is_cut(figure)
-    return figure, *figure.subfigs[1].axes
+    head, bars, scale = figure.subfigs[1].axes
+    return figure, head, bars, scale
 
 
 @pytest.mark.parametrize("count", [3, 23, 62, len(ELECTRODES)])
 def test_every_electrode_is_drawn_or_named(count):
     channels = ELECTRODES[:count]
-    figure, head, bars = head_and_bars(values(channels, label="seizure", onset_s=(30.0, 50.0)))
+    figure, head, bars, scale = head_and_bars(
+        values(channels, label="seizure", onset_s=(30.0, 50.0))
+    )
+    assert scale.get_ylabel() == "integrated gradients (logit of seizure)"
+    least, most = scale.get_ylim()
+    assert least == -most == pytest.approx(-np.abs(np.linspace(-1, 2, count)).max())
     lost = [name for name in channels if name not in positions(channels)]
     names = [one.get_text() for one in head.texts]
     assert set(channels) - set(lost) <= set(names)
@@ -53,7 +59,7 @@ def test_every_electrode_is_drawn_or_named(count):
 
 def test_bipolar_channels_are_lines_between_their_electrodes():
     channels = ("FPZ-CZ", "PZ-OZ", "C3-Q7")
-    figure, head, _ = head_and_bars(values(channels, simulated=True, recording="a/b.edf"))
+    figure, head, _, _ = head_and_bars(values(channels, simulated=True, recording="a/b.edf"))
     place = positions(("FPZ", "CZ"))
     ends = [tuple(map(tuple, one.get_xydata())) for one in head.lines]
     assert ends.count((place["FPZ"], place["CZ"])) == 2  # the line and its rim
@@ -64,8 +70,17 @@ def test_bipolar_channels_are_lines_between_their_electrodes():
 
 def test_rollout_knows_no_sign_and_zeros_are_drawn():
     zeros = ChannelAttribution(("C3", "C4"), np.zeros(2), "attention-rollout", "task")
-    figure, _, bars = head_and_bars(zeros)
+    figure, _, bars, scale = head_and_bars(zeros)
+    assert scale.get_ylabel() == "attention rollout (share)" and scale.get_ylim()[0] == 0
     assert "attention" in bars.get_title(loc="left") and "mean over windows" in texts(figure)
+
+
+def test_the_picture_says_how_many_windows_are_the_label():
+    labelled = LabelledWindows("seizure", 2, 1360, "the most probable class")
+    figure, *_ = head_and_bars(values(("C3", "C4"), label="seizure", labelled=labelled))
+    assert "2 of 1,360 windows are seizure (the most probable class)" in texts(figure)
+    nothing = LabelledWindows("seizure", 0, 1, "its probability 0.9 or more")
+    assert str(nothing) == "none of 1 windows is seizure (its probability 0.9 or more)"
 
 
 def test_a_map_is_saved_in_every_format_and_under_no_other_name(tmp_path):

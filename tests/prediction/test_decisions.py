@@ -12,13 +12,15 @@ from tiny_recordings import eeg, epochs_of, raw_of
 from transformers import pipeline
 
 from modeling_mteeg import MteegFeatureExtractor
-from modeling_mteeg.app.answer import task_facts
+from modeling_mteeg.app.summary import summarize
+from modeling_mteeg.app.task_work import task_facts
 from modeling_mteeg.export import export_onnx
 from modeling_mteeg.pictures import draw_prediction
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction.events import annotations_of, events_sidecar, events_table
+from modeling_mteeg.prediction.finished_results import Options
 from modeling_mteeg.prediction.live import LivePredictor
-from modeling_mteeg.prediction.result_files import Options, plan_targets, predict_files
+from modeling_mteeg.prediction.result_files import plan_targets, predict_files
 
 TASK = "tuab"
 NAMES = list(CARDS[TASK].channels)
@@ -92,7 +94,8 @@ def test_pictures_and_the_page(found):
     assert f"threshold {middle:.3g}" in words and "chosen on validation" in words
     facts = task_facts(decided)
     assert f"threshold {middle:.3g}" in facts["Decision"]
-    assert facts[f"Windows of {HIGH}"] == f"{expected.count(HIGH) / len(expected):.0%}"
+    share = f"{expected.count(HIGH) / len(expected):.0%}"
+    assert summarize(decided).figures["Windows above the threshold"] == share
 
 
 @pytest.mark.slow

@@ -45,7 +45,10 @@ def of_file(model, task: str, signal, rate_hz, stride_s=None, names=ELECTRODES) 
         return card.probabilities(model(**inputs, task=task).logits).numpy()
 
 
-@pytest.mark.parametrize("rate_hz", [100, 128, 160, 200, 250, 256, 500])
+@pytest.mark.parametrize(
+    "rate_hz",
+    [100, 200, 256, *(pytest.param(rate, marks=pytest.mark.slow) for rate in (128, 160, 250, 500))],
+)
 @pytest.mark.filterwarnings("ignore:The .* and is left out")
 def test_answers_are_those_of_the_file(model, rate_hz):
     local = rate_hz > 150  # else resampling is not: see StreamFilter
@@ -97,7 +100,16 @@ def test_results_name_the_most_probable_label(model):
         assert one.duration_s == CARDS[one.task].window_s and one.flat == ()
 
 
-@pytest.mark.parametrize("options", [{}, {"lookahead_s": 1.0}, {"highpass_hz": 1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ({"lookahead_s": 1.0}, {"highpass_hz": 1.0})
+        ),
+    ],
+)
 def test_the_sizes_of_the_chunks_do_not_change_a_bit(model, options):
     signal = recording(256, 40.0)
     found = [
@@ -151,6 +163,7 @@ def test_less_delay_by_lookahead_or_by_a_higher_high_pass(model):
     assert 0 < errors[1] < errors[0] / 3 < 0.1
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(model):
     live = LivePredictor(model, ("tuab", "sleep-edf"), ELECTRODES, 256)
     held, chunk = None, recording(256, 10.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import uuid
 
 import numpy as np
 import pytest
 from odd_files import time_stamps, write_odd_edf
-from places import ROOT
+from recipe_modules import load_recipe
 from tiny_live import ELECTRODES, feed, rows
 from tiny_models import model_with_tasks
 from tiny_recordings import pink_eeg, raw_of
@@ -16,8 +15,6 @@ from tiny_recordings import pink_eeg, raw_of
 from modeling_mteeg.prediction.live import LivePredictor, LiveResult
 from modeling_mteeg.prediction.live_checks import LiveWindowError
 from modeling_mteeg.prediction.lsl import new_samples, open_stream, stream_unit
-
-RECIPE = ROOT / "recipes" / "live.py"
 
 
 class FakeStream:
@@ -121,10 +118,7 @@ def test_a_stream_that_is_not_there_is_named_with_those_that_are():
 
 
 def recipe():
-    spec = importlib.util.spec_from_file_location("live_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("live")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from tiny_recordings import NAMES, card, eeg, raw_of
 
 from modeling_mteeg import cli
 from modeling_mteeg.model.edf_annotations import Mark
+from modeling_mteeg.model.recording_headers import RecordingWarning
 from modeling_mteeg.model.signal_checks import SignalError
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction.events import events_sidecar, events_table
@@ -91,6 +92,25 @@ def test_cues_whose_window_does_not_fit_are_named(base, tmp_path):
     np.testing.assert_allclose(own.probabilities, found.probabilities[2:], atol=1e-6)
     with pytest.raises(SignalError, match="2 of 2 cues have no answer"):
         predict(path, model, "two", at=[50, 9])
+
+
+def test_what_is_doubtful_about_onsets_is_noted_with_the_answers(base, tmp_path, capsys):
+    """A warning can be missed or switched off (``--quiet``); the sidecar cannot."""
+    folder, model = base
+    stamps = time_stamps([*range(10), *range(100, 130)])
+    path = write_odd_edf(tmp_path / "a.edf", SIGNAL, NAMES, RATE, kind="EDF+D", stamps=stamps)
+    rows = [(2, 0, "x", 200), (12, 0, "x", "n/a"), (15, 0, "x", 1500)]
+    cues = table(tmp_path / "in.tsv", rows, ("onset", "duration", "trial_type", "sample"))
+    said = "1 of 3 rows have none; pauses of the recording are put in"
+    with pytest.warns(RecordingWarning, match=said):
+        found = predict(path, model, "two", at=cues)["two"]
+    assert found.onset_s.tolist() == [2, 102, 105]
+    assert [note for note in found.notes if said in note]
+    out = tmp_path / "out.tsv"
+    words = ["predict", str(path), "--base", str(folder), "--task", "two", "--at", str(cues)]
+    assert cli.main([*words, "--out", str(out), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert said in " ".join(json.loads(out.with_suffix(".json").read_text("utf-8"))["Notes"])
 
 
 def test_wrong_use(base, tmp_path):

@@ -69,6 +69,32 @@ def test_every_recording_of_a_dataset_has_its_own_events(base, root, tmp_path, c
     assert capsys.readouterr().out.count("done already") == 4
 
 
+def test_a_dataset_is_predicted_at_the_events_of_each_recording(base, root, tmp_path, capsys):
+    own = {"sub-01_ses-a_run-1": (2.0, 7.5), "sub-01_ses-b_run-1": (4.0,)}
+    for name, onsets in own.items():
+        folder = next(root.glob(f"sub-*/**/{name}_eeg.edf")).parent
+        rows = "".join(f"{onset}\t0\tgo\n" for onset in onsets)
+        (folder / f"{name}_events.tsv").write_text(f"onset\tduration\ttrial_type\n{rows}", "utf-8")
+    by_all = root / "sub-02_events.tsv"  # by inheritance
+    by_all.write_text("onset\tduration\ttrial_type\n3.5\t0\tgo\n", "utf-8")
+    own["sub-02_ses-a_run-1"] = (3.5,)
+    out = tmp_path / "out"
+    assert predict(base, root, out, "--at", "events") != 0
+    told = capsys.readouterr().err
+    assert "1 of 4 results could not be made" in told
+    assert "found none (sub-01_ses-a_run-2_events.tsv)" in told
+    tables = {path.name.partition("_desc")[0]: path for path in out.glob("*_events.tsv")}
+    assert sorted(tables) == sorted(own)
+    for name, onsets in own.items():
+        lines = [line.split("\t") for line in tables[name].read_text("utf-8").splitlines()]
+        cue = lines[0].index("cue")
+        assert [(float(row[0]), row[cue]) for row in lines[1:]] == [(one, "go") for one in onsets]
+    by_all.write_text("onset\tduration\ttrial_type\n5\t0\tgo\n", "utf-8")  # another run
+    assert predict(base, root, out, "--at", "events") != 0
+    told = capsys.readouterr()
+    assert told.out.count("done already") == 2 and "made with another at" in told.err
+
+
 def test_what_sidecars_say_is_in_the_answer_and_a_changed_one_is_another_run(base, root, tmp_path):
     path = root / "sub-02" / "ses-a" / "eeg" / "sub-02_ses-a_run-1_eeg.edf"
     out = tmp_path / "one.tsv"

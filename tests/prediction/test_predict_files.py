@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import sys
 from types import ModuleType
@@ -11,42 +12,27 @@ import mne
 import numpy as np
 import pytest
 from recording_files import write_recording
-from tiny_models import randomize, tiny_model
+from tiny_bases import TASKS, save_base, save_recordings
+from tiny_models import tiny_model
 from tiny_recordings import NAMES, card, eeg
 
 from modeling_mteeg import cli
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction import result_files as prediction_files
+from modeling_mteeg.prediction.finished_results import Options, _file_key, run_key
 from modeling_mteeg.prediction.origins import adapter_origin
 from modeling_mteeg.prediction.task_loading import load_tasks, split_task
-
-TASKS = {
-    "fists": card(name="fists", labels=("left", "both fists", "rest"), channels=NAMES, window_s=2),
-    "two-d": card(name="two-d", channels=("FP1-C3", "O1"), window_s=3),
-}
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A base with two tasks beside it."""
-    folder = tmp_path_factory.mktemp("base")
-    model = tiny_model()
-    for name, own in TASKS.items():
-        model.add_adapter(name, card=own)
-    randomize(model)
-    model.save_pretrained(folder)
-    for name in TASKS:
-        model.save_adapter(name, folder / "adapters" / name)
-    return folder
+    return save_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recordings")
-    return [
-        write_recording(folder, "sub-01_eeg.edf", eeg(31.0), NAMES, 250.0),
-        write_recording(folder, "second.vhdr", 1.5 * eeg(13.0), NAMES, 250.0),
-    ]
+    return save_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 def run(base, *arguments):
@@ -152,8 +138,8 @@ def test_a_second_start_skips_what_is_finished(base, recordings, tmp_path, capsy
         return predict(recording, *rest, **options)
 
     monkeypatch.setattr(prediction_files, "predict", watched)
-    with pytest.raises(KeyboardInterrupt):
-        run(base, *arguments)
+    assert run(base, *arguments) == 130
+    assert "interrupted: results that were finished are there" in capsys.readouterr().err
     before = contents(tmp_path)
     assert len(before) == 3  # of the first recording, whole
     assert run(base, *arguments) == 0
@@ -178,15 +164,16 @@ def test_a_result_that_lacks_a_file_is_not_finished(base, recordings, tmp_path, 
     assert contents(tmp_path) == before
 
 
-def test_a_broken_write_leaves_no_part(base, recordings, tmp_path, monkeypatch):
+def test_a_broken_write_leaves_no_part(base, recordings, tmp_path, monkeypatch, capsys):
     from modeling_mteeg.prediction import events
 
     def full_disk(*_):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(events.os, "replace", full_disk)
     out = tmp_path / "events.tsv"
-    assert run(base, recordings[1], "--task", "fists", "--out", out, "--quiet") == 2
+    assert run(base, recordings[1], "--task", "fists", "--out", out, "--quiet") == 1
+    assert f"{out.with_suffix('.json')}: could not be written" in capsys.readouterr().err
     assert contents(tmp_path) == {}
 
 
@@ -220,10 +207,8 @@ def test_another_recording_or_adapter_is_another_run(base, recordings, tmp_path)
     data.write_bytes(data.read_bytes()[::-1])
     assert run(base, *arguments) == 2
     model, _ = load_tasks(base, ["fists"])
-    run_of = prediction_files._run_key
-    target = prediction_files.Target(recordings[0], "fists", out)
-    options = prediction_files.Options()
-    keys = [run_of(target, model, "base", adapter, options) for adapter in ("one", "other")]
+    told = (recordings[0], model.tasks["fists"], "base")
+    keys = [run_key(*told, adapter, Options()) for adapter in ("one", "other")]
     assert keys[0] != keys[1]
 
 
@@ -233,11 +218,11 @@ def test_a_recording_that_is_a_folder_is_known_by_the_files_in_it(tmp_path):
     data = folder / "sub" / "signal1.bin"
     for content in (b"one", b"two", b"longer"):
         data.write_bytes(content)
-        keys.append(prediction_files._file_key(folder))
+        keys.append(_file_key(folder))
     (folder / ".DS_Store").write_bytes(b"of a Mac")
-    assert prediction_files._file_key(folder) == keys[-1]
+    assert _file_key(folder) == keys[-1]
     data.rename(folder / "signal2.bin")
-    assert len({*keys, prediction_files._file_key(folder)}) == 4
+    assert len({*keys, _file_key(folder)}) == 4
 
 
 def test_files_of_somebody_else_are_not_replaced(base, recordings, tmp_path, capsys):
@@ -420,3 +405,39 @@ def test_a_base_that_is_not_there_is_named_in_both_places(monkeypatch, base, sai
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(OSError, match=said):
         load_tasks(base, ["tuab"])
+
+
+def test_any_error_of_one_recording_leaves_the_others(base, recordings, tmp_path, monkeypatch,
+                                                      capsys):  # fmt: skip
+    good = prediction_files.predict
+
+    def bad(path, *arguments, **options):
+        if path.name == "second.vhdr":
+            raise OverflowError("cannot convert float infinity to integer")
+        return good(path, *arguments, **options)
+
+    monkeypatch.setattr(prediction_files, "predict", bad)
+    arguments = (*reversed(recordings), "--task", "fists", "--quiet")
+    assert run(base, *arguments, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "1 of 2 results could not be made; the other 1 are there" in error
+    assert "second.vhdr: cannot be used (OverflowError: cannot convert" in error
+    assert "Traceback" not in error
+    assert rows_of(tmp_path / "out" / "sub-01_desc-fists_events.tsv")
+    assert run(base, recordings[1], "--task", "fists", "--quiet", "--out", tmp_path / "a.tsv") == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+    def interrupted(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(prediction_files, "predict", interrupted)
+    with pytest.raises(MemoryError):
+        run(base, *arguments, "--out", tmp_path / "more")
+
+
+def test_numbers_too_large_to_filter_have_no_answer(base):
+    model, _ = load_tasks(str(base), ["fists"], device="cpu")
+    signal = eeg(13.0)
+    signal[2] *= 1e306 / np.abs(signal[2]).max()
+    with pytest.raises(ValueError, match="finite"), np.errstate(all="ignore"):
+        predict((signal, NAMES, 250.0), model, "fists")

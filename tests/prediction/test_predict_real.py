@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny_models import randomize, tiny_model
 
-from dataset_scripts.chb_mit import CARD as CHB_MIT
-from dataset_scripts.physionet_mi import CARD as PHYSIONET_MI
 from modeling_mteeg import MteegFeatureExtractor, cli
+from modeling_mteeg.dataset_scripts.chb_mit import CARD as CHB_MIT
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD as PHYSIONET_MI
 from modeling_mteeg.prediction import predict
 
 

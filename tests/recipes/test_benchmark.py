@@ -17,11 +17,8 @@ RECIPES = ROOT / "recipes"
 
 @pytest.fixture(scope="module")
 def steps():
-    sys.path.insert(0, str(RECIPES))
-    try:
-        from benchmarks import joint_step as steps
-    finally:
-        sys.path.remove(str(RECIPES))
+    from modeling_mteeg.recipes.benchmarks import joint_step as steps
+
     return steps
 
 
@@ -33,6 +30,7 @@ def gradients(step) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in step.trained])
 
 
+@pytest.mark.slow
 def test_bounded_passes_give_the_gradients_of_the_whole_step(steps):
     whole = steps.JointStep("tiny", 4, torch.device("cpu"), "joint, float32")
     bounded = steps.JointStep("tiny", 4, torch.device("cpu"), "joint, float32, bounded")
@@ -102,8 +100,7 @@ def test_the_plain_step_is_the_same_network(steps):
 
 @pytest.mark.parametrize("method", ["mteeg", "hps"])
 def test_a_comparison_of_gradients_is_measured_and_trains_nothing(monkeypatch, method):
-    monkeypatch.syspath_prepend(RECIPES)
-    from benchmarks.gradient_cost import ComparedStep
+    from modeling_mteeg.recipes.benchmarks.gradient_cost import ComparedStep
 
     step = ComparedStep(method, "tiny", 1, torch.device("cpu"))
     before = [p.detach().clone() for p in step.method.module.parameters()]
@@ -131,7 +128,7 @@ def test_the_compiled_step_trains(steps, monkeypatch):
     compiler = functools.partial(torch.compile, backend="aot_eager")
     monkeypatch.setattr(torch, "compile", compiler)
     compiled = steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32, compiled")
-    assert compiled.forward is not compiled.model
+    assert any(getattr(module, "compiled", False) for module in compiled.model.modules())
     expected = gradients(steps.JointStep("tiny", 2, torch.device("cpu"), "joint, float32"))
     assert (gradients(compiled) - expected).norm() < 1e-5 * expected.norm()
 
@@ -144,13 +141,28 @@ def test_operations_are_those_of_the_products(steps):
     assert steps.operations("tiny", 1, joint=False) == 3 * (6 * weights * sum(rows) + attention)
 
 
+def test_the_floor_leaves_out_what_the_joint_step_does_not_compute(steps):
+    """Counted on the step's own layers: rows that meet the feed-forward branch, of many draws."""
+    cpu, draws = torch.device("cpu"), 30
+    share = steps.computed_share("joint, float32, bounded", cpu)
+    assert steps.computed_share("plain, float32", cpu) == 1.0
+    assert steps.computed_share("joint, float32", torch.device("cuda")) == 1.0
+    step, rows = steps.JointStep("tiny", 4, cpu, "joint, float32"), []
+    for layer in step.model.layers:
+        layer.norm2.register_forward_hook(lambda _, args, out: rows.append(len(args[0])))
+    tasks = {"seed-v": step.batches["seed-v"]}
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(draws):
+            step.model(tasks=tasks)
+    everything = draws * len(step.model.layers) * 4 * (1 + 62)
+    assert abs(sum(rows) / everything - share) < 0.03 and share < 1.0
+
+
 @pytest.fixture(scope="module")
 def latency():
-    sys.path.insert(0, str(RECIPES))
-    try:
-        from benchmarks import latency
-    finally:
-        sys.path.remove(str(RECIPES))
+    from modeling_mteeg.recipes.benchmarks import latency
+
     return latency
 
 
@@ -195,11 +207,8 @@ def test_what_less_delay_costs_is_nothing_without_it_and_grows(latency):
 
 
 def test_a_long_recording_is_a_short_one_played_again(tmp_path):
-    sys.path.insert(0, str(RECIPES))
-    try:
-        from benchmarks import recording
-    finally:
-        sys.path.remove(str(RECIPES))
+    from modeling_mteeg.recipes.benchmarks import recording
+
     piece = recording.make_recording(tmp_path / "piece.edf", 4 / 3600)
     long = recording.repeat_recording(piece, tmp_path / "long.edf", 3)
     once, thrice = (mne.io.read_raw(path, verbose="error").get_data() for path in (piece, long))
@@ -214,13 +223,17 @@ def test_a_long_recording_is_a_short_one_played_again(tmp_path):
 def test_the_command_prints_every_variant_and_the_footprint(steps, tmp_path):
     table = tmp_path / "table.md"
     arguments = (
-        "steps footprint --preset tiny --samples 2 --repeats 1 --warmup 1 --device cpu --threads 2"
+        "steps footprint --preset tiny --samples 2 1 --repeats 1 --warmup 1 --device cpu "
+        "--threads 2"
     ).split()
     subprocess.run(
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
     )
     text = table.read_text("utf-8")
-    variants = [name for name in steps.VARIANTS if "compiled" not in name]
+    left_out = ("compiled", "TF32", " float16", "graph")
+    variants = [name for name in steps.VARIANTS if not any(word in name for word in left_out)]
+    assert len(variants) == 9
     for row in (*variants, "switching the task"):
         assert f"| {row} |" in text
+    assert text.count("| plain, float32 |") == 2 and "tiny, 1 samples" in text
     assert "GFLOP/s" in text

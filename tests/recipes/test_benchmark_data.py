@@ -15,21 +15,18 @@ from datasets import load_from_disk
 from places import ROOT
 from tiny_corpora import CARDS, make_dataset
 
-from dataset_scripts.command import run_command
-from dataset_scripts.tuab import Tuab
 from modeling_mteeg.data import WindowReader
+from modeling_mteeg.dataset_scripts.command import run_command
+from modeling_mteeg.dataset_scripts.tuab import Tuab
 
 RECIPES = ROOT / "recipes"
 
 
 @pytest.fixture(scope="module")
 def parts():
-    sys.path.insert(0, str(RECIPES))
-    try:
-        from benchmarks import batch_reading as reading
-        from benchmarks import data, preparation
-    finally:
-        sys.path.remove(str(RECIPES))
+    from modeling_mteeg.recipes.benchmarks import batch_reading as reading
+    from modeling_mteeg.recipes.benchmarks import data, preparation
+
     return data, preparation, reading
 
 
@@ -125,8 +122,7 @@ def test_the_command_measures_data_alone(tmp_path):
 
 
 def test_an_unknown_part_is_named(parts, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(RECIPES)
-    from benchmark import parse_arguments
+    from modeling_mteeg.recipes.benchmark import parse_arguments
 
     assert parse_arguments([]).parts == [] and parse_arguments(["data"]).parts == ["data"]
     with pytest.raises(SystemExit):

@@ -16,11 +16,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def part():
-    sys.path.insert(0, str(RECIPES))
-    try:
-        from benchmarks import pretraining_step as pretraining
-    finally:
-        sys.path.remove(str(RECIPES))
+    from modeling_mteeg.recipes.benchmarks import pretraining_step as pretraining
+
     return pretraining
 
 
@@ -115,7 +112,7 @@ def test_published_sizes_are_measured(part):
 
 @pytest.fixture(scope="module")
 def tokenizer_part(part):
-    from benchmarks import tokenizer_step as tokenizer
+    from modeling_mteeg.recipes.benchmarks import tokenizer_step as tokenizer
 
     return tokenizer
 
@@ -171,8 +168,7 @@ def test_operations_of_a_tokenizer_step_are_those_of_the_products(tokenizer_part
 
 
 def test_rows_are_chosen_by_name(part, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(RECIPES))
-    import benchmark
+    from modeling_mteeg.recipes import benchmark
 
     chosen = "one pass, float32, compiled, 2 processes"
     args = benchmark.parse_arguments(["pretraining", "--only", chosen])
@@ -180,14 +176,15 @@ def test_rows_are_chosen_by_name(part, capsys, monkeypatch):
     assert rows == ["plain, float32", chosen]
     with pytest.raises(SystemExit):
         benchmark.parse_arguments(["--only", "one pass"])
-    assert "--only: unknown ['one pass']" in capsys.readouterr().err
+    assert "argument --only: unknown row 'one pass'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_two_processes_do_the_step_of_one(part, tmp_path):
     """The gradients' norm of a plain and of our step, summed over two processes, is one's."""
     program = (
-        "import os, sys, torch; from benchmarks import pretraining_step as part\n"
+        "import os, sys, torch\n"
+        "from modeling_mteeg.recipes.benchmarks import pretraining_step as part\n"
         "variant = sys.argv[1]\n"
         "step = part.build(variant, 'tiny', 4, torch.device('cpu'))\n"
         "torch.manual_seed(1)\n"
@@ -200,7 +197,7 @@ def test_two_processes_do_the_step_of_one(part, tmp_path):
     )
     script = tmp_path / "program.py"
     script.write_text(program)
-    environment = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for variant in ("plain, float32", "one pass, float32"):
         norms = []
         for launcher in ([], ["-m", "torch.distributed.run", "--nproc_per_node", "2"]):

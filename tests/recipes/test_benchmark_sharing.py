@@ -15,11 +15,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def sharing():
-    sys.path.insert(0, str(RECIPES))
-    try:
-        from benchmarks import sharing_step as sharing
-    finally:
-        sys.path.remove(str(RECIPES))
+    from modeling_mteeg.recipes.benchmarks import sharing_step as sharing
+
     return sharing
 
 

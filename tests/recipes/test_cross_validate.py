@@ -17,6 +17,8 @@ from modeling_mteeg.pictures.style import MissingMatplotlibError
 from modeling_mteeg.training import final_report
 from modeling_mteeg.training import joint_training as loop
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--set", "model.preset=tiny", "--set", "optimization.epochs=2", "--set",
          "optimization.batch_size=48", "--set", "optimization.warmup_epochs=0"]  # fmt: skip
 
@@ -145,7 +147,6 @@ def test_a_finished_fold_is_never_run_again(recipe, data, whole, monkeypatch, ca
     assert (whole / "table.txt").read_text() in capsys.readouterr().out + "\n"
 
 
-@pytest.mark.slow
 def test_a_killed_one_goes_on_and_ends_as_if_it_had_not_been(
     recipe, data, whole, tmp_path, monkeypatch, capsys
 ):
@@ -189,7 +190,6 @@ def test_a_killed_one_goes_on_and_ends_as_if_it_had_not_been(
     assert not list(out.rglob("checkpoints")), "nothing goes on from them"
 
 
-@pytest.mark.slow
 def test_shards_give_what_one_run_gives(recipe, data, whole, tmp_path, capsys):
     out, texts = tmp_path / "cv", []
     for shard in ("2/3", "3/3", "1/3"):
@@ -206,7 +206,6 @@ def test_shards_give_what_one_run_gives(recipe, data, whole, tmp_path, capsys):
         assert judged(out, method) == judged(whole, method)
 
 
-@pytest.mark.slow
 def test_leaks_of_the_folds_are_named(recipe, data, tmp_path, capsys):
     out = tmp_path / "cv"
     command = ["--data", str(data), "--tasks", "eegmat", "--output", str(out), "--method",

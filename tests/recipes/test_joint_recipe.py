@@ -117,6 +117,7 @@ def check_cards(folder: Path, data: Path, results: dict) -> None:
             )
 
 
+@pytest.mark.slow
 def test_a_test_leaves_its_predictions_and_is_judged(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     more = ["--tasks", "tuab,seed-v", "--seeds", "0,1"]
@@ -149,6 +150,7 @@ def test_a_test_leaves_its_predictions_and_is_judged(joint, data, tmp_path, caps
             )
 
 
+@pytest.mark.slow
 def test_floors_and_pictures_may_be_left_out(joint, data, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setattr(writing, "can_draw", lambda: False)
@@ -166,6 +168,7 @@ def test_floors_and_pictures_may_be_left_out(joint, data, tmp_path, capsys, monk
     assert (out / "learning_curves.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_selected_epoch_is_tested_and_saved(joint, data, tmp_path, monkeypatch):
     """Not the last one: here the first of two is the best."""
     scores = iter([1.0, 0.5])
@@ -289,9 +292,8 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safe*")}
 
 
-@pytest.mark.parametrize(
-    "tasks", ["tuab,seed-v", pytest.param("sleep-edf", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", ["tuab,seed-v", "sleep-edf"])
 def test_several_seeds_and_any_subset_of_tasks(joint, data, tmp_path, capsys, tasks):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", tasks, "--seeds", "3,5")) == 0
@@ -308,7 +310,7 @@ def test_several_seeds_and_any_subset_of_tasks(joint, data, tmp_path, capsys, ta
         assert model.load_adapter(tasks.split(",")[-1]).results["seed"] == seed
 
 
-@pytest.mark.parametrize("tasks", ["tuab,seed-v", "tuab"])
+@pytest.mark.parametrize("tasks", [pytest.param("tuab,seed-v", marks=pytest.mark.slow), "tuab"])
 def test_full_fine_tuning(joint, data, tmp_path, tasks):
     out = tmp_path / "out"
     more = ["--tasks", tasks, "--method", "full"]
@@ -339,13 +341,16 @@ def test_a_trained_base_is_a_start(joint, data, tmp_path):
 
 def test_faults_are_reported_before_any_work(joint, tmp_path, capsys):
     out = tmp_path / "out"
-    code = joint.main(["--output", str(out), "--tasks", "tuab,seedv,", "--seeds", "0,x",
+    code = joint.main(["--output", str(out), "--tasks", "tuab,Seed", "--seeds", "0,x",
                        "--set", "optimization.epoch=3", "--method", "fulll"])  # fmt: skip
     assert code == 2 and not out.exists()
     text = capsys.readouterr().err
-    for part in ("'x'", "optimization.epoch: unknown key", "'fulll'", "''"):
+    for part in ("'x'", "optimization.epoch: unknown key", "'fulll'", "'Seed'"):
         assert part in text
     assert joint.main(["--set", "optimization.epochs"]) == 2
+    with pytest.raises(SystemExit):
+        joint.main(["--tasks", "tuab,"])
+    assert "names with commas between them" in capsys.readouterr().err
     assert joint.main(["--config", str(tmp_path / "none.yaml")]) == 2
 
 

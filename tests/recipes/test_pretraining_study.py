@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from places import ROOT
+from recipe_modules import load_recipe
 from tiny_corpora import save_corpora
 from tiny_unlabelled import save_unlabelled
 
 from modeling_mteeg import MteegConfig, MteegModel
 
-STUDY = ROOT / "recipes/pretraining_study.py"
-
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("pretraining_study", STUDY)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("pretraining_study")
 
 
 def test_the_arms_differ_in_the_base_alone(study, tmp_path):

@@ -16,7 +16,7 @@ from modeling_mteeg.training.arguments import stage_one_overrides, stage_one_par
 from modeling_mteeg.training.launch import check_sharding, sharding_asked
 from modeling_mteeg.training.stage_one import MaskedTrainingConfig
 
-DOCUMENTS = ("README.md", "docs/scaling.md")
+DOCUMENTS = ("docs/joint_training.md", "docs/scaling.md")
 
 
 def launches() -> list[str]:
@@ -71,9 +71,9 @@ def test_accelerate_reads_the_file(path):
 
 
 def test_the_documented_cost_is_that_of_the_documented_rates(recipes):  # noqa: F811
-    from benchmarks import cost
-    from benchmarks import pretraining_step as pretraining
-    from benchmarks import tokenizer_step as tokenizer
+    from modeling_mteeg.recipes.benchmarks import cost
+    from modeling_mteeg.recipes.benchmarks import pretraining_step as pretraining
+    from modeling_mteeg.recipes.benchmarks import tokenizer_step as tokenizer
 
     text = (ROOT / "docs/scaling.md").read_text("utf-8")
     rows = re.findall(r"^\| [^|]+, bfloat16 \| ([\d.]+) \| ([\d,]+) h \|$", text, re.MULTILINE)

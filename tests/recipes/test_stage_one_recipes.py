@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from places import ROOT
+from recipe_modules import load_recipe
 from tiny_corpora import save_corpora
 from tiny_unlabelled import RECORDINGS, save_unlabelled
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForPreTraining
 
 import modeling_mteeg
-from dataset_scripts import demo_data
+from modeling_mteeg.dataset_scripts import demo_data
 from modeling_mteeg.training.arguments import shipped_config
 from modeling_mteeg.training.stage_one import MaskedTrainingConfig, TokenizerTrainingConfig
 
@@ -31,16 +30,7 @@ SMALL = ["--set", "model.preset=tiny", "--set", "optimization.epochs=2",
 
 @pytest.fixture(scope="module")
 def recipes():
-    sys.path.insert(0, str(RECIPES))
-    try:
-        found = {}
-        for name in ("pretrain_tokenizer", "pretrain", "joint"):
-            spec = importlib.util.spec_from_file_location(f"{name}_recipe", RECIPES / f"{name}.py")
-            found[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(found[name])
-        yield found
-    finally:
-        sys.path.remove(str(RECIPES))
+    return {name: load_recipe(name) for name in ("pretrain_tokenizer", "pretrain", "joint")}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +92,7 @@ def test_a_collapse_stops_and_loses_nothing(recipes, data, tmp_path, capsys, mon
     assert recipes["pretrain_tokenizer"].main(words) == 1
     shown = capsys.readouterr()
     assert shown.err.startswith("error: COLLAPSED: one code takes") and shown.err.count("\n") == 1
-    assert "max_steps_on_plateau" in shown.err and "tokenizer_small.yaml" in shown.err
+    assert "max_steps_on_plateau" in shown.err and "--config small" in shown.err
     lines = [line for line in shown.out.splitlines() if line.startswith("epoch ")]
     assert len(lines) == 2 and all("held out: " in line for line in lines)
     assert "electrode " in lines[1] and (out / "checkpoints").is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -132,9 +133,20 @@ def test_recipe_and_configuration_are_part_of_what_is_installed():
     from places import ROOT
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-    assert "recipes*" in settings["packages"]["find"]["include"]
-    assert "configs/*.yaml" in settings["package-data"]["recipes"]
+    assert "configs/*.yaml" in settings["package-data"]["modeling_mteeg.recipes"]
+    recipe = importlib.import_module("modeling_mteeg.recipes.train")
+    assert Path(recipe.__file__) == ROOT / "recipes/train.py"
+    assert (recipe.CONFIGS / "own_task.yaml").is_file()
 
 
 def test_the_epochs_are_in_the_history(trained):
     assert len(json.loads((trained / "history.json").read_text())) == 2
+
+
+def test_a_tracker_that_is_not_installed_is_said_before_anything_is_prepared(
+    recordings, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
+    assert train(recordings, tmp_path / "out", *OWN, *RANDOM, "--tracker", "trackio") == 2
+    assert "trackio is not installed; run pip install" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -26,6 +26,13 @@ def marks(path: Path, column: str = "trial_type") -> list[tuple]:
     return [(mark.onset_s, mark.duration_s, mark.text) for mark in found]
 
 
+def test_an_events_file_that_is_a_link_to_nothing_is_not_passed_over(tmp_path):
+    for name, target in (("a", "gone.tsv"), ("b", "b_events.tsv")):
+        (tmp_path / f"{name}_events.tsv").symlink_to(target)
+        with pytest.raises(RecordingError, match=f"{name}_events.tsv: cannot be read"):
+            marks(tmp_path / f"{name}.edf")
+
+
 def test_an_events_file_is_beside_the_recording_or_above(path, tmp_path):
     assert events_file(path) is None
     above = events_table(tmp_path / "task-x_events.tsv", [(1, 2, "above")])
@@ -51,8 +58,12 @@ def test_durations_that_are_not_known_are_moments(path):
     [
         (("1,5", 1, "a"), "line 2: a time is no number.*decimal point"),
         ((1, "0,5", "a"), "decimal point"),
-        (("n/a", 1, "a"), "a time is no number: could not convert string to float: 'n/a'"),
-        (("inf", 1, "a"), "not finite"),
+        (("n/a", 1, "a"), "a time is no number: expected a number, found 'n/a'"),
+        (("inf", 1, "a"), "expected a number, found 'inf'"),
+        ((1, "nan", "a"), "line 2: a time is no number: expected a number, found 'nan'"),
+        (("9" * 5000, 1, "a"), r"found '9{20}'\.\.\. \(5000 characters\)"),
+        ((2e9, 1, "a"), "expected seconds of a recording"),
+        ((1, -2, "a"), "line 2: the event ends before it starts.*found -2"),
     ],
 )
 def test_times_that_are_no_numbers_are_refused(row, words, path):

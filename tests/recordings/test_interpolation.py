@@ -15,7 +15,7 @@ from tiny_recordings import card
 from modeling_mteeg.model.channel_choice import choose_channels
 from modeling_mteeg.model.recording_sources import open_source
 from modeling_mteeg.model.signal_checks import SignalError
-from modeling_mteeg.prediction.result_files import _positions_key
+from modeling_mteeg.prediction.finished_results import _positions_key
 from modeling_mteeg.recordings.block_reader import open_recording
 from modeling_mteeg.recordings.cap_geometry import (
     angles_deg,

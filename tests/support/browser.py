@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import time
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-WAIT_S = 120
+WAIT_S = 300
 _FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
@@ -101,10 +102,44 @@ class Page:
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", target)
         target.click()
 
+    def emulate(self, width: int, height: int, dark: bool = False) -> None:
+        """A window of this size (also narrower than Chromium's least), of a system that is dark."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.refresh()
+
+    def screenshot(self, width: int, height: int, from_: str = "") -> bytes:
+        """A PNG of the page from its top or an element on, however long the window is."""
+        top = 0
+        if from_:
+            script = "return arguments[0].getBoundingClientRect().top + window.scrollY"
+            top = self.driver.execute_script(script, self.find(from_)[0])
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+        asked = {"clip": clip, "captureBeyondViewport": True}
+        got = self.driver.execute_cdp_cmd("Page.captureScreenshot", asked)
+        return base64.b64decode(got["data"])
+
+    def choose(self, *tasks: str) -> None:
+        """Mark these tasks and no others."""
+        for box in self.find("#tasks label"):
+            mark = box.find_element("css selector", "input")
+            if mark.is_selected() != (mark.get_attribute("name") in tasks):
+                mark.click()
+
+    def press_event(self, row: int) -> None:
+        """Press a row of the table of events."""
+        cells = self.wait(lambda: self.find("#answers .events [role=gridcell]"), "events")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", cells[0])
+        rows = self.find("#answers .events [role=row]")
+        rows = [one for one in rows if one.find_elements("css selector", "[role=gridcell]")]
+        rows[row].find_elements("css selector", "[role=gridcell]")[0].click()
+
     def pictures(self) -> list[tuple[int, str]]:
         """Width in pixels and description of every picture that is shown and decoded."""
         script = "return arguments[0].complete ? arguments[0].naturalWidth : 0"
-        found = self.find("#answers img")
+        found = self.find("#answers .pictures img")
         return [(self.driver.execute_script(script, e), e.get_attribute("alt")) for e in found]
 
     def download(self, label: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from dataset_scripts.simulator.cnt import write_cnt
+from modeling_mteeg.dataset_scripts.simulator.cnt import write_cnt
 
 TUH = "FP1 FP2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 A1 A2 FZ CZ PZ T1 T2".split()
 CHB = (

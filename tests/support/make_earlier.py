@@ -68,7 +68,6 @@ from modeling_mteeg.data import (
     write_index,
 )
 
-RECIPES = Path(modeling_mteeg.__file__).resolve().parents[1] / "recipes"
 SIZES = {"num_hidden_layers": 1, "intermediate_size": 8, "num_attention_heads": 4, "num_codes": 16}
 CARDS = {
     card.name: card
@@ -230,11 +229,7 @@ def outputs() -> dict[str, torch.Tensor]:
 
 def run_recipe(name: str, *words: str) -> int:
     """A recipe in this process, as from the command line."""
-    sys.path.insert(0, str(RECIPES))
-    try:
-        return importlib.import_module(name).main(list(words))
-    finally:
-        sys.path.remove(str(RECIPES))
+    return importlib.import_module(f"modeling_mteeg.recipes.{name}").main(list(words))
 
 
 def trained(folder: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 
 import datasets
 
-from dataset_scripts import merging, parts, writer
-from dataset_scripts.physionet_mi import PhysionetMi
-from dataset_scripts.settings import Settings
-from dataset_scripts.writer import prepare
+from modeling_mteeg.dataset_scripts import merging, parts, writer
+from modeling_mteeg.dataset_scripts.physionet_mi import PhysionetMi
+from modeling_mteeg.dataset_scripts.settings import Settings
+from modeling_mteeg.dataset_scripts.writer import prepare
 
 PLACES = {
     "file": (os, "replace"),  # renames of files: a part, its description, ...

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_scripts.simulator.cnt import write_cnt
+from modeling_mteeg.dataset_scripts.simulator.cnt import write_cnt
 
 
 def _edf(path: Path, signal_uv: np.ndarray, names: Sequence[str], rate_hz: float) -> None:

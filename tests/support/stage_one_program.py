@@ -104,7 +104,7 @@ def step_gradients(trainer: StageOneTrainer) -> dict[str, torch.Tensor]:
     trained = trainer.trainable().items()
     found = {name: whole(p.grad).clone() for name, p in trained if p.grad is not None}
     found |= {f"buffer.{name}": b.clone() for name, b in trainer.model.named_buffers()}
-    return found | {f"loss.{name}": torch.tensor(value) for name, value in losses.items()}
+    return found | {f"loss.{name}": torch.as_tensor(value) for name, value in losses.items()}
 
 
 def die_in_step(count: int) -> None:

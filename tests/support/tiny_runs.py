@@ -8,7 +8,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from dataset_scripts.physionet_mi import CARD
+from modeling_mteeg.dataset_scripts.physionet_mi import CARD
 
 SECONDS, RATE = 26, 160
 CUES = [(0.0, "T0"), (4.2, "T2"), (8.3, "T0"), (12.5, "T1"), (16.6, "T0"), (20.8, "T2")]

@@ -54,7 +54,7 @@ def make_trainer(
     accelerator = accelerator or Accelerator(cpu=True)
     cards = {task: corpus.card for task, corpus in corpora.items()}
     method = METHODS[config.method].build(config, cards, 0)
-    optimizer = build_optimizer(method, config.optimization)
+    optimizer = build_optimizer(method, config.optimization, accelerator.device)
     return JointTrainer(config, corpora, method, optimizer, accelerator, 0, out)
 
 

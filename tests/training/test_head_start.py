@@ -96,6 +96,7 @@ def test_resumed_is_bit_equal_and_does_not_begin_again(corpora, tmp_path, monkey
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_the_start_need_be_no_candidate(corpora, tmp_path):
     options = {**PROBE, "optimization.keep_start": False}
     trainer = make_trainer(corpora, tmp_path, **options)
@@ -196,6 +197,7 @@ def test_one_person_and_absent_classes():
     assert probe.weight.shape == (3, 30) and (logits.argmax(1) != 1).all()
 
 
+@pytest.mark.slow
 def test_few_features_of_one_source_are_not_drowned_by_many_of_another():
     values, labels, subjects = told_apart(features=401)
     values = np.roll(values, -1, 1)  # what tells is the last one
@@ -209,6 +211,7 @@ def test_few_features_of_one_source_are_not_drowned_by_many_of_another():
     assert share[0] > 3 * share[1] and right(alone) > 0.7
 
 
+@pytest.mark.slow
 def test_class_weights_go_along():
     values, labels, subjects = told_apart()
     rare = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:8]])

@@ -141,7 +141,8 @@ class Stop(Exception):
     """Stands for a kill."""
 
 
-@pytest.mark.parametrize("method", ["mteeg", "linear-probe"])
+@pytest.mark.parametrize("method", ["mteeg", pytest.param("linear-probe", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_mixed_heads_train_and_resume_to_the_bit(corpora, tmp_path, method):
     options = {"heads": MIXED, "method": method, **({"adapter": {}} if method != "mteeg" else {})}
     whole = make_trainer(corpora, tmp_path / "whole", **options)

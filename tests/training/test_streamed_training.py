@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
 import subprocess
@@ -12,8 +11,8 @@ import pytest
 import torch
 import yaml
 from launching import launch
-from places import ROOT
 from range_server import serving
+from recipe_modules import load_recipe
 from tiny_corpora import CARDS, save_corpora, save_corpus
 from training_program import make_trainer, outcome, run
 
@@ -24,7 +23,6 @@ from modeling_mteeg.training.joint_config import JointConfig
 
 SIZES = {"tuab": (32, 8, 7), "seed-v": (27, 9, 8)}
 TASKS = list(SIZES)
-JOINT = ROOT / "recipes/joint.py"
 SMALL = ["--tasks", ",".join(TASKS), "--set", "model.preset=tiny", "--set",
          "optimization.epochs=2", "--set", "optimization.batch_size=12",
          "--set", "checkpoint.every_steps=2"]  # fmt: skip
@@ -100,10 +98,7 @@ def test_another_number_type_is_other_data(data, tmp_path):
 
 @pytest.fixture(scope="module")
 def joint():
-    spec = importlib.util.spec_from_file_location("joint_recipe", JOINT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("joint")
 
 
 def results(folder: Path) -> dict:

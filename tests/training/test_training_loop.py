@@ -158,6 +158,7 @@ class Stop(Exception):
     """Stands for a kill."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parts", "stops"),
     [(1, (1,)), (2, (2, 5)),

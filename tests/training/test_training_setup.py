@@ -11,7 +11,12 @@ from training_program import TASKS, make_config
 from modeling_mteeg import MteegConfig, MteegForPreTraining
 from modeling_mteeg.methods import METHODS
 from modeling_mteeg.model.lora import adapter_layers
-from modeling_mteeg.training.launch import TrainingError, check_processes, start_accelerator
+from modeling_mteeg.training.launch import (
+    TrainingError,
+    check_devices,
+    check_processes,
+    start_accelerator,
+)
 
 ADAPTER = {
     "rank": 3,
@@ -106,3 +111,10 @@ def test_fp16_on_a_cpu_is_refused():
             start_accelerator(make_config(mixed_precision="fp16"), cpu=True)
     finally:
         AcceleratorState._reset_state(True)
+
+
+def test_more_processes_than_gpus_on_a_machine_are_refused():
+    check_devices(1, {})
+    check_devices(2, {"LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"})
+    with pytest.raises(TrainingError, match=r"found 1 for 2 processes.*Start 1, with"):
+        check_devices(1, {"LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"})

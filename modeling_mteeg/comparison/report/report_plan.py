@@ -48,7 +48,7 @@ class ReportPlan:
     radar : tuple of str
         Rows of the radar picture. Empty: those of multi-task methods, and the claims' ``single``.
     claims : mapping of str to str or list of str
-        Role (see :data:`ROLES`) to its row or, of ``scratch``, ``adaptive`` and ``sharing``, rows.
+        Role (see ``ROLES``) to its row or, of ``scratch``, ``adaptive`` and ``sharing``, rows.
         A claim with a role that is not there is listed as not tested.
     variants : mapping of str to mapping
         Name, such as ``Large``, to such a mapping, whose claims are tested as well; there

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..._clone import as_typed
 from ...model.task_card import CARD_FILE, TaskCard
 from .. import Corpus, WindowReader, load_corpus
 from ..loading import SPLITS
@@ -39,7 +40,7 @@ class SplitOverview:
     read : int
         Windows whose signals were looked at.
     quantiles_uv : tuple of float
-        Of the absolute signal over all channels, at :data:`SHARES`.
+        Of the absolute signal over all channels, at ``SHARES``.
     highest_uv : float
         Largest absolute value.
     """
@@ -76,7 +77,7 @@ class Overview:
     channels : tuple of str
     splits : tuple of SplitOverview
     channel_quantiles_uv : numpy.ndarray
-        (channels, shares) of the absolute signal at :data:`SHARES`.
+        (channels, shares) of the absolute signal at ``SHARES``.
     frequencies_hz : numpy.ndarray
         (frequencies,)
     spectra : dict of str to numpy.ndarray
@@ -119,9 +120,10 @@ def prepared_folders(folder: str | Path) -> list[Path]:
     below = sorted(path.parent for path in folder.glob(f"*/{CARD_FILE}"))
     if not below:
         fault = "that folder does not exist" if not folder.is_dir() else "found none"
+        command = as_typed("python -m dataset_scripts.<corpus>")
         raise FileNotFoundError(
             f"{folder}: expected a prepared corpus (a folder with {CARD_FILE}) or a folder of "
-            f"them, {fault}. Prepare one with `python -m dataset_scripts.<corpus>`."
+            f"them, {fault}. Prepare one with `{command}`."
         )
     return below
 
@@ -150,7 +152,7 @@ def corpus_overview(
         Show a bar on a terminal.
     averages : bool, optional
         Whether windows are averaged by class, as makes sense where they begin at a cue. Default:
-        where their onsets look so (:func:`~modeling_mteeg.data.inspection.averages.looks_cued`).
+        where their onsets look so (``looks_cued``).
 
     Raises
     ------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from ...model.checked_files import MAX_RESULT_BYTES, read_json
 from ...model.mains_line import MAINS_HZ, line_ratio
 from ...model.mains_notch import NotchHz, notch_text, notches
 from .. import Corpus
@@ -63,7 +63,7 @@ def corpus_remarks(folder: Path, corpus: Corpus, splits: Sequence[str]) -> list[
 def _manifest_hash(folder: Path) -> str | None:
     """Hash that the manifest beside the data states, or None."""
     try:
-        content = json.loads((folder / MANIFEST_FILE).read_text("utf-8"))
+        content = read_json(folder / MANIFEST_FILE, MAX_RESULT_BYTES)
     except (OSError, ValueError):
         return None
     return content.get("hash") if isinstance(content, dict) else None

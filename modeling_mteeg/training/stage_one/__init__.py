@@ -1,6 +1,5 @@
 """Training of stage one: the neural tokenizer, and masked pre-training of the backbone."""
 
-from .compiling import compile_layers
 from .held_out_codes import (
     CollapseError,
     bits_in_words,
@@ -27,7 +26,6 @@ __all__ = [
     "build_tokenizer",
     "code_use",
     "collapse",
-    "compile_layers",
     "load_tokenizer",
     "mutual_information",
     "save_stage_one",

@@ -201,7 +201,7 @@ class HeldOutCodes:
 
 
 def bits_in_words(figures: Mapping[str, float]) -> str:
-    """``delta 1.02, ..., electrode 0.31``, the figures of :class:`HeldOutCodes` in a line."""
+    """``delta 1.02, ..., electrode 0.31``, the figures of ``HeldOutCodes`` in a line."""
     return ", ".join(
         f"{name.removeprefix('bits_')} {value:.2f}"
         for name, value in figures.items()

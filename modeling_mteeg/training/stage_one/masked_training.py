@@ -22,7 +22,7 @@ from .held_out_codes import (
     no_better_than_the_commonest,
 )
 from .stage_one_config import MaskedTrainingConfig, StudentOptions
-from .step_place import StepPlace
+from .step_place import StepPlace, masked_patches
 from .trainer import StageOneTrainer
 
 _CHECKED_STEPS = 20
@@ -148,13 +148,15 @@ class MaskedTrainer(StageOneTrainer):
         with self.accelerator.autocast():
             labels = self.tokenizer.get_codebook_indices(groups=inputs)
             groups = [
-                {**batch.inputs, "mask": where.mask(batch, ratio), "labels": codes}
+                {**batch.inputs, "mask": where.mask(batch, ratio), "labels": codes,
+                 "num_masked": masked_patches(batch, ratio)}
                 for batch, codes in zip(part.groups, labels, strict=True)
-            ]
+            ]  # fmt: skip
             out = self.model(groups=groups, num_hidden=where.hidden(ratio), return_logits=False)
         if where.training:
             for codes in labels:
-                self.label_usage += torch.bincount(codes.flatten(), minlength=self.num_codes)
+                # bincount would read the largest code back
+                self.label_usage.index_add_(0, codes.flatten(), torch.ones_like(codes.flatten()))
         else:
             self.held_out.add(part, labels)
         here, whole = where.hidden_in(part, ratio), where.hidden(ratio)

@@ -12,6 +12,7 @@ from ...model.feature_extraction_mteeg import MteegFeatureExtractor
 from ...model.pretraining_mteeg import MteegForPreTraining
 from ...model.tokenizer_mteeg import MteegTokenizerModel
 from ...settings.plain_json import write_json
+from ..pretraining_record import pretraining_record, unlabelled_corpora
 from ..record import command_line, run_record
 from ..results import replaced
 from .stage_one_config import StageOneConfig
@@ -54,6 +55,8 @@ def stage_one_record(
             *([] if tokenizer is None else [tokenizer]),
         ),
         "stage": "one",
+        "pretraining": pretraining_record(config.model.init, tokenizer),
+        "corpora": unlabelled_corpora(config.data.folders, config.data.simulate),
         "windows": {
             split: {f"{len(g.channels)} channels x {g.patches} s": len(g) for g in groups}
             for split, groups in trainer.data.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+from ..._clone import as_typed
 from ...settings.schema import setting
 from ..run_config import OptimizationOptions, RunConfig, check_start
 
@@ -156,7 +157,8 @@ class MaskedTrainingConfig(StageOneConfig):
         if self.model.init is not None and self.model.initializer_range is not None:
             faults.append("model: initializer_range comes with init, leave it out")
         if not self.tokenizer:
+            remedy = as_typed("train one with accelerate launch recipes/pretrain_tokenizer.py")
             faults.append(
-                "tokenizer: expected a folder or Hub id (or --tokenizer): train one with "
-                "recipes/pretrain_tokenizer.py, or convert a published one with mteeg convert"
+                f"tokenizer: expected a folder or Hub id (or --tokenizer): {remedy}, or convert a "
+                "published one with mteeg convert"
             )

@@ -66,7 +66,16 @@ class StepPlace:
         generator = torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
         mask = random_mask(batch.of, channels * seconds, ratio, generator)
         of_part = mask[batch.first : batch.first + samples]
-        return of_part.to(batch.input_values.device)
+        device = batch.input_values.device
+        if device.type == "cuda":  # else the copy would wait for all that runs there
+            of_part = of_part.contiguous().pin_memory()
+        return of_part.to(device, non_blocking=True)
+
+
+def masked_patches(batch: GroupBatch, ratio: float) -> int:
+    """How many patches :meth:`StepPlace.mask` hides of a part's windows of one shape."""
+    samples, channels, seconds = batch.input_values.shape[:3]
+    return _hidden([(samples, channels * seconds)], ratio)[0]
 
 
 def _hidden(shapes: Iterable[tuple[int, int]], ratio: float) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..._clone import as_typed
 from ...data import StepPart
 from ...methods.method import TrainingError
 from ...model.configuration_tokenizer import MteegTokenizerConfig
@@ -47,8 +48,8 @@ def load_tokenizer(place: str, key: str, **options: Any) -> MteegTokenizerModel:
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"{key}: expected a folder or Hub id of a neural tokenizer, found {place!r}: {error} "
-            "Train one with recipes/pretrain_tokenizer.py, or convert a published one with "
-            "mteeg convert."
+            + as_typed("Train one with accelerate launch recipes/pretrain_tokenizer.py")
+            + ", or convert a published one with mteeg convert."
         ) from error
 
 
@@ -59,7 +60,7 @@ class TokenizerTrainer(StageOneTrainer):
     plateau_is_fault = True
     remedy = (
         "Train longer, start the codebook later (model.continuous_steps), take another "
-        "optimization.lr, or begin with the settings of recipes/configs/tokenizer_small.yaml: the "
+        "optimization.lr, or begin with the settings of --config small: the "
         "phase_loss falls where a training leaves this plateau (docs/pretraining.md)."
     )
 
@@ -100,7 +101,7 @@ class TokenizerTrainer(StageOneTrainer):
     def whole_step(self, parts: list[StepPart], where: StepPlace) -> Any:
         """All parts are one update of the codebook, which k-means starts before the first."""
         codebook = self.model.codebook
-        if not codebook.started:
+        if not codebook.is_started():
             groups = [[batch.inputs for batch in part.groups] for part in parts]
             with self.accelerator.autocast():
                 self.model.start_codebook(groups)

@@ -18,9 +18,10 @@ from ...data import GroupBatch, ShapePlan, StepPart, UnlabelledBatches, Unlabell
 from ...methods.method import TrainingError
 from ...model.channels import channel_ids
 from ..checkpoint import Checkpoint, CheckpointError
-from ..core import same_everywhere, step_seed
+from ..compiling import compile_layers
+from ..core import in_double, read_back, same_everywhere, step_seed
 from ..optimization import parameter_groups, sum_gradients
-from .compiling import compile_layers
+from ..trackers import log_figure, shows_figures
 from .ema import WeightAverage
 from .held_out_codes import HeldOutCodes, band_limits
 from .length import LengthenedTraining
@@ -99,7 +100,7 @@ class StageOneTrainer(LengthenedTraining):
         self.average = None
         if options.ema_decay is not None:
             self.average = WeightAverage(self.trainable(), options.ema_decay)
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Any] = {}  # of the epoch, on the device
         self._limits: torch.Tensor | None = None
         self.begin(self.plan(0).num_steps, optimizer)
         for split in self.data:  # do the processes and slices fit?
@@ -218,16 +219,18 @@ class StageOneTrainer(LengthenedTraining):
                 parts = list(itertools.islice(stream, batches.slices))
                 yield parts, batches, batches.windows(step)
 
-    def train_step(self, parts: list[StepPart], batches: UnlabelledBatches) -> dict[str, float]:
-        """One optimiser step over this process's parts; losses are the whole step's."""
+    def train_step(self, parts: list[StepPart], batches: UnlabelledBatches) -> dict[str, Any]:
+        """One optimiser step over this process's parts; losses are the whole step's.
+
+        What it gives lies on the device, but for the learning rate: nothing here waits for it.
+        """
         where = self.place(batches, self.progress.step)
-        totals = self.compute_gradients(parts, where)
+        totals: dict[str, Any] = self.compute_gradients(parts, where)
         options, accelerator = self.options, self.accelerator
-        trainable = self.trainable().values()
         norm = None
         if options.clip_norm is not None:
             accelerator.unscale_gradients(self.optimizer)
-            norm = float(clip(trainable, options.clip_norm))
+            norm = clip(self.trainable().values(), options.clip_norm)
         planned_step = self.global_step - self.repeated * self.steps_per_epoch
         totals["lr"] = self.schedule.apply(self.optimizer, planned_step)
         self.optimizer.step()
@@ -235,16 +238,24 @@ class StageOneTrainer(LengthenedTraining):
         if self.average is not None:
             self.average.update(self.global_step)
         share = batches.patches(self.progress.step)
-        for name, value in totals.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * share
-        self.sums["patches"] = self.sums.get("patches", 0.0) + share
+        self._note({**totals, "patches": 1.0}, share)
         if norm is not None:
             totals |= self._note_norm(norm, share)
         self._totals = totals
         return totals
 
+    def _note(self, values: Mapping[str, Any], share: Any) -> None:
+        """Add values, weighed by ``share``, to the epoch's sums."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * share
+
     def values(self) -> dict[str, float]:
-        return self._totals
+        values = read_back(self._totals)
+        if self.accelerator.scaler is not None and not math.isfinite(
+            values.get("gradient_norm", 0)
+        ):
+            del values["gradient_norm"]
+        return values
 
     def not_finite(self, names: Sequence[str], where: str) -> str:
         return (
@@ -252,20 +263,22 @@ class StageOneTrainer(LengthenedTraining):
             "optimization.lr, set optimization.clip_norm, or use mixed_precision: bf16 or no."
         )
 
-    def _note_norm(self, norm: float, share: float) -> dict[str, float]:
+    def _note_norm(self, norm: torch.Tensor, share: float) -> dict[str, torch.Tensor]:
         """The gradient's norm for the report, where it has one.
 
         In float16 a scale that grew too large makes it infinite now and then; the scaler leaves
         that step out, and so does the mean.
         """
-        if self.accelerator.scaler is not None and not math.isfinite(norm):
-            return {}
-        for name, value in (("gradient_norm", norm * share), ("normed_patches", share)):
-            self.sums[name] = self.sums.get(name, 0.0) + value
+        norm = in_double(norm)
+        counts = torch.ones_like(norm)
+        if self.accelerator.scaler is not None:
+            counts = norm.isfinite().to(norm.dtype)
+        kept = torch.where(counts > 0, norm, 0.0)
+        self._note({"gradient_norm": kept, "normed_patches": counts}, share)
         return {"gradient_norm": norm}
 
-    def compute_gradients(self, parts: list[StepPart], where: StepPlace) -> dict[str, float]:
-        """Gradients of a whole step, the same in every process; its losses."""
+    def compute_gradients(self, parts: list[StepPart], where: StepPlace) -> dict[str, torch.Tensor]:
+        """Gradients of a whole step, the same in every process; its losses, on the device."""
         self.model.train()
         accelerator, totals = self.accelerator, {}
         parts = [part.to(accelerator.device) for part in parts]
@@ -290,11 +303,11 @@ class StageOneTrainer(LengthenedTraining):
             shapes.append(StepShape(group, len(rows), len(windows.channels) * windows.patches))
         return StepPlace(self.seed, plan.epoch, step, training, tuple(shapes))
 
-    def added_up(self, totals: Mapping[str, torch.Tensor]) -> dict[str, float]:
-        """Values summed over all processes."""
-        stacked = torch.stack([value.double().float() for value in totals.values()])
-        stacked = self.accelerator.reduce(stacked, reduction="sum")
-        return dict(zip(totals, stacked.tolist(), strict=True))
+    def added_up(self, totals: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Values summed over all processes, on the device."""
+        stacked = torch.stack([value.detach().float() for value in totals.values()])
+        stacked = in_double(self.accelerator.reduce(stacked, reduction="sum"))
+        return dict(zip(totals, stacked.unbind(), strict=True))
 
     # Between the epochs ------------------------------------------------------------------------
 
@@ -302,7 +315,7 @@ class StageOneTrainer(LengthenedTraining):
     def evaluate(self, split: str = "validation") -> dict[str, float]:
         """Mean losses over a split, every patch of equal weight, and how its codes spread.
 
-        See :class:`.held_out_codes.HeldOutCodes`; all processes together.
+        See ``held_out_codes.HeldOutCodes``; all processes together.
         """
         self.model.eval()
         self.held_out = self.no_codes_yet(split)
@@ -318,7 +331,7 @@ class StageOneTrainer(LengthenedTraining):
                 for name, value in self.added_up(self.run_part(part, where)[1]).items():
                     sums[name] = sums.get(name, 0.0) + value * share
                 patches += share
-        means = {name: value / patches for name, value in sums.items()}
+        means = {name: value / patches for name, value in read_back(sums).items()}
         return {**means, **self.held_out.figures(self.accelerator)}
 
     def no_codes_yet(self, split: str) -> HeldOutCodes:
@@ -333,22 +346,24 @@ class StageOneTrainer(LengthenedTraining):
 
         Returns the epoch's entry in the history.
         """
-        patches, normed = self.sums.pop("patches"), self.sums.pop("normed_patches", None)
+        sums = read_back(self.sums)
+        patches, normed = sums.pop("patches"), sums.pop("normed_patches", None)
+        if not normed:  # in float16 perhaps not one of its steps had a finite gradient
+            sums.pop("gradient_norm", None)
         train = {name: value / (normed if name == "gradient_norm" else patches)
-                 for name, value in self.sums.items() if name != "lr"}  # fmt: skip
+                 for name, value in sums.items() if name != "lr"}  # fmt: skip
         entry: dict[str, Any] = {"epoch": self.progress.epoch, "train": train}
         if "validation" in self.data:
             entry["validation"] = self.evaluate()
         main = self.accelerator.is_main_process
-        tracked = self.config.tracker == "tensorboard" and (main or self.sharded)
+        tracked = shows_figures(self.config.tracker) and (main or self.sharded)
         counts = self.counts()
         figures = self.figures(counts) if tracked else {}  # a sharded model works in all or none
         entry["model"] = self.summary()
         log = {f"{part}/{name}": value for part in ("validation", "model")
                for name, value in entry.get(part, {}).items()}  # fmt: skip
         for name, figure in figures.items() if main else ():
-            writer = self.accelerator.get_tracker("tensorboard").writer
-            writer.add_figure(name, figure, self.global_step)
+            log_figure(self.accelerator, name, figure, self.global_step)
         self.sums = {}
         return self.end_epoch(entry, log)
 
@@ -378,7 +393,7 @@ class StageOneTrainer(LengthenedTraining):
             optimizer=gather_optimizer(self.optimizer, main),
             best=None if self.average is None else gather(self.average.averages, main),
             extra={
-                "sums": dict(self.sums),
+                "sums": read_back(self.sums),
                 **self.cut(),
                 "scaler": self.scaler_state(),
                 "counts": counts,

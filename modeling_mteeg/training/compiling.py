@@ -1,29 +1,32 @@
-"""Transformer layers through ``torch.compile``, as an option of both trainings."""
+"""Transformer layers through ``torch.compile``, as an option of every training of a LaBraM."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from ...methods.method import TrainingError
-from ...model.layers import MteegLayer
+from ..methods.method import TrainingError
+from ..model.layers import MteegLayer, TemporalEncoder
 
 _KINDS = 64
 """So many versions of a part are made before torch goes on without: training and validation,
 student and tokenizer, with and without dropped paths, few rows and many."""
 
 
-def compile_layers(*models: nn.Module) -> None:
+def compile_layers(*models: nn.Module, temporal_encoder: bool = False) -> None:
     """Let the layers of models run through ``torch.compile``, all but their attention.
 
-    It joins the element-wise operations around the matrix products. Steps of other shapes use the
-    same code; the first few steps, which make it, take up to a minute longer. Values agree with
-    those of uncompiled layers to rounding.
+    Of layers with adapters all but the products, too
+    (:mod:`modeling_mteeg.model.compiled_parts`). It joins the element-wise operations around the
+    matrix products. Steps of other shapes use the same code; the first few steps, which make it,
+    take up to a minute longer. Values agree with those of uncompiled layers to rounding.
 
     Parameters
     ----------
     *models : torch.nn.Module
-        On the device where they will run, without adapters.
+        On the device where they will run.
+    temporal_encoder : bool
+        Whether what follows its convolutions is compiled, too.
 
     Raises
     ------
@@ -44,5 +47,6 @@ def compile_layers(*models: nn.Module) -> None:
     torch._dynamo.config.recompile_limit = max(_KINDS, torch._dynamo.config.recompile_limit)
     for model in models:
         for module in model.modules():
-            if isinstance(module, MteegLayer):
+            kinds = (MteegLayer, TemporalEncoder) if temporal_encoder else MteegLayer
+            if isinstance(module, kinds):
                 module.compiled = True

@@ -27,6 +27,8 @@ EXPECTED = json.loads((EARLIER / "expected.json").read_text("utf-8"))
 OUTPUTS = load_file(EARLIER / "outputs.safetensors")
 SAME_BITS = EXPECTED["arithmetic"] == make_earlier.arithmetic()
 """Whether this machine computes as the one where the files were made, to the last bit."""
+SUMS_IN_ANOTHER_ORDER = ("joint",)
+"""Trainings whose last bits changed since: fused Adam, adapter products in one (CHANGELOG)."""
 OF_PACKAGES = ("transformers_version", "peft_version")
 
 
@@ -42,25 +44,27 @@ def earlier(tmp_path, monkeypatch) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
-def assert_equal(computed: Mapping[str, torch.Tensor], **tolerance: float) -> None:
+def assert_equal(
+    computed: Mapping[str, torch.Tensor], same_bits: bool = SAME_BITS, **tolerance: float
+) -> None:
     """Outputs are the stored ones: to the bit where the arithmetic is the same, else closely."""
     for name, tensor in computed.items():
-        if SAME_BITS or not tensor.is_floating_point():
+        if same_bits or not tensor.is_floating_point():
             assert torch.equal(tensor, OUTPUTS[name]), name
         else:
             torch.testing.assert_close(tensor, OUTPUTS[name], msg=name, **tolerance)
 
 
-def assert_alike(found: Any, expected: Any) -> None:
+def assert_alike(found: Any, expected: Any, same_bits: bool = SAME_BITS) -> None:
     """Equal values under all keys that were there then; there may be more now."""
     if isinstance(expected, dict):
         for key, value in expected.items():
-            assert_alike(found[key], value)
+            assert_alike(found[key], value, same_bits)
     elif isinstance(expected, list):
         assert len(found) == len(expected)
         for value, wanted in zip(found, expected, strict=True):
-            assert_alike(value, wanted)
-    elif SAME_BITS or not isinstance(expected, float):
+            assert_alike(value, wanted, same_bits)
+    elif same_bits or not isinstance(expected, float):
         assert found == expected
     else:
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -157,11 +161,12 @@ def test_a_killed_training_goes_on_to_the_same_end(name, capsys):
     expected = dict(EXPECTED["trained"][name])
     digests, stored_digests = left.pop("digests"), expected.pop("digests")
     assert digests.keys() == stored_digests.keys()
-    if SAME_BITS:
+    same_bits = SAME_BITS and name not in SUMS_IN_ANOTHER_ORDER
+    if same_bits:
         assert digests == stored_digests
-    assert_alike(left, expected)
+    assert_alike(left, expected, same_bits)
     assert computed.keys() == {key for key in OUTPUTS if key.startswith(f"{name}:")}
-    assert_equal(computed, rtol=1e-4, atol=1e-4)
+    assert_equal(computed, same_bits, rtol=1e-4, atol=1e-4)
 
 
 def content(checkpoint: Path) -> dict[str, Any]:

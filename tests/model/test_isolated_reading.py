@@ -19,7 +19,8 @@ from eeglab_sets import signal as signal_uv
 from eeglab_sets import write_set
 from places import ROOT
 
-from modeling_mteeg.app.page import look_at_upload
+from modeling_mteeg.app.calls import look_at_upload
+from modeling_mteeg.app.session import Session
 from modeling_mteeg.dataset_scripts.opening import open_recording as open_for_preparation
 from modeling_mteeg.model import isolated_reading
 from modeling_mteeg.model.feature_extraction_mteeg import MteegFeatureExtractor
@@ -207,13 +208,15 @@ def test_wherever_a_file_is_opened_its_reader_may_crash(crashing, tmp_path):
 @pytest.mark.slow
 def test_an_upload_that_crashes_its_reader_is_a_box_on_the_page(crashing, tmp_path):
     class Served:
-        tasks = {}  # noqa: RUF012
+        tasks, base = {}, "owner/base"
 
-    box, chosen = look_at_upload(Served, [str(named(tmp_path, "segfault"))], ["one"])
-    assert "crashed (SIGSEGV)" in box and "damaged" in box and chosen == ["one"]
+    look = lambda kind, chosen: look_at_upload(  # noqa: E731
+        Served, Session(), [str(named(tmp_path, kind))], chosen
+    )
+    box, fits, chosen = look("segfault", ["one"])
+    assert "crashed (SIGSEGV)" in box and "damaged" in box and chosen == ["one"] and not fits
     assert str(tmp_path) not in box
-    box, _ = look_at_upload(Served, [str(named(tmp_path, "good"))], [])
-    assert "100 Hz" in box
+    assert "100 Hz" in look("good", [])[0]
 
 
 @pytest.mark.slow

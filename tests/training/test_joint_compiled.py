@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 
 import pytest
@@ -82,6 +83,10 @@ def assert_same(found, expected, tolerance=1e-5) -> None:
             assert (found[name] - tensor).abs().max() <= tolerance * largest, name
 
 
+def without_lost_biases(tensors: dict) -> dict:
+    return {name: t for name, t in tensors.items() if not re.search(r"conv\d\.bias", name)}
+
+
 def both(corpora, folder, **options):
     """A trainer as it is and one that compiles, with the same weights."""
     trainers = [
@@ -141,7 +146,8 @@ def test_nothing_is_compiled_after_the_first_epoch(way, corpora, tmp_path, trace
 
 @pytest.mark.slow
 def test_a_training_goes_on_the_other_way_and_ends_alike(corpora, tmp_path, compiled):
-    options = {"optimization__lr": 1e-3, "optimization__epochs": 2}
+    # Without the adapters' dropout, whose draws differ (see the gradients of a step above).
+    options = {"optimization__lr": 1e-3, "optimization__epochs": 2, "adapter__dropout": 0.0}
     plain = make_trainer(corpora, tmp_path / "plain", **options)
     run(plain)
     expected = outcome(plain)
@@ -154,8 +160,10 @@ def test_a_training_goes_on_the_other_way_and_ends_alike(corpora, tmp_path, comp
         ours = make_trainer(corpora, folder, compile=then, **options)
         with pytest.warns(UserWarning, match="compiled layers.*not the same to the last bit"):
             run(ours)
+        # After 14 steps of Adam, which divides by small numbers. A bias before a norm of one
+        # channel is taken away by it: its gradient is rounding, which Adam makes large.
         found = outcome(ours)
-        assert_same(found, expected, 1e-4)  # after 14 steps of Adam, which divides by small numbers
+        assert_same(*map(without_lost_biases, (found, expected)), 1e-4)
         ours.method.save(tmp_path / f"saved-{first}", {task: {} for task in TASKS}, None)
     plain.method.save(tmp_path / "saved", {task: {} for task in TASKS}, None)
     names = sorted(str(p.relative_to(tmp_path / "saved")) for p in (tmp_path / "saved").rglob("*"))

@@ -107,6 +107,7 @@ def test_the_answer_is_that_of_predict(served, session, night):
     assert list(notes.description) == expected.labels
 
 
+@pytest.mark.slow
 def test_pictures_and_everything_in_one_file(served, session, night):
     found, _ = asked(served, session, [night], ["sleep-edf"], scalp=True)
     (task,) = found.tasks
@@ -123,6 +124,7 @@ def test_pictures_and_everything_in_one_file(served, session, night):
     assert names == {path.name for path in [*single, hypnogram.path, scalp.path]}
 
 
+@pytest.mark.slow
 def test_derived_and_missing_channels_are_named(served, session, scalp):
     found, _ = asked(served, session, [scalp], ["chb-mit", "tuab"], missing=2)
     chb, tuab = found.tasks
@@ -132,6 +134,7 @@ def test_derived_and_missing_channels_are_named(served, session, scalp):
     assert chb.pictures[0].title == "Timeline of chb-mit"
 
 
+@pytest.mark.slow
 def test_channels_can_be_meant_by_other_names(served, session, scalp):
     found, _ = asked(served, session, [scalp], ["tuab"], names="T7=T3")
     (task,) = found.tasks
@@ -139,6 +142,7 @@ def test_channels_can_be_meant_by_other_names(served, session, scalp):
     assert "Channels were taken under other names: T7 as T3." in task.notes
 
 
+@pytest.mark.slow
 def test_a_recording_of_several_parts_is_said_and_answered_in_its_own_time(
     served, session, tmp_path
 ):
@@ -241,6 +245,7 @@ def test_progress_grows_to_one(served, session, night):
     assert "1 min of 1 min" in said and "Drawing" in said and "Attributing" in said
 
 
+@pytest.mark.slow
 def test_visitors_at_the_same_time_get_their_own(served, night, scalp):
     jobs = {"sleep-edf": night, "chb-mit": scalp}
     sessions = {task: Session() for task in jobs}

@@ -12,6 +12,7 @@ import time
 import tomllib
 import urllib.request
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ from modeling_mteeg import MteegFeatureExtractor
 PACKAGE = Path(modeling_mteeg.__file__).parent
 SPACE = PACKAGE / "app" / "space"
 PROJECT = PACKAGE.parent / "pyproject.toml"
-gradio = pytest.importorskip("gradio", reason="the page needs Gradio (the app extra)")
+pytestmark = pytest.mark.skipif(
+    find_spec("gradio") is None, reason="the page needs Gradio (the app extra)"
+)
 
 
 def requirements() -> dict[str, SpecifierSet]:

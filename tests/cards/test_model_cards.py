@@ -145,8 +145,13 @@ def test_card_of_a_base_with_two_tasks_and_three_seeds(three):
     [
         ({"start_simulated": True, "only_simulated": False}, "unknown", True),
         ({"start_simulated": True, "only_simulated": True}, "apache-2.0", True),
-        ({"start_simulated": False, "only_simulated": False}, "unknown", False),
-        ({}, "unknown", False),
+        pytest.param(
+            {"start_simulated": False, "only_simulated": False},
+            "unknown",
+            False,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({}, "unknown", False, marks=pytest.mark.slow),
     ],
 )
 def test_a_simulated_start_is_said_and_counts_for_the_licence(tmp_path, origin, license_id, said):
@@ -242,6 +247,7 @@ def test_the_licence_is_apache_only_where_the_files_tell_it(tmp_path):
         assert "Licence of the weights: cc-by-4.0." in card.text
 
 
+@pytest.mark.slow
 def test_base_and_data_of_the_hub_are_named_as_such(tmp_path):
     location = {"data": {"folder": "hf://datasets/me/eeg-{task}@v1/x"}}
     start = {"start_repo": "me/labram", "config": location}
@@ -399,6 +405,7 @@ def test_cards_tell_people_intervals_and_floors(tmp_path):
     assert "95 %" not in text and "- sleep-edf: AUROC 0.625" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "judgement", [3, {"people": "x", "intervals": 3, "floors": {"a": 1, "b": {"scores": []}}},
                   {"intervals": {"auroc": {"low": "a", "high": None}}, "sentence": ["# x", 3]}],

@@ -57,7 +57,7 @@ def rows_of(folder: Path) -> list[dict]:
 
 # MNE divides by the positions of channels, which these files do not have.
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
-@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize("dtype", ["int16", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("task", "rate_hz"), CASES)
 def test_rows_are_the_plain_chain_at_the_known_windows(
     task: str, rate_hz: int, dtype: str, tmp_path: Path

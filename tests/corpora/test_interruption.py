@@ -32,8 +32,20 @@ OTHER = Settings(progress=False, dtype="float32", overwrite=True)
 PROGRAM = SUPPORT / "preparation_program.py"
 TASK = CARD.name
 LEFT = {TASK, f".{TASK}.lock"}
-PLACES = ["file:3", "file:4", "outcome:2", "save:2", "index:3", "documents:1", "folder:1",
-          "folder:2", "rmtree:3"]  # fmt: skip
+DAMAGES = [
+    "no part",
+    *(
+        pytest.param(damage, marks=pytest.mark.slow)
+        for damage in ("short part", "half a description", "other keys")
+    ),
+]
+PLACES = [
+    *("file:3", "outcome:2", "save:2", "folder:2"),
+    *(
+        pytest.param(place, marks=pytest.mark.slow)
+        for place in ("file:4", "index:3", "documents:1", "folder:1", "rmtree:3")
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +194,7 @@ def test_what_dead_processes_left_is_removed(
     assert content(prepare(PhysionetMi(runs), tmp_path, QUIET)) == whole
 
 
-@pytest.mark.parametrize("damage", ["short part", "no part", "half a description", "other keys"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_part_is_written_again(
     damage: str, runs: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch
 ) -> None:
@@ -227,7 +239,7 @@ def unsampled(path: Path) -> int:
     return END_BYTES + BLOCK_BYTES + 1000
 
 
-@pytest.mark.parametrize("where", ["sampled", "not sampled"])
+@pytest.mark.parametrize("where", [pytest.param("sampled", marks=pytest.mark.slow), "not sampled"])
 @pytest.mark.parametrize("quietly", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_changed_byte_is_noticed_in_parts_and_result(
     where: str, quietly: bool, raw: Path, tmp_path: Path, monkeypatch

@@ -139,7 +139,10 @@ def test_memory_does_not_grow_with_what_was_read(tmp_path):
     assert peak < len(reader) * reader.window_bytes / 10
 
 
-@pytest.mark.parametrize("fault", ["503", "429", "cut", "drop"])
+@pytest.mark.parametrize(
+    "fault",
+    ["cut", "drop", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("503", "429"))],
+)
 def test_a_server_that_fails_now_and_then_is_asked_again(server, data, fault):
     reader = stream_corpus(f"{server.url}/tuab", attempts=4, wait_s=0.001).splits["train"]
     expected = load_corpora(data, ["tuab"])["tuab"].splits["train"].read(range(12))

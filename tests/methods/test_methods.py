@@ -48,7 +48,7 @@ def corpora(data):
     return load_corpora(data, tuple(SIZES))
 
 
-OTHERS = {*TINY, "full", "cgc", "hps", "mmoe", "linear-probe"} - {"contrawr"}
+OTHERS = {*TINY, "full", "cgc", "hps", "mmoe", "linear-probe"} - {"sparcnet"}
 EVERY = [pytest.param(name, marks=pytest.mark.slow if name in OTHERS else ()) for name in METHODS]
 """Of the methods that go the same way one by default."""
 

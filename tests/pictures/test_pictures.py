@@ -92,6 +92,7 @@ def test_a_night_becomes_a_hypnogram_with_probabilities_and_spectrogram():
     assert "SIMULATED" not in text
 
 
+@pytest.mark.slow
 def test_probabilities_are_stacked_in_the_order_of_the_stages():
     shares = np.array([[0.1, 0.2, 0.3, 0.15, 0.25]], dtype=np.float32)  # W N1 N2 N3 REM
     _, axes = drawn(prediction(SLEEP, [0], probabilities=shares))
@@ -208,7 +209,7 @@ def test_other_tasks_show_their_classes():
 
 @pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize("card", [SLEEP, SEIZURES, EVENTS, MOVES], ids=lambda card: card.name)
-@pytest.mark.parametrize("length", [1, 300])
+@pytest.mark.parametrize("length", [1, pytest.param(300, marks=pytest.mark.slow)])
 def test_short_and_long_all_of_one_class_nothing_is_cut(card, length):
     found = prediction(card, [0] * length, name="ø" * 300 + " $x_1$ 夜.edf")
     found.provenance.update(base={"name": "b" * 200, "revision": "r" * 40})
@@ -217,7 +218,8 @@ def test_short_and_long_all_of_one_class_nothing_is_cut(card, length):
     assert f"{length:,} window" in texts(figure)
 
 
-@pytest.mark.parametrize("count", [16, pytest.param(62, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [16, 62])
 def test_channel_names_do_not_cover_one_another(count):
     names = ELECTRODES[:count]
     card = SEIZURES.replace(channels=names)
@@ -255,6 +257,7 @@ def test_windows_that_overlap_stand_for_the_middle_and_gaps_stay_gaps():
     assert {tuple(one.get_xdata()) for one in lines} >= {(0, 10, 10, 20), (60, 70)}
 
 
+@pytest.mark.slow
 def test_recordings_of_zeros_and_of_one_channel_are_drawn():
     raw = recording(40, names=("FPZ-CZ",))
     raw._data[:] = 0
@@ -267,6 +270,7 @@ def test_recordings_of_zeros_and_of_one_channel_are_drawn():
 # Reading --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_only_what_is_shown_is_read(tmp_path, monkeypatch):
     path = tmp_path / "long_raw.fif"
     recording(2000, rate=64).save(path, verbose="error")

@@ -214,12 +214,14 @@ def test_an_own_class_is_the_same_however_the_command_is_started(
         by_bare_name(own_file)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "button-presses").symlink_to(presses_raw)
-    named = ["--raw", tmp_path / "raw", "--corpus", f"{own_file}:ButtonPresses", "--num-proc", 2]
-    ways = {
-        "clone": ["-m", "dataset_scripts.prepare", *named],
-        "package": ["-m", "modeling_mteeg.dataset_scripts.prepare", *named],
+    named = ["--raw", tmp_path / "raw", "--corpus", f"{own_file}:ButtonPresses"]
+    in_processes, alone = [*named, "--num-proc", 2], [*named, "--num-proc", 1]
+    ways = {  # the command and the class by two names: where they differ, in processes
+        "clone": ["-m", "dataset_scripts.prepare", *(alone if bare else in_processes)],
+        "package": ["-m", "modeling_mteeg.dataset_scripts.prepare",
+                    *(in_processes if bare else alone)],
         "file": [own_file, "--raw", presses_raw],
-    }
+    }  # fmt: skip
     found = []
     for name, words in ways.items():
         done = subprocess.run(

@@ -20,10 +20,9 @@ def wrong(rows: list[dict]) -> list[dict]:
     return [row for row in rows if row["verdict"] in WRONG]
 
 
-@pytest.mark.slow
 def test_a_few_mutations_end_well(tmp_path):
     run = Run(tmp_path / "work", QUICK)
-    counts = {"recordings": 5, "weights": 15, "prepared": 6}
+    counts = {"recordings": 4, "weights": 8, "prepared": 4}
     try:
         rows = run_all(run, SEED, counts, tmp_path / "report.tsv")
     finally:
@@ -47,7 +46,7 @@ def test_originals_are_used_by_all_ways(tmp_path):
 @pytest.mark.slow
 def test_many_mutations_of_every_layout_end_well(tmp_path):
     run = Run(tmp_path / "work")
-    counts = {"recordings": 250, "weights": 400, "prepared": 100}
+    counts = {"recordings": 125, "weights": 200, "prepared": 50}
     try:
         rows = run_all(run, SEED + 1, counts, tmp_path / "report.tsv")
     finally:

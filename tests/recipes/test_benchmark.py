@@ -13,6 +13,7 @@ import torch
 from places import ROOT
 
 RECIPES = ROOT / "recipes"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,17 @@ def test_a_comparison_of_gradients_is_measured_and_trains_nothing(monkeypatch, m
     assert all(None not in row for row in step.comparison.measurements[0]["cosines"])
 
 
-@pytest.mark.parametrize("variant", ["plain, float32", "joint, float32", "joint, bfloat16"])
+BY_DEFAULT = ("plain, float32", "joint, float32", "joint, bfloat16")
+IN_THIS_PROCESS = (
+    *BY_DEFAULT,
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("plain, bfloat16", "joint, float32, bounded", "joint, bfloat16, bounded")
+    ),
+)
+
+
+@pytest.mark.parametrize("variant", IN_THIS_PROCESS)
 def test_a_step_trains(steps, variant):
     step = steps.build(variant, "tiny", 2, torch.device("cpu"))
     models = step.models.values() if variant.startswith("plain") else [step.model]
@@ -219,21 +230,30 @@ def test_a_long_recording_is_a_short_one_played_again(tmp_path):
         assert figures["peak_mb"] >= figures["before_mb"] > 0 and figures["seconds"] > 0
 
 
+def test_all_but_compiled_rows_and_those_of_gpus_are_measured_on_a_cpu(steps):
+    from modeling_mteeg.recipes import benchmark
+
+    args = benchmark.parse_arguments(["steps", "--threads", "2"])
+    left_out = ("compiled", "TF32", " float16", "graph")
+    variants = [name for name in steps.VARIANTS if not any(word in name for word in left_out)]
+    measured = [name for name in steps.VARIANTS if benchmark.wanted(name, args, CPU)]
+    assert len(variants) == 9 and measured == variants
+
+
 @pytest.mark.slow
-def test_the_command_prints_every_variant_and_the_footprint(steps, tmp_path):
-    table = tmp_path / "table.md"
+def test_the_command_prints_the_rows_and_the_footprint(tmp_path):
+    """A process a row, two for a row of two; every row's own step is tested above."""
+    table, rows = tmp_path / "table.md", ("joint, bfloat16", "joint, float32, 2 processes")
     arguments = (
         "steps footprint --preset tiny --samples 2 1 --repeats 1 --warmup 1 --device cpu "
         "--threads 2"
     ).split()
+    arguments += [word for row in rows for word in ("--only", row)]
     subprocess.run(
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
     )
     text = table.read_text("utf-8")
-    left_out = ("compiled", "TF32", " float16", "graph")
-    variants = [name for name in steps.VARIANTS if not any(word in name for word in left_out)]
-    assert len(variants) == 9
-    for row in (*variants, "switching the task"):
-        assert f"| {row} |" in text
-    assert text.count("| plain, float32 |") == 2 and "tiny, 1 samples" in text
-    assert "GFLOP/s" in text
+    for row in ("plain, float32", *rows):
+        assert text.count(f"| {row} |") == 2
+    assert "| switching the task |" in text
+    assert "tiny, 1 samples" in text and "GFLOP/s" in text

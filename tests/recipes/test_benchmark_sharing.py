@@ -55,13 +55,14 @@ def test_ratios_are_of_the_first_row_within_a_round(sharing):
 
 
 @pytest.mark.slow
-def test_the_command_prints_every_row(sharing, tmp_path):
-    table = tmp_path / "table.md"
+def test_the_command_prints_its_rows(sharing, tmp_path):
+    """A process a row; the step of every row is tested above."""
+    table, rows = tmp_path / "table.md", ("HPS", "MTEEG")
     arguments = "sharing --preset tiny --samples 1 --repeats 1 --warmup 0 --device cpu --threads 1"
     subprocess.run(
-        [sys.executable, str(RECIPES / "benchmark.py"), *arguments.split(), "--out", str(table)],
-        check=True,
-    )
+        [sys.executable, str(RECIPES / "benchmark.py"), *arguments.split(), "--only", "MTEEG",
+         "--out", str(table)], check=True,
+    )  # fmt: skip
     text = table.read_text("utf-8")
-    for row, told in sharing.VARIANTS.items():
-        assert f"| {row} |" in text and f"- {row}: {told}" in text
+    for row in rows:
+        assert f"| {row} |" in text and f"- {row}: {sharing.VARIANTS[row]}" in text

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("expected --task or --base, found neither: name what is to be evaluated.")
     if args.task == [ALL] and not args.base:
         raise ValueError("--task all: expected --base, beside which the tasks lie.")
-    reach_hub(args.base, args.task)
+    reach_hub(args.base, args.task, str(args.data))
     tasks = tasks_of(args) or tasks_beside(args.base)
     if not tasks:
         raise ValueError(f"{args.base}: expected tasks beside the base, found none. Say --task.")

@@ -197,3 +197,10 @@ def test_a_token_without_rights_is_told_what_is_needed(hub, run, monkeypatch, to
     monkeypatch.setenv("HF_TOKEN", token)
     code, error = run(line)
     assert code == 2 and said in error and len(error.splitlines()[-1]) < 600
+
+
+@pytest.mark.parametrize("line", ["predict x.edf --base nosuch --task all --out {out}.tsv",
+                                  "evaluate --base nosuch --data x"])  # fmt: skip
+def test_a_base_that_is_no_folder_is_not_one_without_tasks(run, line):
+    code, said = run(line)
+    assert code == 2 and "No base nosuch: there is no such folder" in said

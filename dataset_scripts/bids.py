@@ -1,8 +1,8 @@
 """A corpus from any BIDS dataset of EEG: windows at its events, or labels of its participants.
 
-    python -m dataset_scripts.bids --raw DS --out data --task-name NAME --labels a,b --window 2
-    python -m dataset_scripts.bids --raw DS --out data --task-name NAME --column stim --labels a,b
-    python -m dataset_scripts.bids --raw DS --out data --task-name NAME \\
+    python -m dataset_scripts.bids --raw DS --out data --task NAME --labels a,b --window 2
+    python -m dataset_scripts.bids --raw DS --out data --task NAME --event-column stim --labels a,b
+    python -m dataset_scripts.bids --raw DS --out data --task NAME \\
         --participants-column group --labels control,patient --window 4
 
 It is :mod:`.annotated` with what a dataset's own files say: people are its subjects,

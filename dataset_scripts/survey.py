@@ -178,7 +178,7 @@ class Survey:
         if path.is_file():
             return LabelTable(path)
         if self.options.labels_from == "table" or self.options.subject_from == "table":
-            raise FileNotFoundError(f"No table of labels: expected {path} (--table).")
+            raise FileNotFoundError(f"No table of labels: expected {path} (--label-table).")
         return None
 
     def _fits(self, one: UnlabelledRecording) -> bool:

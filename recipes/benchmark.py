@@ -24,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 
@@ -288,6 +289,7 @@ def build_parser() -> CommandParser:
     add("--corpus-hours", type=float, metavar="HOURS", help="pretraining, tokenizer: what so many "
         "hours of recordings take at the measured rates (the paper has 2000)")  # fmt: skip
     add_option(parser, "--out", "the tables, in a file (.md, .txt)", type=Place(".md", ".txt"))
+    add_option(parser, "--overwrite")
     add_option(parser, "--quiet", "and the tables")
     return parser
 
@@ -295,6 +297,8 @@ def build_parser() -> CommandParser:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.out and Path(args.out).exists() and not args.overwrite:
+        parser.error(f"--out: {args.out} is there already: another name, or --overwrite")
     unknown = sorted(set(args.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown parts {unknown}; expected some of {', '.join(PARTS)}")

@@ -67,6 +67,7 @@ def build_parser() -> CommandParser:
     add_option(parser, "--seeds", "one, of folds and random weights (default: 0)", default=[0])
     add_option(parser, "--out", "every value, in a file (.json)", dest="output",
         type=Place(".json", kind=Path))  # fmt: skip
+    add_option(parser, "--overwrite")
     add_option(parser, "--quiet", "and the table")
     return parser
 
@@ -74,6 +75,8 @@ def build_parser() -> CommandParser:
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.output and Path(args.output).exists() and not args.overwrite:
+        parser.error(f"--out: {args.output} is there already: another name, or --overwrite")
     if len(args.seeds) != 1 or isinstance(args.seeds[0], str):
         parser.error(f"--seeds: expected one whole number, found {args.seeds}")
     args.seed = args.seeds[0]

@@ -45,13 +45,15 @@ def attribute_recording(
 
     Notes
     -----
-    What ``mteeg explain`` does, but also where no window is the label, which the picture says; one
-    window at a time: the page shows how far it is, can be
-    stopped, and ends after :data:`SPENT_S`.
+    What ``mteeg explain`` does, but also where no window is the label, which the picture says: then
+    of the windows in which it is most probable. One window at a time: the page shows how far it is,
+    can be stopped, and ends after :data:`SPENT_S`.
     """
     card = prediction.card
     target = class_to_explain(card, prediction.probabilities)
-    windows = surest_windows(prediction, target, WINDOWS)
+    label = card.labels[target]
+    chosen, labelled = windows_of_label(card, prediction.probabilities, label)
+    windows = chosen[:WINDOWS] or surest_windows(prediction, target, WINDOWS)
     onsets = [float(prediction.onset_s[window]) for window in windows]
     tick(0, len(windows))
     read = window_inputs(raw, card, onsets, allow_missing=len(prediction.missing), rename=rename)
@@ -67,9 +69,9 @@ def attribute_recording(
         values=np.mean(values, axis=0),
         method="integrated-gradients",
         task=card.name,
-        label=card.labels[target],
+        label=label,
         onset_s=tuple(onsets[: len(values)]),
         recording=prediction.recording,
         simulated=card.simulated,
-        labelled=windows_of_label(card, prediction.probabilities, card.labels[target])[1],
+        labelled=labelled,
     )

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from ..hub.reaching import reach_hub
     from ..model.adapter_places import tasks_beside
-    from ..prediction.task_loading import base_of_task, load_tasks
+    from ..prediction.task_loading import base_of_task, check_base_name, load_tasks
     from ..settings.plain_json import plain, write_json
     from ..training.recomputed_results import TOLERANCE, recompute
 
@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("expected --task or --base, found neither: name what is to be evaluated.")
     if args.task == [ALL] and not args.base:
         raise ValueError("--task all: expected --base, beside which the tasks lie.")
-    reach_hub(args.base, args.task)
+    if args.base:
+        check_base_name(args.base)
+    reach_hub(args.base, args.task, str(args.data))
     tasks = tasks_of(args) or tasks_beside(args.base)
     if not tasks:
         raise ValueError(f"{args.base}: expected tasks beside the base, found none. Say --task.")

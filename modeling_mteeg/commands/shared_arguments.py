@@ -69,15 +69,17 @@ def tasks_of(args: argparse.Namespace) -> list[str]:
 
     Raises
     ------
-    ValueError
-        ``all``, and there are none.
+    ValueError, FileNotFoundError
+        ``all``, and there are none, or no such base.
     """
     from ..hub.reaching import reach_hub
     from ..model.adapter_places import tasks_beside
+    from ..prediction.task_loading import check_base_name
 
     chosen = [args.task] if isinstance(args.task, str) else list(args.task or ())
     if chosen != [ALL]:
         return chosen
+    check_base_name(args.base)
     reach_hub(args.base)
     beside = tasks_beside(args.base, args.revision, args.token)
     if not beside:

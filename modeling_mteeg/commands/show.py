@@ -28,6 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
         "onsets look like cues)",
     )  # fmt: skip
     parser.add_argument("--no-picture", action="store_true", help="print the text only")
+    add_option(parser, "--overwrite")
     add_option(parser, "--quiet", "and the text")
 
 
@@ -37,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
 
     splits = None if args.on == [ALL] else args.on
     show(args.folder, args.out, splits, args.windows, picture=not args.no_picture,
-         averages=args.averages)  # fmt: skip
+         averages=args.averages, overwrite=args.overwrite, quiet=args.quiet)  # fmt: skip

@@ -17,5 +17,5 @@ def write_results(plan: Plan, rows: Sequence[RowResults]) -> str:
     folder = plan.output / "report"
     with claimed(folder) as mine:
         if not mine:
-            return f"another process is writing {folder}: --table writes it once more"
+            return f"another process is writing {folder}: --show-table writes it once more"
         return write_report(rows, folder, plan.report)

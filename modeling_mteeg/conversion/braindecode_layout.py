@@ -105,6 +105,11 @@ def to_braindecode(
         channels = _names(card, stand_ins)
         weights["spatial_embedding"] = _spatial(weights["spatial_embedding"], card, channels)
         _note_channels(card, channels, report)
+    if card is not None and card.threshold is not None:
+        report.notes.append(
+            f"the task decides for {card.labels[1]!r} from a probability of {card.threshold:.6g} "
+            "on, which braindecode's Labram does not know: compare with it yourself"
+        )
     weights["temporal_embedding"] = _temporal(weights["temporal_embedding"], patches, report)
     state = {}
     for key, value in weights.items():

@@ -15,6 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import OfflineModeIsEnabled
+
+from ..model import hub_fetch
 from .hub_links import HubLinks
 
 PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -141,6 +144,12 @@ class RemoteFolder:
         """Raise what waiting does not mend."""
         if not isinstance(error, Exception):
             raise error
+        if isinstance(error, OfflineModeIsEnabled):
+            words = hub_fetch.explain_offline(hub_fetch.no_answer)
+            raise StreamError(
+                f"{self.url}: {words} Data of the Hub are streamed and kept in no cache; give a "
+                "folder with them instead."
+            ) from error
         status = _status(error)
         if isinstance(error, FileNotFoundError):
             raise FileNotFoundError(f"{self.url}/{name}: not found.") from error

@@ -80,6 +80,8 @@ class WindowReader:
         Names of an array's channels; of Epochs those to take, None: the card's, else all.
     rate_hz, unit, filter
         As the extractor takes them; ``rate_hz`` is of arrays.
+    fitted : tuple of str or None
+        Channels of the fit, which Epochs must have: they are taken by name, in this order.
     """
 
     extractor: MteegFeatureExtractor
@@ -88,6 +90,7 @@ class WindowReader:
     rate_hz: float
     unit: str | None
     filter: bool | None
+    fitted: tuple[str, ...] | None = None
 
     def recording(self, X: Any) -> Any:
         """Windows as the extractor takes them; flat ones get their channels again.
@@ -128,8 +131,12 @@ class WindowReader:
         wanted = (card.channels if card else self._taken(X)) or None
         most = card.max_missing_channels if card else 0
         names = choose_channels(source, wanted, most).names
-        channel_ids(names, card.bipolar if card else self.extractor.bipolar)
+        self.ids(names)
         return names
+
+    def ids(self, names: Sequence[str]) -> np.ndarray:
+        """Rows of the spatial table, (channels, 2) int64; ``UnknownChannelError`` as needed."""
+        return channel_ids(names, (self.card or self.extractor).bipolar)
 
     def inputs(self, X: Any) -> Any:
         """``input_values`` (n, channels, patches, patch size) and ``channel_ids``."""
@@ -137,4 +144,4 @@ class WindowReader:
         return self.extractor(self.recording(X), unit=self.unit, filter=self.filter, **options)
 
     def _taken(self, X: Any) -> Sequence[str] | None:
-        return self.channels if is_epochs(X) else None
+        return (self.fitted or self.channels) if is_epochs(X) else None

@@ -122,7 +122,7 @@ class EEGEmbedder(TransformerMixin, EEGEstimator):
         Parameters
         ----------
         X
-            Of the kind that the estimator was fitted to.
+            Of the kind that the estimator was fitted to; Epochs with its channels, in any order.
 
         Returns
         -------
@@ -134,7 +134,8 @@ class EEGEmbedder(TransformerMixin, EEGEstimator):
         recordings = recordings_in(X)
         if recordings is not None:
             return np.stack([self._of_recording(recording) for recording in recordings])
-        values = self._each(self._checked(X, reset=False), self._ask)
+        same = self.per == "channel"
+        values = self._each(self._checked(X, reset=False), self._ask, same)
         return values.reshape(len(values), -1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -92,7 +92,9 @@ class EEGEstimator(BaseEstimator):
         channels = None if self.channels is None else tuple(self.channels)
         extractor = copy.copy(self.extractor_)
         extractor.window_s = None  # that of recordings; these windows are as long as they are
-        return WindowReader(extractor, self.card_, channels, self.rate_hz, self.unit, self.filter)
+        return WindowReader(
+            extractor, self.card_, channels, self.rate_hz, self.unit, self.filter, self.channels_
+        )
 
     def _begin(self, X: Any) -> None:
         """Load the model and learn what ``X`` is: the body of every ``fit``."""
@@ -114,7 +116,9 @@ class EEGEstimator(BaseEstimator):
             self.n_features_in_ = len(X.ch_names)
         return X
 
-    def _each(self, X: Any, ask: Callable[[Any, int], np.ndarray]) -> np.ndarray:
+    def _each(
+        self, X: Any, ask: Callable[[Any, int], np.ndarray], same: bool = False
+    ) -> np.ndarray:
         """What the model says of every window, (n, ...).
 
         Parameters
@@ -123,8 +127,17 @@ class EEGEstimator(BaseEstimator):
             Checked.
         ask : callable
             From inputs on the model's device and the number of their channels to an array.
+        same : bool
+            Whether the channels must be those of the fit, though a task lets some be missing.
         """
-        inputs = self._reader().inputs(X)
+        reader = self._reader()
+        inputs = reader.inputs(X)
+        if same and not np.array_equal(inputs["channel_ids"], reader.ids(self.channels_)):
+            raise ValueError(
+                f"X: expected the channels of the fit, {', '.join(self.channels_)}, a vector of "
+                f"each, found {len(inputs['channel_ids'])} of them or others. Fit to Epochs with "
+                "the channels that all have, or take per='window'."
+            )
         values, device = inputs["input_values"], self.model_.device
         ids = inputs["channel_ids"].to(device)
         answers = []

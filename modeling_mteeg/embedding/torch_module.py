@@ -11,7 +11,7 @@ from torch import nn
 
 from ..model.channels import channel_ids
 from ..model.modeling_mteeg import MteegModel
-from ..model.signal_checks import unit_factor
+from ..model.signal_checks import amplitude_uv, check_unit, unit_factor
 from ..prediction.task_loading import load_tasks
 
 
@@ -42,7 +42,7 @@ class EEGTaskModule(nn.Module):
     labels : sequence of str, optional
         Class names, for the task's card. Default: ``0``, ``1`` ...
     unit : {"uV", "mV", "V"}
-        Unit of the numbers; MNE's objects give volt.
+        Unit of the numbers. MNE's objects give volt; braindecode makes microvolt of its Epochs.
     name : str
         Of the task.
     everything : bool
@@ -61,7 +61,7 @@ class EEGTaskModule(nn.Module):
     ------
     UnknownChannelError, ValueError
         Another rate, a window of no whole seconds, unknown channels, or numbers that contradict
-        each other.
+        each other. The first windows raise ``SignalError`` where they cannot be EEG in ``unit``.
 
     Notes
     -----
@@ -98,7 +98,8 @@ class EEGTaskModule(nn.Module):
         if everything:
             self.model.set_trainable(everything=True)
         self.name, self.samples = name, patches * self.model.config.patch_size
-        self.scale = card.scale_uv / unit_factor(unit)
+        self.scale, self.unit = card.scale_uv / unit_factor(unit), unit
+        self._unit_checked = False
         ids = torch.from_numpy(channel_ids(card.channels, card.bipolar))
         self.register_buffer("channel_ids", ids, persistent=False)
 
@@ -110,9 +111,18 @@ class EEGTaskModule(nn.Module):
                 f"Expected windows (batch, {len(self.channel_ids)} channels, {self.samples} "
                 f"samples), found {tuple(x.shape)}."
             )
+        if not self._unit_checked and not torch.compiler.is_compiling():
+            self._check_unit(x)
         values = x[..., : self.samples].to(self.model.dtype) / self.scale
         inputs = {"input_values": values, "channel_ids": self.channel_ids}
         return self.model(**inputs, task=self.name).logits
+
+    def _check_unit(self, x: torch.Tensor) -> None:
+        """Once, by the first windows that are not all at rest: a look costs a GPU a pause."""
+        signal_uv = x.detach().double().cpu().numpy() * unit_factor(self.unit)
+        if amplitude_uv(signal_uv):
+            check_unit(signal_uv, self.unit)
+            self._unit_checked = True
 
     def _patches(self, n_times: int | None, sfreq: float) -> int:
         """One-second patches of a window."""

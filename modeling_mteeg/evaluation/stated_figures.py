@@ -61,6 +61,13 @@ def stated_figures(card: TaskCard, split: str) -> dict[str, float | None]:
     return figures
 
 
+def not_compared(card: TaskCard, split: str) -> tuple[str, ...]:
+    """Names of further numbers that a card states of a split, which none of its metrics gives."""
+    values = _mapping(_mapping(card.results).get(split))
+    others = values.keys() - {*card.metrics, *BESIDE}
+    return tuple(sorted(name for name in others if _number(values[name]) is not None))
+
+
 def interval_figures(intervals: Mapping[str, Any]) -> dict[str, float | None]:
     """``auroc low`` and ``auroc high`` of intervals by metric, where there are any."""
     ends = ("low", "high")

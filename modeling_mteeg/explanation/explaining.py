@@ -72,7 +72,7 @@ def explain(
     windows : int
         How many at most, without ``onsets_s``.
     label : str, optional
-        Class to explain. By default ``labels[1]`` of a binary task, else the class that most
+        Class to explain. By default ``labels[1]`` of two, else the class that most
         windows are (without ``onsets_s``: of the recording).
     min_probability : float, optional
         From which probability of it on a window is the label. By default it is what the task's card
@@ -289,7 +289,7 @@ def class_to_explain(card: TaskCard, probabilities: np.ndarray) -> int:
 
     Of several, that with the highest mean probability.
     """
-    if card.is_binary:
+    if len(card.labels) == 2:  # of one logit, or of one each
         return 1
     counts = np.bincount(card.decide(probabilities), minlength=len(card.labels))
     return int(np.lexsort((probabilities.mean(0), counts))[-1])

@@ -20,6 +20,7 @@ from ..model.adapter_places import split_repo
 
 PATIENCE_S = 3.0
 """After so long it is said that an answer is waited for."""
+_DATASETS = "hf://datasets/"
 
 
 def reach_hub(*given: str | Sequence[str] | None, write: bool = False) -> None:
@@ -32,7 +33,8 @@ def reach_hub(*given: str | Sequence[str] | None, write: bool = False) -> None:
     ----------
     *given : str, sequence of str or None
         What a user gave for bases, tasks and repositories: ``owner/repo``, with ``@revision`` or
-        ``name=`` where tasks have them, several with commas between them.
+        ``name=`` where tasks have them, several with commas between them; for data also
+        ``hf://datasets/owner/repo/...``.
     write : bool
         Whether something is to be sent there.
 
@@ -64,6 +66,9 @@ def reach_hub(*given: str | Sequence[str] | None, write: bool = False) -> None:
 def _repo_of(name: str) -> str | None:
     """The repository that a name is of; None where it is none, or a folder or file here."""
     source = name.rpartition("=")[2].partition("@")[0]
+    if source.startswith(_DATASETS):
+        named = source.removeprefix(_DATASETS).replace("{task}", "task")
+        return split_repo("/".join(named.split("/")[:2]))[0]
     return None if Path(source).exists() else split_repo(source)[0]
 
 

@@ -20,6 +20,8 @@ def show(
     windows: int | None = None,
     picture: bool = True,
     averages: bool | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
 ) -> list[Path]:
     """Print the overview of every prepared corpus and draw it.
 
@@ -39,6 +41,10 @@ def show(
         ``<name>_averages.png``.
     averages : bool, optional
         See :func:`corpus_overview`.
+    overwrite : bool
+        Replace pictures that are there.
+    quiet : bool
+        Do not print where the pictures are.
 
     Returns
     -------
@@ -47,6 +53,8 @@ def show(
 
     Raises
     ------
+    FileExistsError
+        A picture is there already. Nothing was printed.
     FileNotFoundError, ValueError
         See :func:`prepared_folders`, :func:`corpus_overview` and
         :func:`modeling_mteeg.pictures.corpus_picture.save_overview`. The text has been printed
@@ -54,6 +62,8 @@ def show(
     """
     folders = prepared_folders(folder)
     targets = _targets(folders, out) if picture else []
+    if not overwrite:
+        _check_free(targets, averages)
     pictures = []
     windows = WINDOWS if windows is None else windows
     for index, corpus in enumerate(folders):
@@ -62,12 +72,27 @@ def show(
         if picture:
             target, made = targets[index], [(save_overview, targets[index])]
             if overview.averages is not None and overview.averages.counts:
-                made.append((save_averages, target.with_stem(f"{target.stem}_averages")))
+                made.append((save_averages, _of_averages(target)))
             for save, path in made:
-                replaced = " (an older one was replaced)" if path.exists() else ""
                 pictures.append(save(overview, path))
-                print(f"\npicture: {pictures[-1]}{replaced}", flush=True)
+                if not quiet:
+                    print(f"\npicture: {pictures[-1]}", flush=True)
     return pictures
+
+
+def _of_averages(target: Path) -> Path:
+    return target.with_stem(f"{target.stem}_averages")
+
+
+def _check_free(targets: Sequence[Path], averages: bool | None) -> None:
+    """Raise where a picture would be replaced."""
+    beside = [] if averages is False else map(_of_averages, targets)
+    there = [str(path) for path in (*targets, *beside) if path.exists()]
+    if there:
+        raise FileExistsError(
+            f"{', '.join(there)} there already: choose another name (--out), or say --overwrite, "
+            "or --no-picture for the text alone."
+        )
 
 
 def _targets(folders: Sequence[Path], out: str | Path | None) -> list[Path]:

@@ -26,8 +26,8 @@ _SPAN = 1e-6  # seconds that count as touching
 _NOTHING = "n/a"  # BIDS' word for it
 _LAST = "last window"
 MERGED_CUES = (
-    "merge (--merge): windows that begin at cues (--at) are answers of their own; predict without "
-    "one of the two."
+    "merge (--merge-events): windows that begin at cues (--at) are answers of their own; predict "
+    "without one of the two."
 )
 
 

@@ -134,14 +134,19 @@ def load_tasks(
     return model.to(device).eval(), names
 
 
-def _load_base(base: str, revision: str | None, token: str | bool | None) -> MteegModel:
-    """The base alone; where it is neither a folder nor to be had from the Hub, both are said."""
-    here = Path(base).exists()
-    if not here and split_repo(base)[0] != base:
+def check_base_name(base: str) -> None:
+    """Raise ``FileNotFoundError`` where a base is neither a path that is there nor a Hub id."""
+    if not Path(base).exists() and split_repo(base)[0] != base:
         raise FileNotFoundError(
             f"No base {base}: there is no such folder, and on the Hub it would be owner/repo. Give "
             "the folder that a recipe, save_pretrained() or `mteeg convert` wrote."
         )
+
+
+def _load_base(base: str, revision: str | None, token: str | bool | None) -> MteegModel:
+    """The base alone; where it is neither a folder nor to be had from the Hub, both are said."""
+    check_base_name(base)
+    here = Path(base).exists()
     check_base_files(base, {"revision": revision})  # before transformers reads them
     try:
         # False, not None: transformers would ask on the terminal whether to run a stranger's code.

@@ -22,6 +22,7 @@ from ..evaluation.stated_figures import (
     compare,
     figure_title,
     figures_of,
+    not_compared,
     stated_figures,
     why_unequal,
 )
@@ -49,12 +50,15 @@ class SplitResult:
         Of :func:`~modeling_mteeg.evaluation.judge`: people, intervals, confusion matrix.
     figures : tuple of Figure
         Those that the card states; empty: none.
+    others : tuple of str
+        Further numbers that the card states, under names that are none of its metrics'.
     """
 
     split: str
     found: Mapping[str, float | None]
     judgement: Mapping[str, Any]
     figures: tuple[Figure, ...]
+    others: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Recomputed:
             }  # fmt: skip
             splits[one.split] = {
                 "equal": all_equal(one.figures, self.tolerance), "found": dict(one.found),
-                "compared": figures, **one.judgement,
+                "compared": figures, "not_compared": list(one.others), **one.judgement,
             }  # fmt: skip
         return {
             "equal": self.equal,
@@ -126,10 +130,13 @@ class Recomputed:
     def sentence(self) -> str:
         """Equal or not, and why not."""
         name = self.card.name
+        others = [f"{other} ({one.split})" for one in self.results for other in one.others]
+        left = f" Not compared, since no metric of the task: {', '.join(others)}." if others else ""
         if self.equal is None:
-            return f"{name}: nothing to compare: its card states no figures of these splits."
+            what = "no figures of its metrics" if others else "no figures of these splits"
+            return f"{name}: nothing to compare: its card states {what}.{left}"
         if self.equal:
-            return f"{name}: equal to what the card states, within {self.tolerance:g}."
+            return f"{name}: equal to what the card states, within {self.tolerance:g}.{left}"
         unequal = [
             f"{figure_title(figure.name)} ({one.split})"
             for one in self.results
@@ -141,7 +148,7 @@ class Recomputed:
             "figures were written into the card",
         )
         head = (f"{name}: NOT equal to what the card states, by more than {self.tolerance:g}: "
-                f"{', '.join(unequal)}.")  # fmt: skip
+                f"{', '.join(unequal)}.{left}")  # fmt: skip
         return "\n".join([head, *(f"  {reason}" for reason in why)])
 
 
@@ -273,7 +280,8 @@ def recompute(
         judgement = judge([predictions])
         found = figures_of(score(predictions, own), judgement)
         figures = compare(stated_figures(own, split), found)
-        results.append(SplitResult(split, found, judgement, tuple(figures)))
+        others = not_compared(own, split)
+        results.append(SplitResult(split, found, judgement, tuple(figures), others))
     made = {"packages": package_versions(), "device": model.device.type, "precision": precision}
     reasons = why_unequal(card, corpus.card, data_record(where, corpus), made)
     return Recomputed(card, tuple(results), tolerance, tuple(reasons), where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import threading
@@ -351,6 +352,19 @@ def test_the_scalp_map_is_that_of_explain(served, scalp):
     assert sorted(found.onset_s) == list(expected.onset_s)
     assert np.allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
     assert told == [(0, WINDOWS), *((done, WINDOWS) for done in range(WINDOWS))]
+
+
+def test_the_scalp_map_is_of_windows_that_are_the_label_where_any_is(served, scalp):
+    raw = mne.io.read_raw(scalp, preload=False, verbose="error")
+    prediction = predict(raw, served.model, ["chb-mit"])["chb-mit"]
+    positive = np.full(len(prediction.onset_s), 0.4)
+    for number, expected in ((1, [2]), (0, range(WINDOWS))):
+        positive[2] = 0.9 if number else 0.4
+        rows = np.stack([1 - positive, positive], 1)
+        other = dataclasses.replace(prediction, probabilities=rows)
+        found = attribute_recording(served.model, raw, other, lambda done, count: None)
+        assert list(found.onset_s) == [prediction.onset_s[window] for window in expected]
+        assert found.labelled.number == number
 
 
 def test_the_scalp_map_ends_in_time(served, night, monkeypatch):

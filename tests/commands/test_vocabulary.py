@@ -130,6 +130,32 @@ def test_old_spellings_are_taken_and_not_shown(name):
         assert parser._option_string_actions[old] is parser._option_string_actions[new]
 
 
+def test_documents_and_examples_have_no_old_spellings():
+    files = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
+    lines = [(path, line) for path in files for line in _commands(path.read_text("utf-8"))]
+    lines += [(name, line) for name, parser in PARSERS.items() for line in parser.examples]
+    named = [(place, line, name) for place, line in lines if (name := _parser_of(line))]
+    wrong = [f"{place}: {OLD[name][old]} is {old} in {line}" for place, line, name in named
+             for old in OLD.get(name, ()) if re.search(rf"\s{old}\b(?!-)", line)]  # fmt: skip
+    assert len(named) > 200 and not wrong
+
+
+def _commands(text: str) -> list[str]:
+    """Command lines of a document or notebook, each whole."""
+    return re.findall(r"(?:mteeg|python|launch) [^\n`|&\"]+", text.replace("\\\n", " "))
+
+
+def _parser_of(line: str) -> str | None:
+    """Name of the parser that a command line is for; None: of another program."""
+    if found := re.match(r"mteeg ([a-z]+)\b", line):
+        name = f"mteeg {found[1]}"
+    elif found := re.search(r"\b(recipes|dataset_scripts)[./]([a-z_]+)", line):
+        name = f"recipes/{found[2]}.py" if found[1] == "recipes" else f"{found[1]}.{found[2]}"
+    else:
+        return None
+    return name if name in PARSERS else None
+
+
 @pytest.mark.parametrize("name", PARSERS)
 def test_quiet_and_out_are_wherever_they_belong(name):
     taken = {spelled for action in options(PARSERS[name]) for spelled in action.option_strings}

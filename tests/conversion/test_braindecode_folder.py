@@ -138,6 +138,16 @@ def test_the_folder_says_what_it_is(tmp_path):
     assert all(torch.equal(bin_file[key], safe[key]) for key in safe)
 
 
+def test_a_threshold_of_the_task_is_named(tmp_path):
+    model = model_with_tasks("tuab")
+    model.tasks["tuab"] = model.tasks["tuab"].replace(threshold=0.3)
+    report = write_braindecode(model, tmp_path / "bd", "tuab")
+    words = "the task decides for 'abnormal' from a probability of 0.3 on"
+    assert words in "".join(report.notes)
+    for name in ("README.md", "conversion.json"):
+        assert words in (tmp_path / "bd" / name).read_text()
+
+
 def test_derivations_take_the_mean_of_their_rows_under_their_own_name():
     model = model_with_tasks("chb-mit")
     card = CARDS["chb-mit"]

@@ -340,9 +340,16 @@ def test_command_prints_and_draws(corpus, tmp_path, capsys, monkeypatch):
     assert cli.main(["show", str(corpus)]) == 0
     assert "picture: tuev.png\n" in capsys.readouterr().out
     assert Path("tuev.png").read_bytes().startswith(b"\x89PNG")
-    assert cli.main(["show", str(corpus), "--out", "tuev.png", "--split", "test"]) == 0
+    first = Path("tuev.png").read_bytes()
+    again = ["show", str(corpus), "--out", "tuev.png", "--on", "test"]
+    assert cli.main(again) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and "tuev.png there already" in printed.err
+    assert "--overwrite" in printed.err and Path("tuev.png").read_bytes() == first
+    assert cli.main([*again, "--overwrite", "--quiet"]) == 0
     out = capsys.readouterr().out
-    assert "an older one was replaced" in out and "9 windows were read" in out
+    assert "9 windows were read" in out and "picture:" not in out
+    assert Path("tuev.png").read_bytes() != first
     assert cli.main(["show", str(corpus), "--no-picture", "--windows", "1"]) == 0
     assert "Signals of 9 windows" in capsys.readouterr().out
 

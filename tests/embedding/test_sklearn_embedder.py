@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -186,3 +187,27 @@ def test_other_windows_than_at_the_fit_are_said(base):
     embedder = EEGEmbedder(base, **GIVEN).fit(WINDOWS)
     with pytest.raises(ValueError, match="5 features"):
         embedder.transform(WINDOWS[:, :5])
+
+
+@pytest.mark.parametrize("per", ["window", "channel"])
+def test_epochs_have_the_channels_of_the_fit_in_any_order(base, per):
+    epochs = epochs_of(raw_of(eeg(40.0)), 2.0)
+    embedder = EEGEmbedder(base, per=per).fit(epochs)
+    expected = embedder.transform(epochs)
+    for other in (NAMES[::-1], [*NAMES[3:], "FZ", *NAMES[:3]]):
+        rows = [NAMES.index(name) if name in NAMES else 0 for name in other]
+        again = epochs_of(raw_of(eeg(40.0)[rows], other), 2.0)
+        np.testing.assert_allclose(embedder.transform(again), expected, atol=1e-4)
+    for other in (["FZ", *NAMES[1:]], NAMES[:5]):
+        with pytest.raises(ValueError, match=r"Expected 6 channels, of which 1 are missing"):
+            embedder.transform(epochs_of(raw_of(eeg(40.0)[: len(other)], other), 2.0))
+
+
+def test_a_vector_of_each_channel_is_of_the_channels_of_the_fit(model):
+    own = copy.deepcopy(model)
+    own.tasks["fists"] = own.tasks["fists"].replace(max_missing_channels=1)
+    epochs = epochs_of(raw_of(eeg(40.0)), 2.0)
+    fewer = epochs.copy().pick(NAMES[1:])
+    assert EEGEmbedder(own, "fists").fit(epochs).transform(fewer).shape == (20, 100)
+    with pytest.raises(ValueError, match=r"expected the channels of the fit, FP1, .*found 5"):
+        EEGEmbedder(own, "fists", per="channel").fit(epochs).transform(fewer)

@@ -12,6 +12,7 @@ from tiny_models import changed, snapshot, tiny_model
 from tiny_recordings import NAMES
 
 from modeling_mteeg.embedding import EEGTaskModule
+from modeling_mteeg.model.signal_checks import SignalError
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction.task_loading import load_tasks
 
@@ -38,6 +39,18 @@ def test_it_is_the_models_own_logits_whatever_the_unit():
     volt = EEGTaskModule(tiny_model(), unit="V", **SHAPE).eval()
     volt.load_state_dict(module.state_dict())
     torch.testing.assert_close(volt(x * 1e-6), expected)
+
+
+def test_numbers_in_another_unit_are_said_at_once():
+    x, _ = windows(4)
+    for unit, given, likely in (("V", x, "uV"), ("uV", x * 1e-6, "V"), ("mV", x, "uV")):
+        module = EEGTaskModule(tiny_model(), unit=unit, **SHAPE)
+        with pytest.raises(SignalError, match=f"unit='{likely}'"):
+            module(given)
+    module = EEGTaskModule(tiny_model(), **SHAPE)
+    module(torch.zeros(2, 6, 400))  # says nothing of a unit
+    with pytest.raises(SignalError, match="unit='V'"):
+        module(x * 1e-6)
 
 
 def test_a_plain_loop_trains_it_and_what_it_saves_predicts(tmp_path):

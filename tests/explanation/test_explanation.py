@@ -113,6 +113,8 @@ def test_windows_are_the_label_that_the_task_decides():
     assert windows_of_label(card, rows, "b", 0.3)[0] == [2, 0, 1]
     assert windows_of_label(card, rows, "d")[0] == []
     assert class_to_explain(card, rows) == 1
+    two_logits = CARDS["chb-mit"].replace(loss="cross_entropy", monitor="balanced_accuracy")
+    assert class_to_explain(two_logits, np.array([[0.9, 0.1]])) == 1, "the second of two"
     careful = CARDS["chb-mit"].replace(threshold=0.8)
     rows = of_classes([[0.3, 0.7], [0.1, 0.9]], careful).probabilities
     chosen, labelled = windows_of_label(careful, rows, "seizure")

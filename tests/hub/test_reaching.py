@@ -94,6 +94,22 @@ def test_in_offline_mode_nobody_is_asked(run, hub, monkeypatch, name):
     assert "Unset HF_HUB_OFFLINE" in said and "hf download me/base" in said
 
 
+STREAMED = "evaluate --base {local} --data hf://datasets/me/eeg-{{task}}"
+
+
+def test_data_on_the_hub_are_not_waited_for_without_a_network(run, no_network, waits):
+    code, said = run(STREAMED)
+    assert code == 2 and not waits
+    assert "does not answer (ConnectionRefusedError" in said.splitlines()[-1]
+    assert "kept in no cache; give a folder" in said
+
+
+def test_data_on_the_hub_are_not_waited_for_in_offline_mode(run, hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, said = run(STREAMED)
+    assert code == 2 and not hub.requests and "Unset HF_HUB_OFFLINE. Data of the Hub" in said
+
+
 def test_nothing_is_sent_without_a_network(run, no_network, waits):
     code, said = run(PUSH)
     assert code == 2 and not waits and said.rstrip().endswith("Nothing was sent.")
@@ -181,3 +197,10 @@ def test_a_token_without_rights_is_told_what_is_needed(hub, run, monkeypatch, to
     monkeypatch.setenv("HF_TOKEN", token)
     code, error = run(line)
     assert code == 2 and said in error and len(error.splitlines()[-1]) < 600
+
+
+@pytest.mark.parametrize("line", ["predict x.edf --base nosuch --task all --out {out}.tsv",
+                                  "evaluate --base nosuch --data x"])  # fmt: skip
+def test_a_base_that_is_no_folder_is_not_one_without_tasks(run, line):
+    code, said = run(line)
+    assert code == 2 and "No base nosuch: there is no such folder" in said

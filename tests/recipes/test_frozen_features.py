@@ -63,6 +63,18 @@ def test_the_table_tells_every_base_beside_band_power_and_random_weights(data, t
     assert "expected at most 12 people, not 13" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["frozen_features", "benchmark"])
+def test_results_that_are_there_stay(name, tmp_path, capsys):
+    there = tmp_path / ("out.json" if name == "frozen_features" else "out.md")
+    there.write_text("mine")
+    words = ["--data", str(tmp_path), "--task", "tuab"] if name == "frozen_features" else ["steps"]
+    recipe = load_recipe(name)
+    with pytest.raises(SystemExit):
+        recipe.parse_arguments([*words, "--out", str(there)])
+    assert f"{there} is there already" in capsys.readouterr().err and there.read_text() == "mine"
+    assert recipe.parse_arguments([*words, "--out", str(there), "--overwrite"]).overwrite
+
+
 def test_nobody_is_in_training_and_test(data):
     """Features that name the person tell nothing of others."""
     recipe = load_recipe("frozen_features")

@@ -126,6 +126,19 @@ def test_a_figure_that_was_written_into_the_card(copied, capsys):
     assert evaluate(copied, "--split", "validation") == 0
 
 
+def test_a_figure_of_no_metric_is_named_as_not_compared(copied, tmp_path, capsys):
+    change_card(copied, lambda fields: fields["results"]["test"].update(accuracy=0.99))
+    assert evaluate(copied, "--on", "test", "--out", tmp_path / "found.json") == 0
+    text = capsys.readouterr().out
+    assert "Not compared, since no metric of the task: accuracy (test)." in text
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert found["tasks"]["eegmat"]["splits"]["test"]["not_compared"] == ["accuracy"]
+    change_card(copied, lambda fields: fields.update(results={"test": {"kappa": 0.9}}))
+    assert evaluate(copied, "--on", "test") == 2
+    said = capsys.readouterr().out
+    assert "no figures of its metrics. Not compared, since no metric of the task: kappa" in said
+
+
 @pytest.mark.slow
 def test_weights_that_were_changed(copied, capsys):
     path = copied / ADAPTER / "head.safetensors"

@@ -18,7 +18,7 @@ from .._shown_text import show_streams
 from ..model.recording_headers import RecordingWarning
 from ..settings.disk_faults import WriteError
 from ..settings.worker_processes import run_each
-from .many_recordings import Outcome, Wanted
+from .many_recordings import Outcome, Wanted, by_recording
 
 Work = Callable[[list[Any], Callable[[str], None]], Outcome]
 """Makes the results of one recording's targets, and tells a sentence about each."""
@@ -71,10 +71,7 @@ def make_at_once(
     WorkerDied
         A process was killed; what is finished is there.
     """
-    jobs = [
-        ([target for target in targets if target.recording == recording],)
-        for recording in dict.fromkeys(target.recording for target in targets)
-    ]
+    jobs = [(same,) for same in by_recording(targets)]
     threads = max(1, torch.get_num_threads() // min(num_proc, len(jobs)))
     found: dict[Path, tuple[list, list, list]] = {}
     quiet = [getattr(stream, "hushed", False) for stream in (sys.stdout, sys.stderr)]

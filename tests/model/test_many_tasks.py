@@ -168,6 +168,23 @@ def test_loading_together_is_loading_one_by_one(tmp_path):
     assert copied.name == "again" and owned and not any(value.requires_grad for value in owned)
 
 
+class _Lazy(dict):
+    """A batch that is made anew whenever it is asked for."""
+
+    def get(self, key, default=None):
+        return None if key not in self else self[key][:]
+
+
+def test_batches_made_on_demand_are_not_taken_for_one_another():
+    model, given = thin_model().float(), batches([2] * 12)
+    with torch.no_grad():
+        expected = model.encode(given)
+        for _ in range(5):  # whether objects come to lie where others lay is up to the allocator
+            found = model.encode({task: _Lazy(batch) for task, batch in given.items()})
+            for task, output in found.items():
+                assert torch.equal(output.pooler_output, expected[task].pooler_output), task
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_task_that_was_loaded_frozen_stays_so(tmp_path, together):
     thin_model().float().save_pretrained(tmp_path)

@@ -14,6 +14,7 @@ from .shared_arguments import (
     add_num_proc,
     add_reading,
     add_windows,
+    make_in_processes,
     reading_options,
     shows_progress,
     split_list,
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     from ..hub.reaching import reach_hub
     from ..prediction.cues import check_one_table
     from ..prediction.held_targets import alone_at
-    from ..prediction.recordings_at_once import check_num_proc, make_at_once, without_notes
+    from ..prediction.recordings_at_once import check_num_proc, without_notes
     from ..prediction.task_loading import load_tasks
     from ..recordings.recording_folders import files_of
 
@@ -103,24 +104,15 @@ def run(args: argparse.Namespace) -> None:
         own["extractor"] = extractor
     targets = plan_embeddings(recordings, tasks, args.out, args.format or "")
     until_end(alone_at(targets))
-    progress = shows_progress(args)
+    own |= {"per": args.per}
     if args.num_proc > 1 and len(recordings) > 1:
-        # The very commit, whatever is pushed meanwhile.
-        loading = {"revision": model.base_commit or args.revision, "token": args.token}
-        loading |= {"base": args.base, "tasks": wanted, "device": args.device}
+        commit = model.base_commit
         del model  # every process has its own
-        outcome = make_at_once(
-            targets,
-            _begin,
-            (loading, options, own | {"per": args.per}),
-            args.num_proc,
-            progress,
-            tqdm.write,
-        )
+        outcome = make_in_processes(args, commit, wanted, targets, _begin, options, own)
     else:
+        progress = shows_progress(args)
         with warnings.catch_warnings():
             without_notes()
-            own |= {"per": args.per}
             outcome = embed_files(targets, model, options, own, progress=progress, tell=tqdm.write)
     outcome.check()
 

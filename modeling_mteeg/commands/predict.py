@@ -15,6 +15,7 @@ from .shared_arguments import (
     add_num_proc,
     add_reading,
     add_windows,
+    make_in_processes,
     reading_options,
     shows_progress,
     tasks_of,
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     from ..hub.reaching import reach_hub
     from ..prediction.cues import check_one_table
     from ..prediction.held_targets import alone_at
-    from ..prediction.recordings_at_once import check_num_proc, make_at_once, without_notes
+    from ..prediction.recordings_at_once import check_num_proc, without_notes
     from ..prediction.result_files import plan_targets, predict_files
     from ..prediction.task_loading import load_tasks
     from ..recordings.recording_folders import files_of
@@ -94,16 +95,12 @@ def run(args: argparse.Namespace) -> None:
     )
     targets = plan_targets(recordings, tasks, args.out, args.plot, args.annotations)
     until_end(alone_at(targets))
-    progress = shows_progress(args)
     if args.num_proc > 1 and len(recordings) > 1:
-        # The very commit, whatever is pushed meanwhile.
-        loading = {"revision": model.base_commit or args.revision, "token": args.token}
-        loading |= {"base": args.base, "tasks": wanted, "device": args.device}
+        commit = model.base_commit
         del model  # every process has its own
-        outcome = make_at_once(
-            targets, _begin, (loading, options, args.plot), args.num_proc, progress, tqdm.write
-        )
+        outcome = make_in_processes(args, commit, wanted, targets, _begin, options, args.plot)
     else:
+        progress = shows_progress(args)
         with warnings.catch_warnings():
             without_notes()
             outcome = predict_files(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..settings.command_line import ALL
@@ -12,6 +12,7 @@ from ..settings.vocabulary import add_option
 
 if TYPE_CHECKING:
     from ..prediction.finished_results import Options
+    from ..prediction.many_recordings import Outcome
 
 PICTURES = (".png", ".pdf", ".svg")
 """Endings of pictures, as :mod:`modeling_mteeg.pictures` writes them."""
@@ -109,6 +110,40 @@ def add_num_proc(parser: argparse.ArgumentParser) -> None:
         "a recording each, that hold the base and share the threads (default: 1)",
         default=1,
     )
+
+
+def make_in_processes(
+    args: argparse.Namespace,
+    commit: str | None,
+    tasks: Sequence[str],
+    targets: Sequence[Any],
+    begin: Callable[..., Any],
+    *arguments: Any,
+) -> Outcome:
+    """Make results in the processes of ``--num-proc``, which each load base and tasks.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    commit : str or None
+        Of the base as it was loaded here: the very one, whatever is pushed meanwhile.
+    tasks : sequence of str
+        As they were asked for.
+    targets : sequence of Wanted
+        Those of one recording stand together.
+    begin : callable
+        Of a module: ``begin(loading, *arguments)`` gives what does the work, see
+        :func:`~modeling_mteeg.prediction.recordings_at_once.make_at_once`; ``loading`` are the
+        keywords of :func:`~modeling_mteeg.prediction.task_loading.load_tasks`.
+    """
+    from tqdm import tqdm
+
+    from ..prediction.recordings_at_once import make_at_once
+
+    loading = {"revision": commit or args.revision, "token": args.token}
+    loading |= {"base": args.base, "tasks": tasks, "device": args.device}
+    given, progress = (loading, *arguments), shows_progress(args)
+    return make_at_once(targets, begin, given, args.num_proc, progress, tqdm.write)
 
 
 def split_list(text: str | None) -> list[str] | None:

@@ -30,8 +30,6 @@ class _Together:
     """What loading several tasks keeps until its end."""
 
     fingerprint: str | None = None
-    frozen: list[str] = dataclasses.field(default_factory=list)
-    """Tasks that shall not be trained."""
 
 
 class AdapterLoadingMixin:
@@ -67,8 +65,8 @@ class AdapterLoadingMixin:
         revision, token
             For the Hub.
         is_trainable : bool, optional
-            False freezes the task; transformers does so by default. Without it, see
-            :meth:`add_adapter`.
+            False freezes the task, until :meth:`set_trainable` names it; transformers does so by
+            default. Without it, see :meth:`add_adapter`.
         local_files_only : bool
             Take it from this machine, the Hub's cache included.
         load_config, adapter_kwargs
@@ -103,8 +101,7 @@ class AdapterLoadingMixin:
         self.adapter_sources[card.name] = str(folder)
         if is_trainable is False:
             self._freeze(card.name)
-            if self._together is not None:
-                self._together.frozen.append(card.name)
+            self._kept_frozen.add(card.name)
         return card
 
     def _freeze(self, task: str) -> None:
@@ -113,6 +110,14 @@ class AdapterLoadingMixin:
         for name, parameter in self.named_parameters():
             if owner_of(name) in owners:
                 parameter.requires_grad_(False)
+
+    def _train_what_is_held(self) -> None:
+        """What is trained after loading: all that may be, but tasks that were loaded frozen."""
+        kept = set(self._kept_frozen)
+        self.set_trainable()
+        self._kept_frozen = kept
+        for task in kept:
+            self._freeze(task)
 
     @contextmanager
     def loading_together(self) -> Iterator[None]:
@@ -132,11 +137,9 @@ class AdapterLoadingMixin:
         finally:
             if collecting:
                 gc.enable()
-            frozen, self._together = self._together.frozen, None
+            self._together = None
             if self._loaded_digests.keys() - held:
-                self.set_trainable()
-            for task in frozen:
-                self._freeze(task)
+                self._train_what_is_held()
 
     def load_adapters(
         self, names: Iterable[str] | None = None, *, token: str | bool | None = None
@@ -262,7 +265,7 @@ class AdapterLoadingMixin:
         self.set_adapter(card.name)
         self._loaded_digests[card.name] = digest(state)  # the very numbers that it has now
         if self._together is None:
-            self.set_trainable()
+            self._train_what_is_held()
         return card
 
     def _read_task(

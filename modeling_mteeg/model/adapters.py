@@ -46,6 +46,7 @@ class AdapterMixin(TransformersCallsMixin):
         self.adapter_sharing: dict[str, AdapterSharing] = {}
         self.adapter_sources: dict[str, str] = {}
         self._loaded_digests: dict[str, str] = {}  # of the tensors of tasks loaded from disk
+        self._kept_frozen: set[str] = set()  # tasks that were loaded not to be trained
 
     @property
     def heads(self) -> nn.ModuleDict:
@@ -234,6 +235,7 @@ class AdapterMixin(TransformersCallsMixin):
         del self.heads[name], self.tasks[name], self.adapter_options[name]
         self.adapter_sources.pop(name, None)
         self._loaded_digests.pop(name, None)
+        self._kept_frozen.discard(name)
         if self.active_adapter == name:
             self.active_adapter = None
 
@@ -302,6 +304,7 @@ class AdapterMixin(TransformersCallsMixin):
             )
         if temporal_encoder is None:
             temporal_encoder = not self._loaded_digests
+        self._kept_frozen.difference_update(tasks)
         owners = set(tasks).union(*map(self._pairs_of, tasks))
         trained = []
         for name, parameter in self.named_parameters():

@@ -70,8 +70,20 @@ def _added(add: Callable, x, gamma, branch, factor) -> torch.Tensor:
 
 @functools.cache
 def compiled(part: Callable) -> Callable:
-    """A part as ``torch.compile`` makes it, one for all layers of a kind."""
-    return torch.compile(part, **ROWS)
+    """A part as ``torch.compile`` makes it, one for all layers of a kind.
+
+    Where torch has made as many versions as it may, further ones run as they are.
+    """
+    made = torch.compile(part, **ROWS)
+
+    @functools.wraps(part)
+    def run(*arguments: Any) -> Any:
+        try:
+            return made(*arguments)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:  # before anything was computed
+            return part(*arguments)
+
+    return run
 
 
 def between_products(

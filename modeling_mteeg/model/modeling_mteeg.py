@@ -365,14 +365,15 @@ class MteegModel(
         ``adapters`` names the adapter of every batch where that is not its task's own.
         """
         matrices = self.temporal_encoder.matrices()  # once for all tasks
-        embedded: dict[tuple[int, int], torch.Tensor] = {}  # by the objects that were given
+        # By the objects that were given, which are held: a number of one that is gone comes again.
+        embedded: dict[tuple[int, int], tuple[torch.Tensor, ...]] = {}
         alike: list[dict[str | None, torch.Tensor]] = []  # tasks with as many tokens a sample
         for name, batch in inputs.items():
             values, ids = batch.get("input_values"), batch.get("channel_ids")
             key = id(values), id(ids)
             if key not in embedded:
-                embedded[key] = self._embed(values, ids, matrices)
-            tokens = embedded[key]  # (batch, 1 + channels * patches, width)
+                embedded[key] = self._embed(values, ids, matrices), values, ids
+            tokens = embedded[key][0]  # (batch, 1 + channels * patches, width)
             for tasks in alike:
                 if next(iter(tasks.values())).shape[1] == tokens.shape[1]:
                     tasks[name] = tokens

@@ -79,6 +79,14 @@ def check_distinct(targets: Sequence[Wanted]) -> None:
             )
 
 
+def by_recording(targets: Sequence[Any]) -> list[list[Any]]:
+    """Targets of each recording, in the order in which recordings and targets came."""
+    found: dict[Path, list[Any]] = {}
+    for target in targets:
+        found.setdefault(target.recording, []).append(target)
+    return list(found.values())
+
+
 def make_results(
     targets: Sequence[Wanted],
     run_of: Callable[[Any], dict[str, Any]],
@@ -116,8 +124,7 @@ def make_results(
         The disk is full or read-only, which the next target would meet, too.
     """
     outcome = Outcome()
-    for recording in dict.fromkeys(target.recording for target in targets):
-        same = [target for target in targets if target.recording == recording]
+    for same in by_recording(targets):
         todo: list[tuple[Any, dict]] = []
         for target in same:
             try:

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from .._shown_text import show_streams
 from ..model.recording_headers import RecordingWarning
 from ..settings.disk_faults import WriteError
 from ..settings.worker_processes import run_each
-from .many_recordings import Outcome, Wanted
+from .many_recordings import Outcome, Wanted, by_recording
 
 Work = Callable[[list[Any], Callable[[str], None]], Outcome]
 """Makes the results of one recording's targets, and tells a sentence about each."""
@@ -70,13 +71,12 @@ def make_at_once(
     WorkerDied
         A process was killed; what is finished is there.
     """
-    jobs = [
-        ([target for target in targets if target.recording == recording],)
-        for recording in dict.fromkeys(target.recording for target in targets)
-    ]
+    jobs = [(same,) for same in by_recording(targets)]
     threads = max(1, torch.get_num_threads() // min(num_proc, len(jobs)))
     found: dict[Path, tuple[list, list, list]] = {}
-    running = run_each(_one, jobs, num_proc, _PRELOAD, _start, (begin, arguments, threads))
+    quiet = [getattr(stream, "hushed", False) for stream in (sys.stdout, sys.stderr)]
+    start = (begin, arguments, threads, quiet)
+    running = run_each(_one, jobs, num_proc, _PRELOAD, _start, start)
     bar = tqdm(total=len(jobs), unit=" recordings", desc="predicting", disable=not progress)
     with bar, closing(running):
         for recording, done, skipped, failed, lines, disk in running:
@@ -95,9 +95,15 @@ def make_at_once(
     return outcome
 
 
-def _start(begin: Callable[..., Work], arguments: tuple[Any, ...], threads: int) -> None:
-    """Get a process ready for its recordings."""
+def _start(
+    begin: Callable[..., Work], arguments: tuple[Any, ...], threads: int, quiet: Sequence[bool]
+) -> None:
+    """Get a process ready for its recordings; ``quiet``: standard output and error say nothing."""
     global _work
+    show_streams()  # warnings name files, as those of one process do
+    for stream, hushed in zip((sys.stdout, sys.stderr), quiet, strict=True):
+        if hushed and stream is not None:
+            stream.hushed = True
     torch.set_num_threads(threads)
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _leave)

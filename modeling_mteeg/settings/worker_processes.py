@@ -23,6 +23,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+_fault: Exception | None = None
+"""Why this process could not get ready for its jobs."""
+
+
 class WorkerDied(ValueError):
     """A process that worked for this one ended without a word."""
 
@@ -56,14 +60,16 @@ def run_each(
     ------
     WorkerDied
         A process was killed.
+    Exception
+        Of ``begin`` or of a job, the first that came; jobs that had begun were done.
     """
-    workers = min(num_proc, len(jobs))
+    workers, others = min(num_proc, len(jobs)), set(active_children())
     context = _process_context(preload)
     with ProcessPoolExecutor(workers, context, _begin, (begin, arguments)) as pool:
         futures: list[Future] = []
         try:
             for job in jobs:  # in here, too: Ctrl-C must not wait for what was given out already
-                futures.append(pool.submit(function, *job))
+                futures.append(pool.submit(_do, function, job))
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
@@ -74,7 +80,7 @@ def run_each(
                 "process imports it.)"
             ) from error
         except (KeyboardInterrupt, GeneratorExit):  # nobody waits for what is being read
-            for process in active_children():
+            for process in set(active_children()) - others:
                 process.terminate()
             raise
         except Exception:
@@ -121,5 +127,16 @@ def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> Non
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    if begin is not None:
-        begin(*arguments)
+    global _fault
+    try:
+        if begin is not None:
+            begin(*arguments)
+    except Exception as error:  # raised here, it would end the process, and nobody would hear why
+        _fault = error
+
+
+def _do(function: Callable[..., T], job: tuple[Any, ...]) -> T:
+    """Do a job, or say why this process cannot."""
+    if _fault is not None:
+        raise _fault
+    return function(*job)

@@ -19,7 +19,9 @@ def compile_layers(*models: nn.Module, temporal_encoder: bool = False) -> None:
     Of layers with adapters all but the products, too
     (:mod:`modeling_mteeg.model.compiled_parts`). It joins the element-wise operations around the
     matrix products. Steps of other shapes use the same code; the first few steps, which make it,
-    take up to a minute longer. Values agree with those of uncompiled layers to rounding.
+    take up to a minute longer. Values agree with those of uncompiled layers to rounding, where
+    there is no dropout beside stochastic depth: on a CPU uncompiled layers draw it for kept samples
+    alone.
 
     Parameters
     ----------

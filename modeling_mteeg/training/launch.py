@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +17,9 @@ from .._clone import as_typed
 from ..methods.method import TrainingError
 from .run_config import RunConfig
 from .trackers import NONE, check_tracker
+
+_BFLOAT16 = frozenset(("avx512_bf16", "amx_bf16", "bf16", "svebf16"))
+"""Flags of processors with instructions for products of bfloat16."""
 
 
 def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = False) -> Accelerator:
@@ -28,6 +33,11 @@ def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = Fa
         Another number of processes than ``num_processes`` says, or one that ``accelerate launch``
         was told but did not start; more processes than GPUs; a precision the device lacks; a
         tracker that is not installed.
+
+    Warns
+    -----
+    UserWarning
+        bfloat16 on a CPU that has to emulate it.
     """
     check_tracker(config.tracker)
     # Without this, accelerate ignores torchrun's other processes where there is no GPU.
@@ -63,7 +73,43 @@ def start_accelerator(config: RunConfig, cpu: bool = False, may_shard: bool = Fa
         check_sharding(os.environ, accelerator.mixed_precision)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise TrainingError("mixed_precision: fp16 needs a GPU, found the CPU; use bf16 or no.")
+    half_on_cpu = accelerator.mixed_precision == "bf16" and accelerator.device.type == "cpu"
+    if half_on_cpu and accelerator.is_main_process and lacks_bfloat16(_cpu_description()):
+        warnings.warn(
+            "mixed_precision: bf16, and this processor has no instructions for bfloat16: its "
+            "products are emulated, and a step took 9 times as long where that was measured "
+            "(docs/benchmarks.md). Set mixed_precision: no.",
+            stacklevel=2,
+        )
     return accelerator
+
+
+def lacks_bfloat16(description: str) -> bool:
+    """Whether a processor has no instructions for products of bfloat16.
+
+    Parameters
+    ----------
+    description : str
+        As Linux has it in ``/proc/cpuinfo``.
+
+    Returns
+    -------
+    bool
+        False, too, where the description names no flags.
+    """
+    for line in description.splitlines():
+        name, _, flags = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # of x86-64, of ARM
+            return _BFLOAT16.isdisjoint(flags.split())
+    return False
+
+
+def _cpu_description() -> str:
+    """``/proc/cpuinfo``; empty where there is none."""
+    try:
+        return Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def sharding_asked(environment: Mapping[str, str]) -> bool:

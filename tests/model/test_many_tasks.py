@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
 import torch
 from tiny_models import tiny_model
 
+from modeling_mteeg import MteegModel
 from modeling_mteeg.model import lora_products
 from modeling_mteeg.model.lora_products import RoutedLinear, plan_products
+from modeling_mteeg.model.weight_names import owner_of
 
 TASKS = [f"task-{number}" for number in range(12)]
 
@@ -163,6 +166,43 @@ def test_loading_together_is_loading_one_by_one(tmp_path):
         copied = all_at_once.load_adapter("task-0", "again", is_trainable=False)
     owned = [value for name, value in all_at_once.named_parameters() if ".again." in name]
     assert copied.name == "again" and owned and not any(value.requires_grad for value in owned)
+
+
+class _Lazy(dict):
+    """A batch that is made anew whenever it is asked for."""
+
+    def get(self, key, default=None):
+        return None if key not in self else self[key][:]
+
+
+def test_batches_made_on_demand_are_not_taken_for_one_another():
+    model, given = thin_model().float(), batches([2] * 12)
+    with torch.no_grad():
+        expected = model.encode(given)
+        for _ in range(5):  # whether objects come to lie where others lay is up to the allocator
+            found = model.encode({task: _Lazy(batch) for task, batch in given.items()})
+            for task, output in found.items():
+                assert torch.equal(output.pooler_output, expected[task].pooler_output), task
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_task_that_was_loaded_frozen_stays_so(tmp_path, together):
+    thin_model().float().save_pretrained(tmp_path)
+    model = MteegModel.from_pretrained(tmp_path)
+
+    def trained() -> set[str]:
+        names = (name for name, value in model.named_parameters() if value.requires_grad)
+        return {owner_of(name) for name in names}
+
+    with model.loading_together() if together else contextlib.nullcontext():
+        model.load_adapter("task-0", is_trainable=False)
+        model.load_adapter("task-1")
+    assert trained() == {"task-1"}
+    model.load_adapter("task-2")
+    assert trained() == {"task-1", "task-2"}
+    model.set_trainable()
+    model.load_adapter("task-3")
+    assert trained() == {"task-0", "task-1", "task-2", "task-3"}
 
 
 def test_adapters_do_not_share_memory_with_files_or_each_other(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -14,10 +15,11 @@ import pytest
 from tiny_bases import save_base, save_recordings
 
 from modeling_mteeg import cli
+from modeling_mteeg._shown_text import Shown, hushed
 from modeling_mteeg.prediction.many_recordings import Outcome
 from modeling_mteeg.prediction.recordings_at_once import make_at_once
 from modeling_mteeg.prediction.result_files import plan_targets
-from modeling_mteeg.settings.worker_processes import WorkerDied
+from modeling_mteeg.settings.worker_processes import WorkerDied, run_each
 
 pytestmark = pytest.mark.slow  # every process imports torch and mne
 
@@ -153,3 +155,46 @@ def test_a_process_ends_even_where_its_exit_was_swallowed(recordings, tmp_path):
     with pytest.raises(WorkerDied):
         make_at_once(targets, _deaf, (str(begun),), 1, False, print)
     assert begun.read_text().splitlines() == ["night-0.edf"]
+
+
+def _unready(path: str):
+    raise ValueError(f"the base in {path} cannot be loaded")
+
+
+def test_what_keeps_a_process_from_its_work_is_said(recordings, tmp_path, capfd):
+    targets = plan_targets(recordings, ["fists"], tmp_path)
+    with pytest.raises(ValueError, match="the base in here cannot be loaded") as raised:
+        make_at_once(targets, _unready, ("here",), 2, False, print)
+    assert not isinstance(raised.value, WorkerDied)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_other_processes_of_the_program_live_on(recordings, tmp_path):
+    theirs = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    theirs.start()
+    running = run_each(time.sleep, [(0,), (60,)], 2)
+    try:
+        next(running)
+        running.close()
+        assert theirs.exitcode is None
+    finally:
+        theirs.kill()
+    theirs.join()
+    assert theirs.exitcode == -signal.SIGKILL
+
+
+def _streams(path: str):
+    def work(targets, tell):
+        tell(f"{isinstance(sys.stderr, Shown)} {sys.stdout.hushed} {sys.stderr.hushed}")
+        return Outcome()
+
+    return work
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_processes_write_as_this_one_does(recordings, tmp_path, monkeypatch, quiet):
+    targets, told = plan_targets(recordings[:1], ["fists"], tmp_path), []
+    monkeypatch.setattr(sys, "stderr", Shown(sys.stderr))
+    with hushed([sys.stderr] if quiet else []):
+        make_at_once(targets, _streams, ("",), 1, False, told.append)
+    assert told == [f"True False {quiet}"]

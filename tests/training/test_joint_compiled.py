@@ -126,6 +126,15 @@ def test_without_a_compiler_the_error_says_what_to_do(corpora, tmp_path, monkeyp
         make_trainer(corpora, tmp_path, compile=True)
 
 
+def test_beyond_the_limit_of_versions_layers_run_as_they_are(traced, monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    part, x = compiled_parts.compiled(compiled_parts._normalised), torch.randn(5, 8)
+    for eps in (1e-5, 1e-2, 1e-1):
+        norm = torch.nn.LayerNorm(8, eps=eps)
+        assert torch.allclose(part(norm, x, torch.float32), norm(x))
+    assert graphs() == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_compiled_after_the_first_epoch(way, corpora, tmp_path, traced):

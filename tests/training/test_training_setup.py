@@ -11,10 +11,12 @@ from training_program import TASKS, make_config
 from modeling_mteeg import MteegConfig, MteegForPreTraining
 from modeling_mteeg.methods import METHODS
 from modeling_mteeg.model.lora import adapter_layers
+from modeling_mteeg.training import launch
 from modeling_mteeg.training.launch import (
     TrainingError,
     check_devices,
     check_processes,
+    lacks_bfloat16,
     start_accelerator,
 )
 
@@ -111,6 +113,35 @@ def test_fp16_on_a_cpu_is_refused():
             start_accelerator(make_config(mixed_precision="fp16"), cpu=True)
     finally:
         AcceleratorState._reset_state(True)
+
+
+WITHOUT = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_vnni\n"
+WITH = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_bf16\n"
+
+
+def test_which_processors_lack_bfloat16():
+    assert lacks_bfloat16(WITHOUT) and not lacks_bfloat16(WITH)
+    assert not lacks_bfloat16("flags : amx_bf16 amx_tile")
+    assert lacks_bfloat16("Features\t: fp asimd") and not lacks_bfloat16("Features\t: fp i8mm bf16")
+    assert not lacks_bfloat16("") and not lacks_bfloat16("vendor_id : unknown")
+
+
+@pytest.mark.parametrize(
+    ("precision", "processor", "warned"),
+    [("bf16", WITHOUT, True), ("bf16", WITH, False), ("no", WITHOUT, False)],
+)
+def test_emulated_bfloat16_is_said(monkeypatch, recwarn, precision, processor, warned):
+    from accelerate.state import AcceleratorState
+
+    monkeypatch.setattr(launch, "_cpu_description", lambda: processor)
+    AcceleratorState._reset_state(True)
+    try:
+        start_accelerator(make_config(mixed_precision=precision), cpu=True)
+    finally:
+        AcceleratorState._reset_state(True)
+    said = [str(one.message) for one in recwarn if "bfloat16" in str(one.message)]
+    assert len(said) == warned
+    assert not warned or "Set mixed_precision: no." in said[0]
 
 
 def test_more_processes_than_gpus_on_a_machine_are_refused():

@@ -230,7 +230,7 @@ def test_the_command_prints_rows_and_hours(tmp_path):
         [sys.executable, str(RECIPES / "benchmark.py"), *arguments, "--out", str(table)], check=True
     )
     text = table.read_text("utf-8")
-    assert text.count("| plain, float32 |") == 2
+    assert text.count("| plain, float32 |") == 4  # of two parts, its step and the hours
     assert "| one pass, float32 |" in text and "| tokenizer, float32 |" in text
     assert "| pre-training (tiny) step |" in text and "| tokenizer training step |" in text
     assert text.count("| 2,000 h of recordings | hours of this machine |") == 2

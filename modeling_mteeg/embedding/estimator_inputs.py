@@ -87,7 +87,7 @@ class WindowReader:
     extractor: MteegFeatureExtractor
     card: TaskCard | None
     channels: tuple[str, ...] | None
-    rate_hz: float
+    rate_hz: float | None
     unit: str | None
     filter: bool | None
     fitted: tuple[str, ...] | None = None
@@ -98,7 +98,7 @@ class WindowReader:
         Raises
         ------
         ValueError
-            No names for an array, or another number of values than of channels.
+            No names or no rate for an array, or another number of values than of channels.
         """
         if is_epochs(X):
             return X
@@ -106,6 +106,8 @@ class WindowReader:
             raise ValueError(
                 "channels: expected the names of the array's channels, in its order, found None."
             )
+        if self.rate_hz is None:  # a guess would stretch time without a word
+            raise ValueError("rate_hz: expected the rate of the array in Hz, found None.")
         X, count = np.asarray(X), len(self.channels)
         if X.ndim == 2:  # windows laid end to end
             if X.shape[1] % count or not X.shape[1]:

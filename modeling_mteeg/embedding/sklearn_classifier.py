@@ -58,7 +58,7 @@ class EEGTaskClassifier(ClassifierMixin, EEGEstimator):
         task: str | None = None,
         *,
         channels: Sequence[str] | None = None,
-        rate_hz: float = 200.0,
+        rate_hz: float | None = None,
         unit: str | None = None,
         classes: Mapping[Any, str] | None = None,
         filter: bool | None = None,

@@ -28,8 +28,8 @@ class EEGEmbedder(TransformerMixin, EEGEstimator):
     channels : sequence of str, optional
         Names of an array's channels, in its order. Of Epochs and recordings, and of the base alone,
         the channels to take (default: all that they have).
-    rate_hz : float
-        Rate of an array; Epochs and recordings have their own.
+    rate_hz : float, optional
+        Rate of an array, which must be given; Epochs and recordings have their own.
     unit : {"uV", "mV", "V"}, optional
         Unit of the numbers. Default: microvolt for arrays, volt for MNE's objects and files.
     per : {"window", "channel", "recording"}
@@ -69,7 +69,7 @@ class EEGEmbedder(TransformerMixin, EEGEstimator):
         task: str | None = None,
         *,
         channels: Sequence[str] | None = None,
-        rate_hz: float = 200.0,
+        rate_hz: float | None = None,
         unit: str | None = None,
         per: str = "window",
         filter: bool | None = None,

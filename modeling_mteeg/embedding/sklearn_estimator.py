@@ -52,7 +52,7 @@ class EEGEstimator(BaseEstimator):
     base: Any
     task: str | None
     channels: Sequence[str] | None
-    rate_hz: float
+    rate_hz: float | None
     unit: str | None
     filter: bool | None
     batch_size: int

@@ -34,7 +34,7 @@ class EEGTaskModule(nn.Module):
     n_times : int
         Samples of a window: whole seconds; one more, as of MNE's epochs, is left out.
     sfreq : float
-        Must be the model's rate.
+        Rate of the windows, which must be given and be the model's.
     n_chans : int, optional
         Checked against ``channels``.
     chs_info : sequence of mapping, optional
@@ -75,7 +75,7 @@ class EEGTaskModule(nn.Module):
         channels: Sequence[str] | None = None,
         n_outputs: int | None = None,
         n_times: int | None = None,
-        sfreq: float = 200.0,
+        sfreq: float | None = None,
         n_chans: int | None = None,
         chs_info: Sequence[Mapping[str, Any]] | None = None,
         *,
@@ -93,7 +93,7 @@ class EEGTaskModule(nn.Module):
         patches = self._patches(n_times, sfreq)
         card = self.model.add_adapter(
             name, labels, channels=_names(channels, n_chans), window_s=float(patches),
-            rate_hz=float(sfreq), loss="cross_entropy", **(adapter or {}),
+            rate_hz=float(self.model.config.patch_size), loss="cross_entropy", **(adapter or {}),
         )  # fmt: skip
         if everything:
             self.model.set_trainable(everything=True)
@@ -124,7 +124,7 @@ class EEGTaskModule(nn.Module):
             check_unit(signal_uv, self.unit)
             self._unit_checked = True
 
-    def _patches(self, n_times: int | None, sfreq: float) -> int:
+    def _patches(self, n_times: int | None, sfreq: float | None) -> int:
         """One-second patches of a window."""
         size = self.model.config.patch_size
         if sfreq != size:

@@ -163,6 +163,7 @@ def test_the_checks_of_scikit_learn(base, per):
         ({"channels": [*NAMES[:5], "EKG"]}, WINDOWS, "EKG"),
         ({"channels": "C3"}, WINDOWS, "list of names"),
         ({"rate_hz": 0.0}, WINDOWS, "above 0"),
+        ({"rate_hz": None}, WINDOWS, "rate_hz: expected the rate of the array in Hz"),
         ({"task": "two-d"}, WINDOWS, "3 s"),
         ({"task": "seed-v"}, WINDOWS, "seed-v"),
         ({"per": "patch"}, WINDOWS, "per: expected one of"),

@@ -16,7 +16,7 @@ from modeling_mteeg.model.signal_checks import SignalError
 from modeling_mteeg.prediction import predict
 from modeling_mteeg.prediction.task_loading import load_tasks
 
-SHAPE = {"channels": NAMES, "n_outputs": 2, "n_times": 400}
+SHAPE = {"channels": NAMES, "n_outputs": 2, "n_times": 400, "sfreq": 200.0}
 
 
 def windows(number: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,7 +89,9 @@ def test_a_base_with_tasks_keeps_them(tmp_path):
 
 def test_channels_of_mne_are_taken():
     info = [{"ch_name": name.title()} for name in NAMES]
-    module = EEGTaskModule(tiny_model(), n_outputs=3, n_times=200, chs_info=info, n_chans=6)
+    module = EEGTaskModule(
+        tiny_model(), n_outputs=3, n_times=200, sfreq=200, chs_info=info, n_chans=6
+    )
     assert module.model.tasks["task"].channels == tuple(NAMES)
     assert module(torch.randn(2, 6, 200)).shape == (2, 3)
 
@@ -98,6 +100,7 @@ def test_channels_of_mne_are_taken():
     "change, named",
     [
         ({"sfreq": 128.0}, "sfreq: expected 200 Hz"),
+        ({"sfreq": None}, "sfreq: expected 200 Hz, the model's rate, found None"),
         ({"n_times": 300}, "whole seconds"),
         ({"n_times": None}, "whole seconds"),
         ({"channels": None}, "names of the rows"),

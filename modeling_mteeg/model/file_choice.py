@@ -170,13 +170,17 @@ def _heads_of(path: Path) -> list[Path]:
     heads = [file for file in of_stem if file.suffix.lower() in suffixes]
     brainvision = [file for file in beside if file.suffix.lower() in suffixes[:1]
                    and file.suffix.lower() in (".vhdr", ".ahdr")]  # fmt: skip
-    return heads or sorted(file for file in brainvision if path.name in _named_by(file))
+    return heads or sorted(file for file in brainvision if path.name in named_by(file))
 
 
-def _named_by(header: Path) -> list[str]:
-    """Files that a BrainVision header names."""
+def named_by(header: Path) -> list[str]:
+    """Names of the files that a BrainVision header says its data and markers are in."""
     with open(header, "rb") as file:
-        text = file.read(2**16).decode("latin-1")
+        content = file.read(2**16)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
     return [name.replace("$b", header.stem) for name in _NAMED.findall(text)]
 
 

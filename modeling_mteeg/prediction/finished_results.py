@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..model.bids_sidecars import find_sidecars
 from ..model.checked_files import MAX_RESULT_BYTES, read_json
-from ..model.file_choice import absent_text
+from ..model.file_choice import absent_text, named_by
 from ..model.task_card import TaskCard
 from ..recordings.bids_electrodes import electrode_files
 from .cues import ANNOTATIONS, EVENTS, own_table
@@ -127,8 +128,11 @@ def _file_key(path: Path) -> str:
         raise FileNotFoundError(absent_text(path))
     digest = hashlib.sha256()
     beside = [path.with_suffix(ending) for ending in _COMPANIONS]
+    if path.suffix.lower() in (".vhdr", ".ahdr"):  # its files may have other names
+        named = (path.parent / name for name in named_by(path))
+        beside += [file for file in named if os.path.isfile(file)]  # False of impossible names
     beside += find_sidecars(path, "channels")
-    for file in [path, *(other for other in beside if other != path)]:
+    for file in dict.fromkeys([path, *beside]):
         if file.is_file():
             _add_file(digest, file, file.suffix)
     for number, (name, file) in enumerate(_files_below(path)):

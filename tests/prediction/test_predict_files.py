@@ -225,6 +225,17 @@ def test_a_recording_that_is_a_folder_is_known_by_the_files_in_it(tmp_path):
     assert len({*keys, _file_key(folder)}) == 4
 
 
+def test_a_recording_is_known_by_the_files_that_its_header_names(tmp_path):
+    header, data = tmp_path / "a.vhdr", tmp_path / "Müller signal.eeg"
+    keys = []
+    for text in ("utf-8", "latin-1"):
+        header.write_text(f"[Common Infos]\nDataFile={data.name}\nMarkerFile={'x' * 300}\n", text)
+        for content in (b"1234", b"1235"):
+            data.write_bytes(content)
+            keys.append(_file_key(header))
+    assert len(set(keys)) == 4
+
+
 def test_files_of_somebody_else_are_not_replaced(base, recordings, tmp_path, capsys):
     (tmp_path / "events.json").write_text('{"trial_type": {"Levels": {}}}')
     arguments = [recordings[1], "--task", "fists", "--out", tmp_path / "events.tsv", "--quiet"]

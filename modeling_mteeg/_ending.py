@@ -51,6 +51,8 @@ TRAIN_PACKAGES = frozenset(
 """What the extra ``train`` brings, as it is imported."""
 _PATIENCE_S = 5.0
 """How long threads may hold up the end of a command that was interrupted."""
+_MOMENT_S = 0.02
+"""Until a signal that was lost is sent again: a destructor has ended by then."""
 _received: list[int] = []
 """Signals that came."""
 _stacks: list[contextlib.ExitStack] = []
@@ -194,9 +196,11 @@ def until_end(manager: contextlib.AbstractContextManager[T]) -> T:
 def _watched() -> Iterator[None]:
     """Signals raise :class:`Ended`, and streams are shown."""
     handlers: dict[int, Any] = {}
+    hook = sys.unraisablehook
     if not _stacks:
         _received.clear()
         handlers = _catch()
+        sys.unraisablehook = _unraisable
     streams = show_streams()
     try:
         with contextlib.ExitStack() as stack:
@@ -208,6 +212,7 @@ def _watched() -> Iterator[None]:
             _leave_soon(128 + _received[-1])
         else:
             sys.stdout, sys.stderr = streams
+            sys.unraisablehook = hook
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
@@ -287,9 +292,25 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> No
 def _unraisable(fault: Any) -> None:
     """A signal that came where Python cannot raise (in ``__del__``) is delivered once more."""
     if isinstance(fault.exc_value, KeyboardInterrupt):
-        signal.raise_signal(getattr(fault.exc_value, "number", signal.SIGINT))
+        deliver_again(getattr(fault.exc_value, "number", signal.SIGINT))
     else:
         sys.__unraisablehook__(fault)
+
+
+def deliver_again(number: int) -> None:
+    """Send a signal to the main thread in a moment: what a hook itself raises would be lost, too.
+
+    Parameters
+    ----------
+    number : int
+        Of the signal.
+    """
+    send: Callable[..., None] = signal.raise_signal
+    if hasattr(signal, "pthread_kill"):  # wakes the thread where it waits for the system
+        send = functools.partial(signal.pthread_kill, threading.main_thread().ident)
+    again = threading.Timer(_MOMENT_S, send, (number,))
+    again.daemon = True
+    again.start()
 
 
 def _end_with_launcher() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: threads would fight for them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hub_server import HubServer, hub_running, point_client
+from places import ROOT
+from transformers import dynamic_module_utils
 
 
 def _shared(part: str) -> Path:
@@ -16,6 +22,25 @@ def _shared(part: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"reference material not present: {folder} (set MTEEG_SHARED to its parent)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def code_to_save_is_looked_up_once() -> Iterator[None]:
+    """Files of the package that a saved base takes along: found once, and each copied once.
+
+    transformers parses all of them at every save and copies a file as often as it is imported,
+    which was a fifth of the tests' time. The files in the folder are the same.
+    """
+    real = dynamic_module_utils.get_relative_import_files
+    once = functools.cache(lambda file: tuple(dict.fromkeys(real(file))))
+
+    def found(file: str | os.PathLike) -> list[str]:
+        own = ROOT / "modeling_mteeg" in Path(file).parents
+        return list(once(str(file))) if own else real(file)
+
+    dynamic_module_utils.get_relative_import_files = found
+    yield
+    dynamic_module_utils.get_relative_import_files = real
 
 
 @pytest.fixture(scope="session")

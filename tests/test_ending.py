@@ -54,6 +54,14 @@ def test_a_signal_ends_a_command_in_a_sentence_after_its_cleaning(sent, code, sa
     assert (process.returncode, out, err) == (code, "cleaned\n", f"{said}: {KEPT}.\n")
 
 
+@pytest.mark.parametrize("environment", [{}, {"AS_COMMAND": "1"}])
+def test_a_signal_in_a_destructor_is_not_lost(environment):
+    process = start("destructor", str(int(signal.SIGTERM)), env={**os.environ, **environment})
+    out, err = process.communicate(timeout=25)  # less than the program waits for
+    assert (process.returncode, out) == (143, "cleaned\n")
+    assert err == f"ended by SIGTERM: {KEPT}.\n"
+
+
 def test_threads_do_not_hold_up_the_end():
     process = start("threads", env={**os.environ, "AS_COMMAND": "1"})
     process.stdout.readline()

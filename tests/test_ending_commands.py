@@ -34,6 +34,8 @@ class Command:
             self.process = subprocess.Popen(
                 [sys.executable, *map(str, words)], stdout=out, stderr=err,
                 env={**os.environ, **environment}, start_new_session=True,
+                # A shell's command in the background ignores Ctrl-C, and so do all it starts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )  # fmt: skip
 
     def wait_for(self, happened: Callable[[], object]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from .._ending import deliver_again
 from .._shown_text import show_streams
 from ..model.recording_headers import RecordingWarning
 from ..settings.disk_faults import WriteError
@@ -107,6 +108,7 @@ def _start(
     torch.set_num_threads(threads)
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _leave)
+        sys.unraisablehook = _lost
     _work = begin(*arguments)
 
 
@@ -115,6 +117,14 @@ def _leave(number: int, frame: Any) -> None:
     global _leaving
     _leaving = True
     sys.exit(128 + number)
+
+
+def _lost(fault: Any) -> None:
+    """The end came where Python cannot raise (in ``__del__``): once more."""
+    if isinstance(fault.exc_value, SystemExit):
+        deliver_again(signal.SIGTERM)
+    else:
+        sys.__unraisablehook__(fault)
 
 
 def _one(targets: list[Any]) -> tuple:

@@ -223,6 +223,7 @@ def test_a_fault_inside_is_logged_and_admitted(served, session, night, monkeypat
     assert "secret of the server" in caplog.text
 
 
+@pytest.mark.slow
 def test_stop_ends_the_work_at_the_next_sign_of_progress(served, session, night):
     seen = []
 

@@ -86,7 +86,13 @@ SKIPPED = {
 }
 
 
-@pytest.mark.parametrize("case", SKIPPED)
+EVERY = [
+    pytest.param(case, marks=() if number % 4 == 0 else pytest.mark.slow)
+    for number, case in enumerate(SKIPPED)
+]
+
+
+@pytest.mark.parametrize("case", EVERY)
 def test_a_recording_that_cannot_be_used_is_skipped_with_reason_and_remedy(
     case: str, raw: Path, tmp_path: Path
 ) -> None:

@@ -39,13 +39,8 @@ DAMAGES = [
         for damage in ("short part", "half a description", "other keys")
     ),
 ]
-PLACES = [
-    *("file:3", "outcome:2", "save:2", "folder:2"),
-    *(
-        pytest.param(place, marks=pytest.mark.slow)
-        for place in ("file:4", "index:3", "documents:1", "folder:1", "rmtree:3")
-    ),
-]
+BY_DEFAULT = ("file:3", "outcome:2", "save:2", "folder:2")
+PLACES = (*BY_DEFAULT, "file:4", "index:3", "documents:1", "folder:1", "rmtree:3")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +75,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return keys
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(place, marks=() if place in BY_DEFAULT else pytest.mark.slow)
+     for place in PLACES],
+)  # fmt: skip
 def test_dying_anywhere_costs_only_what_was_not_done(
     place: str, runs: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch
 ) -> None:

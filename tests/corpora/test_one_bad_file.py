@@ -72,7 +72,7 @@ def test_what_concerns_all_recordings_ends_a_run(tmp_path):
         raise OSError(5, "Input/output error")
 
 
-@pytest.mark.parametrize("place", ["reading", "windows"])
+@pytest.mark.parametrize("place", ["reading", pytest.param("windows", marks=pytest.mark.slow)])
 def test_a_preparation_goes_on_without_the_recording(place, tmp_path, monkeypatch):
     raw = write_runs(tmp_path / "raw")
     plain = report(prepare(PhysionetMi(raw), tmp_path / "plain", TOLERANT))

@@ -58,6 +58,7 @@ def digests(folder: Path) -> dict[str, str]:
 # Files ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_and_others_do_not(corpora: Path, tmp_path: Path) -> None:
     simulate(tmp_path / "again", seed=3, size="small", progress=False)
     first, again = digests(corpora), digests(tmp_path / "again")

@@ -155,6 +155,7 @@ def test_kill_in_the_middle_and_second_start(raw: Path, prepared: Path, tmp_path
     assert content(prepare(PhysionetMi(raw), out, QUIET)) == content(prepared)
 
 
+@pytest.mark.slow
 def test_changed_recording_is_written_again_on_resume(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +200,11 @@ def _without_unit(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
-    [(_truncate, "S001R04.edf"), (_without_oz, "channels missing: OZ"), (_without_unit, "unit")],
+    [
+        (_truncate, "S001R04.edf"),
+        pytest.param(_without_oz, "channels missing: OZ", marks=pytest.mark.slow),
+        pytest.param(_without_unit, "unit", marks=pytest.mark.slow),
+    ],
 )
 def test_unusable_recordings_are_named_and_too_many_fail_at_the_end(
     damage, reason: str, raw: Path, tmp_path: Path

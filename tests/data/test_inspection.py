@@ -354,6 +354,7 @@ def test_command_prints_and_draws(corpus, tmp_path, capsys, monkeypatch):
     assert "Signals of 9 windows" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_corpora_get_a_folder_of_pictures(tmp_path, capsys):
     for name in ("one", "two"):
         save(tmp_path / "data" / name)

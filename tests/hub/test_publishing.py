@@ -92,6 +92,7 @@ def test_the_same_folder_again_is_no_commit_and_sends_nothing(hub, push, folder)
     assert hub.repo("me/base").head == head and hub.count("PUT", "/files/") == sent == 5
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_pushed_and_never_over_a_base(hub, push, folder, tmp_path):
     config = MteegTokenizerConfig.from_preset("tiny", num_codes=16, kmeans_start=False)
     tokenizer = MteegTokenizerModel(config).eval()

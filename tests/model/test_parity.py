@@ -140,7 +140,11 @@ def test_model_matches_stored_vectors(task, attention):
 
 
 @pytest.mark.parametrize("task", plain_labram.SHAPES)
-@pytest.mark.parametrize("bias", [False, True], ids=["no-bias", "qv-bias"])
+@pytest.mark.parametrize(
+    "bias",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["no-bias", "qv-bias"],
+)
 def test_every_gradient_matches_plain_reimplementation(task, bias):
     """Every parameter's gradient, and hidden states of every token, in float64."""
     weights = plain_labram.random_weights(seed=1, width=200, heads=8, bias=bias)

@@ -131,6 +131,31 @@ def test_a_signal_keeps_what_is_finished(base, recordings, tmp_path, number):
     assert finished.items() <= {p.name: p.read_bytes() for p in out.glob("*.tsv")}.items()
 
 
+class _Sends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _ended_in_a_destructor(folder: str):
+    def work(targets, tell):
+        try:
+            sends = _Sends()
+            del sends
+            time.sleep(60)
+        finally:
+            Path(folder, "tidied").touch()
+
+    return work
+
+
+def test_an_end_in_a_destructor_is_not_lost(recordings, tmp_path):
+    targets = plan_targets(recordings[2:3], ["fists"], tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(WorkerDied):
+        make_at_once(targets, _ended_in_a_destructor, (str(tmp_path),), 2, False, print)
+    assert (tmp_path / "tidied").exists() and time.monotonic() - begun < 55
+
+
 def test_less_than_one_process_is_refused(base, recordings, tmp_path, capsys):
     assert cli.main(command("predict", base, recordings, tmp_path, "--num-proc", 0)) == 2
     assert "--num-proc: expected 1 or more, found 0" in capsys.readouterr().err

@@ -218,6 +218,7 @@ def test_the_monitor_is_the_training_s_choice(joint, data, tmp_path, capsys):
     assert not list((tmp_path / "unfit").glob("*"))  # before any work
 
 
+@pytest.mark.slow
 def test_a_second_start_resumes_and_ends_with_the_same(joint, data, tmp_path, capsys):
     out = tmp_path / "out"
     assert joint.main(arguments(data, out, "--tasks", "seed-v")) == 0

@@ -173,6 +173,7 @@ def test_a_method_that_trains_the_base_says_what_it_would_leave(
     assert "a new base" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_base_on_the_hub_gets_the_task_by_a_push(
     joint, data, trained, tmp_path, hub, monkeypatch
 ):

@@ -30,6 +30,21 @@ def wait() -> None:
         print("cleaned", flush=True)
 
 
+def destructor(number: str) -> None:
+    """The signal comes where Python cannot raise; nobody sends another one."""
+
+    class Sends:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), int(number))  # raises in here
+
+    sends = Sends()
+    try:
+        del sends
+        time.sleep(30)
+    finally:
+        print("cleaned", flush=True)
+
+
 def lines() -> None:
     for number in range(20_000):
         print("line", number)

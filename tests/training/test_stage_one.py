@@ -48,7 +48,7 @@ def test_a_step_in_slices_is_the_whole_step(kind, data, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("stop", [1, 4])
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_interrupted_and_resumed_is_uninterrupted(kind, stop, data, tmp_path, monkeypatch):
     whole = make_trainer(kind, data, tmp_path / "whole")
     assert whole.steps_per_epoch >= 3

@@ -273,6 +273,7 @@ def test_a_file_gets_lines_now_and_then_instead_of_a_bar(corpora, tmp_path, capf
     assert f" {total} windows" in lines[-1]
 
 
+@pytest.mark.slow
 def test_equal_scores_keep_the_earlier_epoch(corpora, tmp_path, monkeypatch):
     trainer = make_trainer(corpora, tmp_path)
     scores = iter([0.25, 0.5, 0.5])

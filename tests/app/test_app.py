@@ -237,6 +237,7 @@ def test_stop_ends_the_work_at_the_next_sign_of_progress(served, session, night)
     assert asked(served, session, [night], ["sleep-edf"])[0] is not None
 
 
+@pytest.mark.slow
 def test_progress_grows_to_one(served, session, night):
     seen = []
     asked(served, session, [night], ["sleep-edf"], lambda share, desc: seen.append((share, desc)),

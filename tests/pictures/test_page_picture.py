@@ -38,6 +38,7 @@ def prediction():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_light_and_dark_are_one_drawing_without_its_words(prediction, recording, tmp_path):
     figure = draw_prediction(prediction, recording)
     over_mesh = [text for text in figure.findobj(Text) if text.get_text() == "median of 3 channels"]

@@ -163,6 +163,7 @@ def test_without_a_detection_the_surest_window_is_shown():
     assert "1: seizure from 0:10 to 0:20, up to 0.30" in axes and "threshold 0.25" in texts(figure)
 
 
+@pytest.mark.slow
 def test_of_many_detections_the_surest_are_shown_and_all_are_counted():
     classes = [0, 1] * 30
     found = prediction(SEIZURES, classes)

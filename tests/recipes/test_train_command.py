@@ -73,6 +73,7 @@ def test_tested_people_were_not_trained_on(trained):
     assert not people["train"] & people["validation"]
 
 
+@pytest.mark.slow
 def test_started_once_more_nothing_is_done_again(recordings, trained, capsys):
     before, model = content(trained / "data"), content(trained / "model")
     assert train(recordings, trained, *OWN, *RANDOM) == 0

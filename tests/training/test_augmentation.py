@@ -113,6 +113,7 @@ def test_passes_of_a_step_see_the_same_windows(corpora, tmp_path):
     assert not torch.allclose(plain[name], whole[name])
 
 
+@pytest.mark.slow
 def test_resumed_is_bit_equal(corpora, tmp_path):
     whole = make_trainer(corpora, tmp_path / "whole", augmentation=ALL)
     run(whole)

@@ -126,6 +126,7 @@ def test_without_a_compiler_the_error_says_what_to_do(corpora, tmp_path, monkeyp
         make_trainer(corpora, tmp_path, compile=True)
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_of_versions_layers_run_as_they_are(traced, monkeypatch):
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
     part, x = compiled_parts.compiled(compiled_parts._normalised), torch.randn(5, 8)

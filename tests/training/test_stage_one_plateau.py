@@ -127,6 +127,7 @@ def test_a_late_codebook_is_resumed_to_the_bit(stop, data, tmp_path, monkeypatch
     assert not torch.equal(outcome(plain)["codebook.codes"], here["codebook.codes"])
 
 
+@pytest.mark.slow
 def test_of_a_short_training_half_has_codes(data, tmp_path, capsys):
     short = make_trainer("tokenizer", data, tmp_path / "a", model__continuous_steps=100)
     assert "starts after 3 steps, half of the training" in capsys.readouterr().out

@@ -155,3 +155,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    if torch.distributed.is_initialized():  # its threads may abort the interpreter's end
+        torch.distributed.destroy_process_group()

@@ -28,8 +28,8 @@ def _shared(part: str) -> Path:
 def code_to_save_is_looked_up_once() -> Iterator[None]:
     """Files of the package that a saved base takes along: found once, and each copied once.
 
-    transformers parses all of them at every save and copies a file as often as it is imported,
-    which was a fifth of the tests' time. The files in the folder are the same.
+    transformers parses all of them at every save and copies a file as often as it is imported. The
+    files in the folder are the same.
     """
     real = dynamic_module_utils.get_relative_import_files
     once = functools.cache(lambda file: tuple(dict.fromkeys(real(file))))

@@ -1,8 +1,8 @@
 """The products of a linear layer and the adapters of many tasks, in their cheapest exact order.
 
 A task's term B A x is two thin products. Where a task has many rows, W + B A is built instead.
-Where many tasks have few rows each, as in a step of a hundred tasks, their thin products are one
-batched product (:class:`Product`).
+Where tasks of one shape lie side by side, as in a step of a hundred tasks, their thin products are
+one batched product (:class:`Product`).
 """
 
 from __future__ import annotations
@@ -89,24 +89,22 @@ def plan_products(
     products: list[Product] = []
     rank, unit, sizes = 0, 0, []
     for start, stop, number in slices:
-        rows = stop - start
         if number < 0:
             products.append(Product(start, stop))
             rank = 0
             continue
-        if merging_pays(rows, shape[1], shape[0], dtype):
-            products.append(Product(start, stop, (number,), merged=True))
-            rank = 0
-            continue
+        rows, here = stop - start, len(factors[2 * number])
         block = math.gcd(unit, rows)
-        if rank == len(factors[2 * number]) and block >= LEAST_ROWS:  # one more of a batch
+        if rank == here and block >= LEAST_ROWS:  # one more of a batch
             sizes.append(rows)
             unit, last = block, products[-1]
             blocks = tuple(size // unit for size in sizes)
             products[-1] = Product(last.start, stop, (*last.adapters, number), False, blocks)
         else:
-            products.append(Product(start, stop, (number,)))
-            rank, unit, sizes = len(factors[2 * number]), rows, [rows]
+            # Merged if it stays alone: a batch is faster by its thin products (docs/benchmarks.md).
+            merged = merging_pays(rows, shape[1], shape[0], dtype)
+            products.append(Product(start, stop, (number,), merged))
+            rank, unit, sizes = here, rows, [rows]
     return tuple(products)
 
 

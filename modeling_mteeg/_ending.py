@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from ._clone import CLONE, PACKAGE
 from ._shown_text import aloud, hushed, show_streams
+from ._waiting import choose_waiting
 from .settings.disk_faults import disk_fault, of_the_disk
 
 T = TypeVar("T")
@@ -40,9 +41,8 @@ _PLACES = {
 }  # fmt: skip
 """Folders whose files are commands."""
 _PACKAGES = ("modeling_mteeg.", "dataset_scripts.")
-_PASSIVE = {f"modeling_mteeg.recipes.{name}"
-            for name in ("joint", "pretrain", "pretrain_tokenizer")}  # fmt: skip
-"""Recipes whose threads sleep while they wait (see ``recipes/joint.py``)."""
+_TRAININGS = ("joint", "pretrain", "pretrain_tokenizer")
+"""Recipes of which ``_waiting.py`` chooses how threads wait."""
 _LAUNCHERS = {"accelerate", "accelerate-launch", "torchrun",
               "accelerate.commands.launch", "torch.distributed.run"}  # fmt: skip
 TRAIN_PACKAGES = frozenset(
@@ -263,12 +263,21 @@ def _module() -> str:
     return words[words.index("-m") + 1] if sys.argv and sys.argv[0] == "-m" else ""
 
 
+def _trains() -> bool:
+    """Whether this command, of which :func:`is_command` is true, is a training."""
+    package, _, module = _module().rpartition(".")
+    if module:
+        return package == "modeling_mteeg.recipes" and module in _TRAININGS
+    program = Path(sys.argv[0]).resolve()
+    return program.parent.name == "recipes" and program.stem in _TRAININGS
+
+
 def watch() -> None:
     """In a command: let signals end it in a sentence before its main function runs, too."""
     if not is_command():
         return
-    if _module() in _PASSIVE:  # run as files they say so themselves, before torch is imported
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if _trains():  # before torch is imported
+        choose_waiting()
     # Colours of Python's own help and tracebacks are control characters like any others.
     os.environ.setdefault("PYTHON_COLORS", "0")
     show_streams()

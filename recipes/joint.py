@@ -9,16 +9,11 @@ A run that was killed goes on where it was when it is started again in the same 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-# Threads that wait for each other sleep instead of spinning: next to other work on the same cores
-# steps are several times as fast. The OpenMP library reads this when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 

@@ -17,8 +17,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
-
 from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 
 # isort: split

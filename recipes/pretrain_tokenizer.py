@@ -10,12 +10,9 @@ A run that was killed goes on where it was when it is started again in the same 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see recipes/joint.py
 
 from modeling_mteeg import _ending  # first: Ctrl-C while the rest is imported
 

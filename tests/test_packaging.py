@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import os
 import re
 import sys
 import tomllib
@@ -157,23 +156,6 @@ def test_shipped_configurations_go_by_name(tmp_path, capsys, monkeypatch):
     assert "joint_base, " in said and "found 'joint_bass'" in said
     (tmp_path / "joint_bass").write_text("seeds: [0]")  # a file without a suffix is a file
     assert joint.parse_args(["--config", "joint_bass"]).config == Path("joint_bass")
-
-
-@pytest.mark.parametrize(
-    ("module", "passive"),
-    [("modeling_mteeg.recipes.joint", "PASSIVE"), ("modeling_mteeg.dataset_scripts.tuab", None)],
-)
-def test_recipes_by_name_let_threads_sleep_before_torch_is_imported(module, passive, monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setattr(sys, "argv", ["-m"])
-    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", module, "--show-config"])
-    for name in ("_catch", "_end_with_launcher", "show_streams"):
-        monkeypatch.setattr(_ending, name, lambda: None)
-    for name in ("excepthook", "unraisablehook"):
-        monkeypatch.setattr(sys, name, getattr(sys, name))
-    monkeypatch.setenv("PYTHON_COLORS", "0")
-    _ending.watch()
-    assert os.environ.pop("OMP_WAIT_POLICY", None) == passive and _ending.is_command()
 
 
 def test_the_citation_is_of_this_version_and_of_the_papers_that_cards_name():

@@ -36,6 +36,8 @@ VARIANTS = {
     "joint, bfloat16, 2 processes": "the same under autocast",
     "joint, float32, compiled": "one pass, its layers through torch.compile (`compile: true`)",
     "joint, bfloat16, compiled": "the same under autocast",
+    "joint, float32, compiled, 2 processes": "bounded passes of compiled layers in two processes",
+    "joint, bfloat16, compiled, 2 processes": "the same under autocast",
     "plain, float32 TF32": "six models, products of float32 rounded to TF32",
     "joint, float32 TF32": "one pass, products of float32 rounded to TF32",
     "joint, float32 TF32, compiled": "the same with compiled layers",

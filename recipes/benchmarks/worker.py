@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 import torch
 
@@ -69,9 +71,9 @@ class Worker:
     """Handle of the process, or processes, that run :func:`serve` for one variant."""
 
     def __init__(self, **options):
-        self.world = num_processes(options["variant"])
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-        # Waiting threads must sleep, or the processes that are not asked slow the others.
+        self.variant = options["variant"]
+        self.world = num_processes(self.variant)
+        environment = dict(os.environ)
         if self.world > 1:
             threads = options["threads"] or torch.get_num_threads()
             options = {**options, "threads": max(1, threads // self.world)}
@@ -94,9 +96,16 @@ class Worker:
         for process in self.processes:
             line = process.stdout.readline()
             if not line:
-                raise RuntimeError(f"The benchmark's process ended with {process.wait()}.")
+                self._died(process)
             answers.append(json.loads(line))
         return answers
+
+    def _died(self, process: subprocess.Popen) -> NoReturn:
+        code = process.wait()
+        why = ""
+        if code == -signal.SIGKILL:
+            why = ", which is how a system short of memory ends one: measure fewer rows (--only)"
+        raise SystemExit(f"The process of {self.variant!r} ended with {code}{why}.")
 
     def step(self) -> dict:
         """Run one step; seconds until the last process is done, and peak memory of all so far.
@@ -107,8 +116,11 @@ class Worker:
             It does not fit the GPU.
         """
         for process in self.processes:
-            process.stdin.write("step\n")
-            process.stdin.flush()
+            try:
+                process.stdin.write("step\n")
+                process.stdin.flush()
+            except BrokenPipeError:
+                self._died(process)
         answers = self._answers()
         if any("out_of_memory" in answer for answer in answers):
             raise torch.OutOfMemoryError

@@ -240,6 +240,18 @@ def test_all_but_compiled_rows_and_those_of_gpus_are_measured_on_a_cpu(steps):
     assert len(variants) == 9 and measured == variants
 
 
+def test_a_process_that_the_system_ended_is_said():
+    from modeling_mteeg.recipes.benchmarks.worker import Worker
+
+    worker, pipe = object.__new__(Worker), subprocess.PIPE
+    program = "import os; os.kill(os.getpid(), 9)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, text=True)
+    process.wait()
+    worker.variant, worker.processes = "joint, float32", [process]
+    with pytest.raises(SystemExit, match=r"'joint, float32' ended with -9, .*short of memory"):
+        worker.step()
+
+
 @pytest.mark.slow
 def test_the_command_prints_the_rows_and_the_footprint(tmp_path):
     """A process a row, two for a row of two; every row's own step is tested above."""

@@ -4,6 +4,8 @@ Which rows belong to which adapter changes from step to step, and a compiled fun
 route would be made anew for each. So the linear layers, adapters included, and attention stay
 outside, where they take the cheapest exact order of their products, and the parts between them see
 rows alone: one code for any number of rows, for any route, and for all layers of a kind.
+
+On a CPU only the parts that gain by it are compiled (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def _normalised(norm: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> torch.T
     return norm(x).to(dtype)
 
 
-def _heads(attention: nn.Module, qkv: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def heads_of(attention: nn.Module, qkv: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Query, key and value of (rows, 3 * width)."""
     return attention.heads_of(qkv)
 
@@ -111,13 +113,15 @@ def between_products(
     """
     attention, dtype = layer.attention, _product_type(x)
     qkv = linear(attention.qkv, compiled(_normalised)(layer.norm1, x, dtype), route)
-    context, shares = attention.attend(compiled(_heads)(attention, qkv), groups, weights)
+    context, shares = attention.attend(compiled(heads_of)(attention, qkv), groups, weights)
     first, second = (layer.drop_path(context, groups) for _ in range(2))
     branch = linear(attention.proj, context, route)
     x, inner = compiled(_added_and_normalised)(
         add, x, layer.gamma_1, branch, first, layer.norm2, dtype
     )
-    inner = compiled(_gelu)(linear(layer.mlp.fc1, inner, route))
+    inner = linear(layer.mlp.fc1, inner, route)
+    # On a CPU torch's own GELU is faster than the compiled one (docs/benchmarks.md).
+    inner = F.gelu(inner) if x.device.type == "cpu" else compiled(_gelu)(inner)
     branch = linear(layer.mlp.fc2, inner, route)
     return compiled(_added)(add, x, layer.gamma_2, branch, second), shares
 

@@ -18,7 +18,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .compiled_parts import activated, between_products, compiled
+from .compiled_parts import activated, between_products, compiled, heads_of
 from .configuration_mteeg import MteegConfig
 from .stochastic_depth import DropPath, add_branch
 
@@ -314,12 +314,14 @@ class MteegLayer(GradientCheckpointingLayer):
         With ``keep``, int64 (kept rows,), only these rows come out, in its order: all rows are
         attended to, and everything behind attention runs on the kept ones alone.
         """
-        plain = not (self.compiled or need_weights or torch.compiler.is_compiling())
-        if plain and keep is None and self.drop_path.skips and x.device.type == "cpu":
+        in_parts = self.compiled and route is not None
+        plain = not (need_weights or torch.compiler.is_compiling())
+        leaves_out = self.drop_path.skips and x.device.type == "cpu" and keep is None
+        if plain and leaves_out and (in_parts or not self.compiled):
             for gamma, branch in ((self.gamma_1, self._attended), (self.gamma_2, self._fed)):
                 x = add_branch(x, gamma, branch, self.drop_path, groups, route)
             return x, [None] * len(groups)
-        if self.compiled and route is not None and keep is None:
+        if in_parts and keep is None:
             return between_products(self, apply_linear, self._add, x, groups, route, need_weights)
         before, behind = (
             _compiled_parts() if self.compiled else (MteegLayer.before, MteegLayer.behind)
@@ -332,8 +334,11 @@ class MteegLayer(GradientCheckpointingLayer):
 
     def _attended(self, x: torch.Tensor, groups: tuple[Group, ...], route: Route | None):
         """The first branch: (rows, width) in and out."""
-        context, _ = self.attention.attend(self.before(x, route), groups)
-        return apply_linear(self.attention.proj, context, route)
+        attention = self.attention
+        qkv = apply_linear(attention.qkv, self.norm1(x), route)
+        heads = (compiled(heads_of) if self.compiled else heads_of)(attention, qkv)
+        context, _ = attention.attend(heads, groups)
+        return apply_linear(attention.proj, context, route)
 
     def _fed(self, x: torch.Tensor, groups: tuple[Group, ...], route: Route | None):
         """The second branch: (rows, width) in and out."""

@@ -19,16 +19,17 @@ def compile_layers(*models: nn.Module, temporal_encoder: bool = False) -> None:
     Of layers with adapters all but the products, too
     (:mod:`modeling_mteeg.model.compiled_parts`). It joins the element-wise operations around the
     matrix products. Steps of other shapes use the same code; the first few steps, which make it,
-    take up to a minute longer. Values agree with those of uncompiled layers to rounding, where
-    there is no dropout beside stochastic depth: on a CPU uncompiled layers draw it for kept samples
-    alone.
+    take up to a minute longer. Values agree with those of uncompiled layers to rounding. With
+    dropout beside stochastic depth, and without adapters, they do not on a CPU, where uncompiled
+    layers draw it for kept samples alone.
 
     Parameters
     ----------
     *models : torch.nn.Module
         On the device where they will run.
     temporal_encoder : bool
-        Whether what follows its convolutions is compiled, too.
+        Whether what follows its convolutions is compiled, too; never on a CPU, where it would be
+        several times slower.
 
     Raises
     ------
@@ -49,6 +50,8 @@ def compile_layers(*models: nn.Module, temporal_encoder: bool = False) -> None:
     torch._dynamo.config.recompile_limit = max(_KINDS, torch._dynamo.config.recompile_limit)
     for model in models:
         for module in model.modules():
-            kinds = (MteegLayer, TemporalEncoder) if temporal_encoder else MteegLayer
-            if isinstance(module, kinds):
+            encodes = temporal_encoder and isinstance(module, TemporalEncoder)
+            if isinstance(module, MteegLayer) or (
+                encodes and module.conv1.weight.device.type != "cpu"
+            ):
                 module.compiled = True

@@ -176,8 +176,8 @@ def computed_share(variant: str, device: torch.device) -> float:
     Stochastic depth leaves rows out in the joint step on a CPU; its rate grows from 0 in the first
     layer to ``DROP_PATH`` in the last one.
     """
-    leaves_out = variant.startswith("joint") and "compiled" not in variant
-    return 1.0 - DROP_PATH / 2 if leaves_out and device.type == "cpu" else 1.0
+    leaves_out = variant.startswith("joint") and device.type == "cpu"
+    return 1.0 - DROP_PATH / 2 if leaves_out else 1.0
 
 
 def operations(preset: str, samples: int, joint: bool, rank: int = 8) -> float:

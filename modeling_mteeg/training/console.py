@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ def describe_joint(
         start = "none"
     device = accelerator.device.type
     threads = f" with {count(torch.get_num_threads(), 'thread')}" if device == "cpu" else ""
+    if threads and os.environ.get("OMP_WAIT_POLICY") == "PASSIVE" and torch.get_num_threads() > 1:
+        threads += " that sleep while they wait"
     say(accelerator, f"{count(len(corpora), 'task')}, method {config.method}, model {start}, "
         f"{count(accelerator.num_processes, 'process')} on {device}{threads}, "
         f"precision {accelerator.mixed_precision}")  # fmt: skip

@@ -50,8 +50,10 @@ def never_merged(monkeypatch):
     monkeypatch.setattr(lora_products, "LEAST_ROWS", 4)
 
 
+@pytest.mark.parametrize("merging", [False, True])  # of a task that lies by none of its kind
 @pytest.mark.parametrize("sizes", [[1] * 12, [1, 3, 2, 2, 4, 1, 2, 1, 3, 2, 1, 2]])
-def test_a_mixed_batch_is_its_tasks_one_by_one(sizes):
+def test_a_mixed_batch_is_its_tasks_one_by_one(sizes, merging, monkeypatch):
+    monkeypatch.setattr(lora_products, "merging_pays", lambda *shapes: merging)
     together, apart = thin_model(), thin_model()
     given = batches(sizes)
     mixed = together(tasks=given, output_attentions=True, output_hidden_states=True)
@@ -130,6 +132,16 @@ def test_equal_shapes_share_a_product_and_others_do_not(monkeypatch):
     assert counted(monkeypatch, [(0, 20, 0), (20, 33, 1)], (2, 2)) == [(1,), (1,)]  # one in common
     plain = [(0, 20, 0), (20, 40, -1), (40, 60, 1)]
     assert counted(monkeypatch, plain, (2, 2)) == [(1,), (1,), (1,)]
+
+
+def test_tasks_side_by_side_are_never_merged(monkeypatch):
+    """However many rows they have: one merged product each took up to 2.7 times as long."""
+    monkeypatch.setattr(lora_products, "merging_pays", lambda *shapes: True)
+    factors = [part for _ in range(4) for part in (torch.zeros(2, 3), torch.zeros(5, 2))]
+    slices = ((0, 200, 0), (200, 400, 1), (400, 503, 2), (503, 560, -1), (560, 760, 3))
+    products = plan_products(slices, factors, (5, 3), torch.float32)
+    assert [product.adapters for product in products] == [(0, 1), (2,), (), (3,)]
+    assert [product.merged for product in products] == [False, True, False, True]
 
 
 def test_a_batched_product_is_a_derivative():

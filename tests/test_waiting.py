@@ -87,7 +87,7 @@ import psutil
 
 def use(interval, percpu):
     print("asked", "torch" in sys.modules)
-    return [0.0]
+    sys.exit()  # the rest would be the import
 
 sys.argv, psutil.cpu_percent = ["recipes/joint.py"], use
 import modeling_mteeg

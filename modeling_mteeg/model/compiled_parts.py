@@ -113,7 +113,7 @@ def between_products(
     """
     attention, dtype = layer.attention, _product_type(x)
     qkv = linear(attention.qkv, compiled(_normalised)(layer.norm1, x, dtype), route)
-    context, shares = attention.attend(compiled(heads_of)(attention, qkv), groups, weights)
+    context, shares = attention.attend_product(qkv, groups, weights, compiled(heads_of))
     first, second = (layer.drop_path(context, groups) for _ in range(2))
     branch = linear(attention.proj, context, route)
     x, inner = compiled(_added_and_normalised)(

@@ -18,6 +18,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .attention_kernel import Entrance, kernel_attention, kernel_takes
 from .compiled_parts import activated, between_products, compiled, heads_of
 from .configuration_mteeg import MteegConfig
 from .stochastic_depth import DropPath, add_branch
@@ -160,9 +161,15 @@ class MteegAttention(nn.Module):
     """Multi-head self-attention with LayerNorm on queries and keys (section 3.2).
 
     The neural tokenizer's has none (``qk_norm``).
+
+    Attributes
+    ----------
+    compiled : bool
+        Whether it runs through :mod:`~modeling_mteeg.model.attention_kernel` where that can.
     """
 
     is_causal = False
+    compiled = False
 
     def __init__(self, config: MteegConfig):
         super().__init__()
@@ -181,7 +188,7 @@ class MteegAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def _interface(self, tokens: int, values: torch.Tensor, need_weights: bool):
-        """Attention function for a sequence length: the configured one, or plain if that wins."""
+        """Attention function for a sequence length: the configured one, or what wins over that."""
         name = self.config._attn_implementation
         if need_weights or name in (None, "eager"):  # first: an exported graph knows no length
             return eager_attention
@@ -202,6 +209,34 @@ class MteegAttention(nn.Module):
         query, key, value = qkv.view(-1, 3, self.num_heads, self.head_dim).unbind(1)
         # LayerNorm gives float32 under autocast; attention wants one type.
         return self.q_norm(query).to(value.dtype), self.k_norm(key).to(value.dtype), value
+
+    @property
+    def _dropout(self) -> float:
+        """Of the attention weights, now."""
+        return self.config.attention_dropout if self.training else 0.0
+
+    def _by_kernel(self, values: torch.Tensor, need_weights: bool) -> bool:
+        """Whether values are attended to by the kernel."""
+        asked = self.compiled and self.config._attn_implementation == "sdpa" and not need_weights
+        return asked and kernel_takes(values, self.head_dim, self._dropout)
+
+    def attend_product(
+        self,
+        qkv: torch.Tensor,
+        groups: tuple[Group, ...],
+        need_weights: bool = False,
+        heads_of: Callable = heads_of,
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """:meth:`attend` with the product, (rows, 3 * width), by way of ``heads_of`` or at once."""
+        if self._by_kernel(qkv, need_weights):
+            norms = [None if isinstance(n, nn.Identity) else n for n in (self.q_norm, self.k_norm)]
+            passed = (self.q_bias, norms[0]), (None, norms[1]), (self.v_bias, None)
+            entrances = [Entrance(*one) for one in passed]
+            if not any(entrance.is_trained for entrance in entrances):
+                heads, scaling = self.num_heads, self.scaling
+                context = kernel_attention([qkv], groups, heads, scaling, entrances)
+                return context, [None] * len(groups)
+        return self.attend(heads_of(self, qkv), groups, need_weights)
 
     def attend(
         self,
@@ -227,7 +262,12 @@ class MteegAttention(nn.Module):
         list
             Per group the weights (batch, heads, tokens, tokens), or None.
         """
+        if self._by_kernel(query_key_value[0], need_weights):
+            heads, scaling = self.num_heads, self.scaling
+            context = kernel_attention(query_key_value, groups, heads, scaling)
+            return context, [None] * len(groups)
         rows = [group.rows for group in groups]
+        dropout = self._dropout
         parts = [part.split(rows) for part in query_key_value]  # three lists, an entry a group
         contexts, weights = [], []
         for group, *qkv in zip(groups, *parts, strict=True):
@@ -236,7 +276,6 @@ class MteegAttention(nn.Module):
                 for part in qkv
             )
             attend = self._interface(group.tokens, value, need_weights)
-            dropout = self.config.attention_dropout if self.training else 0.0
             context, weight = attend(
                 self, query, key, value, None, scaling=self.scaling, dropout=dropout
             )
@@ -336,8 +375,8 @@ class MteegLayer(GradientCheckpointingLayer):
         """The first branch: (rows, width) in and out."""
         attention = self.attention
         qkv = apply_linear(attention.qkv, self.norm1(x), route)
-        heads = (compiled(heads_of) if self.compiled else heads_of)(attention, qkv)
-        context, _ = attention.attend(heads, groups)
+        parted = compiled(heads_of) if self.compiled else heads_of
+        context, _ = attention.attend_product(qkv, groups, heads_of=parted)
         return apply_linear(attention.proj, context, route)
 
     def _fed(self, x: torch.Tensor, groups: tuple[Group, ...], route: Route | None):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..methods.method import TrainingError
-from ..model.layers import MteegLayer, TemporalEncoder
+from ..model.layers import MteegAttention, MteegLayer, TemporalEncoder
 
 _KINDS = 64
 """So many versions of a part are made before torch goes on without: training and validation,
@@ -18,10 +18,11 @@ def compile_layers(*models: nn.Module, temporal_encoder: bool = False) -> None:
 
     Of layers with adapters all but the products, too
     (:mod:`modeling_mteeg.model.compiled_parts`). It joins the element-wise operations around the
-    matrix products. Steps of other shapes use the same code; the first few steps, which make it,
-    take up to a minute longer. Values agree with those of uncompiled layers to rounding. With
-    dropout beside stochastic depth, and without adapters, they do not on a CPU, where uncompiled
-    layers draw it for kept samples alone.
+    matrix products. On a CPU under Linux attention runs through a kernel of its own
+    (:mod:`modeling_mteeg.model.attention_kernel`). Steps of other shapes use the same code; the
+    first few steps, which make it, take up to a minute longer. Values agree with those of
+    uncompiled layers to rounding. With dropout beside stochastic depth, and without adapters, they
+    do not on a CPU, where uncompiled layers draw it for kept samples alone.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def compile_layers(*models: nn.Module, temporal_encoder: bool = False) -> None:
     for model in models:
         for module in model.modules():
             encodes = temporal_encoder and isinstance(module, TemporalEncoder)
-            if isinstance(module, MteegLayer) or (
+            if isinstance(module, (MteegLayer, MteegAttention)) or (
                 encodes and module.conv1.weight.device.type != "cpu"
             ):
                 module.compiled = True

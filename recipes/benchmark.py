@@ -2,11 +2,12 @@
 
 Compares the joint step (one backbone, six adapters) with the plain way (six models, each fully
 fine-tuned) on the six tasks' real shapes, the ways of sharing one LaBraM (HPS, MMoE, CGC, MTEEG)
-with each other, what comparing gradients adds to a step, the steps of masked pre-training and of
-training the neural tokenizer with the published way, preparing and reading data with plain MNE and
-a plain memmap, a live window from samples to probabilities with the plain forward pass alone,
-predicting hours and many short files with MNE's chain and the plain forward pass, steps of 6, 24
-and 96 tasks with each other, and measures what a task costs: switching, disk, memory.
+with each other, what comparing gradients adds to a step, the attention kernel of ``compile: true``
+with torch's own (on the CPU), the steps of masked pre-training and of training the neural tokenizer
+with the published way, preparing and reading data with plain MNE and a plain memmap, a live window
+from samples to probabilities with the plain forward pass alone, predicting hours and many short
+files with MNE's chain and the plain forward pass, steps of 6, 24 and 96 tasks with each other, and
+measures what a task costs: switching, disk, memory.
 ``arithmetic`` measures nothing: it counts what a step takes (docs/gpu.md). Figures are
 medians; the ratios hold within one run on one machine, nothing else.
 
@@ -37,6 +38,7 @@ from modeling_mteeg.recipes.benchmarks import sharing_step as sharing
 from modeling_mteeg.recipes.benchmarks import task_step
 from modeling_mteeg.recipes.benchmarks import tokenizer_step as tokenizer
 from modeling_mteeg.recipes.benchmarks.arithmetic import arithmetic_table
+from modeling_mteeg.recipes.benchmarks.attention import attention_table
 from modeling_mteeg.recipes.benchmarks.cost import cost
 from modeling_mteeg.recipes.benchmarks.data import data_table
 from modeling_mteeg.recipes.benchmarks.footprint import footprint
@@ -58,8 +60,8 @@ from modeling_mteeg.settings.plain_json import write_text
 from modeling_mteeg.settings.vocabulary import add_option
 
 PARTS = (
-    "steps", "sharing", "tasks", "gradients", "pretraining", "tokenizer", "data", "footprint",
-    "latency", "recording", "files", "arithmetic",
+    "steps", "sharing", "tasks", "gradients", "attention", "pretraining", "tokenizer", "data",
+    "footprint", "latency", "recording", "files", "arithmetic",
 )  # fmt: skip
 STEPS = ("steps", "sharing", "tasks", "pretraining", "tokenizer")
 """Parts that are training steps, each variant of which has a process of its own."""
@@ -78,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "gradients": lambda: gradient_cost_table(
             args.preset, args.samples, args.repeats, args.warmup, device
         ),
+        "attention": lambda: attention_table(args.preset, args.samples, args.repeats, args.warmup),
         "sharing": lambda: sharing_step_table(args, device),
         "tasks": lambda: many_tasks_table(args, device),
         "pretraining": lambda: stage_one_table("pretraining", args, device),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -38,10 +39,10 @@ def kernel(head_dim: int) -> ctypes.CDLL | None:
     """
     if sys.platform != "linux" or not SOURCE.exists():  # files of the Hub are Python's alone
         return None
-    compiler = os.environ.get("CXX", "g++")
+    compiler = os.environ.get("CXX") or "g++"  # maybe with a launcher before it
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "attention.so"
-        command = [compiler, *FLAGS, f"-DHEAD_DIM={head_dim}", str(SOURCE), "-o", str(library)]
+        command = [*shlex.split(compiler), *FLAGS, f"-DHEAD_DIM={head_dim}", str(SOURCE), "-o", str(library)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
             # Its threads are torch's, whose OpenMP is loaded under the same name.

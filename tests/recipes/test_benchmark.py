@@ -111,6 +111,20 @@ def test_a_comparison_of_gradients_is_measured_and_trains_nothing(monkeypatch, m
     assert all(None not in row for row in step.comparison.measurements[0]["cosines"])
 
 
+def test_attention_s_ways_are_one_attention(monkeypatch):
+    from modeling_mteeg.model.layers import Group
+    from modeling_mteeg.recipes.benchmarks import attention
+
+    if attention.kernel(20) is None:
+        pytest.skip("no g++ is installed, which makes the kernel")
+    tensors = [torch.randn(5 * 61, 10, 20) for _ in range(3)]
+    fused, plain, kernel = (way(tensors, Group(5, 61), 0.2) for way in attention.WAYS.values())
+    assert torch.allclose(fused, plain, atol=1e-5) and torch.allclose(kernel, plain, atol=1e-5)
+    monkeypatch.setattr(attention, "SHAPES", {"one": (2, 4, 2), "other": (3, 4, 2)})
+    lines = attention.attention_table("tiny", 2, 2, 0).splitlines()
+    assert [line[:16] for line in lines[4:]] == ["| float32 | 9 | ", "| bfloat16 | 9 |"]
+
+
 BY_DEFAULT = ("plain, float32", "joint, float32", "joint, bfloat16")
 IN_THIS_PROCESS = (
     *BY_DEFAULT,

@@ -42,7 +42,8 @@ def kernel(head_dim: int) -> ctypes.CDLL | None:
     compiler = os.environ.get("CXX") or "g++"  # maybe with a launcher before it
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "attention.so"
-        command = [*shlex.split(compiler), *FLAGS, f"-DHEAD_DIM={head_dim}", str(SOURCE), "-o", str(library)]
+        flags = [*FLAGS, f"-DHEAD_DIM={head_dim}", str(SOURCE), "-o", str(library)]
+        command = [*shlex.split(compiler), *flags]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
             # Its threads are torch's, whose OpenMP is loaded under the same name.

@@ -67,10 +67,11 @@ template <class T> struct Buffer {
 
 inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
 
-// 2^x for x <= 0, to about 1e-7: a polynomial of the fraction, the exponent by integers.
-inline Lanes exp2_of(Lanes x) {
-    const Lanes zero = {};
-    x = larger(x, zero - 126.0f);
+// 2^x for x <= 0, to about 1e-7: a polynomial of the fraction, the exponent by integers. What is not
+// a number stays one.
+inline Lanes exp2_of(Lanes exponent) {
+    const Lanes least = Lanes{} - 126.0f;
+    const Lanes x = larger(exponent, least);
     const Lanes shifted = x + 12582912.0f;    // 1.5 * 2^23: the last bits are the nearest integer
     const Lanes f = x - (shifted - 12582912.0f);
     Lanes p = f * 1.535336188e-4f + 1.339887440e-3f;
@@ -79,7 +80,8 @@ inline Lanes exp2_of(Lanes x) {
     p = p * f + 2.402264791e-1f;
     p = p * f + 6.931472028e-1f;
     p = p * f + 1.0f;
-    return (Lanes)((IntLanes)p + ((IntLanes)shifted << 23));
+    const Lanes power = (Lanes)((IntLanes)p + ((IntLanes)shifted << 23));
+    return exponent == exponent ? power : exponent;
 }
 
 // out[row] = sum over columns of rows[row][column] * block[column]

@@ -114,6 +114,23 @@ def test_it_is_attention_of_query_key_and_value_as_torch_s(scale, counted):
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_hidden(part, dtype, number, counted):
+    module, tensor = attention(200, 10), product(200).to(dtype)
+    row, column = 30, 200 * part + 45  # in the first sample of 257 tokens, the third head
+    tensor[row, column] = number
+    made = []
+    for module.compiled in (False, True):
+        made.append(with_gradients(lambda x: module.attend_product(x, GROUPS)[0], tensor))
+    assert counted == [1]
+    for theirs, ours in zip(*made, strict=True):
+        assert torch.equal(theirs.isfinite(), ours.isfinite()) and not ours.isfinite().all()
+        assert ours[257:].isfinite().all()
+
+
+@needs_compiler
 def test_what_fills_up_a_block_of_queries_adds_nothing_where_scores_are_large(counted):
     made = []
     for dtype, by_kernel in ((torch.float32, True), (torch.float32, False), (torch.float64, False)):

@@ -116,7 +116,17 @@ def kernel_attention(
     -------
     torch.Tensor
         Context (rows, width), in the tensors' type; computed in float32.
+
+    Raises
+    ------
+    ValueError
+        Shapes of more or fewer rows, or tensors that differ in rows or type: the kernel would read
+        beside them.
     """
+    rows = sum(batch * tokens for batch, tokens in shapes)
+    found = {(len(x), x.dtype) for x in tensors}
+    if found != {(rows, tensors[0].dtype)}:
+        raise ValueError(f"Expected tensors of {rows} rows and one type, found {found}.")
     return _Attention.apply(shapes, heads, scaling, entrances, *tensors)
 
 

@@ -87,7 +87,15 @@ def counted(monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.parametrize("width, heads", [(200, 10), (100, 4), (200, 4), (700, 100)])
+@pytest.mark.parametrize(
+    "width, heads",
+    [  # heads of 20, 7, 25, 50
+        (200, 10),
+        (175, 25),
+        pytest.param(100, 4, marks=pytest.mark.slow),
+        pytest.param(200, 4, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_it_is_attention_behind_norms_and_biases(width, heads, dtype, tolerance, counted):
     module, qkv = attention(width, heads), product(width).to(dtype)
@@ -226,6 +234,15 @@ def test_without_a_compiler_torch_attends_and_says_so(monkeypatch, tmp_path):
         assert torch.equal(found, expected)
     finally:
         kernel.cache_clear()
+
+
+def test_shapes_of_other_rows_are_refused():
+    qkv = product(200)
+    with pytest.raises(ValueError, match=f"Expected tensors of {ROWS} rows and one type"):
+        kernel_attention([qkv[:-1]], GROUPS, 10, 0.2)
+    parts = [x.view(ROWS, 10, 20) for x in qkv.chunk(3, dim=1)]
+    with pytest.raises(ValueError, match="one type"):
+        kernel_attention([*parts[:2], parts[2].bfloat16()], GROUPS, 10, 0.2)
 
 
 def test_its_source_is_beside_it():

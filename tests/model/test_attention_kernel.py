@@ -91,7 +91,7 @@ def counted(monkeypatch):
     "width, heads",
     [  # heads of 20, 7, 25, 50
         (200, 10),
-        (175, 25),
+        (700, 100),
         pytest.param(100, 4, marks=pytest.mark.slow),
         pytest.param(200, 4, marks=pytest.mark.slow),
     ],
